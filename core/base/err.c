@@ -1,0 +1,96 @@
+/* Errors of fixed size, see err.h. Nothing here allocates or can fail. */
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const class_names[] = {"ok",        "input", "unsupported", "resource", "transient", "internal",
+                                          "cancelled", "crash", "timeout",     "usage"};
+
+/* Cuts a partial UTF-8 sequence off the end of a full buffer. */
+static void cut_partial_utf8(char *text, size_t size) {
+    size_t len = strlen(text), back = 0;
+    if (len + 1 < size)
+        return;
+    while (back < 3 && back < len && ((unsigned char)text[len - 1 - back] & 0xc0) == 0x80)
+        back++;
+    unsigned char lead = (unsigned char)text[len - 1 - back];
+    size_t need = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+    if (need > back + 1)
+        text[len - 1 - back] = 0;
+}
+
+static int set(struct sl_err *err, int cls, int sys_errno, const char *fmt, va_list args) {
+    if (!err)
+        return cls;
+    err->cls = cls;
+    err->sys_errno = sys_errno;
+    vsnprintf(err->msg, sizeof err->msg, fmt, args);
+    if (sys_errno) {
+        size_t len = strlen(err->msg);
+        snprintf(err->msg + len, sizeof err->msg - len, ": %s", strerror(sys_errno));
+    }
+    cut_partial_utf8(err->msg, sizeof err->msg);
+    return cls;
+}
+
+int sl_err_set(struct sl_err *err, int cls, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    set(err, cls, 0, fmt, args);
+    va_end(args);
+    return cls;
+}
+
+int sl_err_sys(struct sl_err *err, int cls, int sys_errno, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    set(err, cls, sys_errno, fmt, args);
+    va_end(args);
+    return cls;
+}
+
+int sl_err_wrap(struct sl_err *err, const char *fmt, ...) {
+    char was[SL_ERR_SIZE], head[SL_ERR_SIZE];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(head, sizeof head, fmt, args);
+    va_end(args);
+    memcpy(was, err->msg, sizeof was);
+    int len = snprintf(err->msg, sizeof err->msg, "%.500s: ", head);
+    snprintf(err->msg + len, sizeof err->msg - (size_t)len, "%s", was);
+    cut_partial_utf8(err->msg, sizeof err->msg);
+    return err->cls;
+}
+
+int sl_err_class_of_errno(int sys_errno) {
+    switch (sys_errno) {
+    case ENOMEM:
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+        return SLUICE_RESOURCE;
+    case EIO:
+    case EAGAIN:
+    case EBUSY:
+    case ETIMEDOUT:
+    case ESTALE:
+        return SLUICE_TRANSIENT;
+    default:
+        return SLUICE_INTERNAL;
+    }
+}
+
+const char *sl_class_name(int cls) {
+    int n = (int)(sizeof class_names / sizeof *class_names);
+    return cls <= 0 && -cls < n ? class_names[-cls] : "unknown";
+}
+
+int sl_class_from_name(const char *name) {
+    for (int i = 0; i < (int)(sizeof class_names / sizeof *class_names); i++)
+        if (strcmp(name, class_names[i]) == 0)
+            return -i;
+    return 1;
+}

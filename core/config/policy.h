@@ -1,0 +1,46 @@
+/* What a pipeline file says about failure, time and resources of a stage: plain data. */
+#ifndef CONFIG_POLICY_H
+#define CONFIG_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* `retry:`. Which classes are retried is a bit set: SL_RETRY_BIT(SL_CRASH). */
+#define SL_RETRY_BIT(cls) (1u << -(cls))
+struct sl_retry_policy {
+    int attempts;         /* in all, at least 1 */
+    double backoff_s;     /* before the second attempt */
+    double factor;        /* of each following one, at least 1 */
+    double max_backoff_s;
+    uint32_t on;          /* SL_RETRY_BIT of crash, timeout, transient, resource, internal */
+    double grow_memory;   /* factor of the memory limit after RESOURCE; 1: none */
+    double grow_gpu_memory;
+    bool ignore;          /* then: ignore (or `optional: true`): a final failure leaves the outputs absent */
+};
+
+/* `timeout:`, in seconds; 0: none. */
+struct sl_timeouts {
+    double start_s; /* spawn to READY (loading models) */
+    double idle_s;  /* without progress */
+    double total_s; /* of one attempt */
+};
+
+/* `resources:`; 0: not given. */
+struct sl_resources {
+    uint64_t memory, gpu_memory; /* bytes */
+    double cpus;
+};
+
+/* `device:`. */
+enum sl_device_kind { SL_DEVICE_AUTO, SL_DEVICE_CPU, SL_DEVICE_CUDA };
+struct sl_device {
+    enum sl_device_kind kind;
+    int index; /* of CUDA; -1: any */
+};
+
+/* The defaults of the file format (docs/pipeline-file.md): attempts 3, backoff 1 s, factor 2, max_backoff 30 s,
+ * on all five, start 2 m, idle 2 m, total 2 h. */
+struct sl_retry_policy sl_retry_default(void);
+struct sl_timeouts sl_timeouts_default(void);
+
+#endif
