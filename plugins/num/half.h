@@ -1,0 +1,31 @@
+/*
+ * Half-precision numbers to float: pure, exact, branch-light. IEEE 754 binary16 and bfloat16.
+ */
+#ifndef NUM_HALF_H
+#define NUM_HALF_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline float num_bits_to_f32(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* bfloat16 is the upper half of a float. */
+static inline float num_bf16_to_f32(uint16_t h) {
+    return num_bits_to_f32((uint32_t)h << 16);
+}
+
+static inline float num_f16_to_f32(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
+    uint32_t rest = (uint32_t)(h & 0x7fffu) << 13; /* exponent and mantissa at their float places */
+    if (rest >= 0x7c00u << 13)                     /* infinity, NaN */
+        return num_bits_to_f32(sign | 0x7f800000u | rest);
+    /* The exponent bias differs by 112. Scaling by 2^112 does that and makes subnormals normal. */
+    float value = num_bits_to_f32(rest) * 0x1p112f;
+    return sign ? -value : value;
+}
+
+#endif
