@@ -1,0 +1,39 @@
+/*
+ * Artifacts in a run folder: an unnamed file (O_TMPFILE, never with O_EXCL) that a worker fills through a shared map,
+ * named when its task succeeded, hashed, and from then on only read. Where the file system has no O_TMPFILE the file
+ * has a temporary name until then.
+ */
+#ifndef RUN_ARTIFACT_H
+#define RUN_ARTIFACT_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* A file being written. `struct sl_draft d = SL_DRAFT_NONE;` */
+struct sl_draft {
+    int fd;          /* read-write, O_CLOEXEC; -1: none */
+    char *temp_path; /* owned; NULL with O_TMPFILE */
+};
+#define SL_DRAFT_NONE {.fd = -1}
+
+int sl_draft_create(const char *folder, struct sl_draft *ret, struct sl_err *err);
+
+/*
+ * Gives the draft its name (replacing what bears it), checks that it is `size` bytes long, and hashes it through a new
+ * read-only descriptor. The draft is empty after, whatever happened.
+ */
+int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, uint64_t *ret_hash, struct sl_err *err);
+void sl_draft_discard(struct sl_draft *d);
+
+/* Opens an artifact read-only. With `check_hash` its content must still be what it was. SLUICE_INTERNAL: it is not. */
+int sl_artifact_open(const char *path, uint64_t size, uint64_t hash, int check_hash, int *ret_fd,
+                     struct sl_err *err);
+
+/* XXH3-64 of a whole file. */
+int sl_hash_fd(int fd, uint64_t size, uint64_t *ret_hash, struct sl_err *err);
+
+/* ".json", ".txt", ".safetensors" or ".bin": what a payload of a port type is called. */
+const char *sl_type_extension(const char *type);
+
+#endif

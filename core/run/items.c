@@ -1,0 +1,80 @@
+/* Names of items, see items.h. A hash-free sort keeps a batch of many thousand files quick. */
+#include "run/items.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "base/str.h"
+
+#define MAX_NAME 180 /* bytes; room for suffixes below the 255 of a file name */
+
+static char *stem_of(struct sl_arena *arena, const char *path) {
+    const char *base = sl_path_base(path);
+    const char *dot = strrchr(base, '.');
+    size_t len = dot && dot != base ? (size_t)(dot - base) : strlen(base);
+    if (len > MAX_NAME)
+        len = MAX_NAME;
+    while (len > 0 && ((unsigned char)base[len] & 0xc0) == 0x80)
+        len--;
+    char *name = sl_arena_strndup(arena, base, len);
+    for (char *c = name; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '_';
+    return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 ? name : "item";
+}
+
+static const char *parent_of(struct sl_arena *arena, const char *path) {
+    char *copy = sl_arena_strdup(arena, path);
+    char *slash = strrchr(copy, '/');
+    if (!slash || slash == copy)
+        return "";
+    *slash = 0;
+    return stem_of(arena, copy);
+}
+
+static int by_name(const void *a, const void *b) {
+    const struct sl_item *x = *(struct sl_item *const *)a, *y = *(struct sl_item *const *)b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : x < y ? -1 : x > y;
+}
+
+/* Renames groups of equally named items; `rename` gets the item and its number in the group, from 1. */
+static void rename_equal(struct sl_arena *arena, struct sl_item **sorted, int n,
+                         void (*rename)(struct sl_arena *arena, struct sl_item *item, int number)) {
+    if (n > 0)
+        qsort(sorted, (size_t)n, sizeof *sorted, by_name);
+    for (int i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && strcmp(sorted[end]->name, sorted[i]->name) == 0;)
+            end++;
+        for (int k = i; end - i > 1 && k < end; k++)
+            rename(arena, sorted[k], k - i + 1);
+    }
+}
+
+static void prefix_parent(struct sl_arena *arena, struct sl_item *item, int number) {
+    const char *parent = parent_of(arena, item->file);
+    (void)number;
+    if (*parent)
+        item->name = sl_arena_printf(arena, "%.60s-%s", parent, item->name);
+}
+
+static void suffix_number(struct sl_arena *arena, struct sl_item *item, int number) {
+    if (number > 1)
+        item->name = sl_arena_printf(arena, "%s-%d", item->name, number);
+}
+
+struct sl_item *sl_items_from_files(struct sl_arena *arena, const char *const *files, int n) {
+    struct sl_item *items = sl_arena_alloc(arena, (size_t)(n ? n : 1) * sizeof *items);
+    struct sl_item **sorted = sl_arena_alloc(arena, (size_t)(n ? n : 1) * sizeof *sorted);
+    for (int i = 0; i < n; i++) {
+        sl_autofree char *absolute = sl_path_absolute(files[i]);
+        items[i].file = sl_arena_strdup(arena, absolute);
+        items[i].name = stem_of(arena, absolute);
+        sorted[i] = &items[i];
+    }
+    rename_equal(arena, sorted, n, prefix_parent);
+    for (int rounds = 0; rounds < 3; rounds++)
+        rename_equal(arena, sorted, n, suffix_number);
+    return items;
+}

@@ -1,0 +1,104 @@
+/* The journal: checksummed JSON lines, see journal.h. */
+#include "run/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/mem.h"
+
+#define SUM_DIGITS 16
+
+int sl_journal_create(const char *path, struct sl_journal *ret, struct sl_err *err) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be opened", path);
+    *ret = (struct sl_journal){.fd = fd};
+    return 0;
+}
+
+void sl_journal_add(struct sl_journal *j, json_t *record) {
+    char when[SL_TIME_SIZE];
+    json_object_set_new(record, "time", json_string(sl_format_time(sl_wall_s(), when)));
+    sl_autofree char *text = sl_json_line(record);
+    sl_str_addf(&j->pending, "%016" PRIx64 " %s\n", (uint64_t)XXH3_64bits(text, strlen(text)), text);
+    json_decref(record);
+}
+
+static int sync_now(struct sl_journal *j, struct sl_err *err) {
+    j->unsynced_ms = 0;
+    if (fdatasync(j->fd) < 0 && errno != EINVAL && errno != EROFS)
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "the run's journal cannot be synced");
+    return 0;
+}
+
+int sl_journal_flush(struct sl_journal *j, bool force, struct sl_err *err) {
+    if (j->pending.len) {
+        int rc = sl_write_all(j->fd, j->pending.data, j->pending.len, err);
+        if (rc < 0)
+            return sl_err_wrap(err, "the run's journal");
+        sl_str_clear(&j->pending);
+        if (!j->unsynced_ms)
+            j->unsynced_ms = sl_now_ms();
+    }
+    return j->unsynced_ms && (force || sl_journal_due_ms(j) == 0) ? sync_now(j, err) : 0;
+}
+
+int sl_journal_due_ms(const struct sl_journal *j) {
+    if (!j->unsynced_ms)
+        return -1;
+    int64_t left = j->unsynced_ms + SL_JOURNAL_SYNC_MS - sl_now_ms();
+    return left > 0 ? (int)left : 0;
+}
+
+int sl_journal_close(struct sl_journal *j, struct sl_err *err) {
+    int rc = sl_journal_flush(j, true, err);
+    sl_close(&j->fd);
+    sl_str_finish(&j->pending);
+    return rc;
+}
+
+/* Parses "<sum> <json>" of one line without its newline; NULL: damaged. */
+static json_t *read_line(const char *line, size_t len) {
+    char digits[SUM_DIGITS + 1] = {0}, *end;
+    struct sl_err err;
+    json_t *record = NULL;
+    if (len < SUM_DIGITS + 3 || line[SUM_DIGITS] != ' ')
+        return NULL;
+    memcpy(digits, line, SUM_DIGITS);
+    uint64_t sum = strtoull(digits, &end, 16);
+    const char *text = line + SUM_DIGITS + 1;
+    size_t text_len = len - SUM_DIGITS - 1;
+    if (*end || sum != (uint64_t)XXH3_64bits(text, text_len) || sl_json_parse(text, text_len, &record, &err) < 0)
+        return NULL;
+    if (!json_is_object(record)) {
+        json_decref(record);
+        return NULL;
+    }
+    return record;
+}
+
+int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const json_t *record), void *ctx,
+                    size_t *ret_good) {
+    size_t at = 0;
+    int n = 0;
+    while (at < len) {
+        const char *newline = memchr(text + at, '\n', len - at);
+        json_t *record = newline ? read_line(text + at, (size_t)(newline - text) - at) : NULL;
+        if (!record)
+            break;
+        each(ctx, record);
+        json_decref(record);
+        at = (size_t)(newline - text) + 1;
+        n++;
+    }
+    *ret_good = at;
+    return n;
+}

@@ -1,0 +1,233 @@
+/*
+ * Who starts when. Ready tasks wait in a queue for each stage; later stages go first, so that items are finished rather
+ * than begun. A task needs room among the workers (--jobs) and processors; a stage that takes several jobs gives
+ * them to its living worker.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "sched/admit.h"
+#include "sched/run_internal.h"
+
+static int cpus_in_use(const struct run *run) {
+    int used = 0;
+    for (const struct carrier *c = run->carriers; c; c = c->next)
+        if (c->n_attempts > 0)
+            used += c->cpus;
+    return used;
+}
+
+static int workers_in_use(const struct run *run) {
+    int used = 0;
+    for (const struct carrier *c = run->carriers; c; c = c->next)
+        used += c->n_attempts > 0;
+    return used;
+}
+
+static int spawn_fds(const struct run *run, const char *log_path, int *ret_log_fd, struct sl_err *err) {
+    if (run->spec->wrap) {
+        *ret_log_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+        return 0;
+    }
+    sl_autofree char *folder = sl_xstrdup(log_path);
+    *strrchr(folder, '/') = 0;
+    int rc = sl_make_dirs(folder, err);
+    if (rc < 0)
+        return rc;
+    *ret_log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (*ret_log_fd < 0)
+        return sl_err_sys(err, SLUICE_RESOURCE, 0, "%s: the log cannot be opened", log_path);
+    return 0;
+}
+
+static const char **worker_argv(const struct run *run, const char **ret_program) {
+    static const char *const plain[] = {"--socket", "3", NULL};
+    static const char *const wrapped[] = {"--socket", "3", "--no-init", NULL};
+    const char *const *wrap = run->spec->wrap, *const *tail = wrap ? wrapped : plain;
+    const char **argv = sl_xcalloc(80, sizeof *argv);
+    int n = 0;
+    for (int i = 0; wrap && wrap[i] && n < 64; i++)
+        argv[n++] = wrap[i];
+    argv[n++] = run->spec->worker_program;
+    for (int i = 0; tail[i]; i++)
+        argv[n++] = tail[i];
+    *ret_program = argv[0];
+    return argv;
+}
+
+static int spawn_worker(struct run *run, struct carrier *c, struct sl_err *err) {
+    const struct sl_plan_stage *stage = &run->plan->stages[c->stage];
+    sl_autofree struct sl_frame_out *start = sl_xmalloc(sizeof *start);
+    sl_autoclose int log_fd = -1;
+    const char *program;
+    int rc = sl_start_frame(&run->places, stage, c->cpus, start, err);
+    if (rc == 0)
+        rc = spawn_fds(run, c->log_path, &log_fd, err);
+    if (rc < 0)
+        return rc;
+    sl_autofree const char **argv = worker_argv(run, &program);
+    struct sl_worker_spec spec = {
+        .spawn = {.program = program, .argv = argv, .log_fd = log_fd, .channel_fd = -1,
+                  .stdin_fd = run->spec->wrap ? STDIN_FILENO : -1, .containment = run->containment,
+                  .cuda_device = stage->device.kind == SL_DEVICE_CUDA ? stage->device.index : -2, .cpus = c->cpus},
+        .start_timeout_s = run->spec->wrap ? 0 : stage->timeouts.start_s,
+        .callbacks = &sl_run_callbacks,
+        .ctx = c,
+    };
+    return sl_worker_create(run->loop, &spec, start, &c->worker, err);
+}
+
+static struct carrier *carrier_create(struct run *run, int stage, int cpus) {
+    struct carrier *c = sl_xcalloc(1, sizeof *c);
+    c->run = run;
+    c->stage = stage;
+    c->cpus = cpus;
+    c->number = ++run->last_worker;
+    c->shared = run->plan->stages[stage].desc->max_jobs > 1;
+    c->began_ms = sl_now_ms();
+    c->next = run->carriers;
+    run->carriers = c;
+    return c;
+}
+
+void sl_run_carrier_destroy(struct carrier *c) {
+    struct carrier **at = &c->run->carriers;
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    if (c->run->shared[c->stage] == c)
+        c->run->shared[c->stage] = NULL;
+    sl_worker_destroy(c->worker);
+    free(c->log_path);
+    free(c->why_text);
+    free(c);
+}
+
+static void carrier_attach(struct carrier *c, struct sl_attempt *a) {
+    struct sl_attempt **at = &c->attempts;
+    while (*at)
+        at = &(*at)->next;
+    *at = a;
+    c->n_attempts++;
+    a->worker = c->worker;
+}
+
+void sl_run_carrier_detach(struct carrier *c, struct sl_attempt *a) {
+    struct sl_attempt **at = &c->attempts;
+    while (*at && *at != a)
+        at = &(*at)->next;
+    if (!*at)
+        return;
+    *at = a->next;
+    c->n_attempts--;
+}
+
+void sl_run_carrier_idle(struct carrier *c) {
+    struct run *run = c->run;
+    if (c->n_attempts > 0 || !sl_worker_is_usable(c->worker))
+        return;
+    if (c->shared && run->tasks.stage_open[c->stage] > 0 && !run->stopping)
+        return;
+    if (run->shared[c->stage] == c)
+        run->shared[c->stage] = NULL;
+    sl_worker_release(c->worker);
+}
+
+static void send_job(struct carrier *c, struct sl_attempt *a) {
+    struct run *run = c->run;
+    sl_autofree struct sl_frame_out *frame = sl_xmalloc(sizeof *frame);
+    int fds[SL_FRAME_MAX_FDS + 1], n_fds, n_owned;
+    struct sl_err err = {0};
+    int rc = sl_job_frame(&run->places, &run->tasks, a, frame, fds, &n_fds, &n_owned, &err);
+    if (rc == 0)
+        rc = sl_worker_send_job(c->worker, frame, fds, n_fds, &err);
+    for (int i = 0; i < n_owned; i++)
+        close(fds[i]);
+    if (rc == 0) {
+        a->sent = true;
+        sl_run_arm_job_timers(run, a);
+    } else if (rc != SL_CRASH) {
+        sl_run_conclude(run, a, rc, err.msg);
+    }
+}
+
+void sl_run_send_waiting(struct carrier *c) {
+    for (struct sl_attempt *a = c->attempts, *next; a; a = next) {
+        next = a->next;
+        if (!a->sent && a->verdict)
+            sl_run_conclude(c->run, a, a->verdict, a->reason);
+        else if (!a->sent)
+            send_job(c, a);
+    }
+}
+
+/* Makes the attempt on a carrier, which may be new (not yet spawned). */
+static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *task, struct sl_err *err) {
+    const struct sl_plan_stage *stage = &run->plan->stages[task->stage];
+    const struct sl_item *item = &run->spec->items[task->item];
+    struct sl_attempt *a;
+    if (!c->log_path)
+        c->log_path = c->shared ? sl_xasprintf("%s/logs/%s.worker-%d.log", run->places.run, stage->name, c->number)
+                                : sl_attempt_log_path(&run->places, item->name, stage->name, task->attempt);
+    int rc = sl_attempt_create(&run->places, task, stage, item, ++run->last_job, sl_xstrdup(c->log_path), &a, err);
+    if (rc == 0 && !c->worker) {
+        c->first_item = task->item;
+        c->first_attempt = task->attempt;
+        rc = spawn_worker(run, c, err);
+        if (rc < 0)
+            sl_attempt_destroy(a);
+    }
+    if (rc < 0)
+        return rc;
+    carrier_attach(c, a);
+    sl_record_attempt(run, a, c);
+    return 0;
+}
+
+static void start_task(struct run *run, struct carrier *c, int stage) {
+    struct sl_task *task = sl_tasks_take(&run->tasks, stage);
+    struct sl_err err = {0};
+    task->attempt++;
+    int rc = begin_attempt(run, c, task, &err);
+    if (rc == 0) {
+        if (sl_worker_is_ready(c->worker))
+            sl_run_send_waiting(c);
+        return;
+    }
+    if (!c->worker)
+        sl_run_carrier_destroy(c);
+    sl_run_task_failed(run, task, rc, err.msg);
+}
+
+/* Starts one ready task of the stage; false: not now. */
+static bool start_one(struct run *run, int stage) {
+    const struct sl_plan_stage *s = &run->plan->stages[stage];
+    struct carrier *c = run->shared[stage];
+    int used = cpus_in_use(run);
+    if (c) {
+        if (c->n_attempts >= s->desc->max_jobs || (c->n_attempts == 0 && used >= run->cpus))
+            return false;
+        start_task(run, c, stage);
+        return true;
+    }
+    if (workers_in_use(run) >= run->slots)
+        return false;
+    int cpus = sl_admit_cpus(run->cpus, used, s->resources.cpus, sl_tasks_ready_in_all(&run->tasks));
+    if (cpus == 0)
+        return false;
+    c = carrier_create(run, stage, cpus);
+    if (c->shared)
+        run->shared[stage] = c;
+    start_task(run, c, stage);
+    return true;
+}
+
+void sl_run_dispatch(struct run *run) {
+    for (int s = run->plan->n_stages - 1; s >= 0 && !run->stopping; s--)
+        while (!run->stopping && sl_tasks_ready(&run->tasks, s) > 0 && start_one(run, s))
+            ;
+}

@@ -1,0 +1,431 @@
+/*
+ * What frames and ends mean. Every attempt ends in sl_run_conclude(), once; from there the class and the policy decide:
+ * done, again, absent, failed. Settled tasks settle items.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/units.h"
+#include "sched/retry.h"
+#include "sched/run_internal.h"
+
+#define JOB_CANCEL_GRACE_S 3.0 /* for one job of a shared worker, before the whole worker is stopped */
+
+static double wall_of(const struct sl_attempt *a) {
+    return (double)(sl_now_ms() - a->began_ms) / 1000;
+}
+
+static struct carrier *carrier_of(struct run *run, const struct sl_attempt *a) {
+    for (struct carrier *c = run->carriers; c; c = c->next)
+        if (c->worker == a->worker)
+            return c;
+    return NULL;
+}
+
+static double random_unit(struct run *run) {
+    return (double)rand_r(&run->random_state) / ((double)RAND_MAX + 1);
+}
+
+/* ---- stopping an attempt ---- */
+
+static void stop_attempt(struct run *run, struct sl_attempt *a, int cls, char *reason) {
+    struct carrier *c = carrier_of(run, a);
+    if (a->verdict) {
+        free(reason);
+        return;
+    }
+    a->verdict = cls;
+    a->reason = reason;
+    sl_timer_stop(run->loop, &a->idle);
+    if (c->n_attempts > 1) {
+        /* Others share the worker. An attempt that was not handed over yet ends when the worker is ready. */
+        if (a->sent) {
+            sl_worker_cancel_job(c->worker, a->job);
+            sl_timer_set(run->loop, &a->total, JOB_CANCEL_GRACE_S);
+        }
+        return;
+    }
+    sl_timer_stop(run->loop, &a->total);
+    c->was_cancelled = true;
+    if (run->shared[c->stage] == c)
+        run->shared[c->stage] = NULL;
+    sl_worker_cancel(c->worker);
+}
+
+static void on_idle(struct sl_timer *t) {
+    struct sl_attempt *a = t->ctx;
+    struct carrier *c = a->worker->ctx;
+    char limit[32];
+    sl_format_duration(a->stage->timeouts.idle_s, limit, sizeof limit);
+    stop_attempt(c->run, a, SL_TIMEOUT,
+                 sl_xasprintf("no progress for %s (timeout.idle); raise it if the stage is slow but alive", limit));
+}
+
+static void on_total(struct sl_timer *t) {
+    struct sl_attempt *a = t->ctx;
+    struct carrier *c = a->worker->ctx;
+    char limit[32];
+    if (a->verdict) {
+        c->was_cancelled = true;
+        sl_worker_abandon(c->worker);
+        return;
+    }
+    sl_format_duration(a->stage->timeouts.total_s, limit, sizeof limit);
+    stop_attempt(c->run, a, SL_TIMEOUT, sl_xasprintf("not done after %s (timeout.total)", limit));
+}
+
+void sl_run_arm_job_timers(struct run *run, struct sl_attempt *a) {
+    a->idle = (struct sl_timer){.fire = on_idle, .ctx = a};
+    a->total = (struct sl_timer){.fire = on_total, .ctx = a};
+    if (run->spec->wrap)
+        return;
+    if (a->stage->timeouts.idle_s > 0)
+        sl_timer_set(run->loop, &a->idle, a->stage->timeouts.idle_s);
+    if (a->stage->timeouts.total_s > 0)
+        sl_timer_set(run->loop, &a->total, a->stage->timeouts.total_s);
+}
+
+static void stop_attempts_of_item(struct run *run, int item) {
+    for (struct carrier *c = run->carriers; c; c = c->next)
+        for (struct sl_attempt *a = c->attempts; a; a = a->next)
+            if (a->task->item == item)
+                stop_attempt(run, a, SLUICE_CANCELLED, sl_xstrdup("another stage of this item failed"));
+}
+
+/* ---- items ---- */
+
+static void end_item(struct run *run, int item) {
+    struct sl_err err = {0};
+    const char *message = NULL;
+    if (run->tasks.items[item] == SL_ITEM_OK && sl_outputs_write(run, item, &err) < 0) {
+        run->tasks.items[item] = SL_ITEM_FAILED;
+        message = err.msg;
+    }
+    for (int s = 0; !message && s < run->plan->n_stages; s++) {
+        const struct sl_task *task = sl_task_at(&run->tasks, item, s);
+        if (task->state == SL_TASK_FAILED)
+            message = task->message;
+    }
+    enum sl_item_state state = run->tasks.items[item];
+    *(state == SL_ITEM_OK       ? &run->result.n_ok
+      : state == SL_ITEM_FAILED ? &run->result.n_failed
+                                : &run->result.n_cancelled) += 1;
+    run->open_items--;
+    sl_record_item(run, item, message);
+    if (state == SL_ITEM_OK && !run->spec->keep_artifacts)
+        sl_artifacts_remove(run, item);
+    if (state == SL_ITEM_FAILED && run->spec->fail_fast && !run->stopping)
+        sl_run_cancel_all(run, "an item failed (--fail-fast)");
+}
+
+static void cancel_rest(struct run *run, int item);
+
+static void task_changed(void *ctx, struct sl_task *task) {
+    struct run *run = ctx;
+    struct backoff *b = task->backoff;
+    if (b) {
+        sl_timer_stop(run->loop, &b->timer);
+        free(b);
+        task->backoff = NULL;
+    }
+    sl_record_task(run, task);
+}
+
+static void settle(struct run *run, struct sl_task *task, enum sl_task_state outcome) {
+    int item = task->item;
+    sl_tasks_settle(&run->tasks, task, outcome, task_changed, run);
+    if (run->tasks.items[item] == SL_ITEM_FAILED || run->tasks.items[item] == SL_ITEM_CANCELLED)
+        stop_attempts_of_item(run, item);
+    if (run->tasks.item_open[item] == 0)
+        end_item(run, item);
+    else if (run->stopping)
+        cancel_rest(run, item);
+}
+
+/* Settles what of an item has not begun. */
+static void cancel_rest(struct run *run, int item) {
+    for (int s = 0; s < run->plan->n_stages; s++) {
+        struct sl_task *task = sl_task_at(&run->tasks, item, s);
+        if (!sl_task_is_settled(task) && task->state != SL_TASK_RUNNING)
+            settle(run, task, SL_TASK_CANCELLED);
+    }
+}
+
+/* ---- the end of an attempt ---- */
+
+static void on_backoff_over(struct sl_timer *t) {
+    struct backoff *b = t->ctx;
+    b->task->backoff = NULL;
+    sl_tasks_make_ready(&b->run->tasks, b->task);
+    free(b);
+}
+
+static void try_again(struct run *run, struct sl_task *task, double delay_s) {
+    if (delay_s <= 0) {
+        sl_tasks_make_ready(&run->tasks, task);
+        return;
+    }
+    struct backoff *b = sl_xcalloc(1, sizeof *b);
+    *b = (struct backoff){.timer = {.fire = on_backoff_over, .ctx = b}, .run = run, .task = task};
+    task->state = SL_TASK_BACKOFF;
+    task->backoff = b;
+    sl_timer_set(run->loop, &b->timer, delay_s);
+}
+
+static void drop_artifacts(struct sl_task *task, int n) {
+    for (int i = 0; task->artifacts && i < n; i++)
+        free(task->artifacts[i].path);
+    free(task->artifacts);
+    task->artifacts = NULL;
+}
+
+void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const char *message) {
+    const struct sl_plan_stage *stage = &run->plan->stages[task->stage];
+    drop_artifacts(task, stage->n_outputs);
+    free(task->message);
+    task->message = sl_xstrdup(message);
+    task->cls = cls;
+    if (run->tasks.items[task->item] != SL_ITEM_OPEN || run->stopping || cls == SLUICE_CANCELLED) {
+        settle(run, task, SL_TASK_CANCELLED);
+        return;
+    }
+    struct sl_retry_decision d = sl_retry_decide(cls, task->attempt, &stage->retry, random_unit(run));
+    if (d.retry) {
+        sl_record_retry(run, task, cls, message, d.delay_s);
+        try_again(run, task, d.delay_s);
+        return;
+    }
+    run->result.n_warnings += stage->retry.ignore;
+    settle(run, task, stage->retry.ignore ? SL_TASK_ABSENT : SL_TASK_FAILED);
+}
+
+/* The class and the sentence of an attempt's end, after the core's verdict and the commit of its outputs. */
+static int judge(struct run *run, struct sl_attempt *a, int cls, const char *message, char **ret_text) {
+    struct sl_err err = {0};
+    if (cls == SLUICE_OK && (cls = sl_attempt_commit(&run->places, a, &err)) != SLUICE_OK)
+        message = err.msg;
+    else if (cls != SLUICE_OK && a->verdict) {
+        cls = a->verdict;
+        message = a->reason;
+    }
+    *ret_text = sl_xstrdup(message ? message : "");
+    return cls;
+}
+
+void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char *message) {
+    struct carrier *c = carrier_of(run, a);
+    struct sl_task *task = a->task;
+    bool sent = a->sent;
+    sl_autofree char *text = NULL;
+    sl_timer_stop(run->loop, &a->idle);
+    sl_timer_stop(run->loop, &a->total);
+    sl_run_carrier_detach(c, a);
+    cls = judge(run, a, cls, message, &text);
+    task->wall_s = wall_of(a);
+    sl_record_attempt_end(run, a, cls, text);
+    if (cls == SLUICE_OK)
+        sl_record_artifacts(run, a);
+    sl_attempt_destroy(a);
+    if (cls != SLUICE_OK)
+        sl_run_task_failed(run, task, cls, text);
+    else
+        settle(run, task, run->tasks.items[task->item] == SL_ITEM_OPEN ? SL_TASK_DONE : SL_TASK_CANCELLED);
+    if (sent)
+        sl_worker_job_ended(c->worker);
+    sl_run_carrier_idle(c);
+}
+
+/* ---- frames ---- */
+
+static struct sl_attempt *find_job(struct carrier *c, uint32_t job) {
+    for (struct sl_attempt *a = c->attempts; a; a = a->next)
+        if (a->job == job && a->sent)
+            return a;
+    return NULL;
+}
+
+static void heartbeat(struct run *run, struct sl_attempt *a) {
+    if (a->idle.at_ms)
+        sl_timer_set(run->loop, &a->idle, a->stage->timeouts.idle_s);
+}
+
+static struct sl_event event_of(const struct sl_attempt *a, enum sl_event_type type) {
+    return (struct sl_event){.type = type, .item = a->task->item, .stage = a->task->stage, .attempt = a->number};
+}
+
+static void on_progress(struct run *run, struct sl_attempt *a, const struct sl_frame *f) {
+    char text[256];
+    struct sl_event ev = event_of(a, SL_EVENT_PROGRESS);
+    ev.fraction = sl_frame_f64(f, 0);
+    ev.fraction = ev.fraction >= 0 && ev.fraction <= 1 ? ev.fraction : ev.fraction > 1 ? 1 : -1;
+    ev.text = sl_frame_text(f, 1, text, sizeof text);
+    sl_run_emit(run, &ev);
+}
+
+static void on_part(struct run *run, struct sl_attempt *a, const struct sl_frame *f) {
+    char port[64];
+    struct sl_event ev = event_of(a, SL_EVENT_PART);
+    ev.port = sl_frame_text(f, 0, port, sizeof port);
+    ev.text = f->fields[1].data;
+    ev.len = f->fields[1].len;
+    sl_run_emit(run, &ev);
+}
+
+static void on_log(struct carrier *c, const struct sl_attempt *a, const struct sl_frame *f) {
+    char text[SL_ERR_SIZE];
+    const struct sl_plan_stage *stage = &c->run->plan->stages[c->stage];
+    struct sl_event ev = {.type = SL_EVENT_LOG, .item = a ? a->task->item : -1, .stage = c->stage};
+    ev.level = (int)sl_frame_u64(f, 0);
+    ev.text = sl_frame_text(f, 1, text, sizeof text);
+    if (a)
+        sl_log(&c->run->log, ev.level, "%s/%s: %s", a->item->name, stage->name, ev.text);
+    else
+        sl_log(&c->run->log, ev.level, "%s: %s", stage->name, ev.text);
+    sl_run_emit(c->run, &ev);
+}
+
+static void on_commit(struct carrier *c, struct sl_attempt *a, const struct sl_frame *f) {
+    char port[64];
+    struct sl_err err = {0};
+    sl_frame_text(f, 0, port, sizeof port);
+    if (sl_attempt_note_commit(a, port, sl_frame_u64(f, 1), &err) < 0)
+        stop_attempt(c->run, a, SLUICE_INTERNAL, sl_xstrdup(err.msg));
+}
+
+static void on_done(struct carrier *c, struct sl_attempt *a, const struct sl_frame *f) {
+    char text[SL_ERR_SIZE];
+    int64_t status = (int64_t)sl_frame_u64(f, 0);
+    sl_frame_text(f, 1, text, sizeof text);
+    if (status > SLUICE_OK || status < SLUICE_CANCELLED) {
+        snprintf(text, sizeof text, "the stage returned %lld, which is not a status", (long long)status);
+        status = SLUICE_INTERNAL;
+    }
+    if (status < 0 && !*text)
+        snprintf(text, sizeof text, "failed as %s and gave no reason; see its log", sl_class_name((int)status));
+    sl_run_conclude(c->run, a, (int)status, text);
+}
+
+static void on_metric(struct sl_attempt *a, const struct sl_frame *f) {
+    char name[64];
+    double value = sl_frame_f64(f, 1);
+    sl_frame_text(f, 0, name, sizeof name);
+    if (isfinite(value))
+        sl_attempt_note_metric(a, name, value);
+}
+
+static void on_frame(struct sl_worker *w, const struct sl_frame *f) {
+    struct carrier *c = w->ctx;
+    struct sl_attempt *a = f->job ? find_job(c, f->job) : NULL;
+    if (f->type == SL_FRAME_LOG)
+        on_log(c, a, f);
+    if (!a)
+        return;
+    heartbeat(c->run, a);
+    if (f->type == SL_FRAME_PROGRESS)
+        on_progress(c->run, a, f);
+    else if (f->type == SL_FRAME_PART)
+        on_part(c->run, a, f);
+    else if (f->type == SL_FRAME_METRIC)
+        on_metric(a, f);
+    else if (f->type == SL_FRAME_COMMIT)
+        on_commit(c, a, f);
+    else if (f->type == SL_FRAME_DONE)
+        on_done(c, a, f);
+}
+
+/* ---- workers ---- */
+
+static void on_ready(struct sl_worker *w) {
+    struct carrier *c = w->ctx;
+    for (struct sl_attempt *a = c->attempts; a; a = a->next) {
+        struct sl_event ev = event_of(a, SL_EVENT_TASK_READY);
+        ev.seconds = wall_of(a);
+        sl_run_emit(c->run, &ev);
+    }
+    sl_run_send_waiting(c);
+    sl_run_carrier_idle(c);
+}
+
+/* Notes why the carrier will end; its attempts are concluded when it has. */
+static void doom(struct carrier *c, int cls, const char *text) {
+    if (c->run->shared[c->stage] == c)
+        c->run->shared[c->stage] = NULL;
+    if (c->why)
+        return;
+    c->why = cls;
+    c->why_text = sl_xstrdup(text);
+}
+
+static void on_refused(struct sl_worker *w, int cls, const char *message) {
+    bool known = cls < SLUICE_OK && cls >= SLUICE_CANCELLED;
+    doom(w->ctx, known ? cls : SLUICE_INTERNAL, *message ? message : "create() failed and gave no reason; see its log");
+}
+
+static void on_broken(struct sl_worker *w, const char *message) {
+    sl_autofree char *text = sl_xasprintf("its worker broke the protocol: %s", message);
+    doom(w->ctx, SLUICE_INTERNAL, text);
+}
+
+static void on_start_timeout(struct sl_worker *w) {
+    struct carrier *c = w->ctx;
+    char limit[32];
+    sl_format_duration(c->run->plan->stages[c->stage].timeouts.start_s, limit, sizeof limit);
+    sl_autofree char *text = sl_xasprintf("not ready after %s (timeout.start)", limit);
+    doom(c, SL_TIMEOUT, text);
+}
+
+static char *explain_end(const struct carrier *c) {
+    char how[96];
+    int status = c->worker->end.wait_status;
+    sl_autofree char *line = sl_last_log_line(c->log_path);
+    bool exited = WIFEXITED(status);
+    sl_wait_status_text(status, how, sizeof how);
+    return sl_xasprintf("its process %s%s%s%s%s", exited ? "" : "was ", how, exited ? " before the job was done" : "",
+                        line ? "; its last line: " : "", line ? line : "");
+}
+
+static void on_ended(struct sl_worker *w) {
+    struct carrier *c = w->ctx;
+    struct run *run = c->run;
+    sl_autofree char *how = explain_end(c);
+    if (run->shared[c->stage] == c)
+        run->shared[c->stage] = NULL;
+    if (c->n_attempts == 0 && w->end.wait_status != 0 && !c->was_cancelled)
+        sl_log(&run->log, SLUICE_LOG_WARN, "%s: after its work was done, %s", run->plan->stages[c->stage].name, how);
+    sl_record_worker(run, c);
+    while (c->attempts) {
+        struct sl_attempt *a = c->attempts;
+        a->sent = false;
+        sl_run_conclude(run, a, c->why ? c->why : SL_CRASH, c->why ? c->why_text : how);
+    }
+    sl_run_carrier_destroy(c);
+}
+
+const struct sl_worker_callbacks sl_run_callbacks = {
+    .ready = on_ready,
+    .refused = on_refused,
+    .frame = on_frame,
+    .broken = on_broken,
+    .start_timeout = on_start_timeout,
+    .ended = on_ended,
+};
+
+void sl_run_cancel_all(struct run *run, const char *reason) {
+    if (run->stopping)
+        return;
+    run->stopping = true;
+    sl_log(&run->log, SLUICE_LOG_WARN, "cancelling: %s", reason);
+    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_CANCELLING, .item = -1, .stage = -1, .text = reason});
+    for (struct carrier *c = run->carriers; c; c = c->next) {
+        for (struct sl_attempt *a = c->attempts; a; a = a->next)
+            stop_attempt(run, a, SLUICE_CANCELLED, sl_xstrdup(reason));
+        c->was_cancelled = true;
+        sl_worker_cancel(c->worker);
+    }
+    for (int i = 0; i < run->tasks.n_items; i++)
+        cancel_rest(run, i);
+}

@@ -1,0 +1,160 @@
+/*
+ * The run: set-up, the loop, signals, the end. One thread. Each turn: wait, handle what happened, start what may start,
+ * make the journal durable.
+ */
+#include "sched/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "sched/run_internal.h"
+
+#define PIPELINE_MAX_BYTES (8u << 20)
+
+static int count_cpus(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+}
+
+static void on_signal(struct sl_watch *w) {
+    struct run *run = w->ctx;
+    struct signalfd_siginfo info;
+    if (read(w->fd, &info, sizeof info) != sizeof info)
+        return;
+    run->interrupted = true;
+    if (run->n_signals++ == 0) {
+        sl_run_cancel_all(run, "interrupted");
+        return;
+    }
+    for (struct carrier *c = run->carriers; c; c = c->next)
+        sl_worker_kill(c->worker);
+}
+
+static int take_signals(struct run *run, sigset_t *ret_before, struct sl_err *err) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, ret_before);
+    signal(SIGPIPE, SIG_IGN);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0)
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "signals cannot be watched");
+    run->signals = (struct sl_watch){.fd = fd, .ready = on_signal, .ctx = run};
+    return sl_watch_start(run->loop, &run->signals, err);
+}
+
+static int keep_pipeline(const struct run *run, struct sl_err *err) {
+    sl_autofree char *text = NULL, *path = sl_path_join(run->dir->path, "pipeline.yaml");
+    size_t len;
+    if (!run->spec->pipeline_file)
+        return 0;
+    int rc = sl_read_file(run->spec->pipeline_file, PIPELINE_MAX_BYTES, &text, &len, err);
+    return rc < 0 ? rc : sl_write_file(path, text, len, err);
+}
+
+static int open_files(struct run *run, struct sl_err *err) {
+    sl_autofree char *journal = sl_path_join(run->dir->path, "journal");
+    sl_autofree char *log = sl_path_join(run->dir->path, "log");
+    run->log = (struct sl_log){.fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)};
+    int rc = sl_journal_create(journal, &run->journal, err);
+    return rc < 0 ? rc : keep_pipeline(run, err);
+}
+
+static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
+    int rc = sl_loop_create(&run->loop, err);
+    if (rc == 0)
+        rc = take_signals(run, ret_before, err);
+    if (rc == 0)
+        rc = open_files(run, err);
+    if (rc < 0)
+        return rc;
+    run->containment = sl_containment_detect();
+    sl_tasks_init(&run->tasks, run->plan, run->spec->n_items);
+    run->shared = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->shared);
+    return sl_record_begin(run, err);
+}
+
+static void tear_down(struct run *run, const sigset_t *before) {
+    int fd = run->signals.fd;
+    while (run->carriers)
+        sl_run_carrier_destroy(run->carriers);
+    if (run->loop) {
+        sl_watch_stop(run->loop, &run->signals);
+        sl_loop_destroy(run->loop);
+    }
+    sl_close(&fd);
+    sl_close(&run->log.fd);
+    sl_tasks_finish(&run->tasks);
+    free(run->shared);
+    sigprocmask(SIG_SETMASK, before, NULL);
+}
+
+/* A journal that cannot be written ends the run: without it nothing that was done would be known. */
+static void flush_journal(struct run *run, bool force, struct sl_err *err) {
+    if (run->journal_failed)
+        return;
+    run->journal_failed = sl_journal_flush(&run->journal, force, err);
+    if (run->journal_failed)
+        sl_run_cancel_all(run, err->msg);
+}
+
+static int loop(struct run *run, struct sl_err *err) {
+    while (run->open_items > 0 || run->carriers) {
+        sl_run_dispatch(run);
+        flush_journal(run, false, err);
+        int rc = sl_loop_turn(run->loop, sl_journal_due_ms(&run->journal), err);
+        if (rc < 0)
+            return rc;
+    }
+    return run->journal_failed;
+}
+
+static void init(struct run *run, const struct sl_run_spec *spec, const struct sl_rundir *dir) {
+    *run = (struct run){.spec = spec, .plan = spec->plan, .dir = dir};
+    run->journal.fd = run->log.fd = run->signals.fd = -1;
+    run->places = (struct sl_places){.run = dir->path, .share_dir = spec->share_dir, .inputs = spec->inputs};
+    run->cpus = count_cpus();
+    run->slots = spec->jobs > 0 ? spec->jobs : run->cpus;
+    run->open_items = spec->n_items;
+    run->began_ms = sl_now_ms();
+    run->random_state = (unsigned)sl_now_ns();
+}
+
+static void remove_scratch(const struct run *run) {
+    sl_autofree char *path = sl_path_join(run->dir->path, "scratch");
+    sl_remove_tree(path, NULL);
+}
+
+int sl_run(const struct sl_run_spec *spec, const struct sl_rundir *dir, struct sl_run_result *ret,
+           struct sl_err *err) {
+    struct run run;
+    sigset_t before;
+    sigprocmask(SIG_SETMASK, NULL, &before);
+    init(&run, spec, dir);
+    int rc = set_up(&run, &before, err);
+    if (rc == 0)
+        rc = loop(&run, err);
+    run.result.interrupted = run.interrupted;
+    run.result.seconds = (double)(sl_now_ms() - run.began_ms) / 1000;
+    if (rc == 0)
+        sl_record_end(&run);
+    struct sl_err closing = {0};
+    if (run.journal.fd >= 0 && sl_journal_close(&run.journal, &closing) < 0 && rc == 0) {
+        rc = closing.cls;
+        *err = closing;
+    }
+    *ret = run.result;
+    remove_scratch(&run);
+    tear_down(&run, &before);
+    return rc;
+}

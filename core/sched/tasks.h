@@ -1,0 +1,87 @@
+/*
+ * The tasks of a run: item x stage, what each waits for, and how an outcome spreads. Pure: no process, no clock.
+ *
+ *   WAITING --all sources settled--> READY --> RUNNING --> DONE
+ *                                      ^          |------> ABSENT     failed, and the policy says ignore
+ *                                      |          |------> FAILED     the item fails with it
+ *                                      +- BACKOFF +
+ *   WAITING, READY, BACKOFF ---------> SKIPPED    a source is absent, or the item failed meanwhile
+ *   anything unsettled --------------> CANCELLED
+ */
+#ifndef SCHED_TASKS_H
+#define SCHED_TASKS_H
+
+#include "graph/plan.h"
+
+enum sl_task_state {
+    SL_TASK_WAITING,
+    SL_TASK_READY,
+    SL_TASK_RUNNING,
+    SL_TASK_BACKOFF,
+    SL_TASK_DONE,
+    SL_TASK_ABSENT,
+    SL_TASK_SKIPPED,
+    SL_TASK_FAILED,
+    SL_TASK_CANCELLED,
+};
+
+enum sl_item_state { SL_ITEM_OPEN, SL_ITEM_OK, SL_ITEM_FAILED, SL_ITEM_CANCELLED };
+
+/* An output of a task that is done. */
+struct sl_artifact {
+    char *path; /* absolute, owned; NULL: not committed (an optional output) */
+    uint64_t size, hash;
+};
+
+struct sl_task {
+    int item, stage;
+    enum sl_task_state state;
+    int unsettled;                 /* sources not settled yet */
+    int attempt;                   /* how many were started */
+    int cls;                       /* of the last failure */
+    char *message;                 /* of the last failure, owned; or NULL */
+    struct sl_artifact *artifacts; /* one for each output of the stage, owned; NULL until done */
+    double wall_s;                 /* of the last attempt */
+    void *backoff;                 /* the scheduler's, while the state is BACKOFF */
+};
+
+struct sl_tasks {
+    const struct sl_plan *plan;
+    int n_items;
+    struct sl_task *all;         /* n_items x n_stages, by item */
+    enum sl_item_state *items;
+    int *item_open;              /* unsettled tasks of each item */
+    int *stage_open;             /* unsettled tasks of each stage */
+    int **takers;                /* for each stage: the stages that take from it, once each, ended by -1 */
+    int *ready_items;            /* ring buffers of ready tasks, one a stage: see sl_tasks_next() */
+    int *ready_head, *ready_len; /* of each stage */
+};
+
+void sl_tasks_init(struct sl_tasks *t, const struct sl_plan *plan, int n_items);
+void sl_tasks_finish(struct sl_tasks *t);
+
+struct sl_task *sl_task_at(const struct sl_tasks *t, int item, int stage);
+bool sl_task_is_settled(const struct sl_task *task);
+const char *sl_task_state_name(enum sl_task_state state);
+
+/* Ready tasks of a stage, first come first served. */
+int sl_tasks_ready(const struct sl_tasks *t, int stage);
+int sl_tasks_ready_in_all(const struct sl_tasks *t);
+/* Takes the next ready task of the stage and marks it RUNNING; NULL: none. */
+struct sl_task *sl_tasks_take(struct sl_tasks *t, int stage);
+/* Puts a task that ran, or waited in BACKOFF, back among the ready ones. */
+void sl_tasks_make_ready(struct sl_tasks *t, struct sl_task *task);
+
+/* Called for each task whose state an outcome changed, in order, the task itself first. */
+typedef void sl_task_changed(void *ctx, struct sl_task *task);
+
+/*
+ * Settles a task as DONE, ABSENT, FAILED or CANCELLED and spreads it: takers become ready when their last source
+ * settled; a taker whose required port stays empty is SKIPPED, and so on down. FAILED or CANCELLED ends the item: its
+ * tasks that do not run are SKIPPED (CANCELLED); those that run are left to the caller. The item's state changes
+ * to FAILED or CANCELLED at once, to OK when its last task settled.
+ */
+void sl_tasks_settle(struct sl_tasks *t, struct sl_task *task, enum sl_task_state outcome, sl_task_changed *changed,
+                     void *ctx);
+
+#endif
