@@ -1,0 +1,1 @@
+sluice_fuzz_target(transcript transcript.c LIBS export_engine)
