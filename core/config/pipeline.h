@@ -29,7 +29,8 @@ struct sl_pipeline_param {
 /* `in: { PORT: STAGE.SOURCE_PORT }`; a reference to `inputs.NAME` has stage "inputs". */
 struct sl_pipeline_ref {
     const char *port;
-    const char *stage, *source_port; /* NULL: not of that form, which was reported */
+    const char *stage;               /* NULL: not of that form, which was reported */
+    const char *source_port;         /* NULL: only a stage was named; sl_plan_make() says which ports it has */
     struct sl_pos pos, source_pos;   /* of the port, of the reference */
 };
 

@@ -4,8 +4,8 @@
  * What is read is the part of YAML 1.2 that people write by hand: block and flow style, anchors, aliases and merge
  * keys. Plain scalars follow the core schema (true/false, null, integers, reals; `yes` and `on` are text). Refused,
  * each with its position: bytes that are not UTF-8, control characters, several documents, duplicate keys, keys
- * that are not scalars, tags of one's own, aliases that contain themselves, more than SL_YAML_MAX_DEPTH levels, and
- * documents that would grow past SL_YAML_MAX_NODES nodes once their aliases are followed.
+ * that are not scalars, tags of one's own, aliases that contain themselves, more than SL_YAML_MAX_DEPTH levels, text
+ * over SL_YAML_MAX_TEXT bytes, and documents that would grow past SL_YAML_MAX_NODES nodes once their aliases are followed.
  */
 #ifndef CONFIG_YAML_H
 #define CONFIG_YAML_H
@@ -18,6 +18,7 @@
 #define SL_YAML_MAX_DEPTH 64
 #define SL_YAML_MAX_NODES 100000
 #define SL_YAML_MAX_ANCHORS 1000
+#define SL_YAML_MAX_TEXT (64u << 10) /* of one scalar */
 
 enum sl_yaml_kind {
     SL_YAML_SCALAR,
@@ -66,7 +67,7 @@ bool sl_yaml_is_null(const struct sl_yaml *node);
 
 /* The value of `key`, or NULL. */
 const struct sl_yaml *sl_yaml_get(const struct sl_yaml *map, const char *key);
-const struct sl_yaml_pair *sl_yaml_pair(const struct sl_yaml *map, const char *key);
+const struct sl_yaml_pair *sl_yaml_find(const struct sl_yaml *map, const char *key);
 
 /* Adds what a node is, for messages: `text "yes"`, `integer 5`, `a list`, `nothing`. Long text is cut. */
 void sl_yaml_describe(const struct sl_yaml *node, struct sl_str *out);

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "config/diag.h"
+#include "config/expand.h"
 #include "config/pipeline.h"
 #include "config/policy.h"
 #include "graph/catalog.h"
@@ -56,11 +57,6 @@ struct sl_plan {
     int n_inputs;
     struct sl_plan_stage *stages;
     int n_stages;
-};
-
-/* A `--set NAME=VALUE`. */
-struct sl_setting {
-    const char *name, *value;
 };
 
 /*

@@ -1,0 +1,271 @@
+/*
+ * Makes the plan: every stage is looked up in the catalog, its parameters and policies are read (with.c), its ports are
+ * connected (typecheck.c), cycles are found, and the stages are put in order. Each step looks at all stages before
+ * the next begins and reports what it finds; the plan is handed out only if nobody had anything to report.
+ */
+#include "graph/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "config/policy_read.h"
+#include "config/schema.h"
+#include "graph/graph.h"
+#include "graph/planner.h"
+
+#define LIST_MAX 12 /* names in a message */
+#define MAX_IDS 4000
+
+const char *sl_plan_list(struct sl_planner *p, const char *noun, const char *const *names, int n) {
+    sl_autostr struct sl_str list = {0};
+    if (n == 0)
+        return sl_arena_printf(&p->diags->arena, "; there are no %s", noun);
+    sl_str_add_list(&list, names, (size_t)(n < LIST_MAX ? n : LIST_MAX), "and");
+    return sl_arena_printf(&p->diags->arena, "; the %s are %s%s", noun, sl_str_text(&list),
+                           n > LIST_MAX ? " and more" : "");
+}
+
+const char *sl_plan_suggest_or_list(struct sl_planner *p, const char *word, const char *noun,
+                                    const char *const *names, int n) {
+    const char *near = sl_suggest(p->diags, word, names, (size_t)n);
+    return *near ? near : sl_plan_list(p, noun, names, n);
+}
+
+/* ---- use ------------------------------------------------------------------------------------ */
+
+/* The plugin that `use` names by its first part; NULL: there is none. */
+static const struct sl_plugin_desc *find_plugin(const struct sl_catalog *c, const char *use) {
+    size_t len = strcspn(use, "/");
+    for (int i = 0; i < c->n_plugins; i++)
+        if (strlen(c->plugins[i]->name) == len && memcmp(c->plugins[i]->name, use, len) == 0)
+            return c->plugins[i];
+    return NULL;
+}
+
+static void unknown_use(struct sl_planner *p, const char *what, const char *use, struct sl_pos pos) {
+    const struct sl_plugin_desc *plugin = find_plugin(p->catalog, use);
+    if (plugin && plugin->broken) {
+        sl_diag_error(p->diags, pos, "%s: \"%.100s\" cannot be used: plugin %s (%s) is broken: %s", what, use,
+                      plugin->name, plugin->path, plugin->broken);
+        return;
+    }
+    sl_autofree const char **all = sl_xcalloc(MAX_IDS, sizeof *all), **own = sl_xcalloc(MAX_IDS, sizeof *own);
+    int n = 0, n_own = 0;
+    for (int i = 0; i < p->catalog->n_plugins; i++)
+        for (int j = 0; j < p->catalog->plugins[i]->n_stages && n < MAX_IDS; j++) {
+            all[n++] = p->catalog->plugins[i]->stages[j].id;
+            if (p->catalog->plugins[i] == plugin)
+                own[n_own++] = all[n - 1];
+        }
+    const char *near = sl_suggest(p->diags, use, all, (size_t)n);
+    if (*near || plugin)
+        sl_diag_error(p->diags, pos, "%s: there is no stage \"%.100s\"%s", what, use,
+                      *near ? near : sl_plan_list(p, "stages of this plugin", own, n_own));
+    else
+        sl_diag_error(p->diags, pos, "%s: there is no stage \"%.100s\": no plugin \"%.*s\" was found (sluice plugins "
+                      "lists them)", what, use, (int)strcspn(use, "/") < 80 ? (int)strcspn(use, "/") : 80, use);
+}
+
+/* ---- Policies ------------------------------------------------------------------------------- */
+
+struct policies {
+    struct sl_retry_policy retry;
+    struct sl_timeouts timeouts;
+    struct sl_resources resources;
+    struct sl_device device;
+};
+
+static struct policies read_defaults(struct sl_planner *p) {
+    struct policies d = {sl_retry_default(), sl_timeouts_default(), {0}, {SL_DEVICE_AUTO, -1}};
+    const struct sl_pipeline *f = p->pipeline;
+    struct sl_expander *x = &p->expander;
+    sl_retry_read("defaults", sl_expand(x, "defaults: retry", f->retry, NULL, NULL), &d.retry, p->diags);
+    sl_timeouts_read("defaults", sl_expand(x, "defaults: timeout", f->timeout, NULL, NULL), &d.timeouts, p->diags);
+    sl_resources_read("defaults", sl_expand(x, "defaults: resources", f->resources, NULL, NULL), &d.resources,
+                      p->diags);
+    sl_device_read("defaults", sl_expand(x, "defaults: device", f->device, NULL, NULL), &d.device, p->diags);
+    return d;
+}
+
+/* `optional:` beside `retry: { then: ... }` that says otherwise. */
+static void check_optional(struct sl_planner *p, const char *what, const struct sl_yaml *optional,
+                           const struct sl_yaml *retry) {
+    const struct sl_yaml *then = sl_yaml_get(retry, "then");
+    const char *text;
+    bool is_optional;
+    if (optional && then && sl_yaml_bool(optional, &is_optional) && sl_yaml_text(then, &text) &&
+        is_optional != (strcmp(text, "ignore") == 0))
+        sl_diag_error(p->diags, optional->pos, "%s: optional: %s contradicts retry: { then: %s }; keep one of them",
+                      what, optional->text, text);
+}
+
+static void read_device(struct sl_planner *p, int i, const struct sl_yaml *node) {
+    struct sl_plan_stage *stage = &p->stages[i];
+    bool can_cuda = !stage->desc || stage->desc->flags & SLUICE_STAGE_CUDA;
+    if (!node && !can_cuda)
+        stage->device = (struct sl_device){SL_DEVICE_AUTO, -1}; /* the default is for those that can */
+    sl_device_read(p->notes[i].what, node, &stage->device, p->diags);
+    if (node && stage->device.kind == SL_DEVICE_CUDA && !can_cuda && node->kind != SL_YAML_BAD)
+        sl_diag_error(p->diags, node->pos, "%s: device: %s runs on the CPU only; accepted: auto and cpu",
+                      p->notes[i].what, stage->use);
+}
+
+static void read_policies(struct sl_planner *p, int i, const struct policies *defaults) {
+    struct sl_plan_stage *stage = &p->stages[i];
+    const struct sl_pipeline_stage *f = p->notes[i].source;
+    struct sl_expander *x = &p->expander;
+    const char *what = p->notes[i].what;
+    const struct sl_yaml *retry = sl_expand(x, what, f->retry, NULL, NULL);
+    const struct sl_yaml *optional = sl_expand(x, what, f->optional, NULL, NULL);
+    stage->retry = defaults->retry;
+    stage->timeouts = defaults->timeouts;
+    stage->resources = defaults->resources;
+    stage->device = defaults->device;
+    sl_retry_read(what, retry, &stage->retry, p->diags);
+    sl_optional_read(what, optional, &stage->retry, p->diags);
+    check_optional(p, what, optional, retry);
+    sl_timeouts_read(what, sl_expand(x, what, f->timeout, NULL, NULL), &stage->timeouts, p->diags);
+    sl_resources_read(what, sl_expand(x, what, f->resources, NULL, NULL), &stage->resources, p->diags);
+    read_device(p, i, sl_expand(x, what, f->device, NULL, NULL));
+}
+
+/* ---- Stages --------------------------------------------------------------------------------- */
+
+static void plan_stage(struct sl_planner *p, int i, const struct policies *defaults) {
+    const struct sl_pipeline_stage *source = &p->pipeline->stages[i];
+    struct sl_plan_stage *stage = &p->stages[i];
+    *stage = (struct sl_plan_stage){
+        .name = sl_arena_strdup(p->arena, source->name),
+        .is_output = source->is_output,
+        .use = sl_arena_strdup(p->arena, source->use ? source->use : ""),
+        .pos = source->pos,
+    };
+    p->notes[i] = (struct sl_plan_note){
+        .source = source,
+        .what = sl_arena_printf(&p->diags->arena, "%s \"%.100s\"", source->is_output ? "output" : "stage",
+                                source->name),
+    };
+    if (source->use) {
+        stage->desc = sl_catalog_stage(p->catalog, source->use);
+        if (!stage->desc)
+            unknown_use(p, p->notes[i].what, source->use, source->use_pos);
+    }
+    sl_plan_with(p, i);
+    read_policies(p, i, defaults);
+    if (stage->is_output && stage->desc && stage->n_outputs == 0 && !p->notes[i].outputs_unsure)
+        sl_diag_error(p->diags, source->use_pos, "%s: %s has no output that could be written", p->notes[i].what,
+                      source->use);
+}
+
+static void plan_inputs(struct sl_planner *p, struct sl_plan *plan) {
+    int n = p->pipeline->n_inputs;
+    plan->inputs = sl_arena_alloc(p->arena, (size_t)n * sizeof *plan->inputs);
+    plan->n_inputs = n;
+    for (int i = 0; i < n; i++) {
+        const struct sl_pipeline_input *in = &p->pipeline->inputs[i];
+        const char *what = sl_arena_printf(&p->diags->arena, "input \"%.100s\"", in->name);
+        if (in->type)
+            sl_typecheck_known(p, what, in->type, in->type_pos);
+        plan->inputs[i] = (struct sl_plan_pipeline_input){.name = sl_arena_strdup(p->arena, in->name),
+                                                          .type = sl_arena_strdup(p->arena, in->type ? in->type : ""),
+                                                          .help = sl_arena_strdup(p->arena, in->help)};
+    }
+}
+
+/* Only of a file without mistakes: a misspelt reference is told once. */
+static void warn_unused(struct sl_planner *p) {
+    if (p->diags->n_errors > 0)
+        return;
+    for (int i = 0; i < p->pipeline->n_inputs; i++)
+        if (!p->input_used[i])
+            sl_diag_warn(p->diags, p->pipeline->inputs[i].pos, "input \"%s\" is not used",
+                         p->pipeline->inputs[i].name);
+    sl_expander_warn_unused(&p->expander);
+}
+
+/* ---- Order ---------------------------------------------------------------------------------- */
+
+static void report_cycle(void *context, const int *path, int n) {
+    struct sl_planner *p = context;
+    sl_autostr struct sl_str text = {0};
+    for (int k = 0; k < n; k++)
+        sl_str_addf(&text, "%s%s", k ? " -> " : "", p->stages[path[k]].name);
+    sl_diag_error(p->diags, p->stages[path[0]].pos, "%s: stages take from each other in a cycle: %s",
+                  p->notes[path[0]].what, sl_str_text(&text));
+}
+
+/* Copies the stages into the plan in topological order and renumbers their inputs; false where there is a cycle. */
+static bool order_stages(struct sl_planner *p, struct sl_plan *plan) {
+    struct sl_graph g;
+    sl_graph_init(&g, p->n_stages);
+    for (int i = 0; i < p->n_stages; i++)
+        for (int k = 0; k < p->stages[i].n_inputs; k++)
+            if (p->stages[i].inputs[k].from_stage >= 0)
+                sl_graph_add_edge(&g, p->stages[i].inputs[k].from_stage, i);
+    sl_autofree int *order = sl_xcalloc((size_t)p->n_stages, sizeof *order);
+    sl_autofree int *place = sl_xcalloc((size_t)p->n_stages, sizeof *place);
+    bool sorted = sl_graph_sort(&g, order) == p->n_stages;
+    if (!sorted)
+        sl_graph_cycles(&g, report_cycle, p);
+    sl_graph_finish(&g);
+    if (!sorted)
+        return false;
+    plan->stages = sl_arena_alloc(p->arena, (size_t)p->n_stages * sizeof *plan->stages);
+    plan->n_stages = p->n_stages;
+    for (int at = 0; at < p->n_stages; at++) {
+        place[order[at]] = at;
+        plan->stages[at] = p->stages[order[at]];
+        for (int k = 0; k < plan->stages[at].n_inputs; k++) {
+            int *from = &plan->stages[at].inputs[k].from_stage;
+            *from = *from < 0 ? -1 : place[*from];
+        }
+    }
+    return true;
+}
+
+/* ---- The plan ------------------------------------------------------------------------------- */
+
+static void make(struct sl_planner *p, struct sl_plan *plan) {
+    int n = p->pipeline->n_stages;
+    p->n_stages = n;
+    p->stages = sl_xcalloc((size_t)n, sizeof *p->stages);
+    p->notes = sl_xcalloc((size_t)n, sizeof *p->notes);
+    p->input_used = sl_xcalloc((size_t)p->pipeline->n_inputs, sizeof *p->input_used);
+    plan->name = sl_arena_strdup(p->arena, p->pipeline->name);
+    plan->description = sl_arena_strdup(p->arena, p->pipeline->description);
+    struct policies defaults = read_defaults(p);
+    plan_inputs(p, plan);
+    for (int i = 0; i < n; i++)
+        plan_stage(p, i, &defaults);
+    sl_typecheck_inputs(p);
+    order_stages(p, plan);
+    warn_unused(p);
+    free(p->stages);
+    free(p->notes);
+    free(p->input_used);
+}
+
+int sl_plan_make(const struct sl_pipeline *pipeline, const struct sl_catalog *catalog,
+                 const struct sl_setting *settings, int n_settings, struct sl_diags *diags,
+                 struct sl_plan **ret_plan) {
+    struct sl_plan *plan = sl_xcalloc(1, sizeof *plan);
+    struct sl_arena expanded = {0};
+    struct sl_planner p = {.pipeline = pipeline, .catalog = catalog, .diags = diags, .arena = &plan->arena};
+    sl_expander_init(&p.expander, pipeline, settings, n_settings, &expanded, diags);
+    make(&p, plan);
+    sl_arena_finish(&expanded);
+    if (diags->n_errors > 0) {
+        sl_plan_destroy(plan);
+        return SL_USAGE;
+    }
+    *ret_plan = plan;
+    return 0;
+}
+
+void sl_plan_destroy(struct sl_plan *plan) {
+    if (!plan)
+        return;
+    sl_arena_finish(&plan->arena);
+    free(plan);
+}
