@@ -4,7 +4,8 @@
  * A frame is a fixed header and fields; encode and decode are pure functions over a span. Little-endian:
  *   u32 magic "SLF1"   u16 type   u16 n_fields   u32 job   u32 reserved (0)
  *   then n_fields times: u32 length, bytes, padded with zeros to 4
- * Numbers travel as 8-byte fields (u64, or the bits of a double). Descriptors ride beside a frame as SCM_RIGHTS.
+ * Numbers travel as 8-byte fields (u64, or the bits of a double); a status is a signed 64-bit number in a u64, device kind
+ * is SLUICE_DEVICE_*, level is SLUICE_LOG_*. Descriptors ride beside a frame as SCM_RIGHTS.
  *
  * Fields by type, in order:
  *
@@ -70,8 +71,8 @@ struct sl_frame {
     struct sl_field fields[SL_FRAME_MAX_FIELDS];
 };
 
-/* Building a frame to be encoded: sl_frame_init, then fields in order. Texts are borrowed until it was encoded;
- * numbers are kept in `numbers`. Adding more than fits is remembered and makes the encoding fail. */
+/* Building a frame: sl_frame_init, then fields in order (each is copied), then sl_frame_finish. Adding more than fits is
+ * remembered and makes the last step fail. */
 struct sl_frame_out {
     uint16_t type;
     uint32_t job;

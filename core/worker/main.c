@@ -1,0 +1,53 @@
+/*
+ * sluice-worker: the program that loads plugins. Not for use by hand but for --describe.
+ *
+ *     sluice-worker --socket 3                     serve the core on descriptor 3 (init.h, host.h)
+ *     sluice-worker --describe FILE.so [--fd N]    print what the plugin declares as JSON
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "worker/describe.h"
+#include "worker/host.h"
+#include "worker/init.h"
+
+#define EXIT_USAGE 64
+
+static int usage(void) {
+    fprintf(stderr, "usage: sluice-worker --describe FILE.so [--fd N]\n"
+                    "       sluice-worker --socket N   (as sluice starts it)\n");
+    return EXIT_USAGE;
+}
+
+static int parse_fd(const char *text) {
+    int64_t fd;
+    return sl_parse_int(text, &fd) && fd >= 0 && fd < 1 << 20 ? (int)fd : -1;
+}
+
+static int serve(int socket) {
+    if (sl_init_fork(socket) < 0) {
+        perror("sluice-worker: cannot start the plugin's process");
+        return 1;
+    }
+    sl_host_run(socket);
+}
+
+/* The end skips destructors of libraries that plugins brought along; the description is written by then. */
+static _Noreturn void describe(const char *path, int fd) {
+    int code = sl_describe(path, fd);
+    fflush(NULL);
+    _exit(code);
+}
+
+int main(int argc, char **argv) {
+    if (argc == 3 && strcmp(argv[1], "--socket") == 0 && parse_fd(argv[2]) >= 0)
+        return serve(parse_fd(argv[2]));
+    if (argc == 3 && strcmp(argv[1], "--describe") == 0)
+        describe(argv[2], -1);
+    if (argc == 5 && strcmp(argv[1], "--describe") == 0 && strcmp(argv[3], "--fd") == 0 && parse_fd(argv[4]) >= 0)
+        describe(argv[2], parse_fd(argv[4]));
+    return usage();
+}

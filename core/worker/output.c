@@ -1,0 +1,168 @@
+/*
+ * Outputs of a job: a file from the core, grown and mapped shared while the stage writes, checked and reported when it
+ * commits.
+ *
+ * Room is reserved (fallocate) before it is mapped, so that a full disk is an error of output_grow() and not a SIGBUS in
+ * the middle of the stage; file systems that cannot reserve get ftruncate. A map grows by at least half, so that a stage
+ * that asks for a little more each time does not remap each time; commit cuts the file to its length.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ipc/portcheck.h"
+#include "worker/host.h"
+
+#define PAGE 4096u
+
+/* Main thread, so without the lock: only the main thread changes outputs. */
+static struct job_output *find_output(struct sluice_job *job, const char *port, const char *call) {
+    for (int i = 0; port && i < job->n_outputs; i++)
+        if (strcmp(job->outputs[i].port, port) == 0)
+            return &job->outputs[i];
+    pthread_mutex_lock(&job->host->lock);
+    host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "%s(): the job has no output \"%s\"", call,
+                 port ? port : "(NULL)");
+    pthread_mutex_unlock(&job->host->lock);
+    return NULL;
+}
+
+static void fail(struct sluice_job *job, const char *fmt, const char *port, const char *why) {
+    pthread_mutex_lock(&job->host->lock);
+    snprintf(job->failure, sizeof job->failure, fmt, port, why);
+    pthread_mutex_unlock(&job->host->lock);
+}
+
+/* ---- Growing --------------------------------------------------------------------------------- */
+
+static int reserve(int fd, size_t from, size_t to) {
+    int rc;
+    do
+        rc = fallocate(fd, 0, (off_t)from, (off_t)(to - from));
+    while (rc < 0 && errno == EINTR);
+    if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+        rc = ftruncate(fd, (off_t)to);
+    return rc;
+}
+
+static int grow_to(struct job_output *out, size_t size) {
+    if (reserve(out->fd, out->mapped, size) < 0)
+        return -1;
+    void *map = out->map ? mremap(out->map, out->mapped, size, MREMAP_MAYMOVE)
+                         : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, out->fd, 0);
+    if (map == MAP_FAILED)
+        return -1;
+    out->map = map;
+    out->mapped = size;
+    return 0;
+}
+
+/* Half as much again where there is room, else just what was asked for. */
+static int grow(struct job_output *out, uint64_t capacity) {
+    uint64_t least = (capacity + PAGE - 1) / PAGE * PAGE, more = (out->mapped + out->mapped / 2) / PAGE * PAGE;
+    if (more > least && grow_to(out, more) == 0)
+        return 0;
+    return grow_to(out, least);
+}
+
+int32_t job_output_grow(struct sluice_job *job, const char *port, uint64_t capacity, void **ret_data) {
+    if (!job_check(job, "output_grow"))
+        return SLUICE_INTERNAL;
+    struct job_output *out = find_output(job, port, "output_grow");
+    if (!out)
+        return SLUICE_INTERNAL;
+    if (out->committed) {
+        fail(job, "output \"%s\" was grown after it was committed%s", port, "");
+        return SLUICE_INTERNAL;
+    }
+    if (capacity == 0)
+        capacity = 1;
+    if (capacity > INT64_MAX - PAGE) {
+        fail(job, "output \"%s\" cannot grow: %s", port, strerror(EFBIG));
+        return SLUICE_RESOURCE;
+    }
+    if (capacity > out->mapped && grow(out, capacity) < 0) {
+        fail(job, "output \"%s\" cannot grow: %s", port, strerror(errno));
+        return SLUICE_RESOURCE;
+    }
+    *ret_data = out->map;
+    return 0;
+}
+
+/* ---- Committing ------------------------------------------------------------------------------ */
+
+/* Checks the finished file through a read-only map of its own. */
+static int check_content(const struct job_output *out, size_t len, struct sl_err *err) {
+    if (len == 0)
+        return sl_port_check(out->type, "", 0, err);
+    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, out->fd, 0);
+    if (map == MAP_FAILED)
+        return sl_err_sys(err, SLUICE_RESOURCE, errno, "cannot be mapped");
+    int rc = sl_port_check(out->type, map, len, err);
+    munmap(map, len);
+    return rc;
+}
+
+static int finish_file(struct job_output *out, size_t len, struct sl_err *err) {
+    if (out->map)
+        munmap(out->map, out->mapped);
+    out->map = NULL;
+    out->mapped = 0;
+    if (ftruncate(out->fd, (off_t)len) < 0)
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "cannot be cut to its length");
+    return check_content(out, len, err);
+}
+
+static void send_commit(struct sluice_job *job, const struct job_output *out, uint64_t len) {
+    struct host *host = job->host;
+    pthread_mutex_lock(&host->lock);
+    sl_frame_init(&host->frame, SL_FRAME_COMMIT, job->id);
+    sl_frame_add_text(&host->frame, out->port);
+    sl_frame_add_u64(&host->frame, len);
+    host_send(host);
+    pthread_mutex_unlock(&host->lock);
+}
+
+/* Keeps the reason as the job's failure and as the output's, should the stage go on regardless. */
+static int32_t refuse_commit(struct sluice_job *job, struct job_output *out, const char *why) {
+    snprintf(out->problem, sizeof out->problem, "output \"%.100s\": %.800s", out->port, why);
+    fail(job, "%s%s", out->problem, "");
+    return SLUICE_INTERNAL;
+}
+
+int32_t job_output_commit(struct sluice_job *job, const char *port, uint64_t len) {
+    if (!job_check(job, "output_commit"))
+        return SLUICE_INTERNAL;
+    struct job_output *out = find_output(job, port, "output_commit");
+    if (!out)
+        return SLUICE_INTERNAL;
+    if (out->committed)
+        return refuse_commit(job, out, "committed twice");
+    if (len > out->mapped)
+        return refuse_commit(job, out, "committed with more bytes than it was grown to");
+    struct sl_err err;
+    int rc = finish_file(out, (size_t)len, &err);
+    if (rc == SLUICE_RESOURCE || rc == SLUICE_TRANSIENT) {
+        refuse_commit(job, out, err.msg);
+        return rc;
+    }
+    if (rc < 0)
+        return refuse_commit(job, out, err.msg);
+    out->committed = true;
+    send_commit(job, out, len);
+    return 0;
+}
+
+void job_outputs_close(struct sluice_job *job) {
+    for (int i = 0; i < job->n_outputs; i++) {
+        struct job_output *out = &job->outputs[i];
+        if (out->map)
+            munmap(out->map, out->mapped);
+        out->map = NULL;
+        sl_close(&out->fd);
+    }
+}
