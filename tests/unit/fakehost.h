@@ -309,10 +309,16 @@ static inline void fake_host_finish(struct fake_host *h) {
         free(h->outputs[i].data);
 }
 
+/* Gives a parameter; a second call replaces the value. */
 static inline void fake_param(struct fake_host *h, const char *name, const char *value) {
-    CHECK(h->n_params < FAKE_MAX);
-    snprintf(h->params[h->n_params].name, sizeof h->params[0].name, "%s", name);
-    h->params[h->n_params++].value = strdup(value);
+    size_t i = 0;
+    while (i < h->n_params && strcmp(h->params[i].name, name) != 0)
+        i++;
+    CHECK(i < FAKE_MAX);
+    h->n_params += i == h->n_params;
+    snprintf(h->params[i].name, sizeof h->params[i].name, "%s", name);
+    free(h->params[i].value);
+    h->params[i].value = strdup(value);
 }
 
 static inline void fake_input(struct fake_host *h, const char *port, const char *type,

@@ -96,8 +96,7 @@ TEST(a_script_without_an_interpreter_is_said) {
     fclose(f);
     chmod(path, 0755);
     snprintf(argv, sizeof argv, "[\"%s\"]", path);
-    free(h.params[0].value);
-    h.params[0].value = strdup(argv);
+    fake_param(&h, "argv", argv);
     CHECK_INT(fake_run(&h), SLUICE_UNSUPPORTED);
     CHECK_HAS(h.message, "#!/bin/sh");
     fake_host_finish(&h);
@@ -195,7 +194,6 @@ TEST(ignored_and_blocked_signals_are_not_inherited) {
     begin("[\"sh\", \"-c\", \"kill -PIPE $$; exit 3\"]");
     CHECK_INT(fake_run(&h), SLUICE_INTERNAL);
     CHECK_HAS(h.message, "killed by signal 13");
-    h.n_params = 0;
     fake_param(&h, "argv", "[\"sh\", \"-c\", \"kill -USR1 $$; exit 3\"]");
     CHECK_INT(fake_run(&h), SLUICE_INTERNAL);
     CHECK_HAS(h.message, "killed by signal 10");
