@@ -15,6 +15,8 @@
 #ifndef RUN_STATE_H
 #define RUN_STATE_H
 
+#include <stdbool.h>
+
 #include "base/json.h"
 
 /* Pure: from the bytes of a journal. `live`: its core runs. SLUICE_INPUT: there is not even a first record. */

@@ -89,23 +89,36 @@ int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *s
     return rc < 0 ? sl_err_wrap(err, "stage \"%s\": its parameters", stage->name) : 0;
 }
 
-/* One input: adds its fields, and opens its descriptor unless it is a file of the user's or absent. */
+/* Opens what an input of the pipeline names, where its stage wants bytes and not a path. */
+static int open_user_file(const char *path, const char *type, int *fds, int *n_fds, struct sl_err *err) {
+    if (strcmp(type, SLUICE_TYPE_FILE) == 0)
+        return 0;
+    fds[*n_fds] = open(path, O_RDONLY | O_CLOEXEC);
+    if (fds[*n_fds] < 0)
+        return sl_err_sys(err, SLUICE_INPUT, errno, "%s: cannot be opened", path);
+    (*n_fds)++;
+    return 0;
+}
+
+/* One input: adds its fields, and opens its descriptor unless it is a file of the user's. */
 static int add_input(const struct sl_places *places, const struct sl_tasks *tasks, struct sl_attempt *a, int i,
                      struct sl_frame_out *ret, int *fds, int *n_fds, struct sl_err *err) {
     const struct sl_plan_input *in = &a->stage->inputs[i];
-    const char *path = in->from_port == 0 ? a->item->file : places->inputs ? places->inputs[in->from_port] : "";
-    if (in->from_stage >= 0) {
+    const char *path;
+    int rc;
+    if (in->from_stage < 0) {
+        path = in->from_port == 0 ? a->item->file : places->inputs[in->from_port];
+        rc = open_user_file(path, in->type, fds, n_fds, err);
+    } else {
         const struct sl_artifact *art = &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
-        int rc = sl_artifact_open(art->path, art->size, art->hash, a->number > 1, &fds[*n_fds], err);
-        if (rc < 0)
-            return rc;
-        (*n_fds)++;
         path = art->path;
+        rc = sl_artifact_open(path, art->size, art->hash, a->number > 1, &fds[*n_fds], err);
+        *n_fds += rc == 0;
     }
     sl_frame_add_text(ret, in->port);
     sl_frame_add_text(ret, in->type);
     sl_frame_add_text(ret, path);
-    return 0;
+    return rc;
 }
 
 static bool is_present(const struct sl_tasks *tasks, const struct sl_attempt *a, const struct sl_plan_input *in) {

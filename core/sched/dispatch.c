@@ -3,6 +3,7 @@
  * than begun. A task needs room among the workers (--jobs) and processors; a stage that takes several jobs gives
  * them to its living worker.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,7 @@ static int spawn_fds(const struct run *run, const char *log_path, int *ret_log_f
         return rc;
     *ret_log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (*ret_log_fd < 0)
-        return sl_err_sys(err, SLUICE_RESOURCE, 0, "%s: the log cannot be opened", log_path);
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: the log cannot be opened", log_path);
     return 0;
 }
 

@@ -9,6 +9,7 @@ enum sl_event_type {
     SL_EVENT_TASK_BEGIN,  /* attempt began */
     SL_EVENT_TASK_READY,  /* its worker is loaded; seconds: since the attempt began */
     SL_EVENT_PROGRESS,    /* fraction (< 0: unknown), text */
+    SL_EVENT_METRIC,      /* port: its name, fraction: its value */
     SL_EVENT_PART,        /* port, text/len: incremental output */
     SL_EVENT_LOG,         /* level, text; item may be -1 */
     SL_EVENT_RETRY,       /* the attempt failed and is repeated; cls, text, seconds: delay */

@@ -309,12 +309,15 @@ static void on_done(struct carrier *c, struct sl_attempt *a, const struct sl_fra
     sl_run_conclude(c->run, a, (int)status, text);
 }
 
-static void on_metric(struct sl_attempt *a, const struct sl_frame *f) {
+static void on_metric(struct run *run, struct sl_attempt *a, const struct sl_frame *f) {
     char name[64];
-    double value = sl_frame_f64(f, 1);
-    sl_frame_text(f, 0, name, sizeof name);
-    if (isfinite(value))
-        sl_attempt_note_metric(a, name, value);
+    struct sl_event ev = event_of(a, SL_EVENT_METRIC);
+    ev.fraction = sl_frame_f64(f, 1);
+    ev.port = sl_frame_text(f, 0, name, sizeof name);
+    if (!isfinite(ev.fraction))
+        return;
+    sl_attempt_note_metric(a, name, ev.fraction);
+    sl_run_emit(run, &ev);
 }
 
 static void on_frame(struct sl_worker *w, const struct sl_frame *f) {
@@ -330,7 +333,7 @@ static void on_frame(struct sl_worker *w, const struct sl_frame *f) {
     else if (f->type == SL_FRAME_PART)
         on_part(c->run, a, f);
     else if (f->type == SL_FRAME_METRIC)
-        on_metric(a, f);
+        on_metric(c->run, a, f);
     else if (f->type == SL_FRAME_COMMIT)
         on_commit(c, a, f);
     else if (f->type == SL_FRAME_DONE)

@@ -1,0 +1,98 @@
+/* The command line: one file a command, all listed in main.c. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "cli/options.h"
+#include "graph/plan.h"
+#include "sched/event.h"
+#include "run/items.h"
+
+/* Exit statuses; docs/README and --help name them. */
+enum {
+    SL_EXIT_OK = 0,         /* all items ok */
+    SL_EXIT_FAILED = 1,     /* some item failed */
+    SL_EXIT_USAGE = 2,      /* bad usage or pipeline */
+    SL_EXIT_CANCELLED = 130 /* cancelled by a signal */
+};
+
+struct sl_command {
+    const char *name;
+    const char *usage;   /* after "sluice " */
+    const char *summary; /* one line */
+    int (*run)(const struct sl_command *self, int argc, char **argv);
+};
+
+int sl_cmd_run(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_check(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_graph(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_plugins(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_stage(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_runs(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_show(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_logs(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_version(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_help(const struct sl_command *self, int argc, char **argv);
+
+/* Prints "sluice: <message>" to stderr. */
+void sl_cli_error(const struct sl_err *err);
+/* Parses options; -1: go on; else the exit status (help was printed, or the error). */
+int sl_cli_parse(const struct sl_command *self, const char *help, const struct sl_option *table, int argc, char **argv,
+                 struct sl_words *rest);
+
+/* Where this installation keeps its things; owned strings. */
+struct sl_install {
+    char *worker, *share;
+};
+struct sl_install sl_install_find(void);
+void sl_install_finish(struct sl_install *in);
+
+/* A pipeline, checked against the plugins that are there. */
+struct sl_loaded {
+    struct sl_catalog catalog;
+    struct sl_pipeline *pipeline;
+    struct sl_plan *plan;
+};
+
+/* Fills the catalog; prints the error. 0 or an exit status. */
+int sl_cli_load_catalog(const struct sl_words *folders, struct sl_catalog *ret);
+
+/* Loads and checks; prints every diagnostic to stderr. 0 or an exit status. `text` NULL: from the file `name`, else the
+ * pipeline itself, which was written by us (its positions mean nothing). */
+int sl_cli_load_plan(const char *name, const char *text, const struct sl_words *folders, const struct sl_words *settings,
+                     struct sl_loaded *ret);
+void sl_loaded_finish(struct sl_loaded *l);
+
+/* Splits "name=value" in place of a copy; SL_USAGE with `option` in the message. */
+int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value, struct sl_err *err);
+
+/* Observers of a run. */
+struct sl_console;
+struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items, int n_items,
+                                     const char *run_id, bool quiet);
+void sl_console_event(void *console, const struct sl_event *ev);
+void sl_console_destroy(struct sl_console *c);
+
+struct sl_jsonl {
+    const struct sl_plan *plan;
+    const struct sl_item *items;
+    const char *run_id;
+};
+void sl_jsonl_event(void *jsonl, const struct sl_event *ev); /* JSON lines on stdout */
+
+/* A run, from the plan to the exit status: makes the folder, watches, runs, prints. */
+struct sl_cli_run {
+    const struct sl_plan *plan;
+    const char *pipeline_file, *out_dir; /* may be NULL */
+    const struct sl_item *items;
+    int n_items;
+    const char *const *inputs;
+    const char *const *wrap;
+    bool json, quiet, fail_fast, keep_artifacts, outputs_by_port;
+    int jobs;
+};
+int sl_cli_execute(const struct sl_cli_run *spec);
+
+/* A column of text padded to `columns` terminal columns. */
+void sl_str_add_column(struct sl_str *s, const char *text, int columns);
+
+#endif

@@ -1,0 +1,89 @@
+/* sluice check and sluice graph: a pipeline, looked at and not run. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "graph/render.h"
+
+struct arguments {
+    struct sl_words settings, plugins, rest;
+    const char *format;
+};
+
+static void finish(struct arguments *a, struct sl_loaded *l) {
+    sl_loaded_finish(l);
+    free(a->settings.items);
+    free(a->plugins.items);
+    free(a->rest.items);
+}
+
+/* Parses the command line and loads the one pipeline it names. -1: loaded; else the exit status. */
+static int load(const struct sl_command *self, const char *help, const struct sl_option *table, int argc, char **argv,
+                struct arguments *a, struct sl_loaded *l) {
+    int status = sl_cli_parse(self, help, table, argc, argv, &a->rest);
+    if (status >= 0)
+        return status;
+    if (a->rest.n != 1) {
+        fprintf(stderr, "sluice: expected one pipeline file\nusage: sluice %s\n", self->usage);
+        return SL_EXIT_USAGE;
+    }
+    status = sl_cli_load_plan(a->rest.items[0], NULL, &a->plugins, &a->settings, l);
+    return status == 0 ? -1 : status;
+}
+
+int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
+    struct arguments a = {0};
+    struct sl_loaded l = {0};
+    const struct sl_option table[] = {
+        {"set", 0, SL_OPT_LIST, &a.settings, "NAME=VALUE", "set a parameter of the pipeline"},
+        {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},
+        {0},
+    };
+    int status = load(self, "Checks a pipeline against the plugins that are installed and prints every error at once,\n"
+                            "each with its position. Nothing is run. Exit status: 0 without errors, else 2.",
+                      table, argc, argv, &a, &l);
+    if (status < 0) {
+        int outputs = 0;
+        for (int i = 0; i < l.plan->n_stages; i++)
+            outputs += l.plan->stages[i].is_output;
+        printf("%s: ok: pipeline \"%s\", %d stages, %d outputs\n", a.rest.items[0], l.plan->name,
+               l.plan->n_stages - outputs, outputs);
+        status = SL_EXIT_OK;
+    }
+    finish(&a, &l);
+    return status;
+}
+
+static int render(const struct sl_plan *plan, const char *format) {
+    sl_autostr struct sl_str out = {0};
+    if (strcmp(format, "text") == 0)
+        sl_render_text(plan, &out);
+    else if (strcmp(format, "dot") == 0)
+        sl_render_dot(plan, &out);
+    else if (strcmp(format, "svg") == 0)
+        sl_render_svg(plan, &out);
+    else {
+        fprintf(stderr, "sluice: --format %s: expected text, dot or svg\n", format);
+        return SL_EXIT_USAGE;
+    }
+    fputs(sl_str_text(&out), stdout);
+    return SL_EXIT_OK;
+}
+
+int sl_cmd_graph(const struct sl_command *self, int argc, char **argv) {
+    struct arguments a = {.format = "text"};
+    struct sl_loaded l = {0};
+    const struct sl_option table[] = {
+        {"format", 0, SL_OPT_TEXT, &a.format, "FORMAT", "text (default), dot or svg"},
+        {"set", 0, SL_OPT_LIST, &a.settings, "NAME=VALUE", "set a parameter of the pipeline"},
+        {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},
+        {0},
+    };
+    int status = load(self, "Draws a pipeline: its stages, and what goes from one to the next.", table, argc, argv, &a,
+                      &l);
+    if (status < 0)
+        status = render(l.plan, a.format);
+    finish(&a, &l);
+    return status;
+}

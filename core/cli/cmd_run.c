@@ -1,0 +1,116 @@
+/* sluice run: a pipeline over files. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "cli/cli.h"
+
+static const char help[] =
+    "Runs every stage of the pipeline for every FILE and writes the outputs into DIR, as\n"
+    "<name of the file>.<name of the output>. One bad file does not stop the others. Progress and\n"
+    "failures go to standard error, the paths of the files written to standard output.\n"
+    "Ctrl-C cancels; a second one kills.\n\n"
+    "Exit status: 0 all items ok, 1 some item failed, 2 bad usage or pipeline, 130 cancelled.";
+
+struct arguments {
+    const char *out;
+    struct sl_words settings, inputs, plugins, rest;
+    int jobs;
+    bool fail_fast, keep, json, quiet;
+};
+
+/* The paths of the pipeline's inputs after the first, from --in NAME=FILE; [0] stays empty. */
+static int bind_inputs(const struct sl_plan *plan, const struct sl_words *words, const char **paths,
+                       struct sl_arena *arena, struct sl_err *err) {
+    for (int w = 0; w < words->n; w++) {
+        sl_autofree char *name = NULL;
+        const char *value;
+        int at = 1, rc = sl_cli_split(words->items[w], "in", &name, &value, err);
+        if (rc < 0)
+            return rc;
+        while (at < plan->n_inputs && strcmp(plan->inputs[at].name, name) != 0)
+            at++;
+        if (at >= plan->n_inputs)
+            return sl_err_set(err, SL_USAGE, "--in %s: the pipeline has no input of that name beside its first", name);
+        sl_autofree char *absolute = sl_path_absolute(value);
+        paths[at] = sl_arena_strdup(arena, absolute);
+    }
+    for (int i = 1; i < plan->n_inputs; i++)
+        if (!paths[i])
+            return sl_err_set(err, SL_USAGE, "the pipeline's input \"%s\" is not given: --in %s=FILE",
+                              plan->inputs[i].name, plan->inputs[i].name);
+    return 0;
+}
+
+static int make_items(const struct sl_plan *plan, const struct sl_words *rest, struct sl_arena *arena,
+                      struct sl_item **ret, int *ret_n, struct sl_err *err) {
+    int n = rest->n - 1;
+    if (plan->n_inputs == 0) {
+        if (n > 0)
+            return sl_err_set(err, SL_USAGE, "pipeline \"%s\" has no inputs, so it takes no files", plan->name);
+        *ret = sl_arena_alloc(arena, sizeof **ret);
+        (*ret)[0] = (struct sl_item){.name = plan->name, .file = ""};
+        *ret_n = 1;
+        return 0;
+    }
+    if (n == 0)
+        return sl_err_set(err, SL_USAGE, "no files given: pipeline \"%s\" takes its input \"%s\" from them%s%s",
+                          plan->name, plan->inputs[0].name, *plan->inputs[0].help ? ": " : "", plan->inputs[0].help);
+    *ret = sl_items_from_files(arena, rest->items + 1, n);
+    *ret_n = n;
+    return 0;
+}
+
+static int run_plan(const struct arguments *a, const struct sl_plan *plan) {
+    struct sl_arena arena = {0};
+    struct sl_err err = {0};
+    struct sl_item *items;
+    int n_items, status = SL_EXIT_USAGE;
+    const char **inputs = sl_arena_alloc(&arena, (size_t)(plan->n_inputs + 1) * sizeof *inputs);
+    sl_autofree char *out = sl_path_absolute(a->out);
+    int rc = make_items(plan, &a->rest, &arena, &items, &n_items, &err);
+    if (rc == 0)
+        rc = bind_inputs(plan, &a->inputs, inputs, &arena, &err);
+    if (rc < 0)
+        sl_cli_error(&err);
+    else
+        status = sl_cli_execute(&(struct sl_cli_run){
+            .plan = plan, .pipeline_file = a->rest.items[0], .out_dir = out, .items = items, .n_items = n_items,
+            .inputs = inputs, .json = a->json, .quiet = a->quiet, .fail_fast = a->fail_fast,
+            .keep_artifacts = a->keep, .jobs = a->jobs});
+    sl_arena_finish(&arena);
+    return status;
+}
+
+int sl_cmd_run(const struct sl_command *self, int argc, char **argv) {
+    struct arguments a = {.out = "."};
+    const struct sl_option table[] = {
+        {"out", 'o', SL_OPT_TEXT, &a.out, "DIR", "where outputs are written (default: here)"},
+        {"set", 0, SL_OPT_LIST, &a.settings, "NAME=VALUE", "set a parameter of the pipeline"},
+        {"in", 0, SL_OPT_LIST, &a.inputs, "NAME=FILE", "a further input of the pipeline, the same for every item"},
+        {"jobs", 'j', SL_OPT_INT, &a.jobs, "N", "workers at a time (default: one a processor)"},
+        {"fail-fast", 0, SL_OPT_FLAG, &a.fail_fast, NULL, "stop at the first item that fails"},
+        {"keep-artifacts", 0, SL_OPT_FLAG, &a.keep, NULL, "keep what stages handed on, also of items that are ok"},
+        {"json", 0, SL_OPT_FLAG, &a.json, NULL, "print events as JSON lines on standard output"},
+        {"quiet", 'q', SL_OPT_FLAG, &a.quiet, NULL, "print failures only"},
+        {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},
+        {0},
+    };
+    struct sl_loaded loaded = {0};
+    int status = sl_cli_parse(self, help, table, argc, argv, &a.rest);
+    if (status < 0 && a.rest.n == 0) {
+        fprintf(stderr, "sluice: no pipeline given\nusage: sluice %s\n", self->usage);
+        status = SL_EXIT_USAGE;
+    }
+    if (status < 0)
+        status = sl_cli_load_plan(a.rest.items[0], NULL, &a.plugins, &a.settings, &loaded);
+    if (loaded.plan && status == 0)
+        status = run_plan(&a, loaded.plan);
+    sl_loaded_finish(&loaded);
+    free(a.settings.items);
+    free(a.inputs.items);
+    free(a.plugins.items);
+    free(a.rest.items);
+    return status;
+}

@@ -1,0 +1,125 @@
+/* What several commands share: errors, installation, loading plugins and pipelines. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "cli/cli.h"
+#include "proc/registry.h"
+
+void sl_cli_error(const struct sl_err *err) {
+    fprintf(stderr, "sluice: %s\n", err->msg);
+}
+
+int sl_cli_parse(const struct sl_command *self, const char *help, const struct sl_option *table, int argc, char **argv,
+                 struct sl_words *rest) {
+    struct sl_err err = {0};
+    int rc = sl_options_parse(table, argc, argv, rest, &err);
+    if (rc == 1) {
+        sl_options_help(self->usage, help, table);
+        return SL_EXIT_OK;
+    }
+    if (rc == 0)
+        return -1;
+    sl_cli_error(&err);
+    fprintf(stderr, "usage: sluice %s\n", self->usage);
+    return SL_EXIT_USAGE;
+}
+
+struct sl_install sl_install_find(void) {
+    sl_autofree char *prefix = sl_install_prefix();
+    return (struct sl_install){.worker = sl_path_join(prefix, "libexec/sluice/sluice-worker"),
+                               .share = sl_path_join(prefix, "share/sluice")};
+}
+
+void sl_install_finish(struct sl_install *in) {
+    free(in->worker);
+    free(in->share);
+}
+
+int sl_cli_load_catalog(const struct sl_words *folders, struct sl_catalog *ret) {
+    struct sl_err err = {0};
+    struct sl_registry_options options = {.folders = folders->items, .n_folders = folders->n};
+    if (sl_registry_load(&options, ret, &err) == 0)
+        return 0;
+    sl_cli_error(&err);
+    return SL_EXIT_FAILED;
+}
+
+int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value, struct sl_err *err) {
+    const char *equals = strchr(word, '=');
+    if (!equals || equals == word)
+        return sl_err_set(err, SL_USAGE, "--%s %s: expected NAME=VALUE", option, word);
+    *ret_name = sl_xstrndup(word, (size_t)(equals - word));
+    *ret_value = equals + 1;
+    return 0;
+}
+
+/* The settings as the plan wants them; owned names. */
+static int split_settings(const struct sl_words *words, struct sl_setting **ret, struct sl_err *err) {
+    struct sl_setting *settings = sl_xcalloc((size_t)words->n, sizeof *settings);
+    for (int i = 0; i < words->n; i++) {
+        char *name;
+        int rc = sl_cli_split(words->items[i], "set", &name, &settings[i].value, err);
+        settings[i].name = rc == 0 ? name : NULL;
+        if (rc < 0) {
+            free(settings);
+            return rc;
+        }
+    }
+    *ret = settings;
+    return 0;
+}
+
+static void forget_positions(struct sl_diags *diags) {
+    for (int i = 0; i < diags->n; i++)
+        diags->items[i].pos = (struct sl_pos){0};
+}
+
+static int make_plan(const char *name, const char *text, const struct sl_setting *settings, int n_settings,
+                     struct sl_loaded *l) {
+    struct sl_diags diags = {.file = name};
+    sl_autostr struct sl_str out = {0};
+    int rc = text ? sl_pipeline_parse(text, strlen(text), &diags, &l->pipeline)
+                  : sl_pipeline_load(name, &diags, &l->pipeline);
+    if (rc == 0)
+        rc = sl_plan_make(l->pipeline, &l->catalog, settings, n_settings, &diags, &l->plan);
+    if (text)
+        forget_positions(&diags);
+    sl_diags_print(&diags, &out);
+    fputs(sl_str_text(&out), stderr);
+    if (rc < 0 && diags.n_errors > 1)
+        fprintf(stderr, "%d errors\n", diags.n_errors);
+    sl_diags_finish(&diags);
+    return rc < 0 ? SL_EXIT_USAGE : 0;
+}
+
+int sl_cli_load_plan(const char *name, const char *text, const struct sl_words *folders,
+                     const struct sl_words *settings, struct sl_loaded *ret) {
+    struct sl_setting *split = NULL;
+    struct sl_err err = {0};
+    if (split_settings(settings, &split, &err) < 0) {
+        sl_cli_error(&err);
+        return SL_EXIT_USAGE;
+    }
+    int status = sl_cli_load_catalog(folders, &ret->catalog);
+    if (status == 0)
+        status = make_plan(name, text, split, settings->n, ret);
+    for (int i = 0; i < settings->n; i++)
+        free((char *)split[i].name);
+    free(split);
+    return status;
+}
+
+void sl_loaded_finish(struct sl_loaded *l) {
+    if (l->plan)
+        sl_plan_destroy(l->plan);
+    if (l->pipeline)
+        sl_pipeline_destroy(l->pipeline);
+    sl_catalog_finish(&l->catalog);
+}
+
+void sl_str_add_column(struct sl_str *s, const char *text, int columns) {
+    sl_str_add(s, text);
+    sl_str_pad(s, ' ', columns - sl_utf8_columns(text));
+}

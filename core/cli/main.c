@@ -1,0 +1,80 @@
+/* sluice: the table of commands. main() finds the command and hands over; each command has a file of its own. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const struct sl_command commands[] = {
+    {"run", "run PIPELINE.yaml [FILE...] [-o DIR] [options]", "run a pipeline over files", sl_cmd_run},
+    {"check", "check PIPELINE.yaml [--set NAME=VALUE]...", "check a pipeline; nothing is run", sl_cmd_check},
+    {"graph", "graph PIPELINE.yaml [--format text|dot|svg]", "draw a pipeline", sl_cmd_graph},
+    {"plugins", "plugins [NAME[/STAGE]] [--json]", "list plugins, or show a stage's ports and parameters",
+     sl_cmd_plugins},
+    {"stage", "stage USE [--in PORT=FILE]... [--with NAME=VALUE]... -o DIR", "run one stage by hand", sl_cmd_stage},
+    {"runs", "runs [--json]", "list runs, newest first", sl_cmd_runs},
+    {"show", "show RUN [--json]", "show what a run did", sl_cmd_show},
+    {"logs", "logs RUN [STAGE]", "print what the stages of a run wrote", sl_cmd_logs},
+    {"version", "version", "print the version", sl_cmd_version},
+    {"help", "help [COMMAND]", "print this, or the help of a command", sl_cmd_help},
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static const struct sl_command *find(const char *name) {
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name) {
+    const char *names[N_COMMANDS];
+    for (int i = 0; i < N_COMMANDS; i++)
+        names[i] = commands[i].name;
+    const char *near = sl_nearest(name, names, N_COMMANDS);
+    fprintf(stderr, "sluice: unknown command \"%s\"", name);
+    if (near)
+        fprintf(stderr, " (did you mean \"%s\"?)", near);
+    fprintf(stderr, "; `sluice help` lists them\n");
+    return SL_EXIT_USAGE;
+}
+
+int sl_cmd_version(const struct sl_command *self, int argc, char **argv) {
+    struct sl_words rest = {0};
+    const struct sl_option none[] = {{0}};
+    int status = sl_cli_parse(self, "Prints the version of Sluice and of its plugin ABI.", none, argc, argv, &rest);
+    if (status >= 0)
+        return status;
+    printf("sluice %s (plugin ABI %u.%u)\n", SLUICE_VERSION, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR);
+    return SL_EXIT_OK;
+}
+
+static int print_help(FILE *to) {
+    fprintf(to, "Sluice runs speech pipelines: a YAML file names stages, each runs in a process of its own.\n\n"
+                "usage: sluice COMMAND ...\n\n");
+    for (int i = 0; i < N_COMMANDS; i++)
+        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].summary);
+    fprintf(to, "\n`sluice help COMMAND` says more. Exit status: 0 all items ok, 1 some item failed, "
+                "2 bad usage or pipeline, 130 cancelled.\n");
+    return to == stdout ? SL_EXIT_OK : SL_EXIT_USAGE;
+}
+
+int sl_cmd_help(const struct sl_command *self, int argc, char **argv) {
+    char help[] = "--help", *words[] = {help};
+    (void)self;
+    if (argc < 1)
+        return print_help(stdout);
+    const struct sl_command *c = find(argv[0]);
+    if (!c)
+        return unknown_command(argv[0]);
+    return c->run == sl_cmd_help ? print_help(stdout) : c->run(c, 1, words);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2)
+        return print_help(stderr);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return print_help(stdout);
+    const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
+    const struct sl_command *c = find(name);
+    return c ? c->run(c, argc - 2, argv + 2) : unknown_command(name);
+}
