@@ -1,0 +1,297 @@
+/*
+ * The stage whisper/transcribe: speech to text with a Whisper model. Glue only: parameters and audio in, one call
+ * into the engine (longform.h), the transcript out; segments are published as they are found.
+ *
+ * The model is loaded in create() and kept for all jobs of the instance.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <sluice/plugin.h>
+
+#include "num/mel.h"
+#include "num/safetensors.h"
+#include "whisper/longform.h"
+#include "whisper/transcript.h"
+
+#define EMBEDDED_MODEL "whisper-synth"
+#define MAX_PATH_BYTES 4096
+#define MAX_PART_BYTES (32 << 10)
+
+struct stage {
+    const struct sluice_host *host;
+    struct wh_model model;
+    struct wh_longform *longform;
+    struct wh_options options;
+    double load_s;
+};
+
+static double now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- create --------------------------------------------------------------------------------- */
+
+static void stage_destroy(void *self) {
+    struct stage *s = self;
+    if (!s)
+        return;
+    wh_longform_destroy(s->longform);
+    wh_model_finish(&s->model);
+    free(s);
+}
+
+/* The model's folder: a path, or a name among the installed models. */
+static int32_t model_folder(const struct sluice_host *host, const char *model, char *path, size_t size,
+                            struct num_err *err) {
+    const char *name = strcmp(model, "embedded") == 0 ? EMBEDDED_MODEL : model;
+    int n = strchr(name, '/') ? snprintf(path, size, "%s", name)
+                              : snprintf(path, size, "%s/models/%s", host->share_dir(host), name);
+    if (n < 0 || (size_t)n >= size)
+        return num_fail(err, SLUICE_INPUT, "the path of the model is longer than %zu bytes", size);
+    return SLUICE_OK;
+}
+
+static int32_t read_options(struct stage *s, const char **ret_model, struct num_err *err) {
+    const char *language, *task;
+    int32_t status = s->host->param_string(s->host, "model", ret_model);
+    if (!status)
+        status = s->host->param_string(s->host, "language", &language);
+    if (!status)
+        status = s->host->param_string(s->host, "task", &task);
+    if (status)
+        return num_fail(err, status, "the stage's parameters could not be read");
+    s->options.language = strcmp(language, "auto") == 0 ? NULL : language;
+    s->options.translate = strcmp(task, "translate") == 0;
+    return SLUICE_OK;
+}
+
+static int32_t load_model(struct stage *s, struct num_err *err) {
+    char folder[MAX_PATH_BYTES];
+    const char *model;
+    struct wh_limits limits = {.n_threads = s->host->budget(s->host)->cpus, .n_slots = 1, .n_rows = 1};
+    double start = now_s();
+    int32_t status = read_options(s, &model, err);
+    if (!status)
+        status = model_folder(s->host, model, folder, sizeof folder, err);
+    if (!status) {
+        status = wh_model_load(folder, &wh_backend_cpu, &limits, &s->model, err);
+        if (status)
+            num_fail_in(err, "model \"%.100s\"", model);
+    }
+    if (!status)
+        status = wh_options_check(&s->model, &s->options, err);
+    if (!status)
+        status = wh_longform_create(&s->model, &s->longform, err);
+    s->load_s = now_s() - start;
+    return status;
+}
+
+static int32_t stage_create(const struct sluice_host *host, void **ret_self) {
+    struct num_err err = {0};
+    struct stage *s = calloc(1, sizeof *s);
+    if (!s)
+        return SLUICE_RESOURCE;
+    s->host = host;
+    int32_t status = load_model(s, &err);
+    if (status) {
+        host->error(host, err.text);
+        stage_destroy(s);
+        return status;
+    }
+    *ret_self = s;
+    return SLUICE_OK;
+}
+
+/* ---- process -------------------------------------------------------------------------------- */
+
+struct work {
+    struct stage *stage;
+    struct sluice_job *job;
+    struct wh_transcript *transcript;
+    const struct sluice_stream *stream; /* NULL where the host has none */
+    double fraction;
+    char position[64];
+    struct num_err err;
+};
+
+static int32_t on_segment(void *ctx, const struct wh_segment *segment) {
+    struct work *w = ctx;
+    int32_t status = wh_transcript_add(w->transcript, segment, &w->err);
+    char *part = !status && w->stream ? wh_transcript_last(w->transcript) : NULL;
+    if (part && strlen(part) <= MAX_PART_BYTES)
+        w->stream->publish(w->job, "transcript", part, strlen(part));
+    free(part);
+    return status;
+}
+
+static void on_progress(void *ctx, double done_s, double total_s) {
+    struct work *w = ctx;
+    unsigned done = (unsigned)done_s, total = (unsigned)(total_s + 0.5);
+    w->fraction = total_s > 0 ? done_s / total_s : 1;
+    snprintf(w->position, sizeof w->position, "%02u:%02u / %02u:%02u", done / 60, done % 60, total / 60,
+             total % 60);
+    w->stage->host->progress(w->job, w->fraction, w->position);
+}
+
+/* Asked before every token, so it is the heartbeat too. */
+static bool on_cancelled(void *ctx) {
+    struct work *w = ctx;
+    w->stage->host->progress(w->job, w->fraction, w->position);
+    return w->stage->host->cancelled(w->job) != 0;
+}
+
+/* The samples of an audio/1 payload. Borrowed from `st`, or copied to *ret_copy where they are not aligned. */
+static int32_t find_pcm(const struct num_safetensors *st, const float **ret_pcm, size_t *ret_n,
+                        float **ret_copy, struct num_err *err) {
+    const struct num_tensor *pcm = num_safetensors_find(st, "pcm");
+    const char *rate = num_safetensors_meta(st, "sample_rate");
+    if (!pcm || pcm->dtype != NUM_F32 || pcm->n_dims != 1)
+        return num_fail(err, SLUICE_INPUT, "the audio has no tensor pcm of type F32 with one dimension");
+    if (rate && strtol(rate, NULL, 10) != NUM_MEL_RATE_HZ)
+        return num_fail(err, SLUICE_INPUT, "the audio has %.20s samples a second; audio/1 has %d", rate,
+                        NUM_MEL_RATE_HZ);
+    *ret_n = pcm->n_elements;
+    *ret_pcm = pcm->data;
+    if ((uintptr_t)pcm->data % _Alignof(float) == 0)
+        return SLUICE_OK;
+    *ret_copy = malloc(pcm->n_elements * sizeof(float) + 1);
+    if (!*ret_copy)
+        return num_fail_memory(err, "the audio", pcm->n_elements * sizeof(float));
+    num_tensor_to_f32(pcm, *ret_copy);
+    *ret_pcm = *ret_copy;
+    return SLUICE_OK;
+}
+
+static void set_metrics(const struct work *w, double audio_s, const struct wh_report *r) {
+    const struct sluice_metrics *metrics = w->stage->host->extension(w->stage->host, SLUICE_EXT_METRICS);
+    const struct {
+        const char *name;
+        double value;
+    } values[] = {
+        {"audio_s", audio_s},         {"windows", r->n_windows},  {"tokens", (double)r->n_tokens},
+        {"mel_s", r->mel_s},          {"encode_s", r->encode_s},  {"decode_s", r->decode_s},
+        {"load_s", w->stage->load_s},
+    };
+    for (size_t i = 0; metrics && i < sizeof values / sizeof *values; i++)
+        metrics->set(w->job, values[i].name, values[i].value);
+}
+
+static int32_t commit(const struct work *w, const char *json, struct num_err *err) {
+    void *data;
+    size_t len = strlen(json);
+    int32_t status = w->stage->host->output_grow(w->job, "transcript", len, &data);
+    if (status)
+        return num_fail(err, status, "there is no room for the transcript: %zu bytes", len);
+    memcpy(data, json, len);
+    status = w->stage->host->output_commit(w->job, "transcript", len);
+    return status ? num_fail(err, status, "the transcript was not accepted") : SLUICE_OK;
+}
+
+static int32_t transcribe(struct work *w, const float *pcm, size_t n) {
+    struct stage *s = w->stage;
+    struct wh_listener listener = {w, on_segment, on_progress, on_cancelled};
+    struct wh_report report;
+    double audio_s = (double)n / NUM_MEL_RATE_HZ;
+    char *json = NULL;
+    int32_t status = wh_transcript_create(&w->transcript, &w->err);
+    if (!status)
+        status = wh_longform_run(s->longform, pcm, n, &s->options, &listener, &report, &w->err);
+    if (!status)
+        status = wh_transcript_text(w->transcript, report.language, audio_s, &json, &w->err);
+    if (!status)
+        status = commit(w, json, &w->err);
+    if (!status)
+        set_metrics(w, audio_s, &report);
+    free(json);
+    wh_transcript_destroy(w->transcript);
+    return status;
+}
+
+static int32_t stage_process(void *self, struct sluice_job *job) {
+    struct stage *s = self;
+    struct work w = {.stage = s, .job = job, .stream = s->host->extension(s->host, SLUICE_EXT_STREAM)};
+    struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
+    struct num_safetensors st = {0};
+    const float *pcm = NULL;
+    float *copy = NULL;
+    size_t n = 0;
+    int32_t status = s->host->input(job, "audio", &view);
+    if (status)
+        num_fail(&w.err, status, "the audio could not be read");
+    if (!status)
+        status = num_safetensors_parse(view.data, view.len, "the audio", &st, &w.err);
+    if (!status)
+        status = find_pcm(&st, &pcm, &n, &copy, &w.err);
+    if (!status)
+        status = transcribe(&w, pcm, n);
+    if (status && status != SLUICE_CANCELLED)
+        s->host->fail(job, w.err.text);
+    free(copy);
+    num_safetensors_close(&st);
+    return status;
+}
+
+/* ---- Declarations --------------------------------------------------------------------------- */
+
+static const struct sluice_port port_audio = {
+    SLUICE_SIZED(struct sluice_port), 0, "audio", SLUICE_TYPE_AUDIO, "Speech, mono, 16 kHz."};
+
+static const struct sluice_port port_transcript = {
+    SLUICE_SIZED(struct sluice_port), 0, "transcript", SLUICE_TYPE_TRANSCRIPT,
+    "What was said, in segments with times; segments are published as they are found."};
+
+static const struct sluice_param param_model = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "model",
+    .default_value = "embedded",
+    .doc = "A Hugging Face Whisper folder, the name of an installed model, or \"embedded\".",
+};
+
+static const struct sluice_param param_language = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "language",
+    .default_value = "auto",
+    .doc = "Language spoken, as a code like \"en\", or \"auto\" to detect it in the first window.",
+};
+
+static const char *const tasks[] = {"transcribe", "translate", NULL};
+
+static const struct sluice_param param_task = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "task",
+    .default_value = "transcribe",
+    .choices = tasks,
+    .doc = "Write down what is said, or translate it to English where the model can.",
+};
+
+static const struct sluice_port *const inputs[] = {&port_audio, NULL};
+static const struct sluice_port *const outputs[] = {&port_transcript, NULL};
+static const struct sluice_param *const params[] = {&param_model, &param_language, &param_task, NULL};
+
+static const struct sluice_stage stage_transcribe = {
+    .size = SLUICE_SIZED(struct sluice_stage),
+    .flags = SLUICE_STAGE_DETERMINISTIC,
+    .id = "whisper/transcribe",
+    .version = "1",
+    .summary = "Transcribes speech with a Whisper model, with the times of every segment.",
+    .inputs = inputs,
+    .outputs = outputs,
+    .params = params,
+    .max_jobs = 1,
+    .create = stage_create,
+    .process = stage_process,
+    .destroy = stage_destroy,
+};
+
+static const struct sluice_stage *const stages[] = {&stage_transcribe, NULL};
+
+SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {
+    SLUICE_PLUGIN_HEADER, "whisper", SLUICE_VERSION, "MIT", stages};
