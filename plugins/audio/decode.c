@@ -31,10 +31,12 @@ struct decode {
     const struct ad_sink *sink;
     struct ad_timeline timeline;
     struct ad_resampler resampler;
+    int counted;      /* ad_stated_is_counted() */
     int rate;         /* of the frames, 0 before the first */
     float *mono;      /* (mono_len) one frame, mixed */
     int64_t mono_len;
     int64_t n_frames;
+    int sink_failed;  /* its write() refused: it said why */
     struct ad_result result;
     struct num_err *err;
 };
@@ -52,6 +54,8 @@ static int write_samples(void *ctx, const float *samples, int64_t n) {
     int status = d->sink->write(d->sink->ctx, samples, n);
     if (status == SLUICE_OK)
         d->result.n_samples += n;
+    else
+        d->sink_failed = 1;
     return status;
 }
 
@@ -103,6 +107,7 @@ static int check_frame(const struct decode *d, const AVFrame *frame) {
 static void start_timeline(struct decode *d, const AVFrame *frame) {
     struct ad_stated stated;
     int64_t first = frame_pts(d, frame);
+    d->counted = ad_stated_is_counted(&d->in);
     ad_timeline_init(&d->timeline, frame->sample_rate);
     ad_stated_read(&d->in, frame->sample_rate, first, &stated);
     if (stated.start != AD_NO_PTS)
@@ -143,8 +148,12 @@ static int take_frame(struct decode *d, const AVFrame *frame) {
         status = take_rate(d, frame);
     if (status < 0)
         return status;
-    struct ad_edit edit = ad_timeline_place(&d->timeline, frame_pts(d, frame), frame->nb_samples,
-                                            d->in.lost_pending);
+    int64_t end = ad_stated_last_end(&d->in, frame), pts = frame_pts(d, frame);
+    if (end != AD_NO_PTS)
+        ad_timeline_end_at(&d->timeline, end);
+    if (d->counted && !d->in.lost_pending)
+        pts = AD_NO_PTS; /* it says nothing new, and is wrong where the rate changed */
+    struct ad_edit edit = ad_timeline_place(&d->timeline, pts, frame->nb_samples, d->in.lost_pending);
     d->in.lost_pending = 0;
     d->n_frames++;
     status = write_silence(d, edit.pad);
@@ -253,7 +262,7 @@ int ad_decode(const struct ad_source *source, const char *name, const struct ad_
     if (status == SLUICE_OK) {
         warn_of_damage(&d);
         *ret = d.result;
-    } else if (!err->text[0]) {
+    } else if (!err->text[0] && !d.sink_failed) {
         num_fail(err, status, "%s: cannot be converted to 16 kHz", name);
     }
     ad_resampler_finish(&d.resampler);

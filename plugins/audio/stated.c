@@ -4,8 +4,8 @@
  * FFmpeg removes on its own: LAME delay and padding (mp3), pre-skip and end trim (opus), the first and last
  * granule (vorbis), codec delay and discard padding (matroska), and the start of an edit list (mp4). Left to
  * do here:
- *   - MP4: its decoder returns the last packet whole. The track's duration (sum of packet durations, cut by the
- *     edit list) ends earlier. And what lies before the edit list's start is cut to the sample.
+ *   - MP4: the decoder returns the last packet whole, although its stated duration or the edit list ends earlier.
+ *     And what lies before the edit list's start is cut to the sample.
  *   - M4A of Apple's encoders: the exact length is in the iTunSMPB tag.
  *   - WMA: ASF states no delay, and FFmpeg drops two blocks as Microsoft's encoder needs it, which loses real
  *     audio of others. Here only the block that cannot be reconstructed is dropped; then the length is the one
@@ -81,11 +81,15 @@ static int64_t audio_start(const struct ad_input *in, int rate, int64_t first) {
     return first;
 }
 
-/* End of the track in its time base, where the index has packets up to about there. */
+static const AVIndexEntry *last_packet(const struct ad_input *in) {
+    int n = avformat_index_get_entries_count(in->stream);
+    return n > 0 ? avformat_index_get_entry(in->stream, n - 1) : NULL;
+}
+
+/* End of the track by its edit list, where the index has packets up to about there. */
 static int64_t mp4_end(const struct ad_input *in, int rate) {
-    AVStream *stream = in->stream;
-    int n = avformat_index_get_entries_count(stream);
-    const AVIndexEntry *last = n > 0 ? avformat_index_get_entry(stream, n - 1) : NULL;
+    const AVStream *stream = in->stream;
+    const AVIndexEntry *last = last_packet(in);
     if (!last || stream->duration == AV_NOPTS_VALUE || stream->duration <= 0 ||
         stream->start_time == AV_NOPTS_VALUE)
         return AD_NO_PTS;
@@ -93,6 +97,23 @@ static int64_t mp4_end(const struct ad_input *in, int rate) {
     if (end < last->timestamp - (int64_t)(TAIL_S / av_q2d(stream->time_base)))
         return AD_NO_PTS;
     return to_samples(stream, end, rate);
+}
+
+int64_t ad_stated_last_end(const struct ad_input *in, const AVFrame *frame) {
+    if (!is_mp4(in) || frame->pts == AV_NOPTS_VALUE || frame->pkt_duration <= 0)
+        return AD_NO_PTS;
+    const AVIndexEntry *last = last_packet(in);
+    if (!last || frame->pts < last->timestamp)
+        return AD_NO_PTS;
+    return to_samples(in->stream, frame->pts + frame->pkt_duration, frame->sample_rate);
+}
+
+int ad_stated_is_counted(const struct ad_input *in) {
+    static const char *const formats[] = {"mp3", "aac", "ac3", "eac3", "dts", "loas"};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (strcmp(in->format->iformat->name, formats[i]) == 0)
+            return 1;
+    return 0;
 }
 
 static int64_t itunsmpb_end(const struct ad_input *in, int rate, int64_t start, int64_t track_end) {

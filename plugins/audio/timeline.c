@@ -45,7 +45,7 @@ void ad_timeline_start_at(struct ad_timeline *tl, int64_t pts) {
 }
 
 void ad_timeline_end_at(struct ad_timeline *tl, int64_t pts) {
-    tl->end = max64(pts - tl->origin, 0);
+    tl->end = min64(tl->end, max64(pts - tl->origin, tl->position));
 }
 
 static void note_edit(struct ad_timeline *tl, int64_t *counter) {
@@ -66,8 +66,10 @@ static void place_late(struct ad_timeline *tl, int64_t pts, int64_t step, struct
         reset_clock(tl, pts);
         return;
     }
-    note_edit(tl, &tl->n_gaps);
     edit->pad = step;
+    if (tl->position == 0)
+        return; /* the audio begins later than the picture: nothing is wrong */
+    note_edit(tl, &tl->n_gaps);
     tl->filled += step;
 }
 

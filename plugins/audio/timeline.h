@@ -47,7 +47,7 @@ void ad_timeline_init(struct ad_timeline *tl, int rate);
  */
 void ad_timeline_start_at(struct ad_timeline *tl, int64_t pts);
 
-/* The output ends before timestamp `pts`. Needs a fixed origin. */
+/* The output ends before timestamp `pts`, or where an earlier call said. Needs a fixed origin. */
 void ad_timeline_end_at(struct ad_timeline *tl, int64_t pts);
 
 /* Places a frame of `n` samples at `pts` (or AD_NO_PTS). `after_loss`: a frame before it was lost. */

@@ -131,6 +131,7 @@ TEST(start_pads_and_cuts) {
     struct ad_timeline tl = fresh();
     ad_timeline_start_at(&tl, 0);
     CHECK_EDIT(ad_timeline_place(&tl, 250, 100, 0), 250, 0, 100); /* audio begins after the picture */
+    CHECK_INT(tl.n_gaps, 0);
     tl = fresh();
     ad_timeline_start_at(&tl, 0);
     CHECK_EDIT(ad_timeline_place(&tl, -69, 100, 0), 0, 69, 31); /* before the edit list's start */
@@ -150,6 +151,13 @@ TEST(end_cuts) {
     CHECK_EDIT(ad_timeline_place(&tl, 1400, 200, 0), 0, 0, 0);
     CHECK_EDIT(ad_timeline_place(&tl, 1700, 200, 0), 0, 0, 0); /* no silence past the end either */
     CHECK_INT(tl.position, 250);
+    tl = fresh();
+    ad_timeline_start_at(&tl, 0);
+    ad_timeline_end_at(&tl, 150);
+    ad_timeline_end_at(&tl, 180); /* the earlier one holds */
+    CHECK_EDIT(ad_timeline_place(&tl, 0, 100, 0), 0, 0, 100);
+    ad_timeline_end_at(&tl, 50); /* what is out stays */
+    CHECK_EDIT(ad_timeline_place(&tl, 100, 100, 0), 0, 0, 0);
 }
 
 TEST(fill_to_the_end) {

@@ -1,0 +1,1 @@
+sluice_fuzz_target(audio_decode audio_decode.c LIBS audio_engine)
