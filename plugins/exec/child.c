@@ -1,18 +1,19 @@
 /*
  * One program, from posix_spawn to its exit status.
  *
- * A loop polls two descriptors: a pidfd that becomes readable when the program ends, and the read end of the
- * pipe that is its standard error. What comes through the pipe goes on to our own standard error, and its
- * last 2 KiB are kept for the message of a failure. The poll times out often enough to notice a
- * cancellation.
+ * A loop polls two descriptors: a pidfd that becomes readable when the program ends, and the read
+ * end of the pipe that is its standard error. What comes through the pipe goes on to our own
+ * standard error, and its last 2 KiB are kept for the message of a failure. The poll times out
+ * often enough to notice a cancellation.
  *
  *     program ends -> look (WNOWAIT) -> SIGKILL to its group -> drain the pipe -> reap
  *
- * The program is reaped last: while it is a zombie its process group's number cannot be given to others, so
- * the signal to the group cannot hit a stranger. The pipe is drained, not read to its end, since a process
- * that left the group may hold it open for ever.
+ * The program is reaped last: while it is a zombie its process group's number cannot be given to
+ * others, so the signal to the group cannot hit a stranger. The pipe is drained, not read to its
+ * end, since a process that left the group may hold it open for ever.
  *
- * What it does not do: tie the program's life to ours beyond this call. Whoever supervises this process does.
+ * What it does not do: tie the program's life to ours beyond this call. Whoever supervises this
+ * process does.
  */
 #include "exec/child.h"
 
@@ -129,7 +130,7 @@ static void drain(struct child *child) {
         ;
 }
 
-/* Signals and their mask as a fresh program expects them, whatever this process did with its own. */
+/* Signals and their mask as a fresh program expects them, whatever was done with ours. */
 static int set_attributes(posix_spawnattr_t *attr) {
     sigset_t all, none;
     sigfillset(&all);

@@ -8,8 +8,8 @@
 
 #include "exec/err.h"
 
-#define CMD_ALIVE_MS 5000    /* between two calls of alive() */
-#define CMD_CANCEL_MS 100    /* longest time until a cancellation is noticed */
+#define CMD_ALIVE_MS     5000 /* between two calls of alive() */
+#define CMD_CANCEL_MS    100  /* longest time until a cancellation is noticed */
 #define CMD_TERMINATE_MS 2000 /* between SIGTERM and SIGKILL */
 
 struct cmd_child_spec {
@@ -33,13 +33,14 @@ struct cmd_child_end {
 };
 
 /*
- * Starts the program in a process group of its own with an empty standard input, standard output as it is
- * here, and standard error passed on to file descriptor 2; no other file descriptor is open in it. Waits for
- * its end and kills what is left of its group. Blocking; uses no state but its arguments.
+ * Starts the program in a process group of its own with an empty standard input, standard output as
+ * it is here, and standard error passed on to file descriptor 2; no other file descriptor is open
+ * in it. Waits for its end and kills what is left of its group. Blocking; uses no state but its
+ * arguments.
  *
  * Returns 0 and the end, however the program ended; SLUICE_UNSUPPORTED: it cannot be executed;
- * SLUICE_RESOURCE: no process or descriptor to be had; SLUICE_INTERNAL: its end cannot be learned, because
- * somebody else in this process waited for it.
+ * SLUICE_RESOURCE: no process or descriptor to be had; SLUICE_INTERNAL: its end cannot be learned,
+ * because somebody else in this process waited for it.
  */
 int cmd_child_run(const struct cmd_child_spec *spec, const struct cmd_child_watch *watch,
                   struct cmd_child_end *ret, struct cmd_err *err);

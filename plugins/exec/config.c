@@ -1,6 +1,6 @@
 /*
- * Reads the parameters from JSON with jansson and copies what it needs, so that nothing of the tree stays.
- * Each list and map goes through one function that knows how to say what was found instead.
+ * Reads the parameters from JSON with jansson and copies what it needs, so that nothing of the tree
+ * stays. Each list and map goes through one function that knows how to say what was found instead.
  */
 #include "exec/config.h"
 
@@ -33,7 +33,7 @@ static int parse(const char *name, const char *text, json_t **ret, struct cmd_er
     return 0;
 }
 
-/* A string, or a whole number's digits, as an owned string; `where` and `key` name it in messages. */
+/* A string, or a whole number's digits, as an owned string; `where` and `key` name it if not. */
 static int to_string(const json_t *value, const char *where, const char *key, char **ret,
                      struct cmd_err *err) {
     char *text = NULL;
@@ -107,16 +107,17 @@ static int read_exit_codes(json_t *map, struct cmd_exit_codes *codes, struct cmd
     json_object_foreach(map, key, value) {
         char *end;
         unsigned long status = strtoul(key, &end, 10);
-        int32_t class;
+        int32_t meaning;
         if (*end || end == key || !(*key >= '0' && *key <= '9') || status > 255)
             return cmd_fail(err, SLUICE_UNSUPPORTED,
                             "exit_codes: \"%s\" is no exit status; expected 0 to 255", key);
-        if (!json_is_string(value) || !cmd_class_by_name(json_string_value(value), &class))
-            return cmd_fail(err, SLUICE_UNSUPPORTED,
-                            "exit_codes.%s: expected ok, input, unsupported, resource, transient or "
-                            "internal",
-                            key);
-        codes->classes[status] = (int8_t)class;
+        if (!json_is_string(value) || !cmd_class_by_name(json_string_value(value), &meaning))
+            return cmd_fail(
+                err, SLUICE_UNSUPPORTED,
+                "exit_codes.%s: expected ok, input, unsupported, resource, transient or "
+                "internal",
+                key);
+        codes->classes[status] = (int8_t)meaning;
     }
     return 0;
 }
@@ -181,10 +182,11 @@ static int check_refs(const struct cmd_config *config, struct cmd_err *err) {
         status = note_text(config->env[i].value, &m, err);
     for (size_t i = 0; status == 0 && i < config->n_outputs; i++)
         if (!m.mentioned[i])
-            status = cmd_fail(err, SLUICE_UNSUPPORTED,
-                              "outputs.%s: the program cannot know where to write it; put ${out.%s} "
-                              "into argv or env",
-                              config->outputs[i].name, config->outputs[i].name);
+            status =
+                cmd_fail(err, SLUICE_UNSUPPORTED,
+                         "outputs.%s: the program cannot know where to write it; put ${out.%s} "
+                         "into argv or env",
+                         config->outputs[i].name, config->outputs[i].name);
     free(m.mentioned);
     return status;
 }
@@ -254,10 +256,14 @@ const char *cmd_type_extension(const char *type) {
     static const struct {
         const char *type, *extension;
     } table[] = {
-        {SLUICE_TYPE_TEXT, ".txt"},          {SLUICE_TYPE_JSON, ".json"},
-        {SLUICE_TYPE_TRANSCRIPT, ".json"},   {SLUICE_TYPE_REGIONS, ".json"},
-        {SLUICE_TYPE_TURNS, ".json"},        {SLUICE_TYPE_AUDIO, ".safetensors"},
-        {SLUICE_TYPE_ATTENTION, ".safetensors"}, {SLUICE_TYPE_EMBEDDINGS, ".safetensors"},
+        {SLUICE_TYPE_TEXT, ".txt"},
+        {SLUICE_TYPE_JSON, ".json"},
+        {SLUICE_TYPE_TRANSCRIPT, ".json"},
+        {SLUICE_TYPE_REGIONS, ".json"},
+        {SLUICE_TYPE_TURNS, ".json"},
+        {SLUICE_TYPE_AUDIO, ".safetensors"},
+        {SLUICE_TYPE_ATTENTION, ".safetensors"},
+        {SLUICE_TYPE_EMBEDDINGS, ".safetensors"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (strcmp(table[i].type, type) == 0)

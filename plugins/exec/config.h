@@ -25,11 +25,11 @@ struct cmd_config {
 };
 
 /*
- * Reads the four parameters, each JSON text; NULL and "null" count as empty. Whole numbers stand for their
- * digits where a string is wanted. Checks that references are well formed, that each ${out.X} names a
- * declared output, and that each output is named by argv or env, since the program has no other way to
- * learn where to write. Returns 0; SLUICE_UNSUPPORTED: they are wrong, and `err` says which and why;
- * SLUICE_RESOURCE. Pure.
+ * Reads the four parameters, each JSON text; NULL and "null" count as empty. Whole numbers stand
+ * for their digits where a string is wanted. Checks that references are well formed, that each
+ * ${out.X} names a declared output, and that each output is named by argv or env, since the program
+ * has no other way to learn where to write. Returns 0; SLUICE_UNSUPPORTED: they are wrong, and
+ * `err` says which and why; SLUICE_RESOURCE. Pure.
  */
 int cmd_config_read(const char *argv, const char *outputs, const char *env, const char *exit_codes,
                     struct cmd_config *ret, struct cmd_err *err);
@@ -40,7 +40,8 @@ void cmd_config_finish(struct cmd_config *config);
 /* The type of output `name`, or NULL. */
 const char *cmd_config_output(const struct cmd_config *config, const char *name);
 
-/* File name extension for a payload of `type`: ".json", ".txt", ".safetensors", else ".bin". Static. */
+/* File name extension for a payload of `type`: ".json", ".txt", ".safetensors", else ".bin".
+ * Static. */
 const char *cmd_type_extension(const char *type);
 
 #endif

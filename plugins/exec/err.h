@@ -5,7 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Why a call failed: one sentence. Written only when the call returns a negative class of sluice/types.h. */
+/* Why a call failed: one sentence. Written only when the call returns a negative class of
+ * sluice/types.h. */
 struct cmd_err {
     char message[1024];
 };

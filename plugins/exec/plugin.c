@@ -1,13 +1,14 @@
 /*
- * The plugin `exec`: stage command, any program as a stage. Glue only: inputs become paths, the program runs
- * (child.h), what it wrote is copied into the outputs.
+ * The plugin `exec`: stage command, any program as a stage. Glue only: inputs become paths, the
+ * program runs (child.h), what it wrote is copied into the outputs.
  *
  *     argv: [prog, "--in=${in.audio}", "${out.text}"]      outputs: { text: text/1 }
  *             |          |                   |
  *       PATH search   view.path     SCRATCH/text.txt --> output_grow + read + output_commit
  *
- * The program writes into the job's scratch folder and not into the output itself, since an output grows by
- * calls to the host that a program cannot make. No shell is involved; a pipeline that wants one says so.
+ * The program writes into the job's scratch folder and not into the output itself, since an output
+ * grows by calls to the host that a program cannot make. No shell is involved; a pipeline that
+ * wants one says so.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -162,7 +163,8 @@ static int32_t make_env(struct run *run, struct cmd_err *err) {
     return status;
 }
 
-/* Fills in folder, argv, env and file; removes what an earlier attempt may have left at the outputs. */
+/* Fills in folder, argv, env and file; removes what an earlier attempt may have left at the
+ * outputs. */
 static int32_t prepare(struct run *run, struct cmd_err *err) {
     const struct command *command = run->command;
     run->folder = command->scratch ? command->scratch->path(run->job) : NULL;
@@ -250,10 +252,11 @@ static int32_t take_output(struct run *run, const char *port, struct cmd_err *er
         return SLUICE_UNSUPPORTED;
     int fd = open(run->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && errno == ENOENT)
-        return cmd_fail(err, SLUICE_INTERNAL,
-                        "%s ended well but did not write its output `%s`: it must write the file that "
-                        "${out.%s} names, or `outputs` must not declare it",
-                        run->argv[0], port, port);
+        return cmd_fail(
+            err, SLUICE_INTERNAL,
+            "%s ended well but did not write its output `%s`: it must write the file that "
+            "${out.%s} names, or `outputs` must not declare it",
+            run->argv[0], port, port);
     struct stat st;
     int32_t status = SLUICE_OK;
     if (fd < 0 || fstat(fd, &st) < 0)
@@ -326,7 +329,8 @@ static const struct sluice_param exit_codes_param = {
     .kind = SLUICE_PARAM_JSON,
     .name = "exit_codes",
     .default_value = "{}",
-    .doc = "Exit status to ok, input, unsupported, resource, transient or internal; by default 0 is ok, "
+    .doc = "Exit status to ok, input, unsupported, resource, transient or internal; by default 0 "
+           "is ok, "
            "75 transient, 137 resource, any other internal."};
 static const struct sluice_param *const params[] = {&argv_param, &outputs_param, &env_param,
                                                     &exit_codes_param, NULL};
@@ -345,5 +349,5 @@ static const struct sluice_stage command_stage = {
 
 static const struct sluice_stage *const stages[] = {&command_stage, NULL};
 
-SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {
-    SLUICE_PLUGIN_HEADER, "exec", SLUICE_VERSION, "MIT", stages};
+SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {SLUICE_PLUGIN_HEADER, "exec",
+                                                                SLUICE_VERSION, "MIT", stages};

@@ -1,7 +1,7 @@
 /*
- * The environment is clean on purpose: a stage that works only because of a variable in somebody's shell is
- * a stage that fails in a batch. The search for the program is done here and not by posix_spawnp(), which
- * would use this process's PATH and cannot say what it looked at.
+ * The environment is clean on purpose: a stage that works only because of a variable in somebody's
+ * shell is a stage that fails in a batch. The search for the program is done here and not by
+ * posix_spawnp(), which would use this process's PATH and cannot say what it looked at.
  */
 #include "exec/program.h"
 

@@ -1,6 +1,6 @@
 /*
- * Replaces references. What opens like one must be one: "${in." and "${out." without a port name and a
- * closing brace are mistakes, said as such; "$HOME", "${x}" and "$$" are ordinary text.
+ * Replaces references. What opens like one must be one: "${in." and "${out." without a port name
+ * and a closing brace are mistakes, said as such; "$HOME", "${x}" and "$$" are ordinary text.
  */
 #include "exec/refs.h"
 
@@ -44,10 +44,11 @@ static int expand_one(const char *whole, const char *name, bool is_output, cmd_r
     char port[MAX_PORT_LEN + 1];
     size_t len = port_len(name);
     if (len == 0 || len > MAX_PORT_LEN || name[len] != '}')
-        return cmd_fail(err, SLUICE_UNSUPPORTED,
-                        "\"%s\": a reference is written ${in.PORT} or ${out.PORT}, with a port name "
-                        "of small letters, digits and _",
-                        whole);
+        return cmd_fail(
+            err, SLUICE_UNSUPPORTED,
+            "\"%s\": a reference is written ${in.PORT} or ${out.PORT}, with a port name "
+            "of small letters, digits and _",
+            whole);
     memcpy(port, name, len);
     port[len] = '\0';
     const char *path = resolve(context, is_output, port, err);

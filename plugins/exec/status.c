@@ -1,6 +1,7 @@
 /*
- * Exit statuses to classes: a table of 256, filled with the defaults and then overwritten by the pipeline's
- * own. `cancelled` is no class a program can ask for: it means that the host wanted the stop.
+ * Exit statuses to classes: a table of 256, filled with the defaults and then overwritten by the
+ * pipeline's own. `cancelled` is no class a program can ask for: it means that the host wanted the
+ * stop.
  */
 #include "exec/status.h"
 

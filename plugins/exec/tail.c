@@ -1,6 +1,6 @@
 /*
- * The tail of a stream. New bytes push the oldest out of a flat array: 2 KiB move at most a read, which is
- * nothing beside the read. Lines end at \n or \r, since progress bars write \r.
+ * The tail of a stream. New bytes push the oldest out of a flat array: 2 KiB move at most a read,
+ * which is nothing beside the read. Lines end at \n or \r, since progress bars write \r.
  */
 #include "exec/tail.h"
 
@@ -26,7 +26,8 @@ static bool is_line_end(char c) {
     return c == '\n' || c == '\r';
 }
 
-/* Bytes of the UTF-8 character at `at`, with `left` bytes to go; 0: not one, or a control character. */
+/* Bytes of the UTF-8 character at `at`, with `left` bytes to go; 0: not one, or a control
+ * character. */
 static size_t char_len(const unsigned char *at, size_t left) {
     if (at[0] < 0x80)
         return at[0] >= 0x20 && at[0] != 0x7f;

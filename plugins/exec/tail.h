@@ -16,8 +16,8 @@ struct cmd_tail {
 void cmd_tail_add(struct cmd_tail *tail, const char *data, size_t len);
 
 /*
- * Copies the last line that is not blank into `ret`, cut to size - 1 bytes: control characters and bytes that
- * are not UTF-8 become '?'. Empty where there is none.
+ * Copies the last line that is not blank into `ret`, cut to size - 1 bytes: control characters and
+ * bytes that are not UTF-8 become '?'. Empty where there is none.
  */
 void cmd_tail_last_line(const struct cmd_tail *tail, char *ret, size_t size);
 

@@ -1,6 +1,7 @@
 /*
- * The growable buffer. Capacity doubles, so n appends cost O(n) copies in all; sizes are checked against
- * overflow. It does no formatting beyond short numbers and times: text is appended as it is.
+ * The growable buffer. Capacity doubles, so n appends cost O(n) copies in all; sizes are checked
+ * against overflow. It does no formatting beyond short numbers and times: text is appended as it
+ * is.
  */
 #include "export/buf.h"
 

@@ -1,8 +1,8 @@
 /*
  * A growable byte buffer, and the error that the engine's functions fill in.
  *
- * Appending never fails at the call: a buffer that ran out of memory remembers it in `failed` and ignores
- * what follows, so a writer checks once, at its end.
+ * Appending never fails at the call: a buffer that ran out of memory remembers it in `failed` and
+ * ignores what follows, so a writer checks once, at its end.
  */
 #ifndef EXPORT_BUF_H
 #define EXPORT_BUF_H
@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Why a call failed: one sentence. Written only when the call returns a negative class of sluice/types.h. */
+/* Why a call failed: one sentence. Written only when the call returns a negative class of
+ * sluice/types.h. */
 struct ex_err {
     char message[512];
 };

@@ -5,9 +5,9 @@
  *     lines                 "one two" "three" "four"
  *     cues     0.0 .. 1.6   1.6 .. 2.9   2.9 .. 4.0    by characters, or by the words' own times
  *
- * Words are matched to the text by counting visible characters, so they help only where they spell the whole
- * text; where they do not, the proportional rule applies. Nothing here reads words across segments: a cue
- * never holds text of two.
+ * Words are matched to the text by counting visible characters, so they help only where they spell
+ * the whole text; where they do not, the proportional rule applies. Nothing here reads words across
+ * segments: a cue never holds text of two.
  */
 #include "export/cue.h"
 
@@ -84,7 +84,8 @@ static void clock_part(struct clock *clock, size_t from, size_t to, double *ret_
     *ret_end = segment->start + per_char * (double)to;
 }
 
-/* Lines [from, to) of `text`, joined and NUL-terminated, into `part`; returns their visible characters. */
+/* Lines [from, to) of `text`, joined and NUL-terminated, into `part`; returns their visible
+ * characters. */
 static size_t join_lines(struct ex_buf *part, const char *text, const struct ex_lines *lines,
                          size_t from, size_t to) {
     part->len = 0;

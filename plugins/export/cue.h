@@ -1,6 +1,6 @@
 /*
- * Segments as subtitle cues: in order of time, in milliseconds, broken into lines, split where a cue would
- * have too many of them.
+ * Segments as subtitle cues: in order of time, in milliseconds, broken into lines, split where a
+ * cue would have too many of them.
  */
 #ifndef EXPORT_CUE_H
 #define EXPORT_CUE_H
@@ -24,12 +24,12 @@ struct ex_cue {
 typedef void ex_cue_writer(struct ex_buf *out, size_t number, const struct ex_cue *cue);
 
 /*
- * Calls `write` for each cue of the transcript. Cues start in ascending order (segments that do not are
- * sorted); segments without visible text make none. A segment with more lines than max_line_count is split:
- * the parts begin and end with their words where the segment's words have times, else time is dealt out in
- * proportion to visible characters. `speaker_columns` columns beside the speaker's name are taken in the
- * first line of a cue that shows one there; below 0: the name takes no room in the text.
- * Returns 0 or SLUICE_RESOURCE.
+ * Calls `write` for each cue of the transcript. Cues start in ascending order (segments that do not
+ * are sorted); segments without visible text make none. A segment with more lines than
+ * max_line_count is split: the parts begin and end with their words where the segment's words have
+ * times, else time is dealt out in proportion to visible characters. `speaker_columns` columns
+ * beside the speaker's name are taken in the first line of a cue that shows one there; below 0: the
+ * name takes no room in the text. Returns 0 or SLUICE_RESOURCE.
  */
 int ex_cue_each(const struct ex_transcript *transcript, const struct ex_layout *layout,
                 int speaker_columns, ex_cue_writer *write, struct ex_buf *out, struct ex_err *err);

@@ -1,10 +1,10 @@
 /*
- * The writers. Each appends a whole file to `out` and returns 0, or a negative class with `err` filled in;
- * then `out` is not to be used. Pure: they know no host.
+ * The writers. Each appends a whole file to `out` and returns 0, or a negative class with `err`
+ * filled in; then `out` is not to be used. Pure: they know no host.
  *
- * The text formats follow the writers of OpenAI's Whisper (whisper/utils.py) byte for byte, speakers those
- * of WhisperX; where a transcript would make an invalid file there (empty cues, blank lines inside a cue, a
- * cue before its predecessor), a valid one is written.
+ * The text formats follow the writers of OpenAI's Whisper (whisper/utils.py) byte for byte,
+ * speakers those of WhisperX; where a transcript would make an invalid file there (empty cues,
+ * blank lines inside a cue, a cue before its predecessor), a valid one is written.
  */
 #ifndef EXPORT_FORMATS_H
 #define EXPORT_FORMATS_H

@@ -1,9 +1,9 @@
 /*
- * Reads with jansson, prints with a printer of its own. jansson's prints every real with a fixed number of
- * digits: 17 turn 0.1 into 0.10000000000000001, 15 change a value that had 16. The printer here takes the
- * first of 15, 16 and 17 digits that reads back as the same double, so 0.38 stays 0.38 and nothing is lost.
- * It also keeps a list of numbers (a segment's tokens) on one line, where one number a line would make an
- * hour's transcript unreadable.
+ * Reads with jansson, prints with a printer of its own. jansson's prints every real with a fixed
+ * number of digits: 17 turn 0.1 into 0.10000000000000001, 15 change a value that had 16. The
+ * printer here takes the first of 15, 16 and 17 digits that reads back as the same double, so 0.38
+ * stays 0.38 and nothing is lost. It also keeps a list of numbers (a segment's tokens) on one line,
+ * where one number a line would make an hour's transcript unreadable.
  */
 #include "export/json.h"
 

@@ -8,7 +8,8 @@
 
 #include "export/buf.h"
 
-/* A further input. `type` says how the bytes become a value: text/1 a string, JSON types as they are. */
+/* A further input. `type` says how the bytes become a value: text/1 a string, JSON types as they
+ * are. */
 struct ex_addition {
     const char *name; /* the key it gets */
     const char *type;
@@ -17,12 +18,13 @@ struct ex_addition {
 };
 
 /*
- * Appends the JSON object `transcript` with the `n` additions after its own members. Indent 2, lists of
- * plain numbers on one line, UTF-8 as it is, keys in the order of the source, numbers with as few digits as
- * give the same value back; a newline at the end.
+ * Appends the JSON object `transcript` with the `n` additions after its own members. Indent 2,
+ * lists of plain numbers on one line, UTF-8 as it is, keys in the order of the source, numbers with
+ * as few digits as give the same value back; a newline at the end.
  *
- * Returns 0; SLUICE_INPUT: bytes that are not what their type says; SLUICE_UNSUPPORTED: a type that has no
- * JSON form, or a name that the transcript already uses; SLUICE_RESOURCE. Then `out` is not to be used.
+ * Returns 0; SLUICE_INPUT: bytes that are not what their type says; SLUICE_UNSUPPORTED: a type that
+ * has no JSON form, or a name that the transcript already uses; SLUICE_RESOURCE. Then `out` is not
+ * to be used.
  */
 int ex_json_write(const void *transcript, size_t len, const struct ex_addition *additions, size_t n,
                   struct ex_buf *out, struct ex_err *err);

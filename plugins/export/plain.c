@@ -1,6 +1,6 @@
 /*
- * The formats of one line a segment: txt, tsv, lrc. Segments keep the order of the transcript, and one
- * without text keeps its line, so that lines and segments correspond.
+ * The formats of one line a segment: txt, tsv, lrc. Segments keep the order of the transcript, and
+ * one without text keeps its line, so that lines and segments correspond.
  */
 #include "export/formats.h"
 
@@ -39,7 +39,7 @@ int ex_write_tsv(const struct ex_transcript *transcript, const struct ex_layout 
         const struct ex_segment *segment = &transcript->segments[i];
         ex_buf_addf(out, "%" PRId64 "\t%" PRId64 "\t", ex_time_ms(segment->start),
                     ex_time_ms(segment->end));
-        ex_text_clean(out, segment->text, 0);
+        ex_text_clean(out, segment->text, EX_TEXT_NO_TABS);
         ex_buf_addc(out, '\n');
     }
     return done(out, err);
@@ -53,7 +53,7 @@ int ex_write_lrc(const struct ex_transcript *transcript, const struct ex_layout 
         int64_t cs = llrint(segment->start * 100.0); /* hundredths: all that the format has */
         ex_buf_addf(out, "[%02" PRId64 ":%02" PRId64 ".%02" PRId64 "]", cs / 6000, cs / 100 % 60,
                     cs % 100);
-        ex_text_clean(out, segment->text, 0);
+        ex_text_clean(out, segment->text, EX_TEXT_NO_TABS);
         ex_buf_addc(out, '\n');
     }
     return done(out, err);

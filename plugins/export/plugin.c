@@ -1,9 +1,10 @@
 /*
- * The plugin `export`: stages srt, vtt, txt, tsv, lrc and json. Glue only: an input in, one writer of the
- * engine (formats.h, json.h), an output committed.
+ * The plugin `export`: stages srt, vtt, txt, tsv, lrc and json. Glue only: an input in, one writer
+ * of the engine (formats.h, json.h), an output committed.
  *
- * A text stage's create() is one line that names its writer; all share the rest. The whole file is built in
- * memory and copied into the output once: it is small beside the transcript it was read from.
+ * A text stage's create() is one line that names its writer; all share the rest. The whole file is
+ * built in memory and copied into the output once: it is small beside the transcript it was read
+ * from.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -124,7 +125,8 @@ static int32_t process_text(void *instance, struct sluice_job *job) {
 
 #define MAX_ADDITIONS 64
 
-/* Collects the connected inputs beside `transcript`. Sources that failed and were ignored are left out. */
+/* Collects the connected inputs beside `transcript`. Sources that failed and were ignored are left
+ * out. */
 static int32_t open_additions(const struct exporter *self, struct sluice_job *job,
                               struct ex_addition *additions, size_t *ret_n) {
     size_t n = 0;
@@ -163,16 +165,17 @@ static int32_t process_json(void *instance, struct sluice_job *job) {
                                : fail(self, job, status, err.message);
 }
 
-static const struct sluice_port transcript_in = {
-    SLUICE_SIZED(struct sluice_port), 0, "transcript", SLUICE_TYPE_TRANSCRIPT,
-    "The transcript to write."};
+static const struct sluice_port transcript_in = {SLUICE_SIZED(struct sluice_port), 0, "transcript",
+                                                 SLUICE_TYPE_TRANSCRIPT,
+                                                 "The transcript to write."};
 static const struct sluice_port more_in = {
     SLUICE_SIZED(struct sluice_port), SLUICE_PORT_OPTIONAL, "*", "*",
     "Further results, each added under its port's name: text as a string, JSON as it is."};
 static const struct sluice_port text_out = {SLUICE_SIZED(struct sluice_port), 0, "text",
                                             SLUICE_TYPE_TEXT, "The file's text."};
 static const struct sluice_port json_out = {SLUICE_SIZED(struct sluice_port), 0, "json",
-                                            SLUICE_TYPE_JSON, "The transcript with what was added."};
+                                            SLUICE_TYPE_JSON,
+                                            "The transcript with what was added."};
 static const struct sluice_port *const text_inputs[] = {&transcript_in, NULL};
 static const struct sluice_port *const json_inputs[] = {&transcript_in, &more_in, NULL};
 static const struct sluice_port *const text_outputs[] = {&text_out, NULL};
@@ -201,18 +204,17 @@ static const struct sluice_param max_line_count = {
 static const struct sluice_param *const layout_params[] = {&max_line_width, &max_line_count, NULL};
 
 #define TEXT_STAGE(name, layout, what)                                                             \
-    static const struct sluice_stage name##_stage = {                                              \
-        .size = SLUICE_SIZED(struct sluice_stage),                                                 \
-        .flags = SLUICE_STAGE_DETERMINISTIC,                                                       \
-        .id = "export/" #name,                                                                     \
-        .version = "1",                                                                            \
-        .summary = what,                                                                           \
-        .inputs = text_inputs,                                                                     \
-        .outputs = text_outputs,                                                                   \
-        .params = layout,                                                                          \
-        .create = create_##name,                                                                   \
-        .process = process_text,                                                                   \
-        .destroy = destroy}
+    static const struct sluice_stage name##_stage = {.size = SLUICE_SIZED(struct sluice_stage),    \
+                                                     .flags = SLUICE_STAGE_DETERMINISTIC,          \
+                                                     .id = "export/" #name,                        \
+                                                     .version = "1",                               \
+                                                     .summary = what,                              \
+                                                     .inputs = text_inputs,                        \
+                                                     .outputs = text_outputs,                      \
+                                                     .params = layout,                             \
+                                                     .create = create_##name,                      \
+                                                     .process = process_text,                      \
+                                                     .destroy = destroy}
 
 TEXT_STAGE(srt, layout_params, "Writes SubRip subtitles.");
 TEXT_STAGE(vtt, layout_params, "Writes WebVTT subtitles.");
@@ -232,8 +234,8 @@ static const struct sluice_stage json_stage = {
     .process = process_json,
     .destroy = destroy};
 
-static const struct sluice_stage *const stages[] = {
-    &srt_stage, &vtt_stage, &txt_stage, &json_stage, &tsv_stage, &lrc_stage, NULL};
+static const struct sluice_stage *const stages[] = {&srt_stage, &vtt_stage, &txt_stage, &json_stage,
+                                                    &tsv_stage, &lrc_stage, NULL};
 
-SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {
-    SLUICE_PLUGIN_HEADER, "export", SLUICE_VERSION, "MIT", stages};
+SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {SLUICE_PLUGIN_HEADER, "export",
+                                                                SLUICE_VERSION, "MIT", stages};

@@ -1,6 +1,6 @@
 /*
- * SubRip. There is no escaping in this format: players differ in which tags they honour, so text goes out as
- * it is, except that an arrow in it would look like a time line.
+ * SubRip. There is no escaping in this format: players differ in which tags they honour, so text
+ * goes out as it is, except that an arrow in it would look like a time line.
  */
 #include "export/formats.h"
 

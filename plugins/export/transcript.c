@@ -1,9 +1,9 @@
 /*
  * The transcript reader: jansson parses, this file checks and flattens.
  *
- * Segments and words become two plain arrays, sized by one pass over the tree before they are filled, so that
- * a long transcript costs two allocations beside the tree. Strings stay in the tree. The reader does not
- * judge text or order: cues (cue.h) do.
+ * Segments and words become two plain arrays, sized by one pass over the tree before they are
+ * filled, so that a long transcript costs two allocations beside the tree. Strings stay in the
+ * tree. The reader does not judge text or order: cues (cue.h) do.
  */
 #include "export/transcript.h"
 

@@ -1,8 +1,9 @@
 /*
  * Reads a transcript/1 (the verbose JSON of the Whisper ecosystem) into an array of segments.
  *
- * Required: `segments`, a list of objects with `start` and `end` (seconds) and `text`. Optional: `speaker`
- * and `words` of a segment, `start` and `end` of a word; null counts as absent. Everything else is ignored.
+ * Required: `segments`, a list of objects with `start` and `end` (seconds) and `text`. Optional:
+ * `speaker` and `words` of a segment, `start` and `end` of a word; null counts as absent.
+ * Everything else is ignored.
  */
 #ifndef EXPORT_TRANSCRIPT_H
 #define EXPORT_TRANSCRIPT_H
@@ -35,9 +36,9 @@ struct ex_transcript {
 };
 
 /*
- * Parses `len` bytes at `data` into *ret. Negative times become 0 and an end before its start becomes the
- * start. Returns 0; SLUICE_INPUT: not a transcript, and `err` names the place ("segments[3].end: ...");
- * SLUICE_RESOURCE: out of memory. Pure; thread-safe.
+ * Parses `len` bytes at `data` into *ret. Negative times become 0 and an end before its start
+ * becomes the start. Returns 0; SLUICE_INPUT: not a transcript, and `err` names the place
+ * ("segments[3].end: ..."); SLUICE_RESOURCE: out of memory. Pure; thread-safe.
  */
 int ex_transcript_read(const void *data, size_t len, struct ex_transcript *ret, struct ex_err *err);
 

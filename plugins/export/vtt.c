@@ -1,7 +1,7 @@
 /*
- * WebVTT (w3.org/TR/webvtt1): a header, then cues behind blank lines. `&` and `<` are written as character
- * references, so that no text can open a tag (arrows were taken out before, see cue.h); a speaker is a voice
- * span, whose end tag may be left out where it covers the whole cue.
+ * WebVTT (w3.org/TR/webvtt1): a header, then cues behind blank lines. `&` and `<` are written as
+ * character references, so that no text can open a tag (arrows were taken out before, see cue.h); a
+ * speaker is a voice span, whose end tag may be left out where it covers the whole cue.
  */
 #include "export/formats.h"
 

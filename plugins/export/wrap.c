@@ -1,10 +1,12 @@
 /*
- * Greedy line breaking: a line takes words until the next one would pass the width, then ends at the last
- * place where it may end. Such places are white space and the seam of two East Asian characters (a small
- * part of Unicode's line breaking rules, UAX 14: classes SP, ID, CL, OP and CM).
+ * Greedy line breaking: a line takes words until the next one would pass the width, then ends at
+ * the last place where it may end. Such places are white space and the seam of two East Asian
+ * characters (a small part of Unicode's line breaking rules, UAX 14: classes SP, ID, CL, OP and
+ * CM).
  *
- * A column is a code point that is no combining mark, as subtitle tools count; wide glyphs count as one.
- * The work is linear: after a break only the part of the line that moved down is counted again.
+ * A column is a code point that is no combining mark, as subtitle tools count; wide glyphs count as
+ * one. The work is linear: after a break only the part of the line that moved down is counted
+ * again.
  */
 #include "export/wrap.h"
 
@@ -33,7 +35,10 @@ static bool is_one_of(uint32_t c, const char *set) {
 static bool may_break(uint32_t before, uint32_t after) {
     if (!is_ideographic(before) && !is_ideographic(after))
         return false;
-    return !is_one_of(after, ",.!?:;)]}%、。，．：；！？」』）】〉》〕］｝…‥ーゝ々ぁぃぅぇぉっゃゅょァィゥェォッャュョ") &&
+    return !is_one_of(
+               after,
+               ",.!?:;)]}%"
+               "、。，．：；！？」』）】〉》〕］｝…‥ーゝ々ぁぃぅぇぉっゃゅょァィゥェォッャュョ") &&
            !is_one_of(before, "([{「『（【〈《〔［｛$¥￥");
 }
 
@@ -67,8 +72,9 @@ static int wrap_paragraph(const char *text, size_t at, size_t end, const struct 
                           struct ex_lines *lines, struct ex_err *err) {
     const char *const stop = text + end;
     const char *line = text + at;
-    const char *break_end = NULL, *break_next = NULL; /* where the line may end; where the next begins */
-    const char *space = NULL;                         /* start of the white space just before p */
+    const char *break_end = NULL,
+               *break_next = NULL; /* where the line may end; where the next begins */
+    const char *space = NULL;      /* start of the white space just before p */
     size_t column = indent_of(wrap, lines->n);
     uint32_t before = ' ';
     for (const char *p = line; p < stop;) {

@@ -24,9 +24,10 @@ struct ex_wrap {
 };
 
 /*
- * Splits `text` (cleaned, see text.h) into lines, appended to `ret`. Words are broken only between East Asian
- * characters, which have no spaces; a word longer than the width gets a line that is too long. Combining marks
- * stay with their letter and closing punctuation with what it closes. Returns 0 or SLUICE_RESOURCE.
+ * Splits `text` (cleaned, see text.h) into lines, appended to `ret`. Words are broken only between
+ * East Asian characters, which have no spaces; a word longer than the width gets a line that is too
+ * long. Combining marks stay with their letter and closing punctuation with what it closes. Returns
+ * 0 or SLUICE_RESOURCE.
  */
 int ex_wrap_lines(const char *text, const struct ex_wrap *wrap, struct ex_lines *ret,
                   struct ex_err *err);

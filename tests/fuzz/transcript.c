@@ -1,4 +1,5 @@
-/* Any bytes as a transcript: the reader takes or refuses them, and what it takes, every writer can write. */
+/* Any bytes as a transcript: the reader takes or refuses them, and what it takes, every writer can
+ * write. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,15 +3,14 @@
  *
  *     struct fake_host h;
  *     fake_host_init(&h, sluice_plugin_entry.stages[0]);
- *     fake_param(&h, "max_line_width", "42");                       as in a pipeline file; lists as JSON
- *     fake_input(&h, "transcript", "transcript/1", text, strlen(text));
- *     CHECK_INT(fake_run(&h), SLUICE_OK);                           create, process, destroy
- *     CHECK_STR(fake_output(&h, "text"), "...");                    NUL behind the content
- *     fake_host_finish(&h);
+ *     fake_param(&h, "max_line_width", "42");                       as in a pipeline file; lists as
+ * JSON fake_input(&h, "transcript", "transcript/1", text, strlen(text)); CHECK_INT(fake_run(&h),
+ * SLUICE_OK);                           create, process, destroy CHECK_STR(fake_output(&h, "text"),
+ * "...");                    NUL behind the content fake_host_finish(&h);
  *
- * Inputs lie in files of a temporary folder, so views have paths; outputs grow in memory with new bytes zero.
- * It checks that the plugin keeps to the rules: an output is committed at most once and within its capacity.
- * For stages that take one job at a time.
+ * Inputs lie in files of a temporary folder, so views have paths; outputs grow in memory with new
+ * bytes zero. It checks that the plugin keeps to the rules: an output is committed at most once and
+ * within its capacity. For stages that take one job at a time.
  */
 #ifndef TESTS_UNIT_FAKEHOST_H
 #define TESTS_UNIT_FAKEHOST_H
@@ -42,7 +41,7 @@ struct fake_host {
     size_t n_params;
     struct fake_port inputs[FAKE_MAX], outputs[FAKE_MAX];
     size_t n_inputs, n_outputs;
-    char folder[64]; /* of inputs; "scratch" below it is the job's */
+    char folder[64];                 /* of inputs; "scratch" below it is the job's */
     char error[1024], message[1024]; /* last error() and fail() */
     atomic_int n_progress, n_published;
     double cancel_at_s; /* time (fake_now) from which cancelled() is true; 0: never */
@@ -77,7 +76,8 @@ static inline struct fake_port *fake_find(struct fake_port *ports, size_t n, con
 
 /* ---- parameters ---- */
 
-static inline const struct sluice_param *fake_declared(const struct fake_host *h, const char *name) {
+static inline const struct sluice_param *fake_declared(const struct fake_host *h,
+                                                       const char *name) {
     for (size_t i = 0; h->stage->params && h->stage->params[i]; i++)
         if (strcmp(h->stage->params[i]->name, name) == 0)
             return h->stage->params[i];

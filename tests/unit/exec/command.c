@@ -145,7 +145,8 @@ TEST(nothing_is_committed_by_a_failure) {
 }
 
 TEST(outputs_of_an_earlier_job_do_not_count) {
-    begin(SH("test -e \\\"$1\\\" && exit 9; test $0 = sh || echo x > \\\"$1\\\"") "\"${out.text}\"]");
+    begin(
+        SH("test -e \\\"$1\\\" && exit 9; test $0 = sh || echo x > \\\"$1\\\"") "\"${out.text}\"]");
     fake_param(&h, "outputs", "{\"text\": \"text/1\"}");
     char path[160];
     snprintf(path, sizeof path, "%s/text.txt", fake_scratch_path((struct sluice_job *)&h));
@@ -173,7 +174,8 @@ TEST(the_environment_is_the_given_one) {
 TEST(the_program_gets_no_descriptor_but_the_three) {
     int leak = open("/dev/null", O_RDONLY); /* no O_CLOEXEC on purpose */
     CHECK(leak > 2);
-    begin(SH("ls /proc/$$/fd > \\\"$1\\\"; readlink /proc/$$/fd/0 >> \\\"$1\\\"") "\"${out.text}\"]");
+    begin(
+        SH("ls /proc/$$/fd > \\\"$1\\\"; readlink /proc/$$/fd/0 >> \\\"$1\\\"") "\"${out.text}\"]");
     fake_param(&h, "outputs", "{\"text\": \"text/1\"}");
     CHECK_INT(fake_run(&h), SLUICE_OK);
     /* The shell itself may hold a copy of what it redirects, at 10 or above. */

@@ -1,4 +1,5 @@
-/* The pure parts of exec: statuses, parameters, references, the tail of a stream, finding a program. */
+/* The pure parts of exec: statuses, parameters, references, the tail of a stream, finding a
+ * program. */
 #include "unit/test.h"
 
 #include <sys/stat.h>
@@ -37,8 +38,8 @@ TEST(classes_have_names) {
 TEST(a_configuration_is_read) {
     struct cmd_config c = {0};
     CHECK_INT(cmd_config_read("[\"prog\", 3, \"-o${out.text}\"]", "{\"text\": \"text/1\"}",
-                              "{\"A\": \"x\", \"N\": 7, \"J\": \"${out.j}\"}", "{\"3\": \"input\"}", &c,
-                              &err),
+                              "{\"A\": \"x\", \"N\": 7, \"J\": \"${out.j}\"}", "{\"3\": \"input\"}",
+                              &c, &err),
               SLUICE_UNSUPPORTED);
     CHECK_HAS(err.message, "${out.j}: no such output; `outputs` declares text");
     CHECK_INT(cmd_config_read("[\"prog\", 3, \"-o${out.text}\"]", "{\"text\": \"text/1\"}",
@@ -61,10 +62,10 @@ TEST(absent_maps_are_empty) {
     cmd_config_finish(&c);
 }
 
-#define CHECK_REFUSED(a, o, e, x, part)                                                           \
+#define CHECK_REFUSED(a, o, e, x, part)                                                            \
     do {                                                                                           \
         struct cmd_config c_ = {0};                                                                \
-        CHECK_INT(cmd_config_read(a, o, e, x, &c_, &err), SLUICE_UNSUPPORTED);                      \
+        CHECK_INT(cmd_config_read(a, o, e, x, &c_, &err), SLUICE_UNSUPPORTED);                     \
         CHECK_HAS(err.message, part);                                                              \
         CHECK(c_.argv == NULL);                                                                    \
     } while (0)
@@ -91,7 +92,8 @@ TEST(mistakes_in_a_configuration_are_named) {
 }
 
 /* Resolves every port but "none" to <in:NAME> or <out:NAME>. */
-static const char *fake_resolve(void *context, bool is_output, const char *port, struct cmd_err *e) {
+static const char *fake_resolve(void *context, bool is_output, const char *port,
+                                struct cmd_err *e) {
     static char path[100];
     (void)context;
     if (strcmp(port, "none") == 0) {
@@ -207,9 +209,11 @@ TEST(programs_are_found_as_a_shell_finds_them) {
 
 TEST(programs_that_cannot_run_are_explained) {
     char *file = NULL, folder[] = "/tmp/sluice-test-XXXXXX", path[64];
-    CHECK_INT(cmd_program_find("no-such-program", "/bin:/usr/bin", &file, &err), SLUICE_UNSUPPORTED);
-    CHECK_STR(err.message, "no-such-program: not found in PATH (/bin:/usr/bin); install it or give its "
-                           "full path");
+    CHECK_INT(cmd_program_find("no-such-program", "/bin:/usr/bin", &file, &err),
+              SLUICE_UNSUPPORTED);
+    CHECK_STR(err.message,
+              "no-such-program: not found in PATH (/bin:/usr/bin); install it or give its "
+              "full path");
     CHECK_INT(cmd_program_find("/no/such", "/bin", &file, &err), SLUICE_UNSUPPORTED);
     CHECK_HAS(err.message, "/no/such: cannot be run: No such file");
     CHECK_INT(cmd_program_find("/tmp", "/bin", &file, &err), SLUICE_UNSUPPORTED);

@@ -19,19 +19,19 @@ static const char *written(ex_writer *write, const char *json, struct ex_layout 
     return out.data;
 }
 
-#define PLAIN ((struct ex_layout){0, 0})
-#define SEGMENT(start, end, text)                                                                  \
-    "{\"start\": " start ", \"end\": " end ", \"text\": \"" text "\"}"
+#define PLAIN                     ((struct ex_layout){0, 0})
+#define SEGMENT(start, end, text) "{\"start\": " start ", \"end\": " end ", \"text\": \"" text "\"}"
 #define SPOKEN(start, end, text, speaker)                                                          \
     "{\"start\": " start ", \"end\": " end ", \"text\": \"" text "\", \"speaker\": \"" speaker "\"}"
 #define TRANSCRIPT(segments) "{\"segments\": [" segments "]}"
 
-static const char two[] = TRANSCRIPT(SEGMENT("0.0", "2.48", " Hello, world.") "," SEGMENT(
-    "3661.5", "3663", " Good bye."));
+static const char two[] = TRANSCRIPT(
+    SEGMENT("0.0", "2.48", " Hello, world.") "," SEGMENT("3661.5", "3663", " Good bye."));
 
 TEST(srt) {
-    CHECK_STR(written(ex_write_srt, two, PLAIN), "1\n00:00:00,000 --> 00:00:02,480\nHello, world.\n\n"
-                                                 "2\n01:01:01,500 --> 01:01:03,000\nGood bye.\n\n");
+    CHECK_STR(written(ex_write_srt, two, PLAIN),
+              "1\n00:00:00,000 --> 00:00:02,480\nHello, world.\n\n"
+              "2\n01:01:01,500 --> 01:01:03,000\nGood bye.\n\n");
 }
 
 TEST(vtt) {
@@ -79,8 +79,8 @@ TEST(times_may_be_long) {
 }
 
 TEST(cues_start_in_order_and_never_end_before) {
-    const char *t = TRANSCRIPT(SEGMENT("5", "4", "late") "," SEGMENT("-1", "2", "first") "," SEGMENT(
-        "5", "6", "later"));
+    const char *t = TRANSCRIPT(
+        SEGMENT("5", "4", "late") "," SEGMENT("-1", "2", "first") "," SEGMENT("5", "6", "later"));
     CHECK_STR(written(ex_write_srt, t, PLAIN), "1\n00:00:00,000 --> 00:00:02,000\nfirst\n\n"
                                                "2\n00:00:05,000 --> 00:00:05,000\nlate\n\n"
                                                "3\n00:00:05,000 --> 00:00:06,000\nlater\n\n");
@@ -90,10 +90,10 @@ TEST(cues_start_in_order_and_never_end_before) {
 TEST(text_cannot_break_a_file) {
     const char *t = TRANSCRIPT(SEGMENT("1", "2", "a --> b\\n\\n\\nc\\td"));
     CHECK_STR(written(ex_write_srt, t, PLAIN),
-              "1\n00:00:01,000 --> 00:00:02,000\na -> b\nc d\n\n");
+              "1\n00:00:01,000 --> 00:00:02,000\na -> b\nc\td\n\n");
     CHECK_STR(written(ex_write_vtt, t, PLAIN),
-              "WEBVTT\n\n00:01.000 --> 00:02.000\na -> b\nc d\n\n");
-    CHECK_STR(written(ex_write_txt, t, PLAIN), "a --> b c d\n");
+              "WEBVTT\n\n00:01.000 --> 00:02.000\na -> b\nc\td\n\n");
+    CHECK_STR(written(ex_write_txt, t, PLAIN), "a --> b c\td\n");
     CHECK_STR(written(ex_write_tsv, t, PLAIN), "start\tend\ttext\n1000\t2000\ta --> b c d\n");
     CHECK_STR(written(ex_write_lrc, t, PLAIN), "[00:01.00]a --> b c d\n");
 }
@@ -107,15 +107,16 @@ TEST(vtt_escapes) {
 }
 
 TEST(speakers_are_shown) {
-    const char *t = TRANSCRIPT(SPOKEN("0", "1", " Hi.", "SPEAKER_00") "," SEGMENT("1", "2", " Yes.") "," SPOKEN(
-        "2", "3", " No.", ""));
+    const char *t = TRANSCRIPT(SPOKEN("0", "1", " Hi.", "SPEAKER_00") "," SEGMENT(
+        "1", "2", " Yes.") "," SPOKEN("2", "3", " No.", ""));
     CHECK_STR(written(ex_write_srt, t, PLAIN),
               "1\n00:00:00,000 --> 00:00:01,000\n[SPEAKER_00]: Hi.\n\n"
               "2\n00:00:01,000 --> 00:00:02,000\nYes.\n\n"
               "3\n00:00:02,000 --> 00:00:03,000\nNo.\n\n");
-    CHECK_STR(written(ex_write_vtt, t, PLAIN), "WEBVTT\n\n00:00.000 --> 00:01.000\n<v SPEAKER_00>Hi.\n\n"
-                                               "00:01.000 --> 00:02.000\nYes.\n\n"
-                                               "00:02.000 --> 00:03.000\nNo.\n\n");
+    CHECK_STR(written(ex_write_vtt, t, PLAIN),
+              "WEBVTT\n\n00:00.000 --> 00:01.000\n<v SPEAKER_00>Hi.\n\n"
+              "00:01.000 --> 00:02.000\nYes.\n\n"
+              "00:02.000 --> 00:03.000\nNo.\n\n");
     CHECK_STR(written(ex_write_txt, t, PLAIN), "[SPEAKER_00]: Hi.\nYes.\nNo.\n");
     CHECK_STR(written(ex_write_lrc, t, PLAIN), "[00:00.00]Hi.\n[00:01.00]Yes.\n[00:02.00]No.\n");
 }
@@ -146,11 +147,11 @@ TEST(cues_are_split_by_characters) {
               "2\n00:00:21,000 --> 00:00:25,000\nfour\n\n");
 }
 
-static const char with_words[] =
-    "{\"segments\": [{\"start\": 10, \"end\": 25, \"text\": \" one two three\", \"speaker\": \"A\", "
-    "\"words\": [{\"word\": \" one\", \"start\": 10.5, \"end\": 11}, "
-    "{\"word\": \" two\", \"start\": 11.25, \"end\": 12}, "
-    "{\"word\": \" three\", \"start\": 20, \"end\": 24}]}]}";
+static const char with_words[] = "{\"segments\": [{\"start\": 10, \"end\": 25, \"text\": \" one "
+                                 "two three\", \"speaker\": \"A\", "
+                                 "\"words\": [{\"word\": \" one\", \"start\": 10.5, \"end\": 11}, "
+                                 "{\"word\": \" two\", \"start\": 11.25, \"end\": 12}, "
+                                 "{\"word\": \" three\", \"start\": 20, \"end\": 24}]}]}";
 
 TEST(cues_are_split_by_the_times_of_words) {
     CHECK_STR(written(ex_write_vtt, with_words, ((struct ex_layout){7, 1})),
@@ -187,7 +188,8 @@ static double seconds(void) {
 static void long_transcript(struct ex_buf *json, size_t n) {
     ex_buf_adds(json, "{\"segments\": [");
     for (size_t i = 0; i < n; i++)
-        ex_buf_addf(json, "%s{\"start\": %zu.25, \"end\": %zu.5, \"text\": \" Segment number %zu.\"}",
+        ex_buf_addf(json,
+                    "%s{\"start\": %zu.25, \"end\": %zu.5, \"text\": \" Segment number %zu.\"}",
                     i ? "," : "", i ^ 1, i ^ 1, i);
     ex_buf_adds(json, "]}");
 }
@@ -221,7 +223,8 @@ TEST(one_huge_segment_is_split_in_linear_time) {
         ex_buf_adds(&json, "a ");
     ex_buf_adds(&json, "\", \"words\": [");
     for (size_t i = 0; i < n; i++)
-        ex_buf_addf(&json, "%s{\"word\": \"a\", \"start\": %zu, \"end\": %zu}", i ? "," : "", i, i + 1);
+        ex_buf_addf(&json, "%s{\"word\": \"a\", \"start\": %zu, \"end\": %zu}", i ? "," : "", i,
+                    i + 1);
     ex_buf_adds(&json, "]}]}");
     ex_autotranscript t = {0};
     ex_autobuf out = {0};

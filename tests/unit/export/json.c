@@ -16,7 +16,8 @@ static int write_json(const char *text, const struct ex_addition *additions, siz
 }
 
 TEST(prints_for_people) {
-    CHECK_INT(write_json("{\"text\":\"caf\\u00e9 \\\"x\\\" \\\\ \\n\\u0001\",\"a\":{},\"b\":[],\"segments\":[{\"id\":0,"
+    CHECK_INT(write_json("{\"text\":\"caf\\u00e9 \\\"x\\\" \\\\ "
+                         "\\n\\u0001\",\"a\":{},\"b\":[],\"segments\":[{\"id\":0,"
                          "\"tokens\":[50364, 2,3],\"ok\":true,\"no\":null}]}",
                          NULL, 0),
               0);
@@ -36,11 +37,13 @@ TEST(prints_for_people) {
 }
 
 TEST(keeps_numbers) {
-    CHECK_INT(write_json("{\"z\": [0.38, 0.1, 0.30000000000000004, -0.3891234567890123, 5e-324, 1e22, 2.0, 1234567.25, 0.0, "
+    CHECK_INT(write_json("{\"z\": [0.38, 0.1, 0.30000000000000004, -0.3891234567890123, 5e-324, "
+                         "1e22, 2.0, 1234567.25, 0.0, "
                          "9007199254740993, -1, 29.95]}",
                          NULL, 0),
               0);
-    CHECK_STR(out.data, "{\n  \"z\": [0.38, 0.1, 0.30000000000000004, -0.3891234567890123, 4.94065645841247e-324, 1e+22, 2.0, "
+    CHECK_STR(out.data, "{\n  \"z\": [0.38, 0.1, 0.30000000000000004, -0.3891234567890123, "
+                        "4.94065645841247e-324, 1e+22, 2.0, "
                         "1234567.25, 0.0, 9007199254740993, -1, 29.95]\n}\n");
 }
 

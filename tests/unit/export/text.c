@@ -15,7 +15,8 @@ static const char *clean(const char *text, unsigned flags) {
 TEST(clean_strips_and_joins) {
     CHECK_STR(clean("  Hello there. \n", 0), "Hello there.");
     CHECK_STR(clean("a\nb\r\n\r\nc", 0), "a b c");
-    CHECK_STR(clean("a\tb", 0), "a b");
+    CHECK_STR(clean("\ta\tb\t", 0), "a\tb");
+    CHECK_STR(clean("a\tb", EX_TEXT_NO_TABS), "a b");
     CHECK_STR(clean("a  b", 0), "a  b");
     CHECK_STR(clean("", 0), "");
     CHECK_STR(clean(" \n\t ", 0), "");
@@ -101,8 +102,10 @@ TEST(wrap_breaks_between_ideographs) {
 }
 
 TEST(wrap_keeps_marks_with_their_letter) {
-    CHECK_STR(wrapped("か\u3099か\u3099か\u3099", (struct ex_wrap){2, 0, 0}), "か\u3099か\u3099|か\u3099");
-    CHECK_STR(wrapped("e\u0301e\u0301 e\u0301", (struct ex_wrap){2, 0, 0}), "e\u0301e\u0301|e\u0301");
+    CHECK_STR(wrapped("か\u3099か\u3099か\u3099", (struct ex_wrap){2, 0, 0}),
+              "か\u3099か\u3099|か\u3099");
+    CHECK_STR(wrapped("e\u0301e\u0301 e\u0301", (struct ex_wrap){2, 0, 0}),
+              "e\u0301e\u0301|e\u0301");
 }
 
 TEST(wrap_counts_the_indent_of_first_lines) {

@@ -37,13 +37,14 @@ TEST(reads_the_required_members) {
 
 TEST(reads_speakers_and_words) {
     ex_autotranscript t = {0};
-    CHECK_INT(parse("{\"language\": \"en\", \"other\": {\"x\": [1]}, \"segments\": ["
-                    "{\"id\": 0, \"start\": 0, \"end\": 1, \"text\": \"a\", \"speaker\": null},"
-                    "{\"start\": 1, \"end\": 3, \"text\": \"b cé\", \"speaker\": \"A\", \"words\": ["
-                    "{\"word\": \" b\", \"start\": 1, \"end\": 1.5, \"probability\": 0.5},"
-                    "{\"word\": \" cé\"}]}]}",
-                    &t),
-              0);
+    CHECK_INT(
+        parse("{\"language\": \"en\", \"other\": {\"x\": [1]}, \"segments\": ["
+              "{\"id\": 0, \"start\": 0, \"end\": 1, \"text\": \"a\", \"speaker\": null},"
+              "{\"start\": 1, \"end\": 3, \"text\": \"b cé\", \"speaker\": \"A\", \"words\": ["
+              "{\"word\": \" b\", \"start\": 1, \"end\": 1.5, \"probability\": 0.5},"
+              "{\"word\": \" cé\"}]}]}",
+              &t),
+        0);
     CHECK_INT(t.n_segments, 2);
     CHECK(t.segments[0].speaker == NULL);
     CHECK_STR(t.segments[1].speaker, "A");
@@ -105,7 +106,8 @@ TEST(refuses_times_that_are_damage) {
 
 TEST(refuses_bytes_that_are_not_text) {
     CHECK_REFUSED("{\"segments\": [{\"start\": 1, \"end\": 2, \"text\": \"\xff\"}]}", "not JSON");
-    CHECK_REFUSED("{\"segments\": [{\"start\": 1, \"end\": 2, \"text\": \"\\u0000\"}]}", "not JSON");
+    CHECK_REFUSED("{\"segments\": [{\"start\": 1, \"end\": 2, \"text\": \"\\u0000\"}]}",
+                  "not JSON");
     CHECK_INT(ex_transcript_read(NULL, 0, &(struct ex_transcript){0}, &err), SLUICE_INPUT);
 }
 
