@@ -35,7 +35,7 @@ install_packages() {
 # build PRESET: configures and builds into build/PRESET.
 build() {
     say "Building ($1)"
-    cmake --preset "$1" >"build-$1.log" 2>&1 || { cat "build-$1.log" >&2; rm -f "build-$1.log"; die "cmake failed"; }
-    rm -f "build-$1.log"
+    mkdir -p build
+    cmake --preset "$1" >"build/configure-$1.log" 2>&1 || { cat "build/configure-$1.log" >&2; die "cmake failed"; }
     cmake --build --preset "$1" -- --quiet
 }

@@ -65,8 +65,8 @@ static int make_items(const struct sl_plan *plan, const struct sl_words *rest, s
 static int run_plan(const struct arguments *a, const struct sl_plan *plan) {
     struct sl_arena arena = {0};
     struct sl_err err = {0};
-    struct sl_item *items;
-    int n_items, status = SL_EXIT_USAGE;
+    struct sl_item *items = NULL;
+    int n_items = 0, status = SL_EXIT_USAGE;
     const char **inputs = sl_arena_alloc(&arena, (size_t)(plan->n_inputs + 1) * sizeof *inputs);
     sl_autofree char *out = sl_path_absolute(a->out);
     int rc = make_items(plan, &a->rest, &arena, &items, &n_items, &err);

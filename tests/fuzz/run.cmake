@@ -1,0 +1,1 @@
+sluice_fuzz_target(journal journal.c LIBS core_run)

@@ -1,0 +1,133 @@
+/* Run folders, names of items, artifacts. */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/io.h"
+#include "run/artifact.h"
+#include "run/items.h"
+#include "run/rundir.h"
+#include "unit/test.h"
+
+static void use_state_folder(void) {
+    static char path[] = "/tmp/sluice-state-XXXXXX";
+    if (!mkdtemp(path))
+        TEST_FAIL("no temporary folder");
+    setenv("SLUICE_STATE", path, 1);
+}
+
+static void drop_state_folder(void) {
+    struct sl_err err;
+    CHECK_INT(sl_remove_tree(getenv("SLUICE_STATE"), &err), 0);
+}
+
+TEST(run_is_made_found_and_locked) {
+    struct sl_rundir rd, found = {.lock_fd = -1};
+    struct sl_err err = {0};
+    use_state_folder();
+    CHECK_INT(sl_rundir_create(&rd, &err), 0);
+    CHECK_INT(strlen(rd.id), strlen("20260131-081542-1f3a"));
+    CHECK(sl_rundir_is_live(rd.path));
+    CHECK_INT(sl_rundir_open("last", &found, &err), 0);
+    CHECK_STR(found.id, rd.id);
+    sl_rundir_finish(&found);
+    char start[9] = {0};
+    memcpy(start, rd.id, 8);
+    CHECK_INT(sl_rundir_open(start, &found, &err), 0);
+    sl_rundir_finish(&found);
+    sl_close(&rd.lock_fd);
+    CHECK(!sl_rundir_is_live(rd.path));
+    sl_rundir_finish(&rd);
+    drop_state_folder();
+}
+
+TEST(runs_are_listed_newest_first) {
+    char **ids;
+    int n;
+    struct sl_err err = {0};
+    use_state_folder();
+    CHECK_INT(sl_rundir_list(&ids, &n, &err), 0);
+    CHECK_INT(n, 0);
+    sl_autofree char *a = sl_path_join(getenv("SLUICE_STATE"), "runs/20260101-000000-aaaa"),
+                     *b = sl_path_join(getenv("SLUICE_STATE"), "runs/20260102-000000-aaaa");
+    CHECK_INT(sl_make_dirs(a, &err), 0);
+    CHECK_INT(sl_make_dirs(b, &err), 0);
+    sl_rundir_list_free(ids, n);
+    CHECK_INT(sl_rundir_list(&ids, &n, &err), 0);
+    CHECK_INT(n, 2);
+    CHECK_STR(ids[0], "20260102-000000-aaaa");
+    sl_rundir_list_free(ids, n);
+    struct sl_rundir rd;
+    CHECK_INT(sl_rundir_open("2026", &rd, &err), SLUICE_INPUT);
+    CHECK_HAS(err.msg, "several");
+    CHECK_INT(sl_rundir_open("1999", &rd, &err), SLUICE_INPUT);
+    CHECK_HAS(err.msg, "no such run");
+    drop_state_folder();
+}
+
+TEST(items_are_named_after_their_files) {
+    struct sl_arena arena = {0};
+    const char *files[] = {"/d/monday/talk.wav", "/d/tuesday/talk.mp3", "/d/intro.tar.gz", "/d/.hidden", "/d/intro.tar.gz"};
+    struct sl_item *items = sl_items_from_files(&arena, files, 5);
+    CHECK_STR(items[0].name, "monday-talk");
+    CHECK_STR(items[1].name, "tuesday-talk");
+    CHECK_STR(items[2].name, "d-intro.tar");
+    CHECK_STR(items[3].name, ".hidden");
+    CHECK_STR(items[4].name, "d-intro.tar-2");
+    CHECK_STR(items[0].file, "/d/monday/talk.wav");
+    sl_arena_finish(&arena);
+}
+
+TEST(names_of_items_are_unique_and_safe) {
+    struct sl_arena arena = {0};
+    const char *files[] = {"/a/x.wav", "/b/x.wav", "/c/a-x.wav", "/d/e\n/..", "/", "/d/x\001y.wav"};
+    struct sl_item *items = sl_items_from_files(&arena, files, 6);
+    for (int i = 0; i < 6; i++) {
+        CHECK(*items[i].name && !strpbrk(items[i].name, "/\n\001") && strcmp(items[i].name, "..") != 0);
+        for (int k = 0; k < i; k++)
+            CHECK(strcmp(items[i].name, items[k].name) != 0);
+    }
+    sl_arena_finish(&arena);
+}
+
+TEST(draft_becomes_an_artifact) {
+    struct sl_draft d = SL_DRAFT_NONE;
+    struct sl_err err = {0};
+    uint64_t hash;
+    int fd;
+    char dir[] = "/tmp/sluice-artifact-XXXXXX";
+    CHECK(mkdtemp(dir) != NULL);
+    sl_autofree char *path = sl_path_join(dir, "a.json");
+    for (int round = 0; round < 2; round++) { /* the second replaces the first */
+        CHECK_INT(sl_draft_create(dir, &d, &err), 0);
+        CHECK_INT(write(d.fd, "hello", 5), 5);
+        CHECK_INT(sl_draft_commit(&d, path, 5, &hash, &err), 0);
+        CHECK_INT(d.fd, -1);
+    }
+    CHECK_INT(sl_artifact_open(path, 5, hash, 1, &fd, &err), 0);
+    CHECK(write(fd, "x", 1) < 0); /* read-only */
+    close(fd);
+    CHECK_INT(sl_write_file(path, "hellO", 5, &err), 0);
+    CHECK_INT(sl_artifact_open(path, 5, hash, 1, &fd, &err), SLUICE_INTERNAL);
+    CHECK_HAS(err.msg, "changed after it was committed");
+    CHECK_INT(sl_artifact_open(path, 6, hash, 0, &fd, &err), SLUICE_INTERNAL);
+    CHECK_INT(sl_remove_tree(dir, &err), 0);
+}
+
+TEST(draft_of_another_size_is_refused_and_leaves_no_temporary) {
+    struct sl_draft d = SL_DRAFT_NONE;
+    struct sl_err err = {0};
+    uint64_t hash;
+    char dir[] = "/tmp/sluice-artifact-XXXXXX";
+    CHECK(mkdtemp(dir) != NULL);
+    sl_autofree char *path = sl_path_join(dir, "a.json");
+    CHECK_INT(sl_draft_create(dir, &d, &err), 0);
+    CHECK_INT(write(d.fd, "hello", 5), 5);
+    CHECK_INT(sl_draft_commit(&d, path, 4, &hash, &err), SLUICE_INTERNAL);
+    CHECK_HAS(err.msg, "5 bytes long, not 4");
+    CHECK_INT(sl_draft_create(dir, &d, &err), 0);
+    sl_draft_discard(&d);
+    unlink(path);
+    CHECK_INT(rmdir(dir), 0);
+}
+
+TEST_MAIN()
