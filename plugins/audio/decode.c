@@ -3,7 +3,7 @@
  *
  *     origin of the timeline    audio files: the first sample that is heard. Files with video: the start of the
  *                               earliest stream, so that times fit the picture. MP4: the edit list's start.
- *     end                       the last sample, or earlier where MP4 states it (edit list, iTunSMPB)
+ *     end                       the last sample, or earlier where MP4 states it (packet durations, edit list, iTunSMPB)
  *     new sample rate           the resampler is drained and another one takes over
  *
  * Nothing grows with the file: one frame, one resampler, one block of silence.
@@ -148,9 +148,7 @@ static int take_frame(struct decode *d, const AVFrame *frame) {
         status = take_rate(d, frame);
     if (status < 0)
         return status;
-    int64_t end = ad_stated_last_end(&d->in, frame), pts = frame_pts(d, frame);
-    if (end != AD_NO_PTS)
-        ad_timeline_end_at(&d->timeline, end);
+    int64_t pts = frame_pts(d, frame);
     if (d->counted && !d->in.lost_pending)
         pts = AD_NO_PTS; /* it says nothing new, and is wrong where the rate changed */
     struct ad_edit edit = ad_timeline_place(&d->timeline, pts, frame->nb_samples, d->in.lost_pending);

@@ -20,6 +20,8 @@
 
 #include <libavutil/mathematics.h>
 
+#include "audio/mp4.h"
+
 #define TAIL_S 0.5 /* a stated end that cuts more than this off the index is not believed */
 
 int64_t ad_itunsmpb_parse(const char *text, int64_t *ret_priming) {
@@ -81,31 +83,21 @@ static int64_t audio_start(const struct ad_input *in, int rate, int64_t first) {
     return first;
 }
 
-static const AVIndexEntry *last_packet(const struct ad_input *in) {
-    int n = avformat_index_get_entries_count(in->stream);
-    return n > 0 ? avformat_index_get_entry(in->stream, n - 1) : NULL;
-}
-
-/* End of the track by its edit list, where the index has packets up to about there. */
+/* End of the track: exact where its boxes say so, else by FFmpeg's account of the edit list, if the index has
+ * packets up to about there. */
 static int64_t mp4_end(const struct ad_input *in, int rate) {
-    const AVStream *stream = in->stream;
-    const AVIndexEntry *last = last_packet(in);
-    if (!last || stream->duration == AV_NOPTS_VALUE || stream->duration <= 0 ||
-        stream->start_time == AV_NOPTS_VALUE)
+    AVStream *stream = in->stream;
+    int n = avformat_index_get_entries_count(stream);
+    const AVIndexEntry *last = n > 0 ? avformat_index_get_entry(stream, n - 1) : NULL;
+    if (!last || stream->start_time == AV_NOPTS_VALUE)
         return AD_NO_PTS;
-    int64_t end = stream->start_time + stream->duration;
-    if (end < last->timestamp - (int64_t)(TAIL_S / av_q2d(stream->time_base)))
+    int64_t length = ad_mp4_track_length(in->source, (uint32_t)stream->id);
+    if (length == 0 && stream->duration != AV_NOPTS_VALUE)
+        length = stream->duration;
+    int64_t end = stream->start_time + length;
+    if (length <= 0 || end < last->timestamp - (int64_t)(TAIL_S / av_q2d(stream->time_base)))
         return AD_NO_PTS;
     return to_samples(stream, end, rate);
-}
-
-int64_t ad_stated_last_end(const struct ad_input *in, const AVFrame *frame) {
-    if (!is_mp4(in) || frame->pts == AV_NOPTS_VALUE || frame->pkt_duration <= 0)
-        return AD_NO_PTS;
-    const AVIndexEntry *last = last_packet(in);
-    if (!last || frame->pts < last->timestamp)
-        return AD_NO_PTS;
-    return to_samples(in->stream, frame->pts + frame->pkt_duration, frame->sample_rate);
 }
 
 int ad_stated_is_counted(const struct ad_input *in) {

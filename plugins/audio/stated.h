@@ -25,12 +25,6 @@ int ad_stated_wma_delay(enum AVCodecID codec, int rate);
 /* `first` is the timestamp of the first decoded frame, AD_NO_PTS where it has none. */
 void ad_stated_read(const struct ad_input *in, int rate, int64_t first, struct ad_stated *ret);
 
-/*
- * Where the audio ends if `frame` is the last one of an MP4 track: its packet may state fewer samples than the
- * decoder gives. AD_NO_PTS for other frames.
- */
-int64_t ad_stated_last_end(const struct ad_input *in, const AVFrame *frame);
-
 /* Whether timestamps are the demuxer's own count of frames, because the format has none. */
 int ad_stated_is_counted(const struct ad_input *in);
 

@@ -133,7 +133,6 @@ TEST(lengths_are_exact_to_the_sample) {
                     c.err.text);
             n_wrong++;
         }
-        free(c.pcm);
         CHECK(c.status != SLUICE_OK ||
               fabs(c.result.duration_s - (double)want->n / want->rate) < 1e-6);
     }
@@ -283,7 +282,6 @@ TEST(content_is_where_it_was) {
         int want = strstr(name, ".aac") ? 1024 : 0;
         if (lag != want || correlation < 0.98)
             TEST_FAIL("%s: lag %d, correlation %.4f", name, lag, correlation);
-        free(c.pcm);
     }
 }
 

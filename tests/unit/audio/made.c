@@ -39,7 +39,6 @@ TEST(every_rate_keeps_time) {
         CHECK_INT(c.n, (2 * (int64_t)n * 16000 + rates[r]) / (2 * rates[r]));
         CHECK(worst(&c, 400, 400.0 / AD_RATE, 15000) < 0.003);
         CHECK_STR(c.warnings, "");
-        free(c.pcm);
     }
 }
 
@@ -244,9 +243,13 @@ static const struct coded {
 
 /* Correlation with the signal at `lag` samples. */
 static double correlation(const struct collected *c, int lag) {
+    static double signal[20000];
+    if (signal[2000] == 0)
+        for (int64_t i = 0; i < 20000; i++)
+            signal[i] = make_signal((double)i / AD_RATE);
     double xy = 0, xx = 1e-9, yy = 1e-9;
-    for (int64_t i = 2000; i < 30000; i++) {
-        double x = make_signal((double)i / AD_RATE), y = c->pcm[i + lag];
+    for (int64_t i = 2000; i < 20000; i++) {
+        double x = signal[i], y = c->pcm[i + lag];
         xy += x * y;
         xx += x * x;
         yy += y * y;
@@ -271,7 +274,6 @@ static void check_coded(const struct coded *k) {
     for (int lag = -1200; lag <= 1200; lag++)
         CHECK(correlation(&c, lag) <= correlation(&c, 0));
     CHECK_STR(c.warnings, "");
-    free(c.pcm);
 }
 
 TEST(encoder_delay_is_removed) {

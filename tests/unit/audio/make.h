@@ -119,7 +119,8 @@ __attribute__((unused)) static int maker_open(struct maker *m, const char *path,
     CHECK(avformat_alloc_output_context2(&m->format, NULL, muxer, path) >= 0);
     m->codec = avcodec_alloc_context3(codec);
     m->codec->sample_rate = rate;
-    m->codec->sample_fmt = codec->sample_fmts[0];
+    int coarse = codec->sample_fmts[0] == AV_SAMPLE_FMT_U8 || codec->sample_fmts[0] == AV_SAMPLE_FMT_U8P;
+    m->codec->sample_fmt = codec->sample_fmts[coarse];
     m->codec->time_base = (AVRational){1, rate};
     m->codec->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;
     m->codec->bit_rate = rate >= 32000 ? 96000 : 48000;
