@@ -7,7 +7,6 @@
  */
 #include "whisper/cpu.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,12 +210,11 @@ float *wh_kv_values(const struct wh_kv *kv, size_t row, size_t layer, size_t hea
     return wh_kv_keys(kv, row, layer, head) + kv->len32 * d;
 }
 
-/* Zeroed floats, aligned to a cache line; large blocks come untouched from the kernel. */
+/* n floats, aligned to a cache line, of any content. */
 static int32_t floats_alloc(size_t n, const char *what, float **ret, struct num_err *err) {
     void *p = NULL;
-    if (n > SIZE_MAX / sizeof(float) || posix_memalign(&p, 64, (n + 16) * sizeof(float)))
+    if (posix_memalign(&p, 64, (n + 16) * sizeof(float)))
         return num_fail_memory(err, what, n * sizeof(float));
-    memset(p, 0, (n + 16) * sizeof(float));
     *ret = p;
     return SLUICE_OK;
 }
@@ -295,8 +293,34 @@ static int32_t read_weights(struct wh_cpu *cpu, const struct wh_weights *weights
     return l.status;
 }
 
+/* Finds one tensor for every size of the configuration, so that no size is believed before memory is taken. */
+static int32_t check_sizes(const struct wh_weights *w, const struct wh_dims *s, struct num_err *err) {
+    const struct {
+        const char *format;
+        uint32_t layer;
+        uint64_t shape[4];
+    } tensors[] = {
+        {"model.encoder.conv1.weight", 0, {s->n_state, s->n_mels, 3}},
+        {"model.encoder.embed_positions.weight", 0, {s->n_audio_ctx, s->n_state}},
+        {"model.encoder.layers.%u.fc1.weight", s->n_audio_layers - 1, {s->n_audio_ffn, s->n_state}},
+        {"model.decoder.embed_tokens.weight", 0, {s->n_vocab, s->n_state}},
+        {"model.decoder.embed_positions.weight", 0, {s->n_text_ctx, s->n_state}},
+        {"model.decoder.layers.%u.fc1.weight", s->n_text_layers - 1, {s->n_text_ffn, s->n_state}},
+    };
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        char name[NAME_BYTES];
+        snprintf(name, sizeof name, tensors[i].format, tensors[i].layer);
+        if (!wh_weights_get(w, err, name, tensors[i].shape))
+            return err->status;
+    }
+    return SLUICE_OK;
+}
+
 static int32_t cpu_load(const struct wh_weights *weights, const struct wh_dims *dims,
                         const struct wh_limits *limits, void **ret_self, struct num_err *err) {
+    int32_t status = check_sizes(weights, dims, err);
+    if (status)
+        return status;
     struct wh_cpu *cpu = calloc(1, sizeof *cpu);
     if (!cpu)
         return num_fail_memory(err, "the model", sizeof *cpu);
@@ -309,7 +333,7 @@ static int32_t cpu_load(const struct wh_weights *weights, const struct wh_dims *
     cpu->T32 = round_up(dims->n_audio_ctx);
     cpu->C32 = round_up(dims->n_text_ctx);
     cpu->V32 = round_up(dims->n_vocab);
-    int32_t status = num_pool_create(limits->n_threads, &cpu->pool, err);
+    status = num_pool_create(limits->n_threads, &cpu->pool, err);
     if (!status) {
         cpu->limits.n_threads = num_pool_threads(cpu->pool);
         status = buffers_alloc(cpu, err);

@@ -42,7 +42,7 @@ struct num_kernels {
     /* x += bias (bias may be NULL: nothing is added), over n values. */
     void (*add)(float *x, const float *bias, size_t n);
 
-    /* x = gelu(x + bias), the exact form with erf; within 5e-7 of it. bias may be NULL. */
+    /* x = gelu(x + bias), the exact form with erf; within 1e-6 of it. bias may be NULL. */
     void (*gelu)(float *x, const float *bias, size_t n);
 };
 
