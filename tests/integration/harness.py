@@ -1,0 +1,140 @@
+"""What the integration tests share: a private folder, the programs of the build tree, and a check that no process is left.
+
+Environment: SLUICE_BUILD, the build folder (default build/release); SLUICE_SANITIZE, the sanitizers it was built with.
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.abspath(os.environ.get("SLUICE_BUILD") or os.path.join(SOURCE, "build/release"))
+SHARED = os.path.join(os.path.dirname(SOURCE), "shared")
+SLUICE = os.path.join(BUILD, "bin/sluice")
+WORKER = os.path.join(BUILD, "libexec/sluice/sluice-worker")
+FIXTURES = os.path.join(BUILD, "tests/plugins")
+CONFIGS = os.path.join(SOURCE, "configs")
+DATA = os.path.join(SOURCE, "tests/data")
+SANITIZED = bool(os.environ.get("SLUICE_SANITIZE"))
+
+# Seconds for a command that should take a moment; sanitizers and busy machines get more.
+LIMIT = 240 if SANITIZED else 90
+
+
+def processes_with(text):
+    """Pids of living processes whose environment holds `text`."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                environ = f.read()
+            with open(f"/proc/{pid}/stat") as f:
+                state = f.read().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if text.encode() in environ and state != "Z" and int(pid) != os.getpid():
+            found.append(int(pid))
+    return found
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [int(word) for word in f.read().split()]
+
+
+def wait_until(condition, seconds=30, what="condition"):
+    """Waits for a true value and returns it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"{what}: not true after {seconds} s")
+
+
+class Case(unittest.TestCase):
+    """A test with a folder of its own as working folder, state and cache; it fails if a process outlives it."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="sluice-it-")
+        self.state = os.path.join(self.folder, "state")
+        self.env = dict(os.environ, SLUICE_STATE=self.state, SLUICE_CACHE=os.path.join(self.folder, "cache"),
+                        LC_ALL="C.UTF-8")
+        self.env.pop("SLUICE_PLUGIN_PATH", None)
+        if SANITIZED:
+            self.env["ASAN_OPTIONS"] = "detect_leaks=0:" + self.env.get("ASAN_OPTIONS", "")
+
+    def tearDown(self):
+        try:
+            wait_until(lambda: not processes_with(self.state), 10, f"processes of {self.id()} gone")
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def write(self, name, text):
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w" if isinstance(text, str) else "wb") as f:
+            f.write(text)
+        return path
+
+    def read(self, *names):
+        with open(self.path(*names), encoding="utf-8") as f:
+            return f.read()
+
+    def sluice(self, *args, status=0, env=None):
+        """Runs sluice to its end and checks its exit status."""
+        done = subprocess.run([SLUICE, *args], cwd=self.folder, env=dict(self.env, **(env or {})), timeout=LIMIT,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if status is not None and done.returncode != status:
+            self.fail(f"sluice {' '.join(args)}: exit {done.returncode}, not {status}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def start(self, *args, env=None):
+        """Starts sluice with JSON events on stdout."""
+        return subprocess.Popen([SLUICE, *args], cwd=self.folder, env=dict(self.env, **(env or {})),
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def finish(self, process, status=0):
+        out, err = process.communicate(timeout=LIMIT)
+        self.assertEqual(process.returncode, status, f"{out}\n{err}")
+        return out, err
+
+    def pipeline(self, stages, outputs="", head="", name="p.yaml"):
+        """Writes a pipeline file from the text of its stages and outputs."""
+        text = f"sluice: 1\nname: test\n{head}stages:\n{stages}"
+        return self.write(name, text + (f"outputs:\n{outputs}" if outputs else ""))
+
+    def show(self, run="last"):
+        return json.loads(self.sluice("show", run, "--json").stdout)
+
+    def attempts(self, stage, item=0, run="last"):
+        for s in self.show(run)["items"][item]["stages"]:
+            if s["name"] == stage:
+                return s["attempts"]
+        self.fail(f"no stage {stage} in the run")
+
+    def events(self, text):
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def fixtures(*args):
+    """Arguments that add the fixture plugins."""
+    return [*args, "--plugins", FIXTURES]
+
+
+def main():
+    unittest.main(argv=[sys.argv[0], *sys.argv[1:]], verbosity=2)
+
+
+__all__ = ["BUILD", "CONFIGS", "Case", "DATA", "FIXTURES", "LIMIT", "SANITIZED", "SHARED", "SLUICE", "SOURCE", "WORKER",
+           "children_of", "fixtures", "main", "os", "processes_with", "shutil", "signal", "subprocess", "time",
+           "unittest", "wait_until", "json"]
