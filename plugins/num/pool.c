@@ -1,9 +1,10 @@
 /*
  * Thread pool: see pool.h.
  *
- * A loop is announced by raising `epoch`. Threads then take task numbers from a shared counter; each loop's
- * counter carries its epoch in the upper half, so that a thread which wakes late cannot take a task of a loop
- * that it has not seen. The loop is over when every task has been counted as done.
+ * A loop is announced by raising `epoch`. Threads then take tasks by counting down one shared word; it carries the
+ * epoch in its upper half, so that a thread which comes late cannot take a task of a loop that it has not seen.
+ * What a task needs (run, ctx, n_tasks) is read only after one was taken: until that is done, the loop cannot end
+ * and the caller cannot write the next one's.
  */
 #include "num/pool.h"
 
@@ -31,12 +32,12 @@ struct num_pool {
     struct worker *workers; /* n_threads - 1; the caller is thread 0 */
     uint32_t n_started;
 
-    num_task *run; /* of the current loop; written before `next` announces it */
+    num_task *run; /* of the current loop; written before `todo` announces it */
     void *ctx;
     uint32_t n_tasks;
-    _Alignas(64) _Atomic uint64_t next; /* epoch << 32 | number of the next task */
+    _Alignas(64) _Atomic uint64_t todo; /* epoch << 32 | tasks that nobody has taken */
     _Alignas(64) _Atomic uint32_t epoch;
-    _Alignas(64) _Atomic uint32_t n_done;
+    _Alignas(64) _Atomic uint32_t n_left; /* tasks that are not done */
     _Atomic uint32_t n_asleep;
     _Atomic bool stopping;
 };
@@ -70,17 +71,14 @@ static void wait_change(_Atomic uint32_t *word, uint32_t value, _Atomic uint32_t
 
 /* Takes tasks of loop `epoch` until none is left. */
 static void run_tasks(struct num_pool *pool, uint32_t epoch, uint32_t thread) {
-    uint64_t next = atomic_load(&pool->next);
-    while ((uint32_t)(next >> 32) == epoch) {
-        uint32_t n_tasks = pool->n_tasks;
-        if ((uint32_t)next >= n_tasks)
-            return;
-        if (!atomic_compare_exchange_weak(&pool->next, &next, next + 1))
+    uint64_t todo = atomic_load(&pool->todo);
+    while ((uint32_t)(todo >> 32) == epoch && (uint32_t)todo > 0) {
+        if (!atomic_compare_exchange_weak(&pool->todo, &todo, todo - 1))
             continue;
-        pool->run(pool->ctx, (uint32_t)next, thread);
-        if (atomic_fetch_add(&pool->n_done, 1) + 1 == n_tasks)
-            futex_wake(&pool->n_done, 1);
-        next = atomic_load(&pool->next);
+        pool->run(pool->ctx, pool->n_tasks - (uint32_t)todo, thread);
+        if (atomic_fetch_sub(&pool->n_left, 1) == 1)
+            futex_wake(&pool->n_left, 1);
+        todo = atomic_load(&pool->todo);
     }
 }
 
@@ -152,14 +150,14 @@ void num_pool_run(struct num_pool *pool, uint32_t n_tasks, num_task *run, void *
     pool->run = run;
     pool->ctx = ctx;
     pool->n_tasks = n_tasks;
-    atomic_store(&pool->n_done, 0);
-    atomic_store(&pool->next, (uint64_t)epoch << 32);
+    atomic_store(&pool->n_left, n_tasks);
+    atomic_store(&pool->todo, (uint64_t)epoch << 32 | n_tasks);
     atomic_store(&pool->epoch, epoch);
     if (atomic_load(&pool->n_asleep))
         futex_wake(&pool->epoch, MAX_THREADS);
     run_tasks(pool, epoch, 0);
-    for (uint32_t done; (done = atomic_load(&pool->n_done)) < n_tasks;) {
+    for (uint32_t left; (left = atomic_load(&pool->n_left)) > 0;) {
         _Atomic uint32_t ignored = 0;
-        wait_change(&pool->n_done, done, &ignored);
+        wait_change(&pool->n_left, left, &ignored);
     }
 }
