@@ -16,8 +16,11 @@
 static void note_lost(struct ad_input *in, const AVPacket *packet) {
     in->n_lost++;
     in->lost_pending = 1;
-    if (in->first_lost_s < 0 && packet && packet->pts != AV_NOPTS_VALUE)
-        in->first_lost_s = (double)packet->pts * av_q2d(in->stream->time_base);
+    if (in->first_lost_s >= 0 || !packet || packet->pts == AV_NOPTS_VALUE)
+        return;
+    int64_t start = in->stream->start_time == AV_NOPTS_VALUE ? 0 : in->stream->start_time;
+    double at = ((double)packet->pts - (double)start) * av_q2d(in->stream->time_base);
+    in->first_lost_s = at > 0 ? at : 0;
 }
 
 static int fail_read(struct ad_input *in, struct num_err *err) {
@@ -60,9 +63,10 @@ static int send_packet(struct ad_input *in) {
 /* Reads a packet of the stream: 1, 0 at the end (also where the rest is unreadable), or a negative class. */
 static int read_packet(struct ad_input *in, struct num_err *err) {
     while (in->n_failed_reads < FAILED_READS_MAX) {
+        int ret = av_read_frame(in->format, in->packet);
+        /* Asked after the read: it ends early, as at the end of the file, when it is interrupted. */
         if (in->cancelled && in->cancelled(in->cancel_ctx))
             return num_fail(err, SLUICE_CANCELLED, "%s: stopped", in->name);
-        int ret = av_read_frame(in->format, in->packet);
         if (in->io_errno)
             return fail_read(in, err);
         if (ret == AVERROR_EOF || ret == AVERROR_EXIT)

@@ -413,6 +413,35 @@ TEST(cancelling_stops_at_once) {
     CHECK_NEAR(c.progress, 1, 0.01);
 }
 
+static int cancelled_after(void *ctx) {
+    int *calls_left = ctx;
+    return --*calls_left < 0;
+}
+
+static int drop_samples(void *ctx, const float *samples, int64_t n) {
+    (void)ctx, (void)samples, (void)n;
+    return SLUICE_OK;
+}
+
+TEST(cancelling_anywhere_is_no_success) {
+    wav_header(&wav, 1, 16000, 1, 16, 500000);
+    memset(wav.bytes + wav.len, 0, 500000);
+    int n_done = 0;
+    for (int calls = 0; calls < 400; calls++) {
+        int calls_left = calls;
+        struct ad_memory memory;
+        struct ad_options options = {-1, -1};
+        struct ad_sink sink = {.ctx = &calls_left, .write = drop_samples, .cancelled = cancelled_after};
+        struct ad_result result;
+        struct num_err err;
+        ad_memory_init(&memory, wav.bytes, wav.len + 500000);
+        int status = ad_decode(&memory.source, "long", &options, &sink, &result, &err);
+        CHECK_INT(status, calls_left < 0 ? SLUICE_CANCELLED : SLUICE_OK);
+        n_done += status == SLUICE_OK;
+    }
+    CHECK(n_done > 0 && n_done < 399);
+}
+
 struct failing {
     struct ad_memory memory;
     int64_t good; /* bytes before reads fail */
