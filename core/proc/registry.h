@@ -7,8 +7,9 @@
  * separated), <prefix>/lib/sluice/plugins. Never the working directory.
  *
  * Descriptions are cached in $XDG_CACHE_HOME/sluice/plugins.json (SLUICE_CACHE overrides the folder), keyed by path,
- * size, mtime (ns) and build id; failures are cached too, but not those by timeout. The cache is written whole and
- * any damage to it only costs new probes.
+ * size, mtime (ns) and build id. Failures are cached too where the cause lies in the file (a wrong declaration, another
+ * ABI); a plugin that does not load, crashes or hangs is probed again, for the cause may be a library that is installed
+ * tomorrow. The cache is written whole and any damage to it only costs new probes.
  */
 #ifndef PROC_REGISTRY_H
 #define PROC_REGISTRY_H
@@ -23,7 +24,7 @@ struct sl_registry_options {
 };
 
 /* Fills an empty catalog with every plugin found, sorted by name. Fails only where the system does; broken plugins
- * are part of the catalog. */
+ * are part of the catalog. SL_USAGE: a folder of `--plugins` cannot be read. */
 int sl_registry_load(const struct sl_registry_options *options, struct sl_catalog *catalog, struct sl_err *err);
 
 /* Describes one file by its path, without the cache; adds it (also where broken) to the catalog. */

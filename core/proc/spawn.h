@@ -3,8 +3,9 @@
  * which costs tens of milliseconds from a large core. The errno of a failed exec comes back at once through the
  * shared memory.
  *
- * The child begins with: default signal dispositions, an empty signal mask, PR_SET_PDEATHSIG = SIGKILL, stdin from
- * /dev/null, stdout and stderr to the log, the worker's end of the channel as fd 3, and nothing else open.
+ * The child begins with: default signal dispositions, an empty signal mask, PR_SET_PDEATHSIG = SIGKILL, a session of its
+ * own (unless stdin_fd is given), stdin from /dev/null, stdout and stderr to the log, the worker's end of the channel as
+ * fd 3, and nothing else open. A Ctrl-C at the terminal therefore reaches the core alone.
  * Call from the main thread only: PDEATHSIG follows the parent thread.
  *
  * Containment, so that the whole tree dies with its worker and every worker with the core:
@@ -14,6 +15,13 @@
  *                      what is left
  * In both the process that is spawned is the worker's init, which forks the plugin's process before anything is
  * loaded, reaps orphans, and reports the plugin's end (SL_FRAME_EXIT).
+ *
+ * What is guaranteed, whatever the plugin does:
+ *                                        PIDNS                      KEEPER
+ *   the plugin's process ends            its descendants die        its descendants die, by repeated SIGKILL (5 s)
+ *   the core is SIGKILLed                all die                    all die, by the keeper
+ *   the init is SIGKILLed                all die                    the plugin's process dies; descendants that ignore
+ *                                                                   that are adopted by the core's subreaper, or by init
  */
 #ifndef PROC_SPAWN_H
 #define PROC_SPAWN_H

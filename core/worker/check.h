@@ -10,8 +10,8 @@
 
 /*
  * `entry` is what the symbol sluice_plugin_entry points to. Checks magic, size, ABI versions, that every array ends within
- * SL_CHECK_MAX_ITEMS, names and ids are well formed and unique, types and kinds are known, defaults can be read and lie in
- * range, and that process() is there. The message names the field that is wrong, what was found and what was expected.
+ * SL_CHECK_MAX_ITEMS, names and ids are well formed and unique, types and kinds are known, ranges are in order, and that
+ * process() is there. The message names the field that is wrong, what was found and what was expected.
  * What it cannot see: pointers that lead nowhere.
  */
 int sl_check_plugin(const void *entry, struct sl_err *err);

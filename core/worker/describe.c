@@ -40,7 +40,7 @@ static json_t *describe_param(const struct sluice_param *p) {
     if (p->default_value)
         sl_json_set(o, "default", text(p->default_value));
     if (p->flags & SLUICE_PARAM_RANGED) {
-        sl_json_set(o, "min", json_real(p->min)); /* NULL for an infinity: absent, no limit */
+        sl_json_set(o, "min", json_real(p->min));
         sl_json_set(o, "max", json_real(p->max));
     }
     for (int i = 0; p->choices && p->choices[i]; i++)

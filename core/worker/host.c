@@ -279,9 +279,10 @@ static void set_budget(struct host *host, const struct sl_frame *f) {
 
 /* Parameters as values, and each as text, so that later calls only read. */
 static int set_params(struct host *host, const char *text, size_t len, struct sl_err *err) {
-    int rc = sl_json_parse(text, len, &host->params, err);
-    if (rc < 0)
-        return sl_err_wrap(err, "the parameters");
+    if (sl_json_parse(text, len, &host->params, err) < 0) {
+        sl_err_wrap(err, "the parameters");
+        return err->cls = SLUICE_INTERNAL; /* they are the core's, not the user's */
+    }
     if (!json_is_object(host->params))
         return sl_err_set(err, SLUICE_INTERNAL, "the parameters are not a JSON object");
     host->params_text = json_object();

@@ -3,21 +3,27 @@
  * commits.
  *
  * Room is reserved (fallocate) before it is mapped, so that a full disk is an error of output_grow() and not a SIGBUS in
- * the middle of the stage; file systems that cannot reserve get ftruncate. A map grows by at least half, so that a stage
- * that asks for a little more each time does not remap each time; commit cuts the file to its length.
+ * the middle of the stage; file systems that cannot reserve get ftruncate. Where the file lives in memory (memfd, tmpfs
+ * without a limit) reserving takes pages until the machine has none, so what is free is asked first. A map grows by at
+ * least half, so that a stage that asks for a little more each time does not remap each time; commit cuts the file to its
+ * length.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "ipc/portcheck.h"
 #include "worker/host.h"
 
 #define PAGE 4096u
+#define ASK_FROM (16u << 20) /* bytes of growth */
 
 /* Main thread, so without the lock: only the main thread changes outputs. */
 static struct job_output *find_output(struct sluice_job *job, const char *port, const char *call) {
@@ -31,16 +37,49 @@ static struct job_output *find_output(struct sluice_job *job, const char *port, 
     return NULL;
 }
 
-static void fail(struct sluice_job *job, const char *fmt, const char *port, const char *why) {
+static void fail(struct sluice_job *job, const char *text) {
     pthread_mutex_lock(&job->host->lock);
-    snprintf(job->failure, sizeof job->failure, fmt, port, why);
+    snprintf(job->failure, sizeof job->failure, "%s", text);
     pthread_mutex_unlock(&job->host->lock);
+}
+
+static int32_t refuse_grow(struct sluice_job *job, const struct job_output *out, int32_t status, const char *why) {
+    char text[SL_ERR_SIZE];
+    snprintf(text, sizeof text, "output \"%.100s\" cannot grow: %s", out->port, why);
+    fail(job, text);
+    return status;
 }
 
 /* ---- Growing --------------------------------------------------------------------------------- */
 
+/* Bytes of memory that can be had without swapping; UINT64_MAX where the kernel does not say. */
+static uint64_t memory_available(void) {
+    FILE *f = fopen("/proc/meminfo", "re");
+    char line[128];
+    unsigned long long kib;
+    uint64_t bytes = UINT64_MAX;
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+            bytes = (uint64_t)kib * 1024;
+    if (f)
+        fclose(f);
+    return bytes;
+}
+
+/* False where `more` bytes of a file in memory cannot be there. Small steps are not asked about: they cost less. */
+static bool has_memory_for(int fd, size_t more) {
+    struct statfs fs;
+    if (more < ASK_FROM || fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+        return true;
+    return more < memory_available();
+}
+
 static int reserve(int fd, size_t from, size_t to) {
     int rc;
+    if (!has_memory_for(fd, to - from)) {
+        errno = ENOSPC;
+        return -1;
+    }
     do
         rc = fallocate(fd, 0, (off_t)from, (off_t)(to - from));
     while (rc < 0 && errno == EINTR);
@@ -75,20 +114,14 @@ int32_t job_output_grow(struct sluice_job *job, const char *port, uint64_t capac
     struct job_output *out = find_output(job, port, "output_grow");
     if (!out)
         return SLUICE_INTERNAL;
-    if (out->committed) {
-        fail(job, "output \"%s\" was grown after it was committed%s", port, "");
-        return SLUICE_INTERNAL;
-    }
+    if (out->committed)
+        return refuse_grow(job, out, SLUICE_INTERNAL, "it was committed already");
     if (capacity == 0)
         capacity = 1;
-    if (capacity > INT64_MAX - PAGE) {
-        fail(job, "output \"%s\" cannot grow: %s", port, strerror(EFBIG));
-        return SLUICE_RESOURCE;
-    }
-    if (capacity > out->mapped && grow(out, capacity) < 0) {
-        fail(job, "output \"%s\" cannot grow: %s", port, strerror(errno));
-        return SLUICE_RESOURCE;
-    }
+    if (capacity > INT64_MAX - PAGE)
+        return refuse_grow(job, out, SLUICE_RESOURCE, strerror(EFBIG));
+    if (capacity > out->mapped && grow(out, capacity) < 0)
+        return refuse_grow(job, out, SLUICE_RESOURCE, strerror(errno));
     *ret_data = out->map;
     return 0;
 }
@@ -130,7 +163,7 @@ static void send_commit(struct sluice_job *job, const struct job_output *out, ui
 /* Keeps the reason as the job's failure and as the output's, should the stage go on regardless. */
 static int32_t refuse_commit(struct sluice_job *job, struct job_output *out, const char *why) {
     snprintf(out->problem, sizeof out->problem, "output \"%.100s\": %.800s", out->port, why);
-    fail(job, "%s%s", out->problem, "");
+    fail(job, out->problem);
     return SLUICE_INTERNAL;
 }
 
