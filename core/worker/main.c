@@ -2,8 +2,10 @@
  * sluice-worker: the program that loads plugins. Not for use by hand but for --describe.
  *
  *     sluice-worker --socket 3                     serve the core on descriptor 3 (init.h, host.h)
+ *     sluice-worker --socket 3 --no-init           the same without an init of its own: under a debugger
  *     sluice-worker --describe FILE.so [--fd N]    print what the plugin declares as JSON
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +29,8 @@ static int parse_fd(const char *text) {
     return sl_parse_int(text, &fd) && fd >= 0 && fd < 1 << 20 ? (int)fd : -1;
 }
 
-static int serve(int socket) {
-    if (sl_init_fork(socket) < 0) {
+static int serve(int socket, bool with_init) {
+    if (with_init && sl_init_fork(socket) < 0) {
         perror("sluice-worker: cannot start the plugin's process");
         return 1;
     }
@@ -44,7 +46,9 @@ static _Noreturn void describe(const char *path, int fd) {
 
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "--socket") == 0 && parse_fd(argv[2]) >= 0)
-        return serve(parse_fd(argv[2]));
+        return serve(parse_fd(argv[2]), true);
+    if (argc == 4 && strcmp(argv[1], "--socket") == 0 && parse_fd(argv[2]) >= 0 && strcmp(argv[3], "--no-init") == 0)
+        return serve(parse_fd(argv[2]), false);
     if (argc == 3 && strcmp(argv[1], "--describe") == 0)
         describe(argv[2], -1);
     if (argc == 5 && strcmp(argv[1], "--describe") == 0 && strcmp(argv[3], "--fd") == 0 && parse_fd(argv[4]) >= 0)

@@ -1,0 +1,117 @@
+"""The command line: help, errors, listings, checks, drawings."""
+from harness import *
+
+
+class CommandLine(Case):
+    def test_version_and_help(self):
+        self.assertRegex(self.sluice("version").stdout, r"^sluice \d+\.\d+\.\d+ \(plugin ABI \d+\.\d+\)\n$")
+        self.assertEqual(self.sluice("--version").stdout, self.sluice("version").stdout)
+        text = self.sluice("help").stdout
+        for command in ("run", "check", "graph", "plugins", "stage", "runs", "show", "logs", "version"):
+            self.assertIn(f"\n  {command} ", text)
+            self.assertIn(f"usage: sluice {command}", self.sluice("help", command).stdout)
+            self.assertIn(f"usage: sluice {command}", self.sluice(command, "--help").stdout)
+
+    def test_bad_usage(self):
+        for words, message in ((["rnu"], 'did you mean "run"'), (["run"], "no pipeline given"), ([], "usage:"),
+                               (["run", "--jbos", "3", "x.yaml"], 'did you mean "--jobs"'),
+                               (["run", "--jobs", "none", "x.yaml"], "whole number"), (["run", "--jobs"], "needs a value"),
+                               (["check"], "one pipeline"), (["show"], "expected a run"), (["show", "nope"], "no such run"),
+                               (["graph", os.path.join(CONFIGS, "transcribe.yaml"), "--format", "png"], "text, dot or svg"),
+                               (["run", "missing.yaml", "a.wav"], "missing.yaml"),
+                               (["run", os.path.join(CONFIGS, "transcribe.yaml")], "no files given"),
+                               (["stage"], "expected one stage"), (["stage", "audio/decode", "--in", "x"], "NAME=VALUE"),
+                               (["plugins", "whispr"], 'did you mean "whisper"')):
+            with self.subTest(words=words):
+                self.assertIn(message, self.sluice(*words, status=2).stderr)
+
+    def test_all_mistakes_at_once(self):
+        bad = os.path.join(DATA, "bad/eight-mistakes.yaml")
+        done = self.sluice("check", bad, status=2)
+        lines = [line for line in done.stderr.splitlines() if ": error: " in line]
+        self.assertEqual(len(lines), 8, done.stderr)
+        for line in lines:
+            self.assertRegex(line, r"^.*eight-mistakes\.yaml:\d+:\d+: error: ")
+        self.assertEqual(self.sluice("run", bad, "x.wav", status=2).stderr, done.stderr)
+
+    def test_shipped_pipelines_are_right(self):
+        for name in sorted(os.listdir(CONFIGS)):
+            if name.endswith(".yaml"):
+                self.assertIn(": ok: ", self.sluice("check", os.path.join(CONFIGS, name)).stdout)
+
+    def test_graph(self):
+        pipeline = os.path.join(CONFIGS, "transcribe.yaml")
+        text = self.sluice("graph", pipeline).stdout
+        dot = self.sluice("graph", pipeline, "--format", "dot").stdout
+        svg = self.sluice("graph", pipeline, "--format", "svg").stdout
+        for drawing in (text, dot, svg):
+            self.assertIn("whisper/transcribe", drawing)
+        self.assertTrue(dot.startswith("digraph"))
+        import xml.dom.minidom
+        xml.dom.minidom.parseString(svg)
+
+    def test_plugins(self):
+        text = self.sluice("plugins").stdout
+        for stage in ("audio/decode", "whisper/transcribe", "export/srt", "export/json", "exec/command"):
+            self.assertIn(stage, text)
+        self.assertIn("audio/1", self.sluice("plugins", "audio/decode").stdout)
+        plugins = self.events(self.sluice("plugins", "--json").stdout)
+        stages = {s["id"]: s for p in plugins for s in p["stages"]}
+        self.assertEqual([o["type"] for o in stages["whisper/transcribe"]["outputs"]], ["transcript/1"])
+
+    def test_broken_plugins_are_listed_with_the_reason(self):
+        os.makedirs(self.path("bad"))
+        for name in ("undefined_symbol", "constructor_crash", "wrong_major"):
+            shutil.copy(os.path.join(BUILD, "tests/plugins-bad", name + ".so"), self.path("bad"))
+        text = self.sluice("plugins", "--plugins", "bad").stdout
+        self.assertIn("undefined symbol", text)
+        self.assertIn("abi_major", text)
+        self.assertIn("Segmentation fault", text)
+        self.assertIn("audio/decode", text)
+
+    def test_runs_show_logs(self):
+        self.assertIn("no runs yet", self.sluice("runs").stderr)
+        pipeline = self.pipeline("  hello: { use: fixture/hello }\n", "  txt: { use: fixture/upper, in: { text: hello.text } }\n")
+        for _ in range(3):
+            self.sluice("run", pipeline, "-o", "out", *fixtures())
+        runs = self.events(self.sluice("runs", "--json").stdout)
+        self.assertEqual(len(runs), 3)
+        ids = [r["id"] for r in runs]
+        self.assertEqual([r["state"] for r in runs], ["ok"] * 3)
+        self.assertEqual(len(self.sluice("runs").stdout.splitlines()), 3)
+        self.assertEqual(len(self.sluice("runs", "-n", "2").stdout.splitlines()), 2)
+        self.assertEqual(json.loads(self.sluice("show", ids[1], "--json").stdout)["id"], ids[1])
+        text = self.sluice("show", ids[0]).stdout
+        self.assertIn("fixture/hello", text)
+        self.assertIn(self.path("out/test.txt"), text)
+        self.assertIn("hello", self.sluice("logs", ids[0]).stdout)
+        self.assertIn("no attempt of a stage", self.sluice("logs", ids[0], "nothing", status=2).stderr)
+
+    def test_stage_by_hand(self):
+        self.sluice("stage", "audio/decode", "--in", "file=" + os.path.join(DATA, "command.wav"), "-o", "out")
+        self.assertEqual(os.listdir(self.path("out")), ["audio.safetensors"])
+        self.sluice("stage", "whisper/transcribe", "--in", "audio=out/audio.safetensors", "--with", "language=en", "-o", "out")
+        transcript = json.loads(self.read("out/transcript.json"))
+        self.assertEqual(transcript["text"].strip(), "Record the news in the basement.")
+        self.sluice("stage", "export/srt", "--in", "transcript=out/transcript.json", "-o", "out")
+        self.assertIn("Record the news", self.read("out/text.txt"))
+
+    def test_stage_errors(self):
+        done = self.sluice("stage", "audio/decod", "--in", "file=x.wav", status=2)
+        self.assertIn('did you mean "audio/decode"', done.stderr)
+        done = self.sluice("stage", "audio/decode", "--in", "file=x.wav", "--with", "chanel=1", status=2)
+        self.assertIn('did you mean "channel"', done.stderr)
+        done = self.sluice("stage", "audio/decode", "--in", "file=missing.wav", status=1)
+        self.assertIn("missing.wav", done.stderr)
+
+    def test_stage_under_a_command(self):
+        self.sluice("stage", "fixture/hello", "-o", "out", "--wrap", "env WRAPPED=1", *fixtures())
+        self.assertTrue(os.listdir(self.path("out")))
+
+    def test_quiet_prints_nothing(self):
+        pipeline = self.pipeline("  hello: { use: fixture/hello }\n")
+        done = self.sluice("run", pipeline, "-q", *fixtures())
+        self.assertEqual(done.stderr, "")
+
+
+main()
