@@ -27,7 +27,7 @@ static const char *param_names(const struct sl_pipeline *p, struct sl_diags *dia
     if (p->n_params == 0)
         return "; this pipeline has no parameters";
     sl_str_add_list(&list, names, (size_t)(p->n_params < 20 ? p->n_params : 20), "and");
-    return sl_arena_printf(&diags->arena, "; the parameters are %s%s", sl_str_text(&list),
+    return sl_arena_printf(&diags->arena, "; accepted: %s%s", sl_str_text(&list),
                            p->n_params > 20 ? " and more" : "");
 }
 

@@ -21,9 +21,13 @@ const char *sl_plan_list(struct sl_planner *p, const char *noun, const char *con
     sl_autostr struct sl_str list = {0};
     if (n == 0)
         return sl_arena_printf(&p->diags->arena, "; there are no %s", noun);
-    sl_str_add_list(&list, names, (size_t)(n < LIST_MAX ? n : LIST_MAX), "and");
-    return sl_arena_printf(&p->diags->arena, "; the %s are %s%s", noun, sl_str_text(&list),
-                           n > LIST_MAX ? " and more" : "");
+    for (int i = 0; n > LIST_MAX && i < LIST_MAX; i++)
+        sl_str_addf(&list, "%s%s", i ? ", " : "", names[i]);
+    if (n > LIST_MAX)
+        sl_str_addf(&list, " and %d more", n - LIST_MAX);
+    else
+        sl_str_add_list(&list, names, (size_t)n, "and");
+    return sl_arena_printf(&p->diags->arena, "; accepted: %s", sl_str_text(&list));
 }
 
 const char *sl_plan_suggest_or_list(struct sl_planner *p, const char *word, const char *noun,
@@ -162,13 +166,13 @@ static void plan_inputs(struct sl_planner *p, struct sl_plan *plan) {
     int n = p->pipeline->n_inputs;
     plan->inputs = sl_arena_alloc(p->arena, (size_t)n * sizeof *plan->inputs);
     plan->n_inputs = n;
+    p->inputs = plan->inputs;
     for (int i = 0; i < n; i++) {
         const struct sl_pipeline_input *in = &p->pipeline->inputs[i];
         const char *what = sl_arena_printf(&p->diags->arena, "input \"%.100s\"", in->name);
-        if (in->type)
-            sl_typecheck_known(p, what, in->type, in->type_pos);
+        bool known = in->type && sl_typecheck_known(p, what, in->type, in->type_pos);
         plan->inputs[i] = (struct sl_plan_pipeline_input){.name = sl_arena_strdup(p->arena, in->name),
-                                                          .type = sl_arena_strdup(p->arena, in->type ? in->type : ""),
+                                                          .type = known ? sl_arena_strdup(p->arena, in->type) : NULL,
                                                           .help = sl_arena_strdup(p->arena, in->help)};
     }
 }

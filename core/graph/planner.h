@@ -20,7 +20,8 @@ struct sl_planner {
     struct sl_plan_stage *stages; /* in the file's order; desc is NULL where `use` is not known */
     struct sl_plan_note *notes;
     int n_stages;
-    bool *input_used; /* of the pipeline's inputs */
+    const struct sl_plan_pipeline_input *inputs; /* type NULL: not known, which was reported */
+    bool *input_used;                            /* of the pipeline's inputs */
 };
 
 /* typecheck.c: types, and the edges between ports. Fills in stages[i].inputs with file-order indices. */
@@ -33,7 +34,7 @@ bool sl_type_accepts(const char *input, const char *source);
 /* with.c: `with:`. Fills in outputs and params of stages[i]. */
 void sl_plan_with(struct sl_planner *p, int i);
 
-/* "; the NOUN are a, b and c", for messages; in the diagnostics' arena. */
+/* "; accepted: a, b and c" or "; there are no NOUN", for messages; in the diagnostics' arena. */
 const char *sl_plan_list(struct sl_planner *p, const char *noun, const char *const *names, int n);
 /* The suggestion where a name is near, else the list. */
 const char *sl_plan_suggest_or_list(struct sl_planner *p, const char *word, const char *noun,

@@ -18,7 +18,7 @@
 #define ROW 20.0 /* between arriving lines */
 #define GAP 22.0 /* between boxes of a layer */
 #define MARGIN 16.0
-#define LANE 34.0 /* room for the curves beside the labels */
+#define LANE 46.0 /* room for the curves beside the labels */
 
 struct picture {
     const struct sl_plan *plan;

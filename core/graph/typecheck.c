@@ -101,7 +101,7 @@ static struct source find_pipeline_input(struct sl_planner *p, const char *what,
         names[i] = p->pipeline->inputs[i].name;
         if (ref->source_port && strcmp(names[i], ref->source_port) == 0) {
             p->input_used[i] = true;
-            return (struct source){-1, i, p->pipeline->inputs[i].type};
+            return (struct source){-1, i, p->inputs[i].type};
         }
     }
     if (!ref->source_port)

@@ -47,6 +47,9 @@ static void plan_outputs(struct sl_planner *p, int i, const struct sl_yaml *decl
     struct sl_plan_stage *stage = &p->stages[i];
     const struct sl_stage_desc *desc = stage->desc;
     int n = declared && declared->kind == SL_YAML_MAP ? declared->n : 0;
+    if (declared && declared->kind != SL_YAML_MAP)
+        sl_diag_expected(p->diags, sl_arena_printf(&p->diags->arena, "%s: outputs", p->notes[i].what), declared,
+                         "a map { PORT: TYPE }");
     if (n > MAX_OUTPUTS) {
         sl_diag_error(p->diags, declared->pos, "%s: more than %d outputs", p->notes[i].what, MAX_OUTPUTS);
         n = 0;

@@ -90,8 +90,7 @@ TEST(mistakes_say_what_is_accepted) {
            "- ${}\n- ${params}\n");
     CHECK_STR(printed(),
               "f:1:3: error: value: unknown parameter \"modle\" in ${params.modle} (did you mean \"model\"?)\n"
-              "f:2:3: error: value: unknown parameter \"zzzzzz\" in ${params.zzzzzz}; the parameters are model, beams and "
-              "list\n"
+              "f:2:3: error: value: unknown parameter \"zzzzzz\" in ${params.zzzzzz}; accepted: model, beams and list\n"
               "f:3:3: error: value: ${parms.model} is not a reference; accepted: ${params.NAME} and ${env.NAME}\n"
               "f:4:3: error: value: ${in.audio} is not a reference; accepted: ${params.NAME} and ${env.NAME} (a stage "
               "with ports of your own, such as exec/command, also takes ${in.PORT})\n"
@@ -119,7 +118,7 @@ TEST(settings_are_checked) {
     begin("{ model: x, list: [1], must: { help: needed } }", settings, 4);
     CHECK_STR(printed(),
               "f: error: --set modle: there is no such parameter (did you mean \"model\"?)\n"
-              "f: error: --set other: there is no such parameter; the parameters are model, list and must\n"
+              "f: error: --set other: there is no such parameter; accepted: model, list and must\n"
               "f: error: --set list: not valid YAML: did not find expected node content (while parsing a flow node)\n"
               "f: error: --set model: the value is not UTF-8\n"
               "f:2:32: error: parameter \"must\" has no default and must be given: --set must=...\n");
