@@ -2,7 +2,7 @@
  * Mixed-radix FFT of real frames: see fft.h.
  *
  * The n real samples are read as n / 2 complex ones, transformed by Stockham's self-sorting scheme with radices
- * 2, 3, 5, 7 (C. Van Loan, Computational Frameworks for the Fast Fourier Transform, 1.7), and untangled into the
+ * 2 to 7 (C. Van Loan, Computational Frameworks for the Fast Fourier Transform, 1.7), and untangled into the
  * spectrum of the real signal. Twiddles are computed in double. There is no inverse transform.
  */
 #include "num/fft.h"
@@ -99,23 +99,56 @@ static void butterfly2(const struct row *x, size_t step, float w_re, float w_im,
     }
 }
 
+/* Radix 5 with its symmetries: outputs 1 and 4, and 2 and 3, share their sums. `w[k]` turns output k. */
+static void butterfly5(const struct row *x, size_t step, const float w_re[5], const float w_im[5],
+                       struct row *y, size_t y_step) {
+    const float c1 = 0.309016994f, c2 = -0.809016994f; /* cos(2 pi / 5), cos(4 pi / 5) */
+    const float s1 = 0.951056516f, s2 = 0.587785252f;  /* sines of the same */
+    const struct row *a = x, *b = x + step, *c = x + 2 * step, *d = x + 3 * step, *e = x + 4 * step;
+    for (int i = 0; i < B; i++) {
+        float p_re = b->re[i] + e->re[i], p_im = b->im[i] + e->im[i];
+        float q_re = c->re[i] + d->re[i], q_im = c->im[i] + d->im[i];
+        float r_re = b->re[i] - e->re[i], r_im = b->im[i] - e->im[i];
+        float t_re = c->re[i] - d->re[i], t_im = c->im[i] - d->im[i];
+        float u_re = a->re[i] + c1 * p_re + c2 * q_re, u_im = a->im[i] + c1 * p_im + c2 * q_im;
+        float v_re = a->re[i] + c2 * p_re + c1 * q_re, v_im = a->im[i] + c2 * p_im + c1 * q_im;
+        float f_re = s1 * r_re + s2 * t_re, f_im = s1 * r_im + s2 * t_im;
+        float g_re = s2 * r_re - s1 * t_re, g_im = s2 * r_im - s1 * t_im;
+        const float re[5] = {a->re[i] + p_re + q_re, u_re + f_im, v_re + g_im, v_re - g_im, u_re - f_im};
+        const float im[5] = {a->im[i] + p_im + q_im, u_im - f_re, v_im - g_re, v_im + g_re, u_im + f_re};
+#pragma GCC unroll 5
+        for (int k = 0; k < 5; k++) {
+            y[(size_t)k * y_step].re[i] = re[k] * w_re[k] - im[k] * w_im[k];
+            y[(size_t)k * y_step].im[i] = re[k] * w_im[k] + im[k] * w_re[k];
+        }
+    }
+}
+
+/* One butterfly of radix p, its outputs turned by exp(-2 pi i turn k / n). */
+static void butterfly(const struct num_fft *fft, const struct row *x, size_t step, size_t p, size_t turn,
+                      struct row *y, size_t y_step) {
+    float w_re[MAX_RADIX], w_im[MAX_RADIX];
+    for (size_t k = 0; k < p; k++) {
+        w_re[k] = fft->re[turn * k % fft->n];
+        w_im[k] = fft->im[turn * k % fft->n];
+    }
+    if (p == 2)
+        butterfly2(x, step, w_re[1], w_im[1], y, y_step);
+    else if (p == 5)
+        butterfly5(x, step, w_re, w_im, y, y_step);
+    else
+        for (size_t k = 0; k < p; k++)
+            butterfly_output(fft, x, step, p, k, w_re[k], w_im[k], y + k * y_step);
+}
+
 /* The complex transform of x (half rows); the result is in x or in y, which it returns. */
 static struct row *transform(const struct num_fft *fft, struct row *x, struct row *y) {
     size_t n = fft->half, stride = 1;
     for (size_t f = 0; f < fft->n_factors; f++) {
         size_t p = fft->factors[f], m = n / p;
         for (size_t q = 0; q < m; q++)
-            for (size_t t = 0; t < stride; t++) {
-                const struct row *from = x + q * stride + t;
-                struct row *to = y + p * q * stride + t;
-                size_t turn = 2 * q * stride; /* exp(-2 pi i q / n) in the table of fft->n */
-                if (p == 2)
-                    butterfly2(from, m * stride, fft->re[turn], fft->im[turn], to, stride);
-                else
-                    for (size_t k = 0; k < p; k++)
-                        butterfly_output(fft, from, m * stride, p, k, fft->re[turn * k % fft->n],
-                                         fft->im[turn * k % fft->n], to + k * stride);
-            }
+            for (size_t t = 0; t < stride; t++) /* exp(-2 pi i q / n) is entry 2 q stride of the table */
+                butterfly(fft, x + q * stride + t, m * stride, p, 2 * q * stride, y + p * q * stride + t, stride);
         n = m;
         stride *= p;
         struct row *swap = x;

@@ -19,6 +19,7 @@
 #define MAX_FILE_BYTES (64u << 20)
 #define MAX_PATH_BYTES 4096
 #define DEFAULT_MAX_INITIAL_STEPS 50 /* 1.0 s */
+#define ENGLISH_ONLY_VOCAB 51864     /* of the published .en models; the others have more */
 
 /* ---- Configuration -------------------------------------------------------------------------- */
 
@@ -77,6 +78,14 @@ static int32_t read_alignment(const json_t *generation, const char *folder, stru
         dims->n_alignment_heads = (uint32_t)i + 1;
     }
     return SLUICE_OK;
+}
+
+/* English-only models list language tokens too, so the tokenizer cannot tell. */
+static bool is_english_only(const json_t *generation, const struct wh_dims *dims) {
+    const json_t *multilingual = json_object_get(generation, "is_multilingual");
+    if (json_is_boolean(multilingual))
+        return json_is_false(multilingual);
+    return dims->n_vocab == ENGLISH_ONLY_VOCAB;
 }
 
 /* Appends the token list `key` to `lists`; returns how many. Other entries than tokens are left out. */
@@ -141,6 +150,7 @@ int32_t wh_config_parse(const char *config, size_t config_len, const char *gener
         status = read_alignment(g, folder, &dims, err);
     if (!status)
         status = read_rules(g, &dims, ret_rules, ret_lists, err);
+    dims.english_only = is_english_only(g, &dims);
     if (!status)
         *ret_dims = dims;
     json_decref(c);
@@ -202,9 +212,8 @@ int32_t wh_tokens_find(const struct num_bpe *bpe, const struct wh_dims *dims, co
     if (eot >= no_timestamps)
         return num_fail(err, SLUICE_INPUT, "%s/added_tokens.json: <|endoftext|> must come before "
                         "<|notimestamps|>", folder);
-    find_languages(bpe, dims->n_vocab, &t);
-    if (t.transcribe < 0)
-        t.n_languages = 0;
+    if (!dims->english_only && t.transcribe >= 0)
+        find_languages(bpe, dims->n_vocab, &t);
     *ret = t;
     rules->eot = eot;
     rules->no_timestamps = no_timestamps;

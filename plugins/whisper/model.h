@@ -48,6 +48,7 @@ struct wh_dims {
     uint32_t n_mels, n_audio_ctx, n_text_ctx, n_state, n_vocab;
     uint32_t n_audio_layers, n_audio_heads, n_audio_ffn;
     uint32_t n_text_layers, n_text_heads, n_text_ffn;
+    bool english_only; /* the prompt has neither language nor task */
     uint32_t n_alignment_heads;
     struct {
         uint32_t layer, head;
@@ -64,7 +65,7 @@ struct wh_language {
 struct wh_tokens {
     int32_t sot, transcribe, translate, no_speech;
     struct wh_language languages[WH_MAX_LANGUAGES];
-    uint32_t n_languages; /* 0: the model knows English only, and its prompt is <|startoftranscript|> alone */
+    uint32_t n_languages; /* 0: English only, and the prompt is <|startoftranscript|> alone */
 };
 
 /* The weight file as the backend sees it. */

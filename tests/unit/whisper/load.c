@@ -152,4 +152,20 @@ TEST(generation_config_is_optional) {
     remove_model();
 }
 
+TEST(english_only_models_have_no_language_in_the_prompt) {
+    struct wh_model m;
+    struct num_err err;
+    struct wh_limits limits = {1, 1, 1};
+    copy_model();
+    set("generation_config.json", "is_multilingual", "false");
+    CHECK_INT(wh_model_load(folder, &wh_backend_cpu, &limits, &m, &err), 0);
+    CHECK_INT(m.tokens.n_languages, 0);
+    wh_model_finish(&m);
+    set("generation_config.json", "is_multilingual", NULL);
+    CHECK_INT(wh_model_load(folder, &wh_backend_cpu, &limits, &m, &err), 0);
+    CHECK_INT(m.tokens.n_languages, 1);
+    wh_model_finish(&m);
+    remove_model();
+}
+
 TEST_MAIN()
