@@ -1,10 +1,11 @@
 /*
  * The way of the samples: frames -> timeline (silence, trim) -> mono -> 16 kHz -> sink.
  *
- *     origin of the timeline    audio files: the first sample that is heard. Files with video: the start of the
- *                               earliest stream, so that times fit the picture. MP4: the edit list's start.
- *     end                       the last sample, or earlier where MP4 states it (packet durations, edit list, iTunSMPB)
- *     new sample rate           the resampler is drained and another one takes over
+ *   origin            audio files: the first sample that is heard. Files with video: the start of
+ *                     the earliest stream, so that times fit the picture. MP4: the edit's start.
+ *   end               the last sample, or earlier where MP4 states it (packet durations, edit
+ *                     list, iTunSMPB)
+ *   new sample rate   the resampler is drained and another one takes over
  *
  * Nothing grows with the file: one frame, one resampler, one block of silence.
  */
@@ -23,7 +24,7 @@
 #include "audio/timeline.h"
 
 #define FRAME_SAMPLES_MAX (1 << 24)
-#define SHORT_BY_S 0.5 /* a file that ends this much before its stated end is called truncated */
+#define SHORT_BY_S        0.5 /* ending this much before its stated end is called truncated */
 
 struct decode {
     struct ad_input in;
@@ -31,12 +32,12 @@ struct decode {
     const struct ad_sink *sink;
     struct ad_timeline timeline;
     struct ad_resampler resampler;
-    int counted;      /* ad_stated_is_counted() */
-    int rate;         /* of the frames, 0 before the first */
-    float *mono;      /* (mono_len) one frame, mixed */
+    int counted; /* ad_stated_is_counted() */
+    int rate;    /* of the frames, 0 before the first */
+    float *mono; /* (mono_len) one frame, mixed */
     int64_t mono_len;
     int64_t n_frames;
-    int sink_failed;  /* its write() refused: it said why */
+    int sink_failed; /* its write() refused: it said why */
     struct ad_result result;
     struct num_err *err;
 };
@@ -44,7 +45,9 @@ struct decode {
 static int64_t frame_pts(const struct decode *d, const AVFrame *frame) {
     if (frame->pts == AV_NOPTS_VALUE)
         return AD_NO_PTS;
-    return av_rescale_q(frame->pts, d->in.stream->time_base, (AVRational){1, frame->sample_rate});
+    int64_t pts =
+        av_rescale_q(frame->pts, d->in.stream->time_base, (AVRational){1, frame->sample_rate});
+    return pts > -AD_PTS_MAX && pts < AD_PTS_MAX ? pts : AD_NO_PTS;
 }
 
 /* ---- out ---- */
@@ -83,7 +86,8 @@ static int write_frame(struct decode *d, const AVFrame *frame, const struct ad_e
         d->mono_len = edit->keep;
     }
     if (ad_mix(frame, d->options->channel, edit->skip, edit->keep, d->mono) < 0)
-        return num_fail(d->err, SLUICE_UNSUPPORTED, "%s: its samples have an unknown format", d->in.name);
+        return num_fail(d->err, SLUICE_UNSUPPORTED, "%s: its samples have an unknown format",
+                        d->in.name);
     return ad_resampler_write(&d->resampler, d->mono, edit->keep);
 }
 
@@ -93,14 +97,15 @@ static int check_frame(const struct decode *d, const AVFrame *frame) {
     int n_ch = frame->ch_layout.nb_channels;
     const char *name = d->in.name;
     if (frame->sample_rate < AD_RATE_MIN || frame->sample_rate > AD_RATE_MAX)
-        return num_fail(d->err, SLUICE_INPUT, "%s: its sample rate is %d Hz; %d to %d can be read", name,
-                        frame->sample_rate, AD_RATE_MIN, AD_RATE_MAX);
+        return num_fail(d->err, SLUICE_INPUT, "%s: its sample rate is %d Hz; %d to %d can be read",
+                        name, frame->sample_rate, AD_RATE_MIN, AD_RATE_MAX);
     if (n_ch < 1 || n_ch > AD_CHANNELS_MAX || frame->nb_samples > FRAME_SAMPLES_MAX)
-        return num_fail(d->err, SLUICE_INPUT, "%s: has frames of %d channels and %d samples", name, n_ch,
-                        frame->nb_samples);
+        return num_fail(d->err, SLUICE_INPUT, "%s: has frames of %d channels and %d samples", name,
+                        n_ch, frame->nb_samples);
     if (d->options->channel >= n_ch)
-        return num_fail(d->err, SLUICE_INPUT, "%s: has no channel %d, only %d channel%s (0 is the first)",
-                        name, d->options->channel, n_ch, n_ch == 1 ? "" : "s");
+        return num_fail(d->err, SLUICE_INPUT,
+                        "%s: has no channel %d, only %d channel%s (0 is the first)", name,
+                        d->options->channel, n_ch, n_ch == 1 ? "" : "s");
     return SLUICE_OK;
 }
 
@@ -151,7 +156,8 @@ static int take_frame(struct decode *d, const AVFrame *frame) {
     int64_t pts = frame_pts(d, frame);
     if (d->counted && !d->in.lost_pending)
         pts = AD_NO_PTS; /* it says nothing new, and is wrong where the rate changed */
-    struct ad_edit edit = ad_timeline_place(&d->timeline, pts, frame->nb_samples, d->in.lost_pending);
+    struct ad_edit edit =
+        ad_timeline_place(&d->timeline, pts, frame->nb_samples, d->in.lost_pending);
     d->in.lost_pending = 0;
     d->n_frames++;
     status = write_silence(d, edit.pad);
@@ -188,7 +194,8 @@ static int decode_all(struct decode *d, AVFrame *frame) {
 
 /* ---- what the user should know ---- */
 
-static void warn(const struct decode *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void warn(const struct decode *d, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 static void warn(const struct decode *d, const char *format, ...) {
     char text[AD_SAID_LEN + 256];
@@ -218,11 +225,14 @@ static void warn_of_time(const struct decode *d) {
     const struct ad_timeline *tl = &d->timeline;
     double first_s = (double)tl->first_edit_at / d->rate;
     if (tl->n_gaps > 0)
-        warn(d, "%lld gap%s in its timestamps filled with %.3f s of silence, the first change is at %.3f s",
+        warn(d,
+             "%lld gap%s in its timestamps filled with %.3f s of silence, the first change is at "
+             "%.3f s",
              (long long)tl->n_gaps, plural(tl->n_gaps), (double)tl->filled / d->rate, first_s);
     if (tl->n_overlaps > 0)
         warn(d, "%.3f s of repeated audio dropped in %lld place%s, the first change is at %.3f s",
-             (double)tl->trimmed / d->rate, (long long)tl->n_overlaps, plural(tl->n_overlaps), first_s);
+             (double)tl->trimmed / d->rate, (long long)tl->n_overlaps, plural(tl->n_overlaps),
+             first_s);
     if (tl->n_resets > 0)
         warn(d, "its clock was set anew %lld time%s; the parts are joined without a gap",
              (long long)tl->n_resets, plural(tl->n_resets));
@@ -252,7 +262,8 @@ int ad_decode(const struct ad_source *source, const char *name, const struct ad_
     struct decode d = {.options = options, .sink = sink, .err = err};
     err->text[0] = '\0';
     AVFrame *frame = av_frame_alloc();
-    int status = ad_input_init(&d.in, source, name, options->track, sink->cancelled, sink->ctx, err);
+    int status =
+        ad_input_init(&d.in, source, name, options->track, sink->cancelled, sink->ctx, err);
     if (status == SLUICE_OK)
         status = frame ? decode_all(&d, frame) : SLUICE_RESOURCE;
     if (status == SLUICE_OK)

@@ -1,6 +1,6 @@
 /*
- * Any audio or video file to mono float samples at 16 kHz. Knows no host: bytes come from a source, samples go
- * to a sink.
+ * Any audio or video file to mono float samples at 16 kHz. Knows no host: bytes come from a source,
+ * samples go to a sink.
  */
 #ifndef AUDIO_DECODE_H
 #define AUDIO_DECODE_H
@@ -13,10 +13,10 @@
 /* Where a decode reports to. Every function may be NULL except `write`. */
 struct ad_sink {
     void *ctx;
-    ad_samples_fn write;                           /* `n` samples, in order */
-    int (*cancelled)(void *ctx);                   /* nonzero: stop */
-    void (*progress)(void *ctx, double fraction);  /* at least once a second of work */
-    void (*warn)(void *ctx, const char *message);  /* one sentence, without the file's name */
+    ad_samples_fn write;                          /* `n` samples, in order */
+    int (*cancelled)(void *ctx);                  /* nonzero: stop */
+    void (*progress)(void *ctx, double fraction); /* at least once a second of work */
+    void (*warn)(void *ctx, const char *message); /* one sentence, without the file's name */
 };
 
 struct ad_options {
@@ -30,10 +30,10 @@ struct ad_result {
 };
 
 /*
- * Decodes `source`, called `name` in messages, and writes its samples: sample i is heard i / 16000 s after the
- * first one of the file (where the file has pictures too: after its start). Memory is bounded whatever the
- * length. Returns SLUICE_OK, a class of ad_input_init(), SLUICE_CANCELLED, or what `write` returned; then `err`
- * says why (except for errors of `write`, which knows better).
+ * Decodes `source`, called `name` in messages, and writes its samples: sample i is heard i / 16000
+ * s after the first one of the file (where the file has pictures too: after its start). Memory is
+ * bounded whatever the length. Returns SLUICE_OK, a class of ad_input_init(), SLUICE_CANCELLED, or
+ * what `write` returned; then `err` says why (except for errors of `write`, which knows better).
  */
 int ad_decode(const struct ad_source *source, const char *name, const struct ad_options *options,
               const struct ad_sink *sink, struct ad_result *ret, struct num_err *err);

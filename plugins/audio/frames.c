@@ -1,11 +1,13 @@
 /*
  * Packets to frames, past damage.
  *
- * A packet that cannot be decoded is counted and left out; the timestamps of what follows tell the timeline how
- * much is missing. Reading goes on after a failed read a few times, because some demuxers find their way back.
+ * A packet that cannot be decoded is counted and left out; the timestamps of what follows tell the
+ * timeline how much is missing. Reading goes on after a failed read a few times, because some
+ * demuxers find their way back.
  *
- * A FLAC frame describes itself: where the decoder refuses one because it contradicts the file's header (another
- * bit depth, a block longer than announced), it is decoded by a fresh decoder without that header.
+ * A FLAC frame describes itself: where the decoder refuses one because it contradicts the file's
+ * header (another bit depth, a block longer than announced), it is decoded by a fresh decoder
+ * without that header.
  */
 #include "input.h"
 
@@ -60,11 +62,13 @@ static int send_packet(struct ad_input *in) {
     return again < 0 ? ret : again;
 }
 
-/* Reads a packet of the stream: 1, 0 at the end (also where the rest is unreadable), or a negative class. */
+/* Reads a packet of the stream: 1, 0 at the end (also where the rest is unreadable), or a negative
+ * class. */
 static int read_packet(struct ad_input *in, struct num_err *err) {
     while (in->n_failed_reads < FAILED_READS_MAX) {
         int ret = av_read_frame(in->format, in->packet);
-        /* Asked after the read: it ends early, as at the end of the file, when it is interrupted. */
+        /* Asked after the read: it ends early, as at the end of the file, when it is interrupted.
+         */
         if (in->cancelled && in->cancelled(in->cancel_ctx))
             return num_fail(err, SLUICE_CANCELLED, "%s: stopped", in->name);
         if (in->io_errno)
@@ -96,14 +100,16 @@ static int feed(struct ad_input *in, struct num_err *err) {
         return SLUICE_OK;
     }
     AVPacket *packet = in->packet;
-    if (packet->pts != AV_NOPTS_VALUE)
-        in->packets_end = packet->pts + packet->duration;
+    if (packet->pts == AV_NOPTS_VALUE ||
+        __builtin_add_overflow(packet->pts, packet->duration, &in->packets_end))
+        in->packets_end = AV_NOPTS_VALUE;
     int ret = send_packet(in);
     if (ret < 0 && ret != AVERROR_EOF)
         note_lost(in, packet);
     av_packet_unref(packet);
-    return ret == AVERROR(ENOMEM) ? num_fail(err, SLUICE_RESOURCE, "%s: no memory to decode it", in->name)
-                                  : SLUICE_OK;
+    return ret == AVERROR(ENOMEM)
+               ? num_fail(err, SLUICE_RESOURCE, "%s: no memory to decode it", in->name)
+               : SLUICE_OK;
 }
 
 int ad_input_next(struct ad_input *in, AVFrame *frame, struct num_err *err) {

@@ -1,10 +1,10 @@
 /*
  * Opens untrusted files with libavformat and libavcodec.
  *
- * What FFmpeg may do here is little: it reads through our callbacks (no path, no protocol), only demuxers of
- * plain audio and video files are allowed (no playlists, no lists of files, no raw formats that are guessed by
- * extension), references to other files are refused, and only audio decoders exist. Rates and channel counts
- * are checked before anything is sized by them.
+ * What FFmpeg may do here is little: it reads through our callbacks (no path, no protocol), only
+ * demuxers of plain audio and video files are allowed (no playlists, no lists of files, no raw
+ * formats that are guessed by extension), references to other files are refused, and only audio
+ * decoders exist. Rates and channel counts are checked before anything is sized by them.
  *
  * Not here: what a timestamp means (timeline.c), and reading frames (frames.c).
  */
@@ -19,13 +19,15 @@
 #include "audio/stated.h"
 
 #define IO_BUFFER (64 * 1024)
-#define IDLE_BYTES_MIN (INT64_C(64) << 20) /* reading this, and eight times the file, without a frame: stuck */
+#define IDLE_BYTES_MIN                                                                             \
+    (INT64_C(64) << 20) /* reading this, and eight times the file, without a frame: stuck */
 
-static const char demuxers[] = "wav,w64,flac,mp3,mov,matroska,ogg,aac,asf,aiff,au,caf,nistsphere,avi,mpegts,"
-                               "mpeg,flv,amr,ac3,eac3,dts,wv,ape,tta,voc,loas";
+static const char demuxers[] =
+    "wav,w64,flac,mp3,mov,matroska,ogg,aac,asf,aiff,au,caf,nistsphere,avi,mpegts,"
+    "mpeg,flv,amr,ac3,eac3,dts,wv,ape,tta,voc,loas";
 
-/* Extensions that help to recognise a headerless stream. Others are not shown to the prober: it would trust a
- * wrong extension more than the content. */
+/* Extensions that help to recognise a headerless stream. Others are not shown to the prober: it
+ * would trust a wrong extension more than the content. */
 static const char *const telling_extensions[] = {"mp3", "mp2", "mpga", "aac", "adts"};
 
 void ad_input_log(void *context, int level, const char *format, va_list args) {
@@ -85,7 +87,8 @@ static int refuse_open(AVFormatContext *format, AVIOContext **ret, const char *u
 
 /* ---- demuxer ---- */
 
-/* "aac,ac3,...": every audio decoder, so that pictures and video inside the file are never decoded. */
+/* "aac,ac3,...": every audio decoder, so that pictures and video inside the file are never decoded.
+ */
 static char *audio_decoders(void) {
     size_t len = 0;
     char *list = NULL;
@@ -115,7 +118,8 @@ static const char *probe_name(const char *name) {
 
 static int make_format(struct ad_input *in) {
     uint8_t *buffer = av_malloc(IO_BUFFER);
-    in->io = buffer ? avio_alloc_context(buffer, IO_BUFFER, 0, in, read_bytes, NULL, seek_bytes) : NULL;
+    in->io =
+        buffer ? avio_alloc_context(buffer, IO_BUFFER, 0, in, read_bytes, NULL, seek_bytes) : NULL;
     if (!in->io) {
         av_free(buffer);
         return -1;
@@ -131,7 +135,8 @@ static int make_format(struct ad_input *in) {
     format->format_whitelist = av_strdup(demuxers);
     format->protocol_whitelist = av_strdup("file");
     format->codec_whitelist = audio_decoders();
-    return format->format_whitelist && format->protocol_whitelist && format->codec_whitelist ? 0 : -1;
+    return format->format_whitelist && format->protocol_whitelist && format->codec_whitelist ? 0
+                                                                                             : -1;
 }
 
 /* A WAV header with nothing behind it. FFmpeg only says that it found no data. */
@@ -151,8 +156,8 @@ static int is_wav_without_samples(const struct ad_source *source) {
     return has_format;
 }
 
-/* The sentence for a file that cannot be opened. A failed allocation counts as bad input here: FFmpeg reports
- * sizes that a header makes up as ENOMEM. */
+/* The sentence for a file that cannot be opened. A failed allocation counts as bad input here:
+ * FFmpeg reports sizes that a header makes up as ENOMEM. */
 static int fail_open(struct ad_input *in, int av_error, struct num_err *err) {
     char text[AV_ERROR_MAX_STRING_SIZE] = "";
     if (is_interrupted(in))
@@ -168,8 +173,8 @@ static int fail_open(struct ad_input *in, int av_error, struct num_err *err) {
     if (av_error == AVERROR(EINVAL) || av_error == AVERROR(ENOMEM) || av_error == AVERROR_EOF ||
         av_error == AVERROR_INVALIDDATA)
         strcpy(text, "invalid data");
-    return num_fail(err, SLUICE_INPUT, "%s: is not an audio file that can be read (%s%s%s)", in->name, text,
-                    in->said[0] ? ": " : "", in->said);
+    return num_fail(err, SLUICE_INPUT, "%s: is not an audio file that can be read (%s%s%s)",
+                    in->name, text, in->said[0] ? ": " : "", in->said);
 }
 
 /* ---- stream and decoder ---- */
@@ -199,8 +204,8 @@ static int choose_stream(struct ad_input *in, int track, struct num_err *err) {
     if (n_audio == 0)
         return num_fail(err, SLUICE_INPUT, "%s: has no audio track", in->name);
     if (track >= n_audio)
-        return num_fail(err, SLUICE_INPUT, "%s: has no audio track %d, only tracks 0 to %d", in->name, track,
-                        n_audio - 1);
+        return num_fail(err, SLUICE_INPUT, "%s: has no audio track %d, only tracks 0 to %d",
+                        in->name, track, n_audio - 1);
     in->stream = audio_track(in->format, track);
     for (unsigned i = 0; i < in->format->nb_streams; i++)
         in->format->streams[i]->discard =
@@ -213,11 +218,12 @@ static int check_header(const struct ad_input *in, struct num_err *err) {
     if (par->codec_id == AV_CODEC_ID_NONE)
         return num_fail(err, SLUICE_INPUT, "%s: its header names no known audio coding", in->name);
     if (par->sample_rate < AD_RATE_MIN || par->sample_rate > AD_RATE_MAX)
-        return num_fail(err, SLUICE_INPUT, "%s: its header gives a sample rate of %d Hz; %d to %d can be read",
+        return num_fail(err, SLUICE_INPUT,
+                        "%s: its header gives a sample rate of %d Hz; %d to %d can be read",
                         in->name, par->sample_rate, AD_RATE_MIN, AD_RATE_MAX);
     if (par->ch_layout.nb_channels < 1 || par->ch_layout.nb_channels > AD_CHANNELS_MAX)
-        return num_fail(err, SLUICE_INPUT, "%s: its header gives %d channels; 1 to %d can be read", in->name,
-                        par->ch_layout.nb_channels, AD_CHANNELS_MAX);
+        return num_fail(err, SLUICE_INPUT, "%s: its header gives %d channels; 1 to %d can be read",
+                        in->name, par->ch_layout.nb_channels, AD_CHANNELS_MAX);
     return SLUICE_OK;
 }
 
@@ -245,8 +251,12 @@ static int open_codec(struct ad_input *in, struct num_err *err) {
 
 int ad_input_init(struct ad_input *in, const struct ad_source *source, const char *name, int track,
                   int (*cancelled)(void *ctx), void *cancel_ctx, struct num_err *err) {
-    *in = (struct ad_input){.name = name, .source = source, .cancelled = cancelled,
-                            .cancel_ctx = cancel_ctx, .first_lost_s = -1, .packets_end = AV_NOPTS_VALUE};
+    *in = (struct ad_input){.name = name,
+                            .source = source,
+                            .cancelled = cancelled,
+                            .cancel_ctx = cancel_ctx,
+                            .first_lost_s = -1,
+                            .packets_end = AV_NOPTS_VALUE};
     if (source->size == 0)
         return num_fail(err, SLUICE_INPUT, "%s: is empty (0 bytes)", name);
     if (make_format(in) < 0)

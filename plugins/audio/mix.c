@@ -1,16 +1,18 @@
 /*
  * Any sample format and channel count to one channel of floats.
  *
- * The mix is the plain mean: every microphone or speaker counts the same, whatever layout the header claims.
- * Rules for loudspeaker layouts (centre louder, LFE dropped) would lose a microphone of a meeting recorder whose
- * file says "5.1". For stereo both give (left + right) / 2. Sums are doubles, so the mean is exact for all
- * integer formats. Values are neither clipped nor dithered here.
+ * The mix is the plain mean: every microphone or speaker counts the same, whatever layout the
+ * header claims. Rules for loudspeaker layouts (centre louder, LFE dropped) would lose a microphone
+ * of a meeting recorder whose file says "5.1". For stereo both give (left + right) / 2. Sums are
+ * doubles, so the mean is exact for all integer formats. Values are neither clipped nor dithered
+ * here.
  */
 #include "mix.h"
 
 #include <libavutil/samplefmt.h>
 
-/* One loop per sample type; `stride` is 1 for planar frames and the channel count for interleaved ones. */
+/* One loop per sample type; `stride` is 1 for planar frames and the channel count for interleaved
+ * ones. */
 #define DEFINE_MIX(name, type, zero, full_scale)                                                   \
     static void mix_##name(uint8_t *const *planes, int planar, int first, int last, int n_ch,      \
                            int64_t skip, int64_t n, float *ret) {                                  \

@@ -1,10 +1,10 @@
 /*
  * Reads five boxes of an MP4 file by offset: no allocation, bounded loops, nothing is trusted.
  *
- *     moov > mvhd                            movie time scale
- *     moov > trak > tkhd                     track id
- *                 > edts > elst              where the presentation starts and how long it is
- *                 > mdia > mdhd              track time scale
+ *     moov > mvhd                               movie time scale
+ *     moov > trak > tkhd                        track id
+ *                 > edts > elst                 start and length of the presentation
+ *                 > mdia > mdhd                 track time scale
  *                        > minf > stbl > stts   durations of the packets, run-length coded
  *
  * Layout: ISO/IEC 14496-12, sections 8.2 to 8.6.
@@ -13,9 +13,9 @@
 
 #include <string.h>
 
-#define BOXES_MAX 1024          /* in one box */
-#define ENTRIES_MAX (1 << 20)   /* of a table */
-#define LENGTH_MAX (INT64_C(1) << 50)
+#define BOXES_MAX   1024      /* in one box */
+#define ENTRIES_MAX (1 << 20) /* of a table */
+#define LENGTH_MAX  (INT64_C(1) << 50)
 
 struct box {
     int64_t begin, end; /* of the payload, in the file */
@@ -35,7 +35,8 @@ static int read_exactly(const struct ad_source *source, int64_t at, uint8_t *dat
 }
 
 /* The box at `at` within `outer`. */
-static int box_at(const struct ad_source *source, const struct box *outer, int64_t at, struct box *ret) {
+static int box_at(const struct ad_source *source, const struct box *outer, int64_t at,
+                  struct box *ret) {
     uint8_t head[16];
     if (at + 8 > outer->end || !read_exactly(source, at, head, 8))
         return 0;
@@ -57,8 +58,8 @@ static int box_at(const struct ad_source *source, const struct box *outer, int64
 }
 
 /* The nth box of `type` within `outer`. */
-static int find_nth(const struct ad_source *source, const struct box *outer, const char *type, int nth,
-                    struct box *ret) {
+static int find_nth(const struct ad_source *source, const struct box *outer, const char *type,
+                    int nth, struct box *ret) {
     struct box box;
     int64_t at = outer->begin;
     for (int i = 0; i < BOXES_MAX && box_at(source, outer, at, &box); i++, at = box.end)
@@ -69,12 +70,14 @@ static int find_nth(const struct ad_source *source, const struct box *outer, con
     return 0;
 }
 
-static int find(const struct ad_source *source, const struct box *outer, const char *type, struct box *ret) {
+static int find(const struct ad_source *source, const struct box *outer, const char *type,
+                struct box *ret) {
     return find_nth(source, outer, type, 0, ret);
 }
 
 /* The field behind two times in mvhd, mdhd and tkhd: the time scale, or the track's id. */
-static uint32_t field_after_times(const struct ad_source *source, const struct box *outer, const char *type) {
+static uint32_t field_after_times(const struct ad_source *source, const struct box *outer,
+                                  const char *type) {
     struct box box;
     uint8_t data[24];
     if (!find(source, outer, type, &box) || !read_exactly(source, box.begin, data, 24))
@@ -108,8 +111,8 @@ struct edit {
     int64_t length; /* ticks of the movie, 0: to the end */
 };
 
-/* The one edit of the track; without a list it is the whole. 0: several edits, or damaged. Empty edits only
- * delay the track and are left out. */
+/* The one edit of the track; without a list it is the whole. 0: several edits, or damaged. Empty
+ * edits only delay the track and are left out. */
 static int read_edit(const struct ad_source *source, const struct box *trak, struct edit *ret) {
     struct box box;
     uint8_t data[20];
@@ -136,7 +139,8 @@ static int read_edit(const struct ad_source *source, const struct box *trak, str
     return n <= 16;
 }
 
-static int find_track(const struct ad_source *source, const struct box *moov, uint32_t id, struct box *ret) {
+static int find_track(const struct ad_source *source, const struct box *moov, uint32_t id,
+                      struct box *ret) {
     for (int i = 0; find_nth(source, moov, "trak", i, ret); i++)
         if (field_after_times(source, ret, "tkhd") == id)
             return 1;

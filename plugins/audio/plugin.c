@@ -1,8 +1,9 @@
 /*
  * The plugin `audio`, stage audio/decode: the glue between the host and the decoder.
  *
- * Samples are appended to the mapped output, which grows by half again when it is full. The safetensors header
- * stands in front of them and needs their number, so room of a fixed size is kept for it and it is written last.
+ * Samples are appended to the mapped output, which grows by half again when it is full. The
+ * safetensors header stands in front of them and needs their number, so room of a fixed size is
+ * kept for it and it is written last.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -18,9 +19,9 @@
 #include "num/safetensors.h"
 #include "num/utf8.h"
 
-#define HEADER_LEN 4096                         /* bytes kept for the header */
-#define FIRST_CAPACITY (UINT64_C(8) << 20)      /* bytes: two minutes */
-#define SOURCE_LEN (3 * NAME_MAX + 1)          /* bytes: see num_utf8_clean() */
+#define HEADER_LEN     4096                /* bytes kept for the header */
+#define FIRST_CAPACITY (UINT64_C(8) << 20) /* bytes: two minutes */
+#define SOURCE_LEN     (3 * NAME_MAX + 1)  /* bytes: see num_utf8_clean() */
 
 struct decoder {
     const struct sluice_host *host;
@@ -98,7 +99,8 @@ static int32_t commit(struct job *j, const struct ad_result *result) {
     snprintf(duration, sizeof duration, "%.6f", result->duration_s);
     struct num_tensor pcm = {.name = "pcm", .dtype = NUM_F32, .n_dims = 1};
     pcm.shape[0] = (uint64_t)result->n_samples;
-    struct num_meta meta[] = {{"sample_rate", "16000"}, {"source", j->name}, {"duration", duration}};
+    struct num_meta meta[] = {
+        {"sample_rate", "16000"}, {"source", j->name}, {"duration", duration}};
     struct num_err err;
     void *header = NULL;
     size_t len = 0;
@@ -239,9 +241,6 @@ static const struct sluice_stage stage_decode = {
 static const struct sluice_stage *const stages[] = {&stage_decode, NULL};
 
 SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {
-    SLUICE_PLUGIN_HEADER,
-    .name = "audio",
-    .version = SLUICE_VERSION,
-    .licence = "MIT",
-    .stages = stages,
+    SLUICE_PLUGIN_HEADER, .name = "audio",  .version = SLUICE_VERSION,
+    .licence = "MIT",     .stages = stages,
 };

@@ -1,11 +1,11 @@
 /*
  * libswresample around one channel of floats.
  *
- * Output sample k is the input at time k / 16000: the filter of libswresample is centred, its start and end are
- * mirrored, and what it holds back is drained at the end. The rounding of its drain differs by a sample or two
- * from rate to rate, so the last samples are cut or zeros are added to reach the exact length. Its default
- * filter (32 taps, cut-off 0.97) is kept: the same samples as `ffmpeg -ar 16000` gives, on which speech models
- * are usually trained and tested.
+ * Output sample k is the input at time k / 16000: the filter of libswresample is centred, its start
+ * and end are mirrored, and what it holds back is drained at the end. The rounding of its drain
+ * differs by a sample or two from rate to rate, so the last samples are cut or zeros are added to
+ * reach the exact length. Its default filter (32 taps, cut-off 0.97) is kept: the one behind
+ * `ffmpeg -ar 16000`, with which speech models are usually trained and tested.
  */
 #include "resample.h"
 
@@ -18,11 +18,12 @@
 
 #include <sluice/types.h>
 
-#define CHUNK 4096            /* input samples a call */
-#define OUT_LEN 8192          /* output samples a call */
+#define CHUNK            4096 /* input samples a call */
+#define OUT_LEN          8192 /* output samples a call */
 #define EXACT_PHASES_MAX 1024 /* up to here libswresample has a filter for every phase */
 
-/* Rates with few common factors with 16000 would use the nearest of 1024 phases; interpolate between them. */
+/* Rates with few common factors with 16000 would use the nearest of 1024 phases; interpolate
+ * between them. */
 static int wants_interpolation(int rate) {
     return AD_RATE / av_gcd(rate, AD_RATE) > EXACT_PHASES_MAX;
 }
@@ -32,8 +33,8 @@ int ad_resampler_init(struct ad_resampler *r, int rate, ad_samples_fn write, voi
     if (rate == AD_RATE)
         return SLUICE_OK;
     AVChannelLayout mono = AV_CHANNEL_LAYOUT_MONO;
-    if (swr_alloc_set_opts2(&r->swr, &mono, AV_SAMPLE_FMT_FLT, AD_RATE, &mono, AV_SAMPLE_FMT_FLT, rate,
-                            0, NULL) < 0)
+    if (swr_alloc_set_opts2(&r->swr, &mono, AV_SAMPLE_FMT_FLT, AD_RATE, &mono, AV_SAMPLE_FMT_FLT,
+                            rate, 0, NULL) < 0)
         return SLUICE_RESOURCE;
     av_opt_set_int(r->swr, "linear_interp", wants_interpolation(rate), 0);
     return swr_init(r->swr) < 0 ? SLUICE_RESOURCE : SLUICE_OK;
@@ -43,7 +44,8 @@ void ad_resampler_finish(struct ad_resampler *r) {
     swr_free(&r->swr);
 }
 
-/* The promise of audio/1: finite, within [-1, 1]. A decoder of floats or the filter may go beyond. */
+/* The promise of audio/1: finite, within [-1, 1]. A decoder of floats or the filter may go beyond.
+ */
 static void clamp(const float *in, int64_t n, float *out) {
     for (int64_t i = 0; i < n; i++) {
         float x = in[i];
@@ -66,7 +68,8 @@ static int emit(struct ad_resampler *r, const float *samples, int64_t n) {
     return SLUICE_OK;
 }
 
-/* Feeds up to CHUNK samples (NULL, 0: drains) and passes on everything that comes out, up to `limit` in all. */
+/* Feeds up to CHUNK samples (NULL, 0: drains) and passes on everything that comes out, up to
+ * `limit` in all. */
 static int convert(struct ad_resampler *r, const float *in, int n, int64_t limit) {
     float out[OUT_LEN];
     uint8_t *out_planes[] = {(uint8_t *)out};

@@ -10,7 +10,8 @@
 
 struct SwrContext;
 
-/* Takes `n` samples of output; returns 0 or a negative class, which ends the call that caused it. */
+/* Takes `n` samples of output; returns 0 or a negative class, which ends the call that caused it.
+ */
 typedef int (*ad_samples_fn)(void *ctx, const float *samples, int64_t n);
 
 struct ad_resampler {
@@ -28,8 +29,8 @@ int ad_resampler_init(struct ad_resampler *r, int rate, ad_samples_fn write, voi
 int ad_resampler_write(struct ad_resampler *r, const float *samples, int64_t n);
 
 /*
- * Gives what is still inside, so that n_out = n_in * 16000 / rate, rounded to the nearest (halves up),
- * and at least 1 where there was anything. No write may follow.
+ * Gives what is still inside, so that n_out = n_in * 16000 / rate, rounded to the nearest (halves
+ * up), and at least 1 where there was anything. No write may follow.
  */
 int ad_resampler_drain(struct ad_resampler *r);
 

@@ -1,8 +1,9 @@
 /*
  * Byte sources for the demuxer: a file descriptor read with pread, or a span of memory.
  *
- * FFmpeg never sees a path. It reads through these, so no protocol, playlist or reference inside a file can make
- * it open anything else, and a failed read keeps its errno, which decides whether a retry makes sense.
+ * FFmpeg never sees a path. It reads through these, so no protocol, playlist or reference inside a
+ * file can make it open anything else, and a failed read keeps its errno, which decides whether a
+ * retry makes sense.
  */
 #include "source.h"
 
@@ -49,12 +50,13 @@ int ad_file_init(struct ad_file *file, const char *path, const char *name, struc
         int error = errno;
         if (fd >= 0)
             close(fd);
-        return num_fail(err, ad_errno_status(error), "%s: cannot be opened: %s", name, strerror(error));
+        return num_fail(err, ad_errno_status(error), "%s: cannot be opened: %s", name,
+                        strerror(error));
     }
     if (!S_ISREG(st.st_mode)) {
         close(fd);
         return num_fail(err, SLUICE_INPUT, "%s: is a %s, not a file", name,
-                       S_ISDIR(st.st_mode) ? "folder" : "device or pipe");
+                        S_ISDIR(st.st_mode) ? "folder" : "device or pipe");
     }
     file->fd = fd;
     file->source = (struct ad_source){.ctx = file, .read_at = file_read_at, .size = st.st_size};

@@ -10,8 +10,8 @@
 #include "num/err.h"
 
 /*
- * Seekable bytes of a known size. read_at() fills up to `len` bytes from `offset` and returns how many, 0 at
- * the end, or a negative errno.
+ * Seekable bytes of a known size. read_at() fills up to `len` bytes from `offset` and returns how
+ * many, 0 at the end, or a negative errno.
  */
 struct ad_source {
     void *ctx;
@@ -26,8 +26,9 @@ struct ad_file {
 };
 
 /*
- * Opens `path`, called `name` in messages. Folders, devices and pipes are refused. SLUICE_INPUT: cannot be
- * opened; SLUICE_TRANSIENT: the disk or network failed; SLUICE_RESOURCE: no file descriptors or memory.
+ * Opens `path`, called `name` in messages. Folders, devices and pipes are refused. SLUICE_INPUT:
+ * cannot be opened; SLUICE_TRANSIENT: the disk or network failed; SLUICE_RESOURCE: no file
+ * descriptors or memory.
  */
 int ad_file_init(struct ad_file *file, const char *path, const char *name, struct num_err *err);
 void ad_file_finish(struct ad_file *file);

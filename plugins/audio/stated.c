@@ -1,16 +1,16 @@
 /*
  * Start and end of the audio as the container states them.
  *
- * FFmpeg removes on its own: LAME delay and padding (mp3), pre-skip and end trim (opus), the first and last
- * granule (vorbis), codec delay and discard padding (matroska), and the start of an edit list (mp4). Left to
- * do here:
- *   - MP4: the decoder returns the last packet whole, although its stated duration or the edit list ends earlier.
- *     And what lies before the edit list's start is cut to the sample.
+ * FFmpeg removes on its own: LAME delay and padding (mp3), pre-skip and end trim (opus), the first
+ * and last granule (vorbis), discard padding (matroska), and the start of an edit list (mp4). Left
+ * to do here:
+ *   - MP4: the decoder returns the last packet whole, although its stated duration or the edit
+ *     list ends earlier. What lies before the edit list's start is cut to the sample.
  *   - M4A of Apple's encoders: the exact length is in the iTunSMPB tag.
- *   - WMA: ASF states no delay, and FFmpeg drops two blocks as Microsoft's encoder needs it, which loses real
- *     audio of others. Here only the block that cannot be reconstructed is dropped; then the length is the one
- *     that the container states.
- *   - Files with video: the audio track may begin after the picture; times should fit the picture.
+ *   - WMA: ASF states no delay, and FFmpeg drops two blocks, which loses real audio of encoders
+ *     that delay by one. Here only the block that cannot be reconstructed is dropped; then the
+ *     length is the one that the container states.
+ *   - Files with video: the audio may begin after the picture; times should fit the picture.
  */
 #include "stated.h"
 
@@ -49,8 +49,10 @@ static int is_mp4(const struct ad_input *in) {
     return strncmp(in->format->iformat->name, "mov,", 4) == 0;
 }
 
+/* AD_NO_PTS for timestamps so large that they mean nothing. */
 static int64_t to_samples(const AVStream *stream, int64_t ts, int rate) {
-    return av_rescale_q(ts, stream->time_base, (AVRational){1, rate});
+    int64_t n = av_rescale_q(ts, stream->time_base, (AVRational){1, rate});
+    return n > -AD_PTS_MAX && n < AD_PTS_MAX ? n : AD_NO_PTS;
 }
 
 static int64_t earlier(int64_t a, int64_t b) {
@@ -62,7 +64,8 @@ static int64_t video_start(const struct ad_input *in, int rate) {
     int64_t start = AD_NO_PTS;
     for (unsigned i = 0; i < in->format->nb_streams; i++) {
         const AVStream *stream = in->format->streams[i];
-        if (stream->codecpar->codec_type != AVMEDIA_TYPE_VIDEO || stream->start_time == AV_NOPTS_VALUE ||
+        if (stream->codecpar->codec_type != AVMEDIA_TYPE_VIDEO ||
+            stream->start_time == AV_NOPTS_VALUE ||
             (stream->disposition & AV_DISPOSITION_ATTACHED_PIC))
             continue;
         start = earlier(start, to_samples(stream, stream->start_time, rate));
@@ -83,8 +86,8 @@ static int64_t audio_start(const struct ad_input *in, int rate, int64_t first) {
     return first;
 }
 
-/* End of the track: exact where its boxes say so, else by FFmpeg's account of the edit list, if the index has
- * packets up to about there. */
+/* End of the track: exact where its boxes say so, else by FFmpeg's account of the edit list, if the
+ * index has packets up to about there. */
 static int64_t mp4_end(const struct ad_input *in, int rate) {
     AVStream *stream = in->stream;
     int n = avformat_index_get_entries_count(stream);
@@ -94,8 +97,9 @@ static int64_t mp4_end(const struct ad_input *in, int rate) {
     int64_t length = ad_mp4_track_length(in->source, (uint32_t)stream->id);
     if (length == 0 && stream->duration != AV_NOPTS_VALUE)
         length = stream->duration;
-    int64_t end = stream->start_time + length;
-    if (length <= 0 || end < last->timestamp - (int64_t)(TAIL_S / av_q2d(stream->time_base)))
+    int64_t end, slack = (int64_t)(TAIL_S / av_q2d(stream->time_base));
+    if (length <= 0 || __builtin_add_overflow(stream->start_time, length, &end) ||
+        last->timestamp < -AD_PTS_MAX || end < last->timestamp - slack)
         return AD_NO_PTS;
     return to_samples(stream, end, rate);
 }

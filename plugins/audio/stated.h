@@ -1,5 +1,6 @@
 /*
- * What a container states about the first and last sample to be heard, beyond what FFmpeg applies itself.
+ * What a container states about the first and last sample to be heard, beyond what FFmpeg applies
+ * itself.
  */
 #ifndef AUDIO_STATED_H
 #define AUDIO_STATED_H
@@ -16,9 +17,9 @@ struct ad_stated {
 };
 
 /*
- * Samples that a decoder of Windows Media Audio 1 and 2 gives before the first one it can reconstruct: one
- * transform block, of which only one half is known. 0 for other codecs. The block length is a constant of the
- * format for each rate.
+ * Samples that a decoder of Windows Media Audio 1 and 2 gives before the first one it can
+ * reconstruct: one transform block, of which only one half is known. 0 for other codecs. The block
+ * length is a constant of the format for each rate.
  */
 int ad_stated_wma_delay(enum AVCodecID codec, int rate);
 
@@ -29,8 +30,9 @@ void ad_stated_read(const struct ad_input *in, int rate, int64_t first, struct a
 int ad_stated_is_counted(const struct ad_input *in);
 
 /*
- * The number of samples in an iTunSMPB tag, " 00000000 PRIMING PADDING SAMPLES ..." in hexadecimal, as Apple's
- * encoders write it into M4A files; 0 where `text` is NULL or not such a tag. *ret_priming: encoder delay.
+ * The number of samples in an iTunSMPB tag, " 00000000 PRIMING PADDING SAMPLES ..." in hexadecimal,
+ * as Apple's encoders write it into M4A files; 0 where `text` is NULL or not such a tag.
+ * *ret_priming: encoder delay.
  */
 int64_t ad_itunsmpb_parse(const char *text, int64_t *ret_priming);
 

@@ -1,15 +1,16 @@
 /*
  * The rules for gaps, overlaps and clock resets.
  *
- *   step against what was expected        what it means                     what is done
- *   within the jitter limit               rounding, jitter                  nothing
- *   forward, up to AD_GAP_MAX_S           audio is missing                  silence fills it exactly
- *   back, up to AD_OVERLAP_MAX_S          the audio was already there       the repeated part is dropped
- *   further, or back to the very start    the clock was set anew            joined without a gap
+ *   step against what was expected    what it means                what is done
+ *   within the jitter limit           rounding, jitter             nothing
+ *   forward, up to AD_GAP_MAX_S       audio is missing             silence fills it exactly
+ *   back, up to AD_OVERLAP_MAX_S      the audio was there before   the repeated part is dropped
+ *   further, or back to the start     the clock was set anew       joined without a gap
  *
- * Jitter is ignored and not accumulated: each timestamp is compared with the sample count, so a clock that
- * drifts away is corrected as soon as it is off by more than the limit. Output is never more than the limit off.
- * After a lost frame the limit is small, because then a step of one frame length is real.
+ * Jitter is ignored and not accumulated: each timestamp is compared with the sample count, so a
+ * clock that drifts away is corrected as soon as it is off by more than the limit. Output is never
+ * more than the limit off. After a lost frame the limit is small, because then a step of one frame
+ * length is real.
  */
 #include "timeline.h"
 
@@ -35,17 +36,23 @@ static int64_t rescale(int64_t value, int to, int from) {
     return scaled > bound ? bound : scaled < -bound ? -bound : (int64_t)scaled;
 }
 
+/* Whether it can be subtracted safely. */
+static int is_sane(int64_t pts) {
+    return pts > -AD_PTS_MAX && pts < AD_PTS_MAX;
+}
+
 void ad_timeline_init(struct ad_timeline *tl, int rate) {
     *tl = (struct ad_timeline){.rate = rate, .end = INT64_MAX, .first_edit_at = -1};
 }
 
 void ad_timeline_start_at(struct ad_timeline *tl, int64_t pts) {
-    tl->origin = pts;
+    tl->origin = is_sane(pts) ? pts : 0;
     tl->started = 1;
 }
 
 void ad_timeline_end_at(struct ad_timeline *tl, int64_t pts) {
-    tl->end = min64(tl->end, max64(pts - tl->origin, tl->position));
+    if (is_sane(pts))
+        tl->end = min64(tl->end, max64(pts - tl->origin, tl->position));
 }
 
 static void note_edit(struct ad_timeline *tl, int64_t *counter) {
@@ -67,7 +74,7 @@ static void place_late(struct ad_timeline *tl, int64_t pts, int64_t step, struct
         return;
     }
     edit->pad = step;
-    if (tl->position == 0)
+    if (tl->position <= 0)
         return; /* the audio begins later than the picture: nothing is wrong */
     note_edit(tl, &tl->n_gaps);
     tl->filled += step;
@@ -82,39 +89,51 @@ static void place_early(struct ad_timeline *tl, int64_t pts, int64_t step, int64
     }
     edit->skip = min64(step, edit->keep);
     edit->keep -= edit->skip;
-    if (tl->position > 0) { /* what lies before the origin is encoder delay, not an overlap */
-        note_edit(tl, &tl->n_overlaps);
-        tl->trimmed += edit->skip;
-    }
+    note_edit(tl, &tl->n_overlaps);
+    tl->trimmed += edit->skip;
 }
 
-/* Timestamps beyond this cannot be subtracted safely and mean nothing. */
-static int is_sane(int64_t pts) {
-    return pts > -(INT64_C(1) << 60) && pts < (INT64_C(1) << 60);
+/* Encoder delay: samples before the origin, counted from the first frame and not from later,
+ * rounded timestamps. */
+static void drop_before_origin(struct ad_timeline *tl, struct ad_edit *edit) {
+    int64_t pad = min64(edit->pad, -tl->position);
+    edit->pad -= pad;
+    tl->position += pad;
+    int64_t drop = min64(edit->keep, -tl->position);
+    edit->skip += drop;
+    edit->keep -= drop;
+    tl->position += drop;
 }
 
 struct ad_edit ad_timeline_place(struct ad_timeline *tl, int64_t pts, int64_t n, int after_loss) {
     struct ad_edit edit = {.keep = n};
     if (!tl->started)
-        ad_timeline_start_at(tl, pts == AD_NO_PTS || !is_sane(pts) ? 0 : pts);
-    if (pts != AD_NO_PTS && is_sane(pts)) {
+        ad_timeline_start_at(tl, pts);
+    if (is_sane(pts)) { /* AD_NO_PTS is not */
+        if (!tl->placed && pts < tl->origin && tl->origin - pts <= samples(tl, AD_OVERLAP_MAX_S))
+            tl->position = pts - tl->origin;
         int64_t step = pts - (tl->origin + tl->position);
-        /* Before the origin there is no jitter: the frame is cut to the sample. */
         int64_t limit = samples(tl, after_loss ? AD_JITTER_LOST_S : AD_JITTER_S);
         if (step > limit)
             place_late(tl, pts, step, &edit);
-        else if (step < -limit || (step < 0 && tl->position == 0))
+        else if (step < -limit)
             place_early(tl, pts, -step, limit, &edit);
     }
-    edit.pad = min64(edit.pad, tl->end - tl->position);
-    edit.keep = min64(edit.keep, tl->end - tl->position - edit.pad);
+    tl->placed = 1;
+    if (tl->position < 0)
+        drop_before_origin(tl, &edit);
+    int64_t room = tl->end - max64(tl->position, 0);
+    edit.pad = min64(edit.pad, room);
+    edit.keep = min64(edit.keep, room - edit.pad);
     tl->position += edit.pad + edit.keep;
     return edit;
 }
 
 int64_t ad_timeline_fill_to(struct ad_timeline *tl, int64_t pts) {
+    if (!tl->started || !is_sane(pts))
+        return 0;
     int64_t step = min64(pts - tl->origin, tl->end) - tl->position;
-    if (!tl->started || !is_sane(pts) || step <= 0 || step > samples(tl, AD_GAP_MAX_S) ||
+    if (step <= 0 || step > samples(tl, AD_GAP_MAX_S) ||
         tl->filled + step > samples(tl, AD_FILL_MAX_S))
         return 0;
     note_edit(tl, &tl->n_gaps);

@@ -1,10 +1,12 @@
-/* Bytes through the whole decoder: demuxers, decoders, timeline, resampler. The output is bounded. */
+/* Bytes through the whole decoder: demuxers, decoders, timeline, resampler. The output is bounded.
+ */
 #include <libavutil/log.h>
 
 #include "audio/decode.h"
 #include "audio/input.h"
 
-#define SAMPLES_MAX (16000 * 60) /* a few bytes may ask for hours of silence; a minute shows as much */
+#define SAMPLES_MAX                                                                                \
+    (16000 * 60) /* a few bytes may ask for hours of silence; a minute shows as much */
 
 static int count_samples(void *ctx, const float *samples, int64_t n) {
     int64_t *left = ctx;

@@ -20,13 +20,14 @@ struct collected {
     int64_t n, room;
     int buffer; /* index of collect_buffers */
     char warnings[4096];
-    double progress;    /* last one seen */
+    double progress; /* last one seen */
     int n_progress;
-    int64_t cancel_at;  /* samples after which to cancel, 0: never */
-    int64_t fail_at;    /* samples after which write fails with SLUICE_RESOURCE, 0: never */
+    int64_t cancel_at; /* samples after which to cancel, 0: never */
+    int64_t fail_at;   /* samples after which write fails with SLUICE_RESOURCE, 0: never */
 };
 
-/* Where the samples of this test are; they live until its process ends, and a leak checker sees it so. */
+/* Where the samples of this test are; they live until its process ends, and a leak checker sees it
+ * so. */
 static float *collect_buffers[1024];
 
 static float *collect_resize(struct collected *c, int64_t room) {
@@ -83,7 +84,8 @@ static void collect_source(const struct ad_source *source, const char *name, int
         CHECK_INT(c->result.n_samples, c->n);
 }
 
-__attribute__((unused)) static struct collected collect_file(const char *path, int track, int channel) {
+__attribute__((unused)) static struct collected collect_file(const char *path, int track,
+                                                             int channel) {
     struct collected c = {0};
     struct ad_file file;
     const char *slash = strrchr(path, '/');

@@ -1,13 +1,17 @@
 /*
- * Every file of the shared collection: its length to the sample, its place in time, or why it is refused.
+ * Every file of the shared collection: its length to the sample, its place in time, or why it is
+ * refused.
  *
  * The lengths are worked out from what the container states, not from what a decoder gave:
- *   pcm, flac        number of samples in the header (or in the file), times 16000 / rate, to the nearest
- *   adpcm            samples in the `fact` chunk
- *   mp3 with LAME    frames * samples a frame - delay - padding;  without: all frames (nothing else is stated)
- *   mp4, m4a         edit list;  opus: last granule - pre-skip;  vorbis: last granule
- *   wma              blocks * block length, which is the duration in the header
- *   adts aac         all blocks: the stream states no delay
+ *   pcm, flac       samples in the header, or in the file
+ *   adpcm           samples in the `fact` chunk
+ *   mp3             with a LAME header: frames * samples a frame - delay - padding;
+ *                   without: all frames, because nothing else is stated
+ *   mp4, m4a        edit list
+ *   opus            last granule - pre-skip
+ *   vorbis          last granule
+ *   wma             blocks * block length, which is the duration in the header
+ *   adts aac        all blocks: the stream states no delay
  */
 #include <dirent.h>
 #include <sys/stat.h>
@@ -60,13 +64,13 @@ static const struct length {
     {"formats/derived/jfk4_s32_16k.wav", 64000, 16000},
     {"formats/derived/jfk4_u8_8k.wav", 32000, 8000},
     {"formats/derived/jfk_16k.flac", 176000, 16000},
-    {"formats/derived/jfk_8k.mp3", 88000, 8000},              /* raw 11.16 s */
+    {"formats/derived/jfk_8k.mp3", 88000, 8000}, /* raw 11.16 s */
     {"formats/derived/jfk_aac.aac", 173 * 1024, 16000},
     {"formats/derived/jfk_aac.m4a", 176000, 16000},
     {"formats/derived/jfk_cbr_44k_stereo.mp3", 485100, 44100}, /* raw 11.05 s */
     {"formats/derived/jfk_opus.opus", 528312 - 312, 48000},
     {"formats/derived/jfk_opus.webm", 528000, 48000},
-    {"formats/derived/jfk_vbr_16k.mp3", 176000, 16000},       /* raw 11.09 s */
+    {"formats/derived/jfk_vbr_16k.mp3", 176000, 16000}, /* raw 11.09 s */
     {"formats/derived/jfk_video.mp4", 176000, 16000},
     {"formats/derived/jfk_vorbis_16k.ogg", 176000, 16000},
     {"formats/derived/jfk_wma.wma", 344 * 512, 16000},
@@ -91,7 +95,8 @@ static const struct length {
     {"formats/flac/subset38_3ch.flac", 168210, 44100},
     {"formats/flac/subset41_6ch.flac", 357223, 44100},
     {"formats/flac/subset60_mono.flac", 227247, 44100},
-    {"formats/flac/uncommon04_changing_bitdepth.flac", 120 * 4096 + 3712, 44100}, /* frames in the file */
+    {"formats/flac/uncommon04_changing_bitdepth.flac", 120 * 4096 + 3712,
+     44100}, /* frames in the file */
     {"formats/lhotse/mono_c0.opus", 24312 - 52, 48000},
     {"formats/lhotse/mono_c0.wav", 4000, 8000},
     {"formats/lhotse/stereo.mp3", 8000, 8000},
@@ -129,8 +134,8 @@ TEST(lengths_are_exact_to_the_sample) {
         struct collected c = decode(want->name);
         int64_t n = at_16k(want->n, want->rate);
         if (c.status != SLUICE_OK || c.n != n) {
-            fprintf(stderr, "%s: status %d, %d samples, not %d: %s\n", want->name, c.status, (int)c.n, (int)n,
-                    c.err.text);
+            fprintf(stderr, "%s: status %d, %d samples, not %d: %s\n", want->name, c.status,
+                    (int)c.n, (int)n, c.err.text);
             n_wrong++;
         }
         CHECK(c.status != SLUICE_OK ||
@@ -157,13 +162,14 @@ static const struct damaged {
     {"bad/hound_crash-e5471f5b58397287b509db7d026e95f1724454f5.wav", 1, NULL}, /* 4 at 44100 Hz */
     {"bad/hound_crash-e879de4eb4d206c59e21f0e01def16457af80fdc.wav", 0, "not an audio file"},
     {"bad/hound_oom-48ae4cd061ff8578ad3f23dc87624bd365cf5216.wav", 0, "not an audio file"},
-    {"bad/m4a_64_bytes_flipped.m4a", 176000, "1 damaged part could not be decoded, the first at 3.4"},
+    {"bad/m4a_64_bytes_flipped.m4a", 176000,
+     "1 damaged part could not be decoded, the first at 3.4"},
     {"bad/m4a_truncated_60pct.m4a", 0, "moov atom not found"},
     {"bad/minimp3_l3-compl-cut.mp3", 0, "not an audio file"},
     {"bad/mp3_64_bytes_flipped.mp3", 176000, NULL},
     {"bad/mp3_truncated_60pct.mp3", 106031, "truncated"},
     {"bad/ogg_64_bytes_flipped.ogg", 176000, "filled with 0.992 s of silence"},
-    {"bad/ogg_truncated_60pct.ogg", 96640, NULL},   /* granule of the last whole page */
+    {"bad/ogg_truncated_60pct.ogg", 96640, NULL}, /* granule of the last whole page */
     {"bad/opus_64_bytes_flipped.opus", 176000, "filled with 1.000 s of silence"},
     {"bad/opus_truncated_60pct.opus", 95896, NULL}, /* (288000 - 312) / 3 */
     {"bad/pocketsphinx_awful.wav", 0, "sample rate of 1092676 Hz"},
@@ -201,7 +207,8 @@ TEST(damaged_files_end_as_defined) {
         snprintf(name, sizeof name, "formats/%s", damaged[i].name);
         double before = seconds_now();
         struct collected c = decode(name);
-        printf("  %s: %s%s", damaged[i].name, c.status ? c.err.text : "decoded\n", c.status ? "\n" : c.warnings);
+        printf("  %s: %s%s", damaged[i].name, c.status ? c.err.text : "decoded\n",
+               c.status ? "\n" : c.warnings);
         CHECK(seconds_now() - before < 1);
         if (damaged[i].n == 0) {
             check_refused(&damaged[i], &c);
@@ -247,7 +254,8 @@ TEST(no_file_is_left_out) {
 /* ---- place in time ---- */
 
 /* Lag of `c` against `ref` where their correlation over 40000 samples is highest. */
-static int best_lag(const struct collected *ref, const struct collected *c, double *ret_correlation) {
+static int best_lag(const struct collected *ref, const struct collected *c,
+                    double *ret_correlation) {
     int best = 0;
     *ret_correlation = -1;
     for (int lag = -1200; lag <= 1200; lag++) {
@@ -288,9 +296,9 @@ TEST(content_is_where_it_was) {
 TEST(lossless_files_are_bit_exact) {
     need_data();
     struct collected ref = decode("asr/jfk/jfk.wav");
-    static const char *const same[] = {"jfk4_16k.au",   "jfk4_16k.caf",      "jfk4_16k.w64", "jfk4_f32_16k.wav",
-                                       "jfk4_s24_16k.wav", "jfk4_rf64_16k.wav", "jfk4_s32_16k.wav",
-                                       "jfk_16k.flac"};
+    static const char *const same[] = {"jfk4_16k.au",      "jfk4_16k.caf",     "jfk4_16k.w64",
+                                       "jfk4_f32_16k.wav", "jfk4_s24_16k.wav", "jfk4_rf64_16k.wav",
+                                       "jfk4_s32_16k.wav", "jfk_16k.flac"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         char name[128];
         snprintf(name, sizeof name, "formats/derived/%s", same[i]);

@@ -1,6 +1,6 @@
 /*
- * Decoding of files made here: every rate, depth and channel count, headers that lie, timestamps with gaps,
- * overlaps and resets, and hosts that cancel, run full or lose their disk.
+ * Decoding of files made here: every rate, depth and channel count, headers that lie, timestamps
+ * with gaps, overlaps and resets, and hosts that cancel, run full or lose their disk.
  */
 #include <errno.h>
 
@@ -9,7 +9,8 @@
 
 static struct wav wav;
 
-/* Largest difference between `c` from output sample `first` on and the signal from time `t0`, over `n`. */
+/* Largest difference between `c` from output sample `first` on and the signal from time `t0`, over
+ * `n`. */
 static double worst(const struct collected *c, int64_t first, double t0, int64_t n) {
     double most = 0;
     CHECK(first + n <= c->n);
@@ -28,7 +29,8 @@ static int is_silent(const struct collected *c, int64_t first, int64_t n) {
 /* ---- WAV ---- */
 
 TEST(every_rate_keeps_time) {
-    static const int rates[] = {8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000};
+    static const int rates[] = {8000,  11025, 16000, 22050, 24000, 32000,
+                                44100, 48000, 88200, 96000, 192000};
     for (size_t r = 0; r < sizeof rates / sizeof *rates; r++) {
         int n = rates[r] + 17;
         wav_header(&wav, 1, (uint32_t)rates[r], 1, 16, (uint32_t)n * 2);
@@ -104,17 +106,18 @@ TEST(headers_out_of_bounds_are_refused) {
         unsigned n_ch, bits;
         const char *says;
     } headers[] = {
-        {0, 1, 16, "made: "},         {1, 1, 16, "sample rate of 1 Hz; 1000 to 768000"},
-        {999, 1, 16, "999 Hz"},       {768001, 1, 16, "768001 Hz"},
-        {0xffffffff, 1, 16, "made: "}, {16000, 0, 16, "0 channels; 1 to 64"},
+        {0, 1, 16, "made: "},           {1, 1, 16, "sample rate of 1 Hz; 1000 to 768000"},
+        {999, 1, 16, "999 Hz"},         {768001, 1, 16, "768001 Hz"},
+        {0xffffffff, 1, 16, "made: "},  {16000, 0, 16, "0 channels; 1 to 64"},
         {16000, 65, 16, "65 channels"}, {16000, 65535, 16, "made: "},
-        {16000, 1, 0, "made: "},      {16000, 1, 13, NULL},
+        {16000, 1, 0, "made: "},        {16000, 1, 13, NULL},
     };
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
         wav_header(&wav, 1, headers[i].rate, headers[i].n_ch, headers[i].bits, 4000);
         memset(wav.bytes + wav.len, 7, 4000);
         struct collected c = collect_memory(wav.bytes, wav.len + 4000);
-        printf("  %u Hz, %u ch, %u bit: %s\n", headers[i].rate, headers[i].n_ch, headers[i].bits, c.err.text);
+        printf("  %u Hz, %u ch, %u bit: %s\n", headers[i].rate, headers[i].n_ch, headers[i].bits,
+               c.err.text);
         if (headers[i].says)
             check_refused(&c, headers[i].says);
     }
@@ -132,10 +135,13 @@ TEST(nothing_in_it_is_said) {
 
 TEST(playlists_and_references_are_refused) {
     static const char *const texts[] = {
-        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\nfile:///etc/"
+        "passwd\n#EXT-X-ENDLIST\n",
         "ffconcat version 1.0\nfile '/etc/passwd'\nduration 1\n",
-        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 5004 RTP/AVP 0\r\n",
-        "<?xml version=\"1.0\"?><MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\"></MPD>",
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 5004 RTP/AVP "
+        "0\r\n",
+        "<?xml version=\"1.0\"?><MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" "
+        "type=\"static\"></MPD>",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct collected c = collect_memory(texts[i], strlen(texts[i]));
@@ -165,7 +171,9 @@ TEST(gap_in_matroska_is_silence) {
     CHECK(worst(&c, 0, 0, 16000) < 1e-4);
     CHECK(is_silent(&c, 16000, 8000));
     CHECK(worst(&c, 24000, 1, 16000) < 1e-4);
-    CHECK_HAS(c.warnings, "1 gap in its timestamps filled with 0.500 s of silence, the first change is at 1.000 s");
+    CHECK_HAS(
+        c.warnings,
+        "1 gap in its timestamps filled with 0.500 s of silence, the first change is at 1.000 s");
     make_clean();
 }
 
@@ -184,7 +192,8 @@ TEST(overlap_in_matroska_is_dropped) {
     make_clean();
 }
 
-TEST(rounded_timestamps_change_nothing) { /* blocks of 882 samples at 44.1 kHz are not whole milliseconds */
+TEST(rounded_timestamps_change_nothing) { /* blocks of 882 samples at 44.1 kHz are not whole
+                                             milliseconds */
     struct maker m;
     CHECK(maker_open(&m, make_path("round.mkv"), "matroska", "pcm_s16le", 44100, 0, NULL));
     maker_write(&m, 44100 * 30, 0);
@@ -241,6 +250,25 @@ static const struct coded {
     {"caf", "alac", NULL, 44100, 1e-4},       {"tta", "tta", NULL, 44100, 1e-4},
 };
 
+/* WMA states whole blocks only: in place, and up to one block longer. */
+TEST(wma_is_in_place) {
+    static const int rates[] = {16000, 22050, 44100};
+    for (size_t i = 0; i < 3; i++) {
+        struct maker m;
+        if (!maker_open(&m, make_path("a.wma"), "asf", "wmav2", rates[i], 0, NULL))
+            SKIP("no encoder");
+        int block = rates[i] == 16000 ? 512 : rates[i] == 22050 ? 1024 : 2048;
+        int64_t n = INT64_C(40) * block;
+        maker_write(&m, n, 0);
+        maker_close(&m);
+        struct collected c = decode_made("a.wma");
+        CHECK_INT(c.n, (2 * n * 16000 + rates[i]) / (2 * rates[i]));
+        CHECK(worst(&c, 2000, 2000.0 / AD_RATE, c.n - 4000) < 0.1);
+        CHECK_STR(c.warnings, "");
+    }
+    make_clean();
+}
+
 /* Correlation with the signal at `lag` samples. */
 static double correlation(const struct collected *c, int lag) {
     static double signal[20000];
@@ -267,7 +295,8 @@ static void check_coded(const struct coded *k) {
     maker_write(&m, n, 0);
     maker_close(&m);
     struct collected c = decode_made("coded");
-    printf("  %s in %s: %d samples, correlation %.5f\n", k->encoder, k->muxer, (int)c.n, correlation(&c, 0));
+    printf("  %s in %s: %d samples, correlation %.5f\n", k->encoder, k->muxer, (int)c.n,
+           correlation(&c, 0));
     CHECK_INT(c.status, SLUICE_OK);
     CHECK_INT(c.n, (2 * n * 16000 + k->rate) / (2 * k->rate));
     CHECK(correlation(&c, 0) > 1 - k->tolerance);
@@ -305,7 +334,8 @@ static void put_box(FILE *f, uint32_t len, const char *type) {
 /* moov is the last box: appends udta/meta/ilst/---- with the tag and makes moov longer by it. */
 static void add_itunsmpb(const char *path, const char *value) {
     uint32_t text = (uint32_t)strlen(value);
-    uint32_t data = 16 + text, tag = 8 + 28 + 20 + data, ilst = 8 + tag, hdlr = 33, meta = 12 + hdlr + ilst;
+    uint32_t data = 16 + text, tag = 8 + 28 + 20 + data, ilst = 8 + tag, hdlr = 33,
+             meta = 12 + hdlr + ilst;
     FILE *f = fopen(path, "r+b");
     CHECK(f != NULL);
     fseek(f, 0, SEEK_END);
@@ -340,7 +370,8 @@ TEST(itunsmpb_gives_the_length) {
     maker_write(&m, 44 * 1024, 0); /* whole blocks: the container alone states them all */
     maker_close(&m);
     char tag[128]; /* the real audio ends 300 samples earlier */
-    snprintf(tag, sizeof tag, " 00000000 %08X %08X %016X 00000000 00000000", 1024, 300, 44 * 1024 - 300);
+    snprintf(tag, sizeof tag, " 00000000 %08X %08X %016X 00000000 00000000", 1024, 300,
+             44 * 1024 - 300);
     add_itunsmpb(make_path("tag.m4a"), tag);
     struct collected c = decode_made("tag.m4a");
     CHECK_INT(c.status, SLUICE_OK);
@@ -354,7 +385,8 @@ TEST(itunsmpb_gives_the_length) {
 
 /* ---- streams put one behind the other ---- */
 
-static void make_stream(const char *name, const char *muxer, const char *encoder, int rate, int64_t n) {
+static void make_stream(const char *name, const char *muxer, const char *encoder, int rate,
+                        int64_t n) {
     struct maker m;
     if (!maker_open(&m, make_path(name), muxer, encoder, rate, 0, NULL))
         SKIP("no encoder %s", encoder);
@@ -431,7 +463,8 @@ TEST(cancelling_anywhere_is_no_success) {
         int calls_left = calls;
         struct ad_memory memory;
         struct ad_options options = {-1, -1};
-        struct ad_sink sink = {.ctx = &calls_left, .write = drop_samples, .cancelled = cancelled_after};
+        struct ad_sink sink = {
+            .ctx = &calls_left, .write = drop_samples, .cancelled = cancelled_after};
         struct ad_result result;
         struct num_err err;
         ad_memory_init(&memory, wav.bytes, wav.len + 500000);

@@ -1,5 +1,6 @@
 /*
- * Makes media files for tests: WAV by hand, with any header, and others with the muxers and encoders of FFmpeg.
+ * Makes media files for tests: WAV by hand, with any header, and others with the muxers and
+ * encoders of FFmpeg.
  */
 #ifndef TESTS_UNIT_AUDIO_MAKE_H
 #define TESTS_UNIT_AUDIO_MAKE_H
@@ -12,7 +13,8 @@
 
 #define PI 3.14159265358979323846
 
-/* A path in a folder of this test, which make_clean() removes. The string holds until the next call. */
+/* A path in a folder of this test, which make_clean() removes. The string holds until the next
+ * call. */
 static const char *make_path(const char *name) {
     static char folder[64], path[256];
     if (!folder[0]) {
@@ -31,7 +33,8 @@ static void make_clean(void) {
     CHECK_INT(system(command), 0);
 }
 
-/* Something with structure everywhere, so that it lines up with itself at one lag only: two sweeps. t in s. */
+/* Something with structure everywhere, so that it lines up with itself at one lag only: two sweeps.
+ * t in s. */
 static double make_signal(double t) {
     double slow = sin(2 * PI * (200 * t + 150 * sin(1.7 * t)));
     return 0.35 * slow + 0.25 * sin(2 * PI * (900 * t + 40 * sin(5.3 * t)));
@@ -62,7 +65,8 @@ static void wav_text(struct wav *w, const char *four) {
 }
 
 /* RIFF header and chunks up to the samples, of `data_len` bytes. format: 1 integer, 3 float. */
-static void wav_header(struct wav *w, int format, uint32_t rate, unsigned n_ch, unsigned bits, uint32_t data_len) {
+static void wav_header(struct wav *w, int format, uint32_t rate, unsigned n_ch, unsigned bits,
+                       uint32_t data_len) {
     w->len = 0;
     wav_text(w, "RIFF");
     wav_u32(w, 36 + data_len);
@@ -108,7 +112,8 @@ static void maker_video(struct maker *m) {
     m->video->codecpar->width = m->video->codecpar->height = 16;
 }
 
-/* Returns 0 where this FFmpeg has no such encoder or muxer. `options`: "key=value:..." of the muxer, or NULL. */
+/* Returns 0 where this FFmpeg has no such encoder or muxer. `options`: "key=value:..." of the
+ * muxer, or NULL. */
 __attribute__((unused)) static int maker_open(struct maker *m, const char *path, const char *muxer,
                                               const char *encoder, int rate, int with_video,
                                               const char *options) {
@@ -119,7 +124,8 @@ __attribute__((unused)) static int maker_open(struct maker *m, const char *path,
     CHECK(avformat_alloc_output_context2(&m->format, NULL, muxer, path) >= 0);
     m->codec = avcodec_alloc_context3(codec);
     m->codec->sample_rate = rate;
-    int coarse = codec->sample_fmts[0] == AV_SAMPLE_FMT_U8 || codec->sample_fmts[0] == AV_SAMPLE_FMT_U8P;
+    int coarse =
+        codec->sample_fmts[0] == AV_SAMPLE_FMT_U8 || codec->sample_fmts[0] == AV_SAMPLE_FMT_U8P;
     m->codec->sample_fmt = codec->sample_fmts[coarse];
     m->codec->time_base = (AVRational){1, rate};
     m->codec->strict_std_compliance = FF_COMPLIANCE_EXPERIMENTAL;
@@ -180,7 +186,8 @@ static void maker_put(AVFrame *frame, int i, double x) {
     }
 }
 
-/* Writes `n` samples of the signal from where the last call stopped, with timestamps moved by `shift`. */
+/* Writes `n` samples of the signal from where the last call stopped, with timestamps moved by
+ * `shift`. */
 __attribute__((unused)) static void maker_write(struct maker *m, int64_t n, int64_t shift) {
     int rate = m->codec->sample_rate;
     int size = m->codec->frame_size ? m->codec->frame_size : m->block;

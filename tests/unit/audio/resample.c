@@ -1,4 +1,4 @@
-/* The resampler: exact lengths, no shift in time, flat gain, clean values, any split into writes. */
+/* The resampler: exact lengths, no shift in time, clean values, any split into writes. */
 #include "audio/resample.h"
 #include "unit/test.h"
 
@@ -44,7 +44,7 @@ static struct out resample(int rate, const float *in, int64_t n, int64_t block) 
     return out;
 }
 
-static const int rates[] = {1000,  8000,  11025, 12000, 16000, 22050, 24000,  32000,  44056,
+static const int rates[] = {1000,  8000,  11025, 12000, 16000, 22050,  24000,  32000, 44056,
                             44100, 48000, 64000, 88200, 96000, 176400, 192000, 768000};
 #define N_RATES (sizeof rates / sizeof *rates)
 
@@ -61,8 +61,8 @@ TEST(lengths_are_exact) {
         }
 }
 
-/* A sine must come out as the sine of the same phase: sin(2 pi f k / 16000). At 440 Hz a shift of one sample is
- * an error of 0.17; the tolerance is a shift of 1/40 of a sample. */
+/* A sine must come out as the sine of the same phase: sin(2 pi f k / 16000). At 440 Hz a shift of
+ * one sample is an error of 0.17; the tolerance is a shift of 1/40 of a sample. */
 TEST(sines_keep_their_phase) {
     for (size_t i = 0; i < N_RATES; i++) {
         double f = rates[i] >= 8000 ? 440 : 100;

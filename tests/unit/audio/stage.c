@@ -1,5 +1,6 @@
 /*
- * The stage audio/decode against a host in memory: a well-formed artifact, parameters, failures in words.
+ * The stage audio/decode against a host in memory: a well-formed artifact, parameters, failures in
+ * words.
  */
 #include "make.h"
 #include "num/safetensors.h"
@@ -32,7 +33,8 @@ static void parse(struct fake_host *h, struct num_safetensors *st) {
     struct num_err err;
     const char *data = fake_output(h, "audio");
     CHECK(data != NULL);
-    CHECK_INT(num_safetensors_parse(data, fake_output_len(h, "audio"), "audio", st, &err), SLUICE_OK);
+    CHECK_INT(num_safetensors_parse(data, fake_output_len(h, "audio"), "audio", st, &err),
+              SLUICE_OK);
 }
 
 static float sample(const struct num_tensor *pcm, size_t i) {
@@ -72,7 +74,8 @@ TEST(same_input_same_bytes) {
     CHECK_INT(fake_run(&a), SLUICE_OK);
     CHECK_INT(fake_run(&b), SLUICE_OK);
     CHECK_INT(fake_output_len(&a, "audio"), fake_output_len(&b, "audio"));
-    CHECK(memcmp(fake_output(&a, "audio"), fake_output(&b, "audio"), fake_output_len(&a, "audio")) == 0);
+    CHECK(memcmp(fake_output(&a, "audio"), fake_output(&b, "audio"),
+                 fake_output_len(&a, "audio")) == 0);
     fake_host_finish(&a);
     fake_host_finish(&b);
     make_clean();
@@ -105,17 +108,23 @@ static void check_fails(const char *path, const char *param, const char *value, 
 }
 
 TEST(failures_name_the_file_and_the_reason) {
-    check_fails(make_path("gone.wav"), NULL, NULL, "gone.wav: cannot be opened: No such file or directory");
+    check_fails(make_path("gone.wav"), NULL, NULL,
+                "gone.wav: cannot be opened: No such file or directory");
     check_fails("/tmp", NULL, NULL, "tmp: is a folder, not a file");
     check_fails(make_stereo("none.wav", 0), NULL, NULL, "none.wav: holds no audio samples");
-    check_fails(make_stereo("two.wav", 9), "channel", "2", "two.wav: has no channel 2, only 2 channels (0 is the first)");
-    check_fails(make_stereo("two.wav", 9), "stream", "1", "two.wav: has no audio track 1, only tracks 0 to 0");
+    check_fails(make_stereo("two.wav", 9), "channel", "2",
+                "two.wav: has no channel 2, only 2 channels (0 is the first)");
+    check_fails(make_stereo("two.wav", 9), "stream", "1",
+                "two.wav: has no audio track 1, only tracks 0 to 0");
     make_clean();
 }
 
 TEST(bad_bytes_in_the_name_become_valid_utf8) {
-    check_fails("/nowhere/b\xff" "ad.wav", NULL, NULL,
-                "b\xef\xbf\xbd" "ad.wav: cannot be opened: No such file or directory");
+    check_fails("/nowhere/b\xff"
+                "ad.wav",
+                NULL, NULL,
+                "b\xef\xbf\xbd"
+                "ad.wav: cannot be opened: No such file or directory");
 }
 
 TEST(cancelling_is_heard) {
@@ -131,7 +140,8 @@ TEST(cancelling_is_heard) {
 /* A host without room beyond `limit` bytes. */
 static uint64_t limit;
 
-static int32_t grow_to_limit(struct sluice_job *job, const char *port, uint64_t capacity, void **ret_data) {
+static int32_t grow_to_limit(struct sluice_job *job, const char *port, uint64_t capacity,
+                             void **ret_data) {
     return capacity > limit ? SLUICE_RESOURCE : fake_output_grow(job, port, capacity, ret_data);
 }
 
@@ -143,7 +153,8 @@ TEST(a_full_disk_is_a_lack_of_resources) {
     CHECK_INT(fake_run(&h), SLUICE_RESOURCE);
     CHECK_HAS(h.message, "long.wav: no room for its samples (4.");
     fake_host_finish(&h);
-    open_host(&h, make_stereo("short.wav", 70000)); /* fits exactly, though not in the first step of growth */
+    open_host(&h, make_stereo("short.wav",
+                              70000)); /* fits exactly, though not in the first step of growth */
     limit = 4096 + 70000 * 4;
     h.host.output_grow = grow_to_limit;
     CHECK_INT(fake_run(&h), SLUICE_OK);

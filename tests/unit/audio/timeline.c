@@ -64,7 +64,8 @@ TEST(gap_is_filled_exactly) {
     CHECK_INT(tl.first_edit_at, 100);
 }
 
-TEST(slow_clock_is_followed) { /* 1 % fewer samples than time: never more than the jitter limit off */
+TEST(slow_clock_is_followed) { /* 1 % fewer samples than time: never more than the jitter limit off
+                                */
     struct ad_timeline tl = fresh();
     for (int i = 0; i < 1000; i++) {
         ad_timeline_place(&tl, i * 100, 99, 0);
@@ -130,7 +131,8 @@ TEST(silence_is_bounded) {
 TEST(start_pads_and_cuts) {
     struct ad_timeline tl = fresh();
     ad_timeline_start_at(&tl, 0);
-    CHECK_EDIT(ad_timeline_place(&tl, 250, 100, 0), 250, 0, 100); /* audio begins after the picture */
+    CHECK_EDIT(ad_timeline_place(&tl, 250, 100, 0), 250, 0,
+               100); /* audio begins after the picture */
     CHECK_INT(tl.n_gaps, 0);
     tl = fresh();
     ad_timeline_start_at(&tl, 0);
@@ -139,7 +141,23 @@ TEST(start_pads_and_cuts) {
     CHECK_INT(tl.n_overlaps, 0);
     tl = fresh();
     ad_timeline_start_at(&tl, 0);
-    CHECK_EDIT(ad_timeline_place(&tl, -5, 100, 0), 0, 5, 95); /* within jitter, still to the sample */
+    CHECK_EDIT(ad_timeline_place(&tl, -5, 100, 0), 0, 5,
+               95); /* within jitter, still to the sample */
+}
+
+TEST(delay_is_cut_by_count) { /* 50 samples of delay, timestamps rounded down by a little */
+    struct ad_timeline tl = fresh();
+    ad_timeline_start_at(&tl, 50);
+    CHECK_EDIT(ad_timeline_place(&tl, 0, 20, 0), 0, 20, 0);
+    CHECK_EDIT(ad_timeline_place(&tl, 19, 20, 0), 0, 20, 0);
+    CHECK_EDIT(ad_timeline_place(&tl, 38, 20, 0), 0, 10, 10);
+    CHECK_EDIT(ad_timeline_place(&tl, 59, 20, 0), 0, 0, 20);
+    CHECK_INT(tl.position, 30);
+    tl = fresh(); /* a hole within the delay is not heard */
+    ad_timeline_start_at(&tl, 100);
+    CHECK_EDIT(ad_timeline_place(&tl, 0, 20, 0), 0, 20, 0);
+    CHECK_EDIT(ad_timeline_place(&tl, 80, 60, 0), 0, 20, 40);
+    CHECK_INT(tl.n_gaps, 0);
 }
 
 TEST(end_cuts) {
@@ -183,7 +201,8 @@ TEST(rate_change_keeps_the_clock) {
 
 TEST(itunsmpb_is_read) {
     int64_t priming = -1;
-    CHECK_INT(ad_itunsmpb_parse(" 00000000 00000840 000001CA 00000000003F31F6 00000000 00000000", &priming),
+    CHECK_INT(ad_itunsmpb_parse(" 00000000 00000840 000001CA 00000000003F31F6 00000000 00000000",
+                                &priming),
               0x3f31f6);
     CHECK_INT(priming, 0x840);
     priming = -1;
