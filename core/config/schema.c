@@ -37,8 +37,7 @@ static const char *quote_hint(const struct sl_yaml *node, const char *expected) 
         enum sl_yaml_type type = sl_yaml_type(&plain);
         return type != SL_YAML_STRING && type != SL_YAML_NULL ? " (write it without quotes)" : "";
     }
-    bool text_wanted = sl_starts_with(expected, "text") || sl_starts_with(expected, "one of");
-    return scalar && text_wanted && sl_yaml_type(node) != SL_YAML_STRING ? " (write it in quotes)" : "";
+    return scalar && sl_starts_with(expected, "text") && sl_yaml_type(node) != SL_YAML_STRING ? " (write it in quotes)" : "";
 }
 
 void sl_diag_expected(struct sl_diags *diags, const char *what, const struct sl_yaml *node, const char *fmt, ...) {

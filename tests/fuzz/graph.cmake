@@ -1,0 +1,3 @@
+# Parsers of core/config and core/graph.
+sluice_fuzz_target(pipeline pipeline.c LIBS core_graph graph_fixture)
+sluice_fuzz_target(catalog catalog.c LIBS core_graph)
