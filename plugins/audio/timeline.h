@@ -17,7 +17,8 @@
 #define AD_JITTER_LOST_S 0.002 /* the same after a frame that could not be decoded */
 #define AD_OVERLAP_MAX_S                                                                           \
     1.0 /* a step back up to here repeats audio; further back the clock was reset */
-#define AD_GAP_MAX_S 3600.0   /* a step forward up to here is a pause; further the clock was reset \
+#define AD_GAP_MAX_S                                                                               \
+    3600.0                    /* a step forward up to here is a pause; further the clock was reset \
                                */
 #define AD_FILL_MAX_S 86400.0 /* silence put in, all together; beyond it gaps are not filled */
 
