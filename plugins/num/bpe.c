@@ -1,9 +1,9 @@
 /*
  * Byte-pair tokenizer: see bpe.h.
  *
- * GPT-2 writes each byte of a piece as one printable character: 188 bytes stand for themselves, the other 68
- * for U+0100 and up, in order. Parsing runs twice over the JSON objects: once to check ids and add up lengths,
- * once to store, so that all bytes lie in one block.
+ * GPT-2 writes each byte of a piece as one printable character: 188 bytes stand for themselves, the
+ * other 68 for U+0100 and up, in order. Parsing runs twice over the JSON objects: once to check ids
+ * and add up lengths, once to store, so that all bytes lie in one block.
  */
 #include "num/bpe.h"
 
@@ -29,7 +29,8 @@ static void fill_codes(int16_t code[CODES]) {
         code[stands_for_itself(byte) ? byte : next++] = (int16_t)byte;
 }
 
-/* The bytes of a piece; returns how many, or -1 where a character stands for none. ret may be NULL. */
+/* The bytes of a piece; returns how many, or -1 where a character stands for none. ret may be NULL.
+ */
 static ptrdiff_t piece_bytes(const int16_t code[CODES], const char *piece, uint8_t *ret) {
     const uint8_t *text = (const uint8_t *)piece;
     size_t len = strlen(piece);
@@ -57,24 +58,29 @@ static int32_t measure(struct parser *p, json_t *object, const char *file, bool 
     const char *piece;
     json_t *value;
     if (!json_is_object(object))
-        return num_fail(p->err, SLUICE_INPUT, "%s/%s is not a JSON object of token numbers", p->folder, file);
+        return num_fail(p->err, SLUICE_INPUT, "%s/%s is not a JSON object of token numbers",
+                        p->folder, file);
     json_object_foreach(object, piece, value) {
         json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
         ptrdiff_t n = special ? (ptrdiff_t)strlen(piece) : piece_bytes(p->code, piece, NULL);
         if (id < 0 || id >= NUM_BPE_MAX_TOKENS)
-            return num_fail(p->err, SLUICE_INPUT, "%s/%s: the token %.60s has no usable number", p->folder,
-                            file, piece);
+            return num_fail(p->err, SLUICE_INPUT, "%s/%s: the token %.60s has no usable number",
+                            p->folder, file, piece);
         if (n < 0)
-            return num_fail(p->err, SLUICE_INPUT, "%s/%s: the token %.60s holds a character that stands for "
-                            "no byte", p->folder, file, piece);
+            return num_fail(p->err, SLUICE_INPUT,
+                            "%s/%s: the token %.60s holds a character that stands for "
+                            "no byte",
+                            p->folder, file, piece);
         p->n_tokens = (size_t)id >= p->n_tokens ? (size_t)id + 1 : p->n_tokens;
         p->n_bytes += (size_t)n;
     }
     return SLUICE_OK;
 }
 
-/* Stores the tokens of one file; `*at` is the next free byte. Two names of one number: the last wins. */
-static void fill(const struct parser *p, json_t *object, bool special, struct num_bpe *bpe, size_t *at) {
+/* Stores the tokens of one file; `*at` is the next free byte. Two names of one number: the last
+ * wins. */
+static void fill(const struct parser *p, json_t *object, bool special, struct num_bpe *bpe,
+                 size_t *at) {
     const char *piece;
     json_t *value;
     json_object_foreach(object, piece, value) {
@@ -98,7 +104,8 @@ static int32_t build(struct parser *p, json_t *vocab, json_t *added, struct num_
     bpe.bytes = malloc(p->n_bytes + 1);
     if (!bpe.tokens || !bpe.bytes) {
         num_bpe_finish(&bpe);
-        return num_fail_memory(p->err, "a tokenizer", p->n_tokens * sizeof *bpe.tokens + p->n_bytes);
+        return num_fail_memory(p->err, "a tokenizer",
+                               p->n_tokens * sizeof *bpe.tokens + p->n_bytes);
     }
     size_t at = 0;
     fill(p, vocab, false, &bpe, &at);
@@ -115,9 +122,11 @@ int32_t num_bpe_parse(const char *vocab, size_t vocab_len, const char *added, si
     fill_codes(p.code);
     json_t *vocab_json = json_loadb(vocab, vocab_len, 0, &why), *added_json = NULL;
     if (!vocab_json)
-        status = num_fail(err, SLUICE_INPUT, "%s/vocab.json, line %d: %s", folder, why.line, why.text);
+        status =
+            num_fail(err, SLUICE_INPUT, "%s/vocab.json, line %d: %s", folder, why.line, why.text);
     else if (added && !(added_json = json_loadb(added, added_len, 0, &why)))
-        status = num_fail(err, SLUICE_INPUT, "%s/added_tokens.json, line %d: %s", folder, why.line, why.text);
+        status = num_fail(err, SLUICE_INPUT, "%s/added_tokens.json, line %d: %s", folder, why.line,
+                          why.text);
     else
         status = build(&p, vocab_json, added_json, ret);
     json_decref(vocab_json);

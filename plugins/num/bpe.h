@@ -1,6 +1,7 @@
 /*
- * Byte-pair tokenizer in GPT-2's files: vocab.json (piece -> id, with bytes written as printable characters)
- * and added_tokens.json (special token -> id). Turns ids into bytes; it does not encode text.
+ * Byte-pair tokenizer in GPT-2's files: vocab.json (piece -> id, with bytes written as printable
+ * characters) and added_tokens.json (special token -> id). Turns ids into bytes; it does not encode
+ * text.
  */
 #ifndef NUM_BPE_H
 #define NUM_BPE_H
@@ -11,10 +12,15 @@
 
 #include "num/err.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define NUM_BPE_MAX_TOKENS (1u << 22)
 
 struct num_bpe_token {
-    const uint8_t *bytes; /* of the text, or the literal name of a special token; NULL: no such id */
+    const uint8_t
+        *bytes; /* of the text, or the literal name of a special token; NULL: no such id */
     uint32_t len;
     bool special;
 };
@@ -26,8 +32,8 @@ struct num_bpe {
 };
 
 /*
- * Parses the contents of both files; `added` may be NULL. `folder` names them in messages. SLUICE_INPUT where
- * they are not a tokenizer.
+ * Parses the contents of both files; `added` may be NULL. `folder` names them in messages.
+ * SLUICE_INPUT where they are not a tokenizer.
  */
 int32_t num_bpe_parse(const char *vocab, size_t vocab_len, const char *added, size_t added_len,
                       const char *folder, struct num_bpe *ret, struct num_err *err);
@@ -37,10 +43,15 @@ void num_bpe_finish(struct num_bpe *bpe);
 int32_t num_bpe_special(const struct num_bpe *bpe, const char *name);
 
 /*
- * Joins the bytes of the tokens that are not special into *ret_text: valid UTF-8 with U+FFFD for what is not,
- * NUL-terminated, freed by the caller. Characters may be split over tokens. SLUICE_RESOURCE without memory.
+ * Joins the bytes of the tokens that are not special into *ret_text: valid UTF-8 with U+FFFD for
+ * what is not, NUL-terminated, freed by the caller. Characters may be split over tokens.
+ * SLUICE_RESOURCE without memory.
  */
 int32_t num_bpe_decode(const struct num_bpe *bpe, const int32_t *tokens, size_t n, char **ret_text,
                        struct num_err *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

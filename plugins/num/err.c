@@ -32,5 +32,6 @@ int32_t num_fail_in(struct num_err *err, const char *format, ...) {
 }
 
 int32_t num_fail_memory(struct num_err *err, const char *what, uint64_t bytes) {
-    return num_fail(err, SLUICE_RESOURCE, "no memory for %s: %" PRIu64 " bytes were refused", what, bytes);
+    return num_fail(err, SLUICE_RESOURCE, "no memory for %s: %" PRIu64 " bytes were refused", what,
+                    bytes);
 }

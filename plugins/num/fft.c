@@ -1,18 +1,19 @@
 /*
  * Mixed-radix FFT of real frames: see fft.h.
  *
- * The n real samples are read as n / 2 complex ones, transformed by Stockham's self-sorting scheme with radices
- * 2 to 7 (C. Van Loan, Computational Frameworks for the Fast Fourier Transform, 1.7), and untangled into the
- * spectrum of the real signal. Twiddles are computed in double. There is no inverse transform.
+ * The n real samples are read as n / 2 complex ones, transformed by Stockham's self-sorting scheme
+ * with radices 2 to 7 (C. Van Loan, Computational Frameworks for the Fast Fourier Transform, 1.7),
+ * and untangled into the spectrum of the real signal. Twiddles are computed in double. There is no
+ * inverse transform.
  */
 #include "num/fft.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#define B NUM_FFT_BATCH
+#define B           NUM_FFT_BATCH
 #define MAX_FACTORS 32
-#define MAX_RADIX 7
+#define MAX_RADIX   7
 
 struct num_fft {
     size_t n, half;
@@ -63,9 +64,10 @@ struct row {
     float re[B], im[B];
 };
 
-/* y = (sum_j x[j * step] * exp(-2 pi i j k / p)) * w, for the output k of a butterfly of radix p. */
-static void butterfly_output(const struct num_fft *fft, const struct row *x, size_t step, size_t p, size_t k,
-                             float w_re, float w_im, struct row *y) {
+/* y = (sum_j x[j * step] * exp(-2 pi i j k / p)) * w, for the output k of a butterfly of radix p.
+ */
+static void butterfly_output(const struct num_fft *fft, const struct row *x, size_t step, size_t p,
+                             size_t k, float w_re, float w_im, struct row *y) {
     float re[B], im[B];
     for (int i = 0; i < B; i++) {
         re[i] = x->re[i];
@@ -99,7 +101,8 @@ static void butterfly2(const struct row *x, size_t step, float w_re, float w_im,
     }
 }
 
-/* Radix 5 with its symmetries: outputs 1 and 4, and 2 and 3, share their sums. `w[k]` turns output k. */
+/* Radix 5 with its symmetries: outputs 1 and 4, and 2 and 3, share their sums. `w[k]` turns output
+ * k. */
 static void butterfly5(const struct row *x, size_t step, const float w_re[5], const float w_im[5],
                        struct row *y, size_t y_step) {
     const float c1 = 0.309016994f, c2 = -0.809016994f; /* cos(2 pi / 5), cos(4 pi / 5) */
@@ -114,8 +117,10 @@ static void butterfly5(const struct row *x, size_t step, const float w_re[5], co
         float v_re = a->re[i] + c2 * p_re + c1 * q_re, v_im = a->im[i] + c2 * p_im + c1 * q_im;
         float f_re = s1 * r_re + s2 * t_re, f_im = s1 * r_im + s2 * t_im;
         float g_re = s2 * r_re - s1 * t_re, g_im = s2 * r_im - s1 * t_im;
-        const float re[5] = {a->re[i] + p_re + q_re, u_re + f_im, v_re + g_im, v_re - g_im, u_re - f_im};
-        const float im[5] = {a->im[i] + p_im + q_im, u_im - f_re, v_im - g_re, v_im + g_re, u_im + f_re};
+        const float re[5] = {a->re[i] + p_re + q_re, u_re + f_im, v_re + g_im, v_re - g_im,
+                             u_re - f_im};
+        const float im[5] = {a->im[i] + p_im + q_im, u_im - f_re, v_im - g_re, v_im + g_re,
+                             u_im + f_re};
 #pragma GCC unroll 5
         for (int k = 0; k < 5; k++) {
             y[(size_t)k * y_step].re[i] = re[k] * w_re[k] - im[k] * w_im[k];
@@ -125,8 +130,8 @@ static void butterfly5(const struct row *x, size_t step, const float w_re[5], co
 }
 
 /* One butterfly of radix p, its outputs turned by exp(-2 pi i turn k / n). */
-static void butterfly(const struct num_fft *fft, const struct row *x, size_t step, size_t p, size_t turn,
-                      struct row *y, size_t y_step) {
+static void butterfly(const struct num_fft *fft, const struct row *x, size_t step, size_t p,
+                      size_t turn, struct row *y, size_t y_step) {
     float w_re[MAX_RADIX], w_im[MAX_RADIX];
     for (size_t k = 0; k < p; k++) {
         w_re[k] = fft->re[turn * k % fft->n];
@@ -147,8 +152,10 @@ static struct row *transform(const struct num_fft *fft, struct row *x, struct ro
     for (size_t f = 0; f < fft->n_factors; f++) {
         size_t p = fft->factors[f], m = n / p;
         for (size_t q = 0; q < m; q++)
-            for (size_t t = 0; t < stride; t++) /* exp(-2 pi i q / n) is entry 2 q stride of the table */
-                butterfly(fft, x + q * stride + t, m * stride, p, 2 * q * stride, y + p * q * stride + t, stride);
+            for (size_t t = 0; t < stride;
+                 t++) /* exp(-2 pi i q / n) is entry 2 q stride of the table */
+                butterfly(fft, x + q * stride + t, m * stride, p, 2 * q * stride,
+                          y + p * q * stride + t, stride);
         n = m;
         stride *= p;
         struct row *swap = x;

@@ -1,9 +1,10 @@
 /*
  * Log-mel spectrogram: see mel.h.
  *
- * Sixteen frames make one batch for the FFT; batches are the tasks of the pool. A band of the filterbank has
- * few bins that are not zero, so each is stored as a start and its weights. The mirror at the end of the signal,
- * which the reference also has, only reaches the frame that it drops, or falls into padding: the end is silence.
+ * Sixteen frames make one batch for the FFT; batches are the tasks of the pool. A band of the
+ * filterbank has few bins that are not zero, so each is stored as a start and its weights. The
+ * mirror at the end of the signal, which the reference also has, only reaches the frame that it
+ * drops, or falls into padding: the end is silence.
  */
 #include "num/mel.h"
 
@@ -135,8 +136,9 @@ static void mel_task(void *ctx, uint32_t index, uint32_t thread) {
     }
 }
 
-int32_t num_mel_log(const struct num_mel *mel, struct num_pool *pool, const float *pcm, size_t n_samples,
-                    size_t first, size_t n_frames, float *ret, struct num_err *err) {
+int32_t num_mel_log(const struct num_mel *mel, struct num_pool *pool, const float *pcm,
+                    size_t n_samples, size_t first, size_t n_frames, float *ret,
+                    struct num_err *err) {
     struct mel_job job = {mel, pcm, n_samples, first, n_frames, NULL, 0, ret};
     job.work_floats = (NUM_MEL_FRAME + NUM_MEL_BINS) * B + num_fft_work(mel->fft);
     size_t bytes = job.work_floats * num_pool_threads(pool) * sizeof(float);

@@ -1,10 +1,10 @@
 /*
  * Thread pool: see pool.h.
  *
- * A loop is announced by raising `epoch`. Threads then take tasks by counting down one shared word; it carries the
- * epoch in its upper half, so that a thread which comes late cannot take a task of a loop that it has not seen.
- * What a task needs (run, ctx, n_tasks) is read only after one was taken: until that is done, the loop cannot end
- * and the caller cannot write the next one's.
+ * A loop is announced by raising `epoch`. Threads then take tasks by counting down one shared word;
+ * it carries the epoch in its upper half, so that a thread which comes late cannot take a task of a
+ * loop that it has not seen. What a task needs (run, ctx, n_tasks) is read only after one was
+ * taken: until that is done, the loop cannot end and the caller cannot write the next one's.
  */
 #include "num/pool.h"
 
@@ -104,7 +104,8 @@ int32_t num_pool_create(uint32_t n_threads, struct num_pool **ret, struct num_er
     if (!pool || !workers) {
         free(pool);
         free(workers);
-        return num_fail_memory(err, "a pool of threads", sizeof *pool + n_threads * sizeof *workers);
+        return num_fail_memory(err, "a pool of threads",
+                               sizeof *pool + n_threads * sizeof *workers);
     }
     memset(pool, 0, sizeof *pool);
     pool->n_threads = n_threads;
@@ -115,8 +116,8 @@ int32_t num_pool_create(uint32_t n_threads, struct num_pool **ret, struct num_er
         int error = pthread_create(&w->thread, NULL, worker_main, w);
         if (error) {
             num_pool_destroy(pool);
-            return num_fail(err, SLUICE_RESOURCE, "cannot start thread %u of %u: %s", i + 1, n_threads,
-                            strerror(error));
+            return num_fail(err, SLUICE_RESOURCE, "cannot start thread %u of %u: %s", i + 1,
+                            n_threads, strerror(error));
         }
         pool->n_started++;
     }

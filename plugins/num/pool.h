@@ -1,8 +1,9 @@
 /*
  * A pool of threads that run the tasks of one loop after another: the caller is one of them.
  *
- * Between loops a thread spins for a few microseconds and then sleeps on a futex, so that an idle pool takes
- * nothing from other stages, and a thread that was preempted delays only the task it holds.
+ * Between loops a thread spins for a few microseconds and then sleeps on a futex, so that an idle
+ * pool takes nothing from other stages, and a thread that was preempted delays only the task it
+ * holds.
  */
 #ifndef NUM_POOL_H
 #define NUM_POOL_H
@@ -22,8 +23,8 @@ void num_pool_destroy(struct num_pool *pool);
 uint32_t num_pool_threads(const struct num_pool *pool);
 
 /*
- * Runs task 0 .. n_tasks-1, in any order and at the same time, and returns when all are done. One loop at a
- * time: not to be called from two threads, nor from a task.
+ * Runs task 0 .. n_tasks-1, in any order and at the same time, and returns when all are done. One
+ * loop at a time: not to be called from two threads, nor from a task.
  */
 void num_pool_run(struct num_pool *pool, uint32_t n_tasks, num_task *run, void *ctx);
 

@@ -1,10 +1,11 @@
 /*
  * Reader and writer of safetensors; the format is drawn in safetensors.h.
  *
- * The reader takes nothing on trust: header length, JSON types, products of shapes and offsets are checked with
- * overflow-safe arithmetic before a pointer is made. Tensors are sorted by offset and must follow each other
- * without gap or overlap up to the end of the file, as the format demands; so a cut file is found at once.
- * It does not read files in several shards, and it converts only F32, F16 and BF16.
+ * The reader takes nothing on trust: header length, JSON types, products of shapes and offsets are
+ * checked with overflow-safe arithmetic before a pointer is made. Tensors are sorted by offset and
+ * must follow each other without gap or overlap up to the end of the file, as the format demands;
+ * so a cut file is found at once. It does not read files in several shards, and it converts only
+ * F32, F16 and BF16.
  */
 #include "num/safetensors.h"
 
@@ -22,9 +23,9 @@
 
 #include "num/half.h"
 
-#define PREFIX_BYTES 8
+#define PREFIX_BYTES     8
 #define MAX_HEADER_BYTES (100u << 20) /* the limit of the reference reader */
-#define METADATA_KEY "__metadata__"
+#define METADATA_KEY     "__metadata__"
 
 static const struct {
     const char *name;
@@ -94,13 +95,13 @@ static bool read_u64(const json_t *value, uint64_t *ret) {
 static int32_t read_shape(const struct reader *r, const json_t *shape, struct num_tensor *t) {
     size_t n = json_array_size(shape);
     if (!json_is_array(shape) || n > NUM_MAX_DIMS)
-        return REFUSE(r, "%s: tensor %s has no usable shape (a list of at most %d numbers)", r->file,
-                      t->name, NUM_MAX_DIMS);
+        return REFUSE(r, "%s: tensor %s has no usable shape (a list of at most %d numbers)",
+                      r->file, t->name, NUM_MAX_DIMS);
     t->n_dims = (uint32_t)n;
     for (size_t i = 0; i < n; i++)
         if (!read_u64(json_array_get(shape, i), &t->shape[i]))
-            return REFUSE(r, "%s: the shape of tensor %s holds something that is not a size", r->file,
-                          t->name);
+            return REFUSE(r, "%s: the shape of tensor %s holds something that is not a size",
+                          r->file, t->name);
     return SLUICE_OK;
 }
 
@@ -109,7 +110,8 @@ static int32_t read_tensor(const struct reader *r, const char *name, const json_
     *t = (struct num_tensor){.name = name};
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
     if (!dtype_parse(dtype, &t->dtype))
-        return REFUSE(r, "%s: tensor %s has the unknown dtype %s", r->file, name, dtype ? dtype : "(none)");
+        return REFUSE(r, "%s: tensor %s has the unknown dtype %s", r->file, name,
+                      dtype ? dtype : "(none)");
     int32_t status = read_shape(r, json_object_get(entry, "shape"), t);
     if (status)
         return status;
@@ -119,11 +121,13 @@ static int32_t read_tensor(const struct reader *r, const char *name, const json_
         !read_u64(json_array_get(offsets, 1), &end))
         return REFUSE(r, "%s: tensor %s has no usable data_offsets", r->file, name);
     if (begin > end || end > r->data_len)
-        return REFUSE(r, "%s: tensor %s lies at bytes %" PRIu64 " to %" PRIu64 " of %" PRIu64
-                         ": the file is cut short or damaged", r->file, name, begin, end, r->data_len);
+        return REFUSE(r,
+                      "%s: tensor %s lies at bytes %" PRIu64 " to %" PRIu64 " of %" PRIu64
+                      ": the file is cut short or damaged",
+                      r->file, name, begin, end, r->data_len);
     if (!shape_size(t->shape, t->n_dims, t->dtype, &t->n_elements, &bytes) || bytes != end - begin)
-        return REFUSE(r, "%s: tensor %s takes %" PRIu64 " bytes, which does not fit its shape", r->file,
-                      name, end - begin);
+        return REFUSE(r, "%s: tensor %s takes %" PRIu64 " bytes, which does not fit its shape",
+                      r->file, name, end - begin);
     t->data = r->data + begin;
     return SLUICE_OK;
 }
@@ -132,7 +136,8 @@ static int by_data(const void *a, const void *b) {
     const struct num_tensor *x = a, *y = b;
     if (x->data != y->data)
         return (const char *)x->data < (const char *)y->data ? -1 : 1;
-    return x->n_elements < y->n_elements ? -1 : x->n_elements > y->n_elements; /* empty ones first */
+    return x->n_elements < y->n_elements ? -1
+                                         : x->n_elements > y->n_elements; /* empty ones first */
 }
 
 static int32_t check_back_to_back(const struct reader *r, const struct num_safetensors *st) {
@@ -201,14 +206,16 @@ int32_t num_safetensors_parse(const void *data, size_t len, const char *file,
         return REFUSE(&r, "%s: %zu bytes are too few for a safetensors file", file, len);
     uint64_t header_len = load_le64(bytes);
     if (header_len > len - PREFIX_BYTES || header_len > MAX_HEADER_BYTES)
-        return REFUSE(&r, "%s: not a safetensors file, or cut short (it announces a header of %" PRIu64
-                          " bytes and has %zu)", file, header_len, len - PREFIX_BYTES);
+        return REFUSE(&r,
+                      "%s: not a safetensors file, or cut short (it announces a header of %" PRIu64
+                      " bytes and has %zu)",
+                      file, header_len, len - PREFIX_BYTES);
     r.data = bytes + PREFIX_BYTES + header_len;
     r.data_len = len - PREFIX_BYTES - header_len;
 
     json_error_t json_err;
-    json_t *header = json_loadb((const char *)bytes + PREFIX_BYTES, header_len, JSON_REJECT_DUPLICATES,
-                                &json_err);
+    json_t *header = json_loadb((const char *)bytes + PREFIX_BYTES, header_len,
+                                JSON_REJECT_DUPLICATES, &json_err);
     if (!json_is_object(header)) {
         json_decref(header);
         return REFUSE(&r, "%s: the header is not a JSON object (%s)", file, json_err.text);
@@ -320,8 +327,8 @@ static json_t *tensor_entry(const struct num_tensor *t, uint64_t *offset) {
     json_t *shape = json_array();
     for (uint32_t i = 0; i < t->n_dims; i++)
         json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
-    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtypes[t->dtype].name, "shape", shape,
-                              "data_offsets", (json_int_t)*offset, (json_int_t)end);
+    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtypes[t->dtype].name, "shape",
+                              shape, "data_offsets", (json_int_t)*offset, (json_int_t)end);
     *offset = end;
     return entry;
 }
@@ -365,7 +372,8 @@ int32_t num_safetensors_header(const struct num_tensor *tensors, size_t n_tensor
         json_t *entry = tensor_entry(&tensors[i], &offset);
         ok = entry && add_new(header, tensors[i].name, entry);
         if (!ok)
-            num_fail(err, SLUICE_INTERNAL, "tensor %s cannot be written: its name or its size is not usable",
+            num_fail(err, SLUICE_INTERNAL,
+                     "tensor %s cannot be written: its name or its size is not usable",
                      tensors[i].name ? tensors[i].name : "(no name)");
     }
     char *json = ok ? json_dumps(header, JSON_COMPACT) : NULL;

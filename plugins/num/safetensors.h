@@ -2,11 +2,12 @@
  * Safetensors files: named tensors, the one binary format of models and of audio between stages.
  *
  *     8 bytes    header length H, unsigned little-endian
- *     H bytes    JSON: {"__metadata__": {key: string}, name: {"dtype", "shape", "data_offsets": [begin, end]}}
- *     the rest   tensor data, little-endian; offsets count from here, tensors lie back to back
+ *     H bytes    JSON: {"__metadata__": {key: string},
+ *                       name: {"dtype", "shape", "data_offsets": [begin, end]}, ...}
+ *     the rest   tensor data, little-endian; offsets count from here, back to back
  *
- * The reader checks everything that it later relies on: a struct num_tensor that it returns can be read to its
- * end. Format: github.com/huggingface/safetensors, README, section "Format".
+ * The reader checks everything that it later relies on: a struct num_tensor that it returns can be
+ * read to its end. Format: github.com/huggingface/safetensors, README, section "Format".
  */
 #ifndef NUM_SAFETENSORS_H
 #define NUM_SAFETENSORS_H
@@ -16,6 +17,10 @@
 #include <stdint.h>
 
 #include "num/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define NUM_MAX_DIMS 8
 
@@ -48,7 +53,8 @@ struct num_tensor {
     uint32_t n_dims;
     uint64_t shape[NUM_MAX_DIMS];
     uint64_t n_elements; /* product of shape; 1 for a scalar */
-    const void *data;    /* n_elements * num_dtype_size(dtype) bytes, of any alignment; NULL for a writer */
+    const void
+        *data; /* n_elements * num_dtype_size(dtype) bytes, of any alignment; NULL for a writer */
 };
 
 struct num_meta {
@@ -89,21 +95,27 @@ void num_shape_text(const uint64_t *shape, uint32_t n_dims, char *text, size_t s
 /* Whether num_tensor_to_f32() can convert: F32, F16 and BF16. */
 bool num_tensor_is_float(const struct num_tensor *t);
 
-/* Converts all n_elements to float; exact for all three types. The tensor must be num_tensor_is_float(). */
+/* Converts all n_elements to float; exact for all three types. The tensor must be
+ * num_tensor_is_float(). */
 void num_tensor_to_f32(const struct num_tensor *t, float *ret);
 
 /*
- * The header of a file that holds `tensors` back to back in this order (`name`, `dtype`, `n_dims` and `shape`
- * count, the rest is ignored) and the given metadata. The data follow right behind it: the length is a multiple
- * of 8, and at least `min_bytes`, so that a writer that learns the shape last can reserve room first, stream
- * the data behind it and put the final header in front:
+ * The header of a file that holds `tensors` back to back in this order (`name`, `dtype`, `n_dims`
+ * and `shape` count, the rest is ignored) and the given metadata. The data follow right behind it:
+ * the length is a multiple of 8, and at least `min_bytes`, so that a writer that learns the shape
+ * last can reserve room first, stream the data behind it and put the final header in front:
  *
  *     num_safetensors_header(&pcm, 1, meta, n_meta, 4096, &header, &len, &err)   -> len is 4096
  *
- * The caller frees *ret_header with free(). Fails on a name used twice, bad UTF-8 and sizes that overflow.
+ * The caller frees *ret_header with free(). Fails on a name used twice, bad UTF-8 and sizes that
+ * overflow.
  */
 int32_t num_safetensors_header(const struct num_tensor *tensors, size_t n_tensors,
                                const struct num_meta *meta, size_t n_meta, size_t min_bytes,
                                void **ret_header, size_t *ret_len, struct num_err *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

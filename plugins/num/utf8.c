@@ -1,6 +1,6 @@
 /*
- * UTF-8: see utf8.h. Follows the table of well-formed byte sequences of the Unicode standard (table 3-7), so
- * overlong forms and surrogates are invalid.
+ * UTF-8: see utf8.h. Follows the table of well-formed byte sequences of the Unicode standard (table
+ * 3-7), so overlong forms and surrogates are invalid.
  */
 #include "num/utf8.h"
 

@@ -1,9 +1,10 @@
 /*
- * The CPU backend: converts the weights once at load and owns every buffer; cpu_encoder.c and cpu_decoder.c do
- * the work. All arithmetic is float, whatever the weights are stored as.
+ * The CPU backend: converts the weights once at load and owns every buffer; cpu_encoder.c and
+ * cpu_decoder.c do the work. All arithmetic is float, whatever the weights are stored as.
  *
- * Weights that meet many rows stay row-major in one block, `floats`; those of the decoder become panels. Memory
- * is all taken at load, so a model that fits at the start cannot fail in the middle of a file.
+ * Weights that meet many rows stay row-major in one block, `floats`; those of the decoder become
+ * panels. Memory is all taken at load, so a model that fits at the start cannot fail in the middle
+ * of a file.
  */
 #include "whisper/cpu.h"
 
@@ -25,8 +26,8 @@ struct loader {
 #define NAME_BYTES 160
 
 /* The values of tensor `prefix` + `name` into `to`; after a failure it does nothing. */
-static void read_tensor(struct loader *l, const char *prefix, const char *name, const uint64_t *shape,
-                        float *to) {
+static void read_tensor(struct loader *l, const char *prefix, const char *name,
+                        const uint64_t *shape, float *to) {
     char full[NAME_BYTES + 16];
     if (l->status)
         return;
@@ -56,8 +57,8 @@ static void read_norm(struct loader *l, const char *prefix, const char *name, st
 }
 
 /* weight (n_out, k) and bias (n_out; NULL: the layer has none) of the layer prefix + name. */
-static void read_pair(struct loader *l, const char *prefix, const char *name, uint64_t n_out, uint64_t k,
-                      float *weight, float *bias) {
+static void read_pair(struct loader *l, const char *prefix, const char *name, uint64_t n_out,
+                      uint64_t k, float *weight, float *bias) {
     char full[NAME_BYTES];
     snprintf(full, sizeof full, "%s%s", prefix, name);
     read_tensor(l, full, ".weight", SHAPE(n_out, k), weight);
@@ -65,9 +66,10 @@ static void read_pair(struct loader *l, const char *prefix, const char *name, ui
         read_tensor(l, full, ".bias", SHAPE(n_out), bias);
 }
 
-/* The projections `q`, `k`, `v` (as far as named in `which`) of an attention, one below the other. */
-static void read_projections(struct loader *l, const char *prefix, const char *attention, const char *which,
-                             float *weight, float *bias) {
+/* The projections `q`, `k`, `v` (as far as named in `which`) of an attention, one below the other.
+ */
+static void read_projections(struct loader *l, const char *prefix, const char *attention,
+                             const char *which, float *weight, float *bias) {
     size_t D = l->cpu->dims.n_state;
     for (size_t i = 0; which[i]; i++) {
         char name[NAME_BYTES];
@@ -87,7 +89,8 @@ static struct wh_dense take_dense(struct loader *l, size_t n_out, size_t k) {
 }
 
 /* (n_out, n_in, 3) as [out][tap][in]. */
-static void read_conv(struct loader *l, const char *name, size_t n_out, size_t n_in, struct wh_dense *ret) {
+static void read_conv(struct loader *l, const char *name, size_t n_out, size_t n_in,
+                      struct wh_dense *ret) {
     *ret = take_dense(l, n_out, 3 * n_in);
     float *raw = l->staging;
     read_tensor(l, name, ".weight", SHAPE(n_out, n_in, 3), raw);
@@ -128,12 +131,12 @@ static void read_encoder(struct loader *l) {
 /* Packs what lies in the staging buffer: weight (n_out, k) and behind it the bias. */
 static void pack(struct loader *l, size_t n_out, size_t k, bool has_bias, struct num_linear *ret) {
     if (!l->status)
-        l->status = num_linear_init(ret, n_out, k, l->staging, has_bias ? l->staging + n_out * k : NULL,
-                                    l->err);
+        l->status = num_linear_init(ret, n_out, k, l->staging,
+                                    has_bias ? l->staging + n_out * k : NULL, l->err);
 }
 
-static void read_linear(struct loader *l, const char *prefix, const char *name, size_t n_out, size_t k,
-                        struct num_linear *ret) {
+static void read_linear(struct loader *l, const char *prefix, const char *name, size_t n_out,
+                        size_t k, struct num_linear *ret) {
     read_pair(l, prefix, name, n_out, k, l->staging, l->staging + n_out * k);
     pack(l, n_out, k, true, ret);
 }
@@ -195,7 +198,8 @@ static size_t staging_floats(const struct wh_dims *s) {
     return conv > mlp ? (conv > qkv ? conv : qkv) : (mlp > qkv ? mlp : qkv);
 }
 
-static void kv_init(struct wh_kv *kv, size_t len32, size_t d, size_t d32, size_t n_heads, size_t n_layers) {
+static void kv_init(struct wh_kv *kv, size_t len32, size_t d, size_t d32, size_t n_heads,
+                    size_t n_layers) {
     kv->len32 = len32;
     kv->head_floats = len32 * (d + d32);
     kv->layer_floats = kv->head_floats * n_heads;
@@ -222,7 +226,8 @@ static int32_t floats_alloc(size_t n, const char *what, float **ret, struct num_
 static int32_t buffers_alloc(struct wh_cpu *cpu, struct num_err *err) {
     const struct wh_dims *s = &cpu->dims;
     kv_init(&cpu->self_kv, cpu->C32, cpu->text_d, cpu->text_d32, s->n_text_heads, s->n_text_layers);
-    kv_init(&cpu->cross_kv, cpu->T32, cpu->text_d, cpu->text_d32, s->n_text_heads, s->n_text_layers);
+    kv_init(&cpu->cross_kv, cpu->T32, cpu->text_d, cpu->text_d32, s->n_text_heads,
+            s->n_text_layers);
     size_t rows = cpu->limits.n_rows, slots = cpu->limits.n_slots;
     const struct {
         size_t n;
@@ -270,8 +275,8 @@ static void cpu_free(void *self) {
         decoder_layer_finish(&cpu->decoder[i]);
     num_linear_finish(&cpu->logits);
     num_pool_destroy(cpu->pool);
-    float *blocks[] = {cpu->floats,       cpu->self_kv.base, cpu->reorder_work, cpu->cross_kv.base,
-                       cpu->encoded,      cpu->encoder_work, cpu->decoder_work, cpu->logits_work};
+    float *blocks[] = {cpu->floats,  cpu->self_kv.base, cpu->reorder_work, cpu->cross_kv.base,
+                       cpu->encoded, cpu->encoder_work, cpu->decoder_work, cpu->logits_work};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         free(blocks[i]);
     free(cpu->encoder);
@@ -281,7 +286,8 @@ static void cpu_free(void *self) {
     free(cpu);
 }
 
-static int32_t read_weights(struct wh_cpu *cpu, const struct wh_weights *weights, struct num_err *err) {
+static int32_t read_weights(struct wh_cpu *cpu, const struct wh_weights *weights,
+                            struct num_err *err) {
     struct loader l = {.cpu = cpu, .weights = weights, .err = err};
     int32_t status = floats_alloc(staging_floats(&cpu->dims), "a layer's weights", &l.staging, err);
     if (status)
@@ -293,8 +299,10 @@ static int32_t read_weights(struct wh_cpu *cpu, const struct wh_weights *weights
     return l.status;
 }
 
-/* Finds one tensor for every size of the configuration, so that no size is believed before memory is taken. */
-static int32_t check_sizes(const struct wh_weights *w, const struct wh_dims *s, struct num_err *err) {
+/* Finds one tensor for every size of the configuration, so that no size is believed before memory
+ * is taken. */
+static int32_t check_sizes(const struct wh_weights *w, const struct wh_dims *s,
+                           struct num_err *err) {
     const struct {
         const char *format;
         uint32_t layer;
@@ -354,7 +362,8 @@ static int32_t cpu_reorder(void *self, const uint32_t *to, const uint32_t *from,
     for (uint32_t i = 0; i < n; i++) {
         if (to[i] >= cpu->limits.n_rows || from[i] >= cpu->limits.n_rows || i >= cpu->limits.n_rows)
             return num_fail(err, SLUICE_INTERNAL, "row %u cannot become row %u", from[i], to[i]);
-        memcpy(cpu->reorder_work + i * floats, cpu->self_kv.base + from[i] * floats, floats * sizeof(float));
+        memcpy(cpu->reorder_work + i * floats, cpu->self_kv.base + from[i] * floats,
+               floats * sizeof(float));
     }
     uint32_t lens[n + 1], slots[n + 1];
     for (uint32_t i = 0; i < n; i++) {
@@ -362,7 +371,8 @@ static int32_t cpu_reorder(void *self, const uint32_t *to, const uint32_t *from,
         slots[i] = cpu->row_slot[from[i]];
     }
     for (uint32_t i = 0; i < n; i++) {
-        memcpy(cpu->self_kv.base + to[i] * floats, cpu->reorder_work + i * floats, floats * sizeof(float));
+        memcpy(cpu->self_kv.base + to[i] * floats, cpu->reorder_work + i * floats,
+               floats * sizeof(float));
         cpu->row_len[to[i]] = lens[i];
         cpu->row_slot[to[i]] = slots[i];
     }

@@ -1,7 +1,7 @@
 /*
- * The CPU backend's own structures, shared by cpu.c (load, rows and slots), cpu_encoder.c and cpu_decoder.c.
- * Letters for sizes as in model.h; H is the number of heads, d = D / H the width of one, d32 and T32 are d and T
- * rounded up to whole panels.
+ * The CPU backend's own structures, shared by cpu.c (load, rows and slots), cpu_encoder.c and
+ * cpu_decoder.c. Letters for sizes as in model.h; H is the number of heads, d = D / H the width of
+ * one, d32 and T32 are d and T rounded up to whole panels.
  */
 #ifndef WH_CPU_H
 #define WH_CPU_H
@@ -42,15 +42,16 @@ struct wh_decoder_layer {
 };
 
 /*
- * Keys and values of one (layer, row or slot, head), in panels, so that attention is two narrow products:
- *     keys   (len / 32, d, 32)    scores = panels(q)       position p in panel p / 32, column p % 32
- *     values (d32 / 32, len, 32)  out = panels(scores)     element e in panel e / 32, column e % 32
+ * Keys and values of one (layer, row or slot, head), in panels, so that attention is two narrow
+ * products:
+ *     keys   (len / 32, d, 32)    scores = panels(q)    position p: panel p / 32, column p % 32
+ *     values (d32 / 32, len, 32)  out = panels(scores)  element e: panel e / 32, column e % 32
  */
 struct wh_kv {
     float *base;
-    size_t len32;                      /* positions, whole panels */
-    size_t head_floats, layer_floats;  /* strides */
-    size_t row_floats;                 /* of one row or slot */
+    size_t len32;                     /* positions, whole panels */
+    size_t head_floats, layer_floats; /* strides */
+    size_t row_floats;                /* of one row or slot */
 };
 
 struct wh_cpu {
@@ -83,7 +84,7 @@ struct wh_cpu {
     float *encoded;      /* (n_slots, T, D) */
     float *decoder_work; /* buffers of cpu_decoder.c */
     float *logits_work;  /* (WH_LOGITS_ROWS, V32) */
-    float *reorder_work;  /* one row of self_kv for each row */
+    float *reorder_work; /* one row of self_kv for each row */
 };
 
 /* Keys and values of one head. */
@@ -95,10 +96,11 @@ int32_t wh_cpu_encode(void *self, const float *const *mel, const uint32_t *slots
                       const struct wh_watch *watch, struct num_err *err);
 
 size_t wh_decoder_work_floats(const struct wh_cpu *cpu);
-int32_t wh_cpu_prefill(void *self, const struct wh_prompt *prompts, uint32_t n, struct num_err *err);
+int32_t wh_cpu_prefill(void *self, const struct wh_prompt *prompts, uint32_t n,
+                       struct num_err *err);
 int32_t wh_cpu_step(void *self, const struct wh_step *steps, uint32_t n, float *ret_logits,
                     struct num_err *err);
-int32_t wh_cpu_attention(void *self, uint32_t row, uint32_t slot, const int32_t *tokens, uint32_t n_tokens,
-                         float *ret, struct num_err *err);
+int32_t wh_cpu_attention(void *self, uint32_t row, uint32_t slot, const int32_t *tokens,
+                         uint32_t n_tokens, float *ret, struct num_err *err);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * The decoder on the CPU. Prefill and step are one pass over a list of items, each a token at a position of a row:
- * all items go through a layer together, their keys and values are appended first, and each then attends to the
- * positions up to its own. Nothing is allocated; products are panels, so what an item yields does not depend on
- * which others share the pass.
+ * The decoder on the CPU. Prefill and step are one pass over a list of items, each a token at a
+ * position of a row: all items go through a layer together, their keys and values are appended
+ * first, and each then attends to the positions up to its own. Nothing is allocated; products are
+ * panels, so what an item yields does not depend on which others share the pass.
  */
 #include "whisper/cpu.h"
 
@@ -32,7 +32,7 @@ struct pass {
     /* (MAX_ITEMS, ...) each; rows padded to whole panels: D32, 3 D32, F32 */
     float *x, *norm, *qkv, *mixed, *hidden;
     size_t ld, ld_qkv, ld_hidden;
-    float *scores;        /* of each thread: (score_floats) */
+    float *scores; /* of each thread: (score_floats) */
     size_t score_floats;
     bool cross;
 };
@@ -116,13 +116,15 @@ static void attention_task(void *ctx, uint32_t index, uint32_t thread) {
     const struct wh_kv *kv = p->cross ? &cpu->cross_kv : &cpu->self_kv;
     size_t row = p->cross ? cpu->row_slot[p->items[item].row] : p->items[item].row;
     size_t len = p->cross ? cpu->dims.n_audio_ctx : p->items[item].position + 1;
-    float *scores = p->scores + thread * p->score_floats, *out = scores + p->score_floats - cpu->text_d32;
+    float *scores = p->scores + thread * p->score_floats,
+          *out = scores + p->score_floats - cpu->text_d32;
     float *q = p->qkv + item * p->ld_qkv + head * d;
 
     float scale = 1 / sqrtf((float)d);
     for (size_t e = 0; e < d; e++)
         q[e] *= scale;
-    cpu->kernels->panels(q, d, 1, d, wh_kv_keys(kv, row, p->layer, head), NUM_PANELS(len), NULL, 0, scores, 0);
+    cpu->kernels->panels(q, d, 1, d, wh_kv_keys(kv, row, p->layer, head), NUM_PANELS(len), NULL, 0,
+                         scores, 0);
     cpu->kernels->softmax(scores, len);
     if (p->cross && p->capture)
         capture_weights(p, item, head, scores);
@@ -147,8 +149,8 @@ static void attend(struct pass *p, bool cross) {
         attention_task(p, i, 0);
 }
 
-static void run_linear(const struct pass *p, const struct num_linear *linear, const float *x, size_t ldx,
-                       bool accumulate, float *y, size_t ldy) {
+static void run_linear(const struct pass *p, const struct num_linear *linear, const float *x,
+                       size_t ldx, bool accumulate, float *y, size_t ldy) {
     num_linear_run(linear, p->cpu->pool, x, ldx, p->n, accumulate, y, ldy);
 }
 
@@ -185,13 +187,16 @@ static void run_pass(struct pass *p) {
 static int32_t check_token(const struct wh_cpu *cpu, uint32_t row, uint32_t position, int32_t token,
                            struct num_err *err) {
     if (row >= cpu->limits.n_rows || token < 0 || (uint32_t)token >= cpu->dims.n_vocab)
-        return num_fail(err, SLUICE_INTERNAL, "the decoder was given row %u and token %d", row, token);
+        return num_fail(err, SLUICE_INTERNAL, "the decoder was given row %u and token %d", row,
+                        token);
     if (position >= cpu->dims.n_text_ctx)
-        return num_fail(err, SLUICE_INTERNAL, "row %u holds more than %u tokens", row, cpu->dims.n_text_ctx);
+        return num_fail(err, SLUICE_INTERNAL, "row %u holds more than %u tokens", row,
+                        cpu->dims.n_text_ctx);
     return SLUICE_OK;
 }
 
-/* Logits of items [first, first + n) of a finished pass, a few at a time: panels make rows wider than V. */
+/* Logits of items [first, first + n) of a finished pass, a few at a time: panels make rows wider
+ * than V. */
 static void logits_of(const struct pass *p, size_t first, size_t n, float *ret) {
     struct wh_cpu *cpu = p->cpu;
     size_t V = cpu->dims.n_vocab;
@@ -225,13 +230,15 @@ static int32_t run_row(struct wh_cpu *cpu, uint32_t row, uint32_t slot, const in
         run_pass(&p);
         uint32_t skip = first_logits > at ? first_logits - at : 0;
         if (skip < n)
-            logits_of(&p, skip, n - skip, ret_logits + (size_t)(at + skip - first_logits) * cpu->dims.n_vocab);
+            logits_of(&p, skip, n - skip,
+                      ret_logits + (size_t)(at + skip - first_logits) * cpu->dims.n_vocab);
     }
     cpu->row_len[row] = n_tokens;
     return SLUICE_OK;
 }
 
-int32_t wh_cpu_prefill(void *self, const struct wh_prompt *prompts, uint32_t n, struct num_err *err) {
+int32_t wh_cpu_prefill(void *self, const struct wh_prompt *prompts, uint32_t n,
+                       struct num_err *err) {
     for (uint32_t i = 0; i < n; i++) {
         const struct wh_prompt *q = &prompts[i];
         int32_t status = run_row(self, q->row, q->slot, q->tokens, q->n_tokens, q->first_logits,
@@ -242,8 +249,8 @@ int32_t wh_cpu_prefill(void *self, const struct wh_prompt *prompts, uint32_t n, 
     return SLUICE_OK;
 }
 
-int32_t wh_cpu_attention(void *self, uint32_t row, uint32_t slot, const int32_t *tokens, uint32_t n_tokens,
-                         float *ret, struct num_err *err) {
+int32_t wh_cpu_attention(void *self, uint32_t row, uint32_t slot, const int32_t *tokens,
+                         uint32_t n_tokens, float *ret, struct num_err *err) {
     struct capture capture = {ret, n_tokens};
     return run_row(self, row, slot, tokens, n_tokens, n_tokens, NULL, &capture, err);
 }

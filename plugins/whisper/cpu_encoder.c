@@ -1,10 +1,11 @@
 /*
- * The encoder on the CPU: two convolutions, transformer blocks, and the keys and values that the decoder's
- * cross-attention reads.
+ * The encoder on the CPU: two convolutions, transformer blocks, and the keys and values that the
+ * decoder's cross-attention reads.
  *
- * A window is a matrix of rows over time; a convolution of width 3 is three products, one for each tap, over rows
- * that lie one stride apart. Three parallel loops make a block: norm and projections by blocks of rows; attention by head and block; output, norm and MLP by
- * blocks. The blocks depend on T alone, so the number of threads changes nothing in the results.
+ * A window is a matrix of rows over time; a convolution of width 3 is three products, one for each
+ * tap, over rows that lie one stride apart. Three parallel loops make a block: norm and projections
+ * by blocks of rows; attention by head and block; output, norm and MLP by blocks. The blocks depend
+ * on T alone, so the number of threads changes nothing in the results.
  */
 #include "whisper/cpu.h"
 
@@ -79,20 +80,21 @@ static void gemm(struct encoder *e, size_t m, size_t n, size_t k, const float *a
 
 /* ---- Convolutions --------------------------------------------------------------------------- */
 
-static void gelu_rows(const struct encoder *e, float *x, size_t n_rows, size_t n, const float *bias) {
+static void gelu_rows(const struct encoder *e, float *x, size_t n_rows, size_t n,
+                      const float *bias) {
     for (size_t r = 0; r < n_rows; r++)
         e->cpu->kernels->gelu(x + r * n, bias, n);
 }
 
 /*
- * n output rows of a convolution of width 3 and its GELU: from[r * stride + tap] are the input rows (k wide).
- * oneDNN takes no overlapping rows, so each tap is a product of its own.
+ * n output rows of a convolution of width 3 and its GELU: from[r * stride + tap] are the input rows
+ * (k wide). oneDNN takes no overlapping rows, so each tap is a product of its own.
  */
-static void conv_rows(struct encoder *e, const struct wh_dense *conv, const float *from, size_t stride,
-                      size_t k, size_t n, float *to) {
+static void conv_rows(struct encoder *e, const struct wh_dense *conv, const float *from,
+                      size_t stride, size_t k, size_t n, float *to) {
     for (size_t tap = 0; tap < 3; tap++)
-        if (num_gemm(true, n, e->D, k, 1, from + tap * k, stride * k, conv->weight + tap * k, 3 * k, tap > 0,
-                     to, e->D))
+        if (num_gemm(true, n, e->D, k, 1, from + tap * k, stride * k, conv->weight + tap * k, 3 * k,
+                     tap > 0, to, e->D))
             atomic_store(&e->failed, 1);
     gelu_rows(e, to, n, e->D, conv->bias);
 }
@@ -117,13 +119,14 @@ static void conv2_task(void *ctx, uint32_t index, uint32_t thread) {
 
 /* ---- Blocks --------------------------------------------------------------------------------- */
 
-static void norm_rows(const struct encoder *e, const float *x, size_t n_rows, const struct wh_norm *norm,
-                      float *y) {
+static void norm_rows(const struct encoder *e, const float *x, size_t n_rows,
+                      const struct wh_norm *norm, float *y) {
     for (size_t r = 0; r < n_rows; r++)
         e->cpu->kernels->layer_norm(x + r * e->D, e->D, norm->gamma, norm->beta, y + r * e->D);
 }
 
-static void add_bias(const struct encoder *e, float *x, size_t n_rows, size_t n, const float *bias) {
+static void add_bias(const struct encoder *e, float *x, size_t n_rows, size_t n,
+                     const float *bias) {
     for (size_t r = 0; r < n_rows; r++)
         e->cpu->kernels->add(x + r * n, bias, n);
 }
@@ -138,7 +141,8 @@ static void qkv_task(void *ctx, uint32_t index, uint32_t thread) {
     add_bias(e, to, n, 3 * e->D, l->qkv.bias);
 }
 
-/* One head and one block of queries: scores against all keys, softmax, weighted sum of the values. */
+/* One head and one block of queries: scores against all keys, softmax, weighted sum of the values.
+ */
 static void attention_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
     size_t head = index / e->n_blocks, d = e->cpu->d, ld = 3 * e->D;
@@ -180,7 +184,8 @@ static void final_norm_task(void *ctx, uint32_t index, uint32_t thread) {
               e->cpu->encoded + (e->slot * e->T + first) * e->D);
 }
 
-/* Projects one block of positions to keys and values of layer index / n_blocks and stores them as panels. */
+/* Projects one block of positions to keys and values of layer index / n_blocks and stores them as
+ * panels. */
 static void cross_kv_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
     struct wh_cpu *cpu = e->cpu;
@@ -188,7 +193,8 @@ static void cross_kv_task(void *ctx, uint32_t index, uint32_t thread) {
     size_t d = cpu->text_d, H = cpu->dims.n_text_heads;
     const struct wh_dense *dense = &cpu->decoder[layer].cross_kv;
     float *kv = e->scratch + thread * e->scratch_floats; /* (n, 2 D) */
-    gemm(e, n, 2 * e->D, e->D, cpu->encoded + (e->slot * e->T + first) * e->D, e->D, dense, 0, kv, 2 * e->D);
+    gemm(e, n, 2 * e->D, e->D, cpu->encoded + (e->slot * e->T + first) * e->D, e->D, dense, 0, kv,
+         2 * e->D);
     add_bias(e, kv, n, 2 * e->D, dense->bias);
     for (size_t h = 0; h < H; h++) {
         float *keys = wh_kv_keys(&cpu->cross_kv, e->slot, layer, h);
@@ -198,7 +204,8 @@ static void cross_kv_task(void *ctx, uint32_t index, uint32_t thread) {
             const float *k = kv + r * 2 * e->D + h * d, *v = k + e->D;
             for (size_t i = 0; i < d; i++) {
                 keys[(t / NUM_PANEL * d + i) * NUM_PANEL + t % NUM_PANEL] = k[i];
-                values[(i / NUM_PANEL * cpu->cross_kv.len32 + t) * NUM_PANEL + i % NUM_PANEL] = v[i];
+                values[(i / NUM_PANEL * cpu->cross_kv.len32 + t) * NUM_PANEL + i % NUM_PANEL] =
+                    v[i];
             }
         }
     }
@@ -236,7 +243,8 @@ int32_t wh_cpu_encode(void *self, const float *const *mel, const uint32_t *slots
         if (!encode_window(&e, watch))
             return num_fail(err, SLUICE_CANCELLED, "cancelled");
         if (atomic_load(&e.failed))
-            return num_fail(err, SLUICE_INTERNAL, "oneDNN could not multiply matrices in the encoder");
+            return num_fail(err, SLUICE_INTERNAL,
+                            "oneDNN could not multiply matrices in the encoder");
     }
     return SLUICE_OK;
 }

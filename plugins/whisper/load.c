@@ -1,10 +1,10 @@
 /*
- * Reads a Hugging Face Whisper folder: its two configuration files, its tokenizer and its weights. Knows names,
- * sizes and special tokens; what the numbers are good for is the backend's business.
+ * Reads a Hugging Face Whisper folder: its two configuration files, its tokenizer and its weights.
+ * Knows names, sizes and special tokens; what the numbers are good for is the backend's business.
  *
- * Special tokens are found by their names in added_tokens.json, so multilingual, English-only and own models
- * need no table. Not read: tokenizer.json, weights in several files, preprocessor_config.json (all it says
- * follows from the sizes).
+ * Special tokens are found by their names in added_tokens.json, so multilingual, English-only and
+ * own models need no table. Not read: tokenizer.json, weights in several files,
+ * preprocessor_config.json (all it says follows from the sizes).
  */
 #include "whisper/model.h"
 
@@ -16,10 +16,10 @@
 
 #include <jansson.h>
 
-#define MAX_FILE_BYTES (64u << 20)
-#define MAX_PATH_BYTES 4096
-#define DEFAULT_MAX_INITIAL_STEPS 50 /* 1.0 s */
-#define ENGLISH_ONLY_VOCAB 51864     /* of the published .en models; the others have more */
+#define MAX_FILE_BYTES            (64u << 20)
+#define MAX_PATH_BYTES            4096
+#define DEFAULT_MAX_INITIAL_STEPS 50    /* 1.0 s */
+#define ENGLISH_ONLY_VOCAB        51864 /* of the published .en models; the others have more */
 
 /* ---- Configuration -------------------------------------------------------------------------- */
 
@@ -29,7 +29,8 @@ struct size_key {
     uint32_t max;
 };
 
-#define SIZE_KEY(key, member, max) {key, offsetof(struct wh_dims, member), max}
+#define SIZE_KEY(key, member, max)                                                                 \
+    { key, offsetof(struct wh_dims, member), max }
 
 static const struct size_key size_keys[] = {
     SIZE_KEY("num_mel_bins", n_mels, 1024),
@@ -45,20 +46,23 @@ static const struct size_key size_keys[] = {
     SIZE_KEY("decoder_ffn_dim", n_text_ffn, 1 << 18),
 };
 
-static int32_t read_sizes(const json_t *config, const char *folder, struct wh_dims *ret, struct num_err *err) {
+static int32_t read_sizes(const json_t *config, const char *folder, struct wh_dims *ret,
+                          struct num_err *err) {
     for (size_t i = 0; i < sizeof size_keys / sizeof *size_keys; i++) {
         const struct size_key *k = &size_keys[i];
         const json_t *value = json_object_get(config, k->key);
         json_int_t n = json_is_integer(value) ? json_integer_value(value) : 0;
         if (n < 1 || n > k->max)
-            return num_fail(err, SLUICE_INPUT, "%s/config.json: %s must be a whole number from 1 to %u",
-                            folder, k->key, k->max);
+            return num_fail(err, SLUICE_INPUT,
+                            "%s/config.json: %s must be a whole number from 1 to %u", folder,
+                            k->key, k->max);
         uint32_t size = (uint32_t)n;
         memcpy((char *)ret + k->offset, &size, sizeof size);
     }
     if (ret->n_state % ret->n_audio_heads || ret->n_state % ret->n_text_heads || ret->n_state % 2)
-        return num_fail(err, SLUICE_INPUT, "%s/config.json: d_model %u cannot be split into %u and %u heads",
-                        folder, ret->n_state, ret->n_audio_heads, ret->n_text_heads);
+        return num_fail(err, SLUICE_INPUT,
+                        "%s/config.json: d_model %u cannot be split into %u and %u heads", folder,
+                        ret->n_state, ret->n_audio_heads, ret->n_text_heads);
     return SLUICE_OK;
 }
 
@@ -71,8 +75,10 @@ static int32_t read_alignment(const json_t *generation, const char *folder, stru
         json_int_t head = json_integer_value(json_array_get(pair, 1));
         if (json_array_size(pair) != 2 || layer < 0 || layer >= dims->n_text_layers || head < 0 ||
             head >= dims->n_text_heads || i >= WH_MAX_ALIGNMENT_HEADS)
-            return num_fail(err, SLUICE_INPUT, "%s/generation_config.json: alignment_heads names a head that "
-                            "the model does not have", folder);
+            return num_fail(err, SLUICE_INPUT,
+                            "%s/generation_config.json: alignment_heads names a head that "
+                            "the model does not have",
+                            folder);
         dims->alignment_heads[i].layer = (uint32_t)layer;
         dims->alignment_heads[i].head = (uint32_t)head;
         dims->n_alignment_heads = (uint32_t)i + 1;
@@ -88,8 +94,10 @@ static bool is_english_only(const json_t *generation, const struct wh_dims *dims
     return dims->n_vocab == ENGLISH_ONLY_VOCAB;
 }
 
-/* Appends the token list `key` to `lists`; returns how many. Other entries than tokens are left out. */
-static int32_t read_list(const json_t *generation, const char *key, int32_t *lists, uint32_t n_vocab) {
+/* Appends the token list `key` to `lists`; returns how many. Other entries than tokens are left
+ * out. */
+static int32_t read_list(const json_t *generation, const char *key, int32_t *lists,
+                         uint32_t n_vocab) {
     const json_t *list = json_object_get(generation, key), *value;
     size_t i;
     int32_t n = 0;
@@ -101,16 +109,18 @@ static int32_t read_list(const json_t *generation, const char *key, int32_t *lis
     return n;
 }
 
-static int32_t read_rules(const json_t *generation, const struct wh_dims *dims, struct wh_rules *ret,
-                          int32_t **ret_lists, struct num_err *err) {
+static int32_t read_rules(const json_t *generation, const struct wh_dims *dims,
+                          struct wh_rules *ret, int32_t **ret_lists, struct num_err *err) {
     size_t n = json_array_size(json_object_get(generation, "suppress_tokens")) +
                json_array_size(json_object_get(generation, "begin_suppress_tokens"));
     int32_t *lists = malloc((n + 1) * sizeof *lists);
     if (!lists)
         return num_fail_memory(err, "the suppressed tokens", n * sizeof *lists);
     const json_t *initial = json_object_get(generation, "max_initial_timestamp_index");
-    json_int_t steps = json_is_integer(initial) ? json_integer_value(initial) : DEFAULT_MAX_INITIAL_STEPS;
-    struct wh_rules rules = {.n_vocab = (int32_t)dims->n_vocab, .timestamps = true, .suppress_blank = true};
+    json_int_t steps =
+        json_is_integer(initial) ? json_integer_value(initial) : DEFAULT_MAX_INITIAL_STEPS;
+    struct wh_rules rules = {
+        .n_vocab = (int32_t)dims->n_vocab, .timestamps = true, .suppress_blank = true};
     rules.max_initial = steps < 0 ? 0 : steps > rules.n_vocab ? rules.n_vocab : (int32_t)steps;
     rules.suppress = lists;
     rules.n_suppress = read_list(generation, "suppress_tokens", lists, dims->n_vocab);
@@ -122,8 +132,8 @@ static int32_t read_rules(const json_t *generation, const struct wh_dims *dims, 
     return SLUICE_OK;
 }
 
-static int32_t parse_object(const char *text, size_t len, const char *folder, const char *file, json_t **ret,
-                            struct num_err *err) {
+static int32_t parse_object(const char *text, size_t len, const char *folder, const char *file,
+                            json_t **ret, struct num_err *err) {
     json_error_t why;
     json_t *json = json_loadb(text, len, 0, &why);
     if (json_is_object(json)) {
@@ -136,14 +146,15 @@ static int32_t parse_object(const char *text, size_t len, const char *folder, co
                     parsed ? "not a JSON object" : why.text);
 }
 
-int32_t wh_config_parse(const char *config, size_t config_len, const char *generation, size_t generation_len,
-                        const char *folder, struct wh_dims *ret_dims, struct wh_rules *ret_rules,
-                        int32_t **ret_lists, struct num_err *err) {
+int32_t wh_config_parse(const char *config, size_t config_len, const char *generation,
+                        size_t generation_len, const char *folder, struct wh_dims *ret_dims,
+                        struct wh_rules *ret_rules, int32_t **ret_lists, struct num_err *err) {
     json_t *c = NULL, *g = NULL;
     struct wh_dims dims = {0};
     int32_t status = parse_object(config, config_len, folder, "config.json", &c, err);
     if (!status && generation)
-        status = parse_object(generation, generation_len, folder, "generation_config.json", &g, err);
+        status =
+            parse_object(generation, generation_len, folder, "generation_config.json", &g, err);
     if (!status)
         status = read_sizes(c, folder, &dims, err);
     if (!status)
@@ -175,7 +186,8 @@ static bool is_language(const struct num_bpe_token *t, char code[8]) {
 }
 
 static void find_languages(const struct num_bpe *bpe, uint32_t n_vocab, struct wh_tokens *tokens) {
-    for (size_t i = 0; i < bpe->n_tokens && i < n_vocab && tokens->n_languages < WH_MAX_LANGUAGES; i++) {
+    for (size_t i = 0; i < bpe->n_tokens && i < n_vocab && tokens->n_languages < WH_MAX_LANGUAGES;
+         i++) {
         struct wh_language *l = &tokens->languages[tokens->n_languages];
         if (is_language(&bpe->tokens[i], l->code)) {
             l->token = (int32_t)i;
@@ -205,13 +217,17 @@ int32_t wh_tokens_find(const struct num_bpe *bpe, const struct wh_dims *dims, co
         if (id < 0 && wanted[i].other)
             id = num_bpe_special(bpe, wanted[i].other);
         if (wanted[i].needed && (id < 0 || id >= (int32_t)dims->n_vocab))
-            return num_fail(err, SLUICE_INPUT, "%s/added_tokens.json has no token %s below the vocabulary's "
-                            "size %u: it is not a Whisper model's", folder, wanted[i].name, dims->n_vocab);
+            return num_fail(err, SLUICE_INPUT,
+                            "%s/added_tokens.json has no token %s below the vocabulary's "
+                            "size %u: it is not a Whisper model's",
+                            folder, wanted[i].name, dims->n_vocab);
         *wanted[i].id = id < (int32_t)dims->n_vocab ? id : -1;
     }
     if (eot >= no_timestamps)
-        return num_fail(err, SLUICE_INPUT, "%s/added_tokens.json: <|endoftext|> must come before "
-                        "<|notimestamps|>", folder);
+        return num_fail(err, SLUICE_INPUT,
+                        "%s/added_tokens.json: <|endoftext|> must come before "
+                        "<|notimestamps|>",
+                        folder);
     if (!dims->english_only && t.transcribe >= 0)
         find_languages(bpe, dims->n_vocab, &t);
     *ret = t;
@@ -230,8 +246,8 @@ const struct wh_language *wh_language_find(const struct wh_tokens *tokens, const
 
 /* ---- Weights -------------------------------------------------------------------------------- */
 
-const struct num_tensor *wh_weights_get(const struct wh_weights *w, struct num_err *err, const char *name,
-                                        const uint64_t *shape) {
+const struct num_tensor *wh_weights_get(const struct wh_weights *w, struct num_err *err,
+                                        const char *name, const uint64_t *shape) {
     const struct num_tensor *t = num_safetensors_find(w->file, name);
     uint32_t n_dims = 0;
     while (shape[n_dims])
@@ -244,13 +260,13 @@ const struct num_tensor *wh_weights_get(const struct wh_weights *w, struct num_e
         char expected[128], found[128];
         num_shape_text(shape, n_dims, expected, sizeof expected);
         num_shape_text(t->shape, t->n_dims, found, sizeof found);
-        num_fail(err, SLUICE_INPUT, "%s: tensor %s has the shape %s where config.json asks for %s", w->path,
-                 name, found, expected);
+        num_fail(err, SLUICE_INPUT, "%s: tensor %s has the shape %s where config.json asks for %s",
+                 w->path, name, found, expected);
         return NULL;
     }
     if (!num_tensor_is_float(t)) {
-        num_fail(err, SLUICE_INPUT, "%s: tensor %s is of type %s; F32, F16 and BF16 can be read", w->path,
-                 name, num_dtype_name(t->dtype));
+        num_fail(err, SLUICE_INPUT, "%s: tensor %s is of type %s; F32, F16 and BF16 can be read",
+                 w->path, name, num_dtype_name(t->dtype));
         return NULL;
     }
     return t;
@@ -262,13 +278,14 @@ static int32_t join_path(const char *folder, const char *file, char path[MAX_PAT
                          struct num_err *err) {
     int n = snprintf(path, MAX_PATH_BYTES, "%s/%s", folder, file);
     if (n < 0 || n >= MAX_PATH_BYTES)
-        return num_fail(err, SLUICE_INPUT, "the path of the model is longer than %d bytes", MAX_PATH_BYTES);
+        return num_fail(err, SLUICE_INPUT, "the path of the model is longer than %d bytes",
+                        MAX_PATH_BYTES);
     return SLUICE_OK;
 }
 
 /* The whole file, malloc'ed. A missing optional file gives *ret = NULL. */
-static int32_t read_file(const char *folder, const char *file, bool optional, char **ret, size_t *ret_len,
-                         struct num_err *err) {
+static int32_t read_file(const char *folder, const char *file, bool optional, char **ret,
+                         size_t *ret_len, struct num_err *err) {
     char path[MAX_PATH_BYTES];
     int32_t status = join_path(folder, file, path, err);
     if (status)
@@ -280,8 +297,9 @@ static int32_t read_file(const char *folder, const char *file, bool optional, ch
         return SLUICE_OK;
     }
     if (!f)
-        return num_fail(err, SLUICE_INPUT, "cannot open %s: %s; a model is a Hugging Face Whisper folder",
-                        path, strerror(errno));
+        return num_fail(err, SLUICE_INPUT,
+                        "cannot open %s: %s; a model is a Hugging Face Whisper folder", path,
+                        strerror(errno));
     size_t size = 1 << 16, len = 0, got;
     char *text = malloc(size);
     while (text && (got = fread(text + len, 1, size - len, f)) > 0) {
@@ -310,10 +328,11 @@ static int32_t load_config(const char *folder, struct wh_model *m, struct num_er
     size_t config_len, generation_len;
     int32_t status = read_file(folder, "config.json", false, &config, &config_len, err);
     if (!status)
-        status = read_file(folder, "generation_config.json", true, &generation, &generation_len, err);
+        status =
+            read_file(folder, "generation_config.json", true, &generation, &generation_len, err);
     if (!status)
-        status = wh_config_parse(config, config_len, generation, generation_len, folder, &m->dims, &m->rules,
-                                 &m->lists, err);
+        status = wh_config_parse(config, config_len, generation, generation_len, folder, &m->dims,
+                                 &m->rules, &m->lists, err);
     free(config);
     free(generation);
     return status;
@@ -348,8 +367,8 @@ static int32_t load_weights(const char *folder, struct wh_model *m, struct num_e
     return status;
 }
 
-int32_t wh_model_load(const char *folder, const struct wh_backend *backend, const struct wh_limits *limits,
-                      struct wh_model *ret, struct num_err *err) {
+int32_t wh_model_load(const char *folder, const struct wh_backend *backend,
+                      const struct wh_limits *limits, struct wh_model *ret, struct num_err *err) {
     struct wh_model m = {.backend = backend, .limits = *limits};
     int32_t status = load_config(folder, &m, err);
     if (!status)

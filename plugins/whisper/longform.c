@@ -1,9 +1,9 @@
 /*
  * Long-form transcription: see longform.h.
  *
- * Memory does not grow with the audio: a first pass over the spectrogram finds only its maximum, which the
- * normalisation needs, and each window's frames are computed when it is decoded. Positions are counted in mel
- * frames of 10 ms, as in the reference.
+ * Memory does not grow with the audio: a first pass over the spectrogram finds only its maximum,
+ * which the normalisation needs, and each window's frames are computed when it is decoded.
+ * Positions are counted in mel frames of 10 ms, as in the reference.
  */
 #include "whisper/longform.h"
 
@@ -18,11 +18,11 @@
 #include "num/mel.h"
 #include "whisper/search.h"
 
-#define MAX_TOKENS 224 /* of one window: half of the decoder's 448 in the published models */
-#define NO_SPEECH_THRESHOLD 0.6
-#define LOGPROB_THRESHOLD (-1.0)
-#define MAX_PASS_FRAMES 6000 /* frames of one step of the first pass: a minute */
-#define FRAME_S ((double)NUM_MEL_HOP / NUM_MEL_RATE_HZ)
+#define MAX_TOKENS           224 /* of one window: half of 448, the published models' context */
+#define NO_SPEECH_THRESHOLD  0.6
+#define LOGPROB_THRESHOLD    (-1.0)
+#define MAX_PASS_FRAMES      6000 /* frames of one step of the first pass: a minute */
+#define FRAME_S              ((double)NUM_MEL_HOP / NUM_MEL_RATE_HZ)
 #define FRAMES_PER_TIMESTAMP 2
 
 struct wh_longform {
@@ -66,7 +66,8 @@ int32_t wh_longform_create(struct wh_model *model, struct wh_longform **ret, str
     lf->tokens = malloc(MAX_TOKENS * sizeof *lf->tokens);
     int32_t status = SLUICE_OK;
     if (!lf->frames || !lf->tokens)
-        status = num_fail_memory(err, "the spectrogram", rows * model->dims.n_mels * sizeof *lf->frames);
+        status =
+            num_fail_memory(err, "the spectrogram", rows * model->dims.n_mels * sizeof *lf->frames);
     if (!status)
         status = num_mel_create(model->dims.n_mels, &lf->mel, err);
     if (!status)
@@ -117,7 +118,8 @@ static int32_t find_max(struct run *r) {
         size_t n = r->n_frames - at < MAX_PASS_FRAMES ? r->n_frames - at : MAX_PASS_FRAMES;
         int32_t status = cancelled(r);
         if (!status)
-            status = num_mel_log(r->lf->mel, r->lf->pool, r->pcm, r->n_samples, at, n, r->lf->frames, r->err);
+            status = num_mel_log(r->lf->mel, r->lf->pool, r->pcm, r->n_samples, at, n,
+                                 r->lf->frames, r->err);
         if (status)
             return status;
         float max = num_mel_max(r->lf->frames, n * M);
@@ -132,13 +134,15 @@ static int32_t encode_window(struct run *r, size_t seek) {
     struct wh_longform *lf = r->lf;
     size_t M = lf->model->dims.n_mels, n = 2 * (size_t)lf->model->dims.n_audio_ctx;
     double start = now_s();
-    int32_t status = num_mel_log(lf->mel, lf->pool, r->pcm, r->n_samples, seek, n, lf->frames, r->err);
+    int32_t status =
+        num_mel_log(lf->mel, lf->pool, r->pcm, r->n_samples, seek, n, lf->frames, r->err);
     if (status)
         return status;
     num_mel_normalise(lf->frames, n * M, r->max, lf->frames);
     double middle = now_s();
     const float *mel = lf->frames;
-    status = lf->model->backend->encode(lf->model->self, &mel, (uint32_t[]){0}, 1, &r->watch, r->err);
+    status =
+        lf->model->backend->encode(lf->model->self, &mel, (uint32_t[]){0}, 1, &r->watch, r->err);
     r->report.mel_s += middle - start;
     r->report.encode_s += now_s() - middle;
     return status;
@@ -147,7 +151,8 @@ static int32_t encode_window(struct run *r, size_t seek) {
 static int32_t decode_window(struct run *r, struct wh_result *result) {
     const struct wh_model *m = r->lf->model;
     uint32_t room = m->dims.n_text_ctx > r->n_prompt ? m->dims.n_text_ctx - r->n_prompt : 0;
-    struct wh_request request = {.slot = 0, .prompt = r->prompt, .n_prompt = r->n_prompt, .rules = m->rules};
+    struct wh_request request = {
+        .slot = 0, .prompt = r->prompt, .n_prompt = r->n_prompt, .rules = m->rules};
     request.max_tokens = room < MAX_TOKENS ? room : MAX_TOKENS;
     double start = now_s();
     result->tokens = r->lf->tokens;
@@ -197,23 +202,24 @@ static uint32_t timestamp_steps(const struct run *r, int32_t token) {
 }
 
 /* The window's whole output as one segment: no two timestamps meet in it. */
-static int32_t emit_whole(struct run *r, const struct wh_result *result, double offset_s, double window_s,
-                          struct wh_segment *s) {
+static int32_t emit_whole(struct run *r, const struct wh_result *result, double offset_s,
+                          double window_s, struct wh_segment *s) {
     uint32_t last = result->n_tokens;
     while (last > 0 && !is_timestamp(r, result->tokens[last - 1]))
         last--;
     bool opened = result->n_tokens && is_timestamp(r, result->tokens[0]);
     s->start = offset_s + (opened ? timestamp_steps(r, result->tokens[0]) * WH_TIMESTAMP_S : 0);
-    s->end = offset_s + (last > 1 ? timestamp_steps(r, result->tokens[last - 1]) * WH_TIMESTAMP_S : window_s);
+    s->end = offset_s +
+             (last > 1 ? timestamp_steps(r, result->tokens[last - 1]) * WH_TIMESTAMP_S : window_s);
     return emit(r, result, 0, result->n_tokens, s);
 }
 
 /*
- * Cuts a window's tokens where two timestamps meet and hands out the segments. *ret_advance: frames to the next
- * window: to the last cut, or the whole window where nothing was left open.
+ * Cuts a window's tokens where two timestamps meet and hands out the segments. *ret_advance: frames
+ * to the next window: to the last cut, or the whole window where nothing was left open.
  */
-static int32_t emit_segments(struct run *r, const struct wh_result *result, double offset_s, size_t n_frames,
-                             struct wh_segment *s, size_t *ret_advance) {
+static int32_t emit_segments(struct run *r, const struct wh_result *result, double offset_s,
+                             size_t n_frames, struct wh_segment *s, size_t *ret_advance) {
     const int32_t *t = result->tokens;
     uint32_t n = result->n_tokens, first = 0;
     bool closed = n >= 2 && is_timestamp(r, t[n - 1]) && !is_timestamp(r, t[n - 2]);
@@ -238,7 +244,8 @@ static int32_t emit_segments(struct run *r, const struct wh_result *result, doub
 }
 
 static bool is_silence(const struct wh_result *result) {
-    return result->no_speech_prob > NO_SPEECH_THRESHOLD && !(result->avg_logprob > LOGPROB_THRESHOLD);
+    return result->no_speech_prob > NO_SPEECH_THRESHOLD &&
+           !(result->avg_logprob > LOGPROB_THRESHOLD);
 }
 
 static int32_t transcribe_window(struct run *r, size_t seek, size_t n_frames, size_t *ret_advance) {
@@ -255,7 +262,8 @@ static int32_t transcribe_window(struct run *r, size_t seek, size_t n_frames, si
     status = num_bpe_decode(&r->lf->model->bpe, result.tokens, result.n_tokens, &text, r->err);
     if (status)
         return status;
-    struct wh_segment s = {.avg_logprob = result.avg_logprob, .no_speech_prob = result.no_speech_prob};
+    struct wh_segment s = {.avg_logprob = result.avg_logprob,
+                           .no_speech_prob = result.no_speech_prob};
     s.compression_ratio = wh_compression_ratio(text + strspn(text, " "));
     free(text);
     return emit_segments(r, &result, (double)seek * FRAME_S, n_frames, &s, ret_advance);
@@ -268,10 +276,12 @@ static void list_languages(const struct wh_tokens *tokens, char *text, size_t si
     size_t at = 0;
     text[0] = '\0';
     for (uint32_t i = 0; i < tokens->n_languages && at + 16 < size; i++)
-        at += (size_t)snprintf(text + at, size - at, "%s%s", i ? ", " : "", tokens->languages[i].code);
+        at += (size_t)snprintf(text + at, size - at, "%s%s", i ? ", " : "",
+                               tokens->languages[i].code);
 }
 
-int32_t wh_options_check(const struct wh_model *model, const struct wh_options *options, struct num_err *err) {
+int32_t wh_options_check(const struct wh_model *model, const struct wh_options *options,
+                         struct num_err *err) {
     const struct wh_tokens *t = &model->tokens;
     char known[400] = "en";
     bool ok = !options->language || wh_language_find(t, options->language);
@@ -280,10 +290,12 @@ int32_t wh_options_check(const struct wh_model *model, const struct wh_options *
     else
         ok = !options->language || strcmp(options->language, "en") == 0;
     if (!ok)
-        return num_fail(err, SLUICE_UNSUPPORTED, "the model does not know the language \"%.16s\"; it knows: %s",
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "the model does not know the language \"%.16s\"; it knows: %s",
                         options->language, known);
     if (options->translate && (t->translate < 0 || !t->n_languages))
-        return num_fail(err, SLUICE_UNSUPPORTED, "the model cannot translate: it has no token <|translate|>");
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "the model cannot translate: it has no token <|translate|>");
     return SLUICE_OK;
 }
 
@@ -333,7 +345,8 @@ static void report_progress(struct run *r, size_t seek) {
 int32_t wh_longform_run(struct wh_longform *longform, const float *pcm, size_t n_samples,
                         const struct wh_options *options, const struct wh_listener *listener,
                         struct wh_report *ret, struct num_err *err) {
-    struct run r = {.lf = longform, .pcm = pcm, .n_samples = n_samples, .listener = listener, .err = err};
+    struct run r = {
+        .lf = longform, .pcm = pcm, .n_samples = n_samples, .listener = listener, .err = err};
     r.n_frames = n_samples / NUM_MEL_HOP;
     r.watch = (struct wh_watch){listener->cancelled, listener->ctx};
     size_t window = 2 * (size_t)longform->model->dims.n_audio_ctx;

@@ -1,32 +1,33 @@
 /*
- * The model seam: what a Whisper model is, and the table that a backend fills. Search, rules and long-form
- * transcription are written once above this header; below it, a backend is free to fuse and to batch.
+ * The model seam: what a Whisper model is, and the table that a backend fills. Search, rules and
+ * long-form transcription are written once above this header; below it, a backend is free to fuse
+ * and to batch.
  *
  * Sizes, as in the tensors below:
- *     M  n_mels           80 or 128 mel bands
- *     T  n_audio_ctx      encoder positions of one window (1500 for 30 s); a window has 2 T mel frames
- *     C  n_text_ctx       most tokens of one decoder row
- *     D  n_state          width of both towers; heads of D / n_heads
+ *     M  n_mels       80 or 128 mel bands
+ *     T  n_audio_ctx  encoder positions of a window (1500 for 30 s); a window has 2 T mel frames
+ *     C  n_text_ctx   most tokens of one decoder row
+ *     D  n_state      width of both towers; heads of D / n_heads
  *     F  n_audio_ffn, n_text_ffn
  *     V  n_vocab
  *
  * Tensors of model.safetensors, under Hugging Face's names (F32, F16 or BF16):
  *     model.encoder.conv1.{weight,bias}                         (D, M, 3) (D)
- *     model.encoder.conv2.{weight,bias}                         (D, D, 3) (D)      stride 2
+ *     model.encoder.conv2.{weight,bias}                         (D, D, 3) (D)  stride 2
  *     model.encoder.embed_positions.weight                      (T, D)
  *     model.encoder.layers.N.self_attn_layer_norm.{weight,bias} (D)
  *     model.encoder.layers.N.self_attn.q_proj.{weight,bias}     (D, D) (D)
- *     model.encoder.layers.N.self_attn.k_proj.weight            (D, D)             no bias
+ *     model.encoder.layers.N.self_attn.k_proj.weight            (D, D)         no bias
  *     model.encoder.layers.N.self_attn.v_proj.{weight,bias}     (D, D) (D)
  *     model.encoder.layers.N.self_attn.out_proj.{weight,bias}   (D, D) (D)
  *     model.encoder.layers.N.final_layer_norm.{weight,bias}     (D)
- *     model.encoder.layers.N.fc1.{weight,bias}                  (F, D) (F)         exact GELU behind it
+ *     model.encoder.layers.N.fc1.{weight,bias}                  (F, D) (F)     exact GELU follows
  *     model.encoder.layers.N.fc2.{weight,bias}                  (D, F) (D)
  *     model.encoder.layer_norm.{weight,bias}                    (D)
- *     model.decoder.embed_tokens.weight                         (V, D)             also the output matrix
+ *     model.decoder.embed_tokens.weight                         (V, D)         also makes logits
  *     model.decoder.embed_positions.weight                      (C, D)
- *     model.decoder.layers.N: as an encoder layer, and between the two halves
- *         encoder_attn_layer_norm, encoder_attn.{q,k,v,out}_proj as self_attn
+ *     model.decoder.layers.N: as an encoder layer, and between its halves
+ *         encoder_attn_layer_norm, encoder_attn.{q,k,v,out}_proj, shaped as self_attn
  *     model.decoder.layer_norm.{weight,bias}                    (D)
  */
 #ifndef WH_MODEL_H
@@ -41,8 +42,12 @@
 #include "num/safetensors.h"
 #include "whisper/rules.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define WH_MAX_ALIGNMENT_HEADS 64
-#define WH_MAX_LANGUAGES 128
+#define WH_MAX_LANGUAGES       128
 
 struct wh_dims {
     uint32_t n_mels, n_audio_ctx, n_text_ctx, n_state, n_vocab;
@@ -92,9 +97,10 @@ static inline bool wh_cancelled(const struct wh_watch *watch) {
 }
 
 /*
- * A prompt for one row. Rows and slots are numbers below the limits: a row is a sequence with its self-attention
- * keys and values, a slot a window with its cross-attention keys and values. Several rows may read one slot, and
- * the rows of one call may belong to different windows and different files.
+ * A prompt for one row. Rows and slots are numbers below the limits: a row is a sequence with its
+ * self-attention keys and values, a slot a window with its cross-attention keys and values. Several
+ * rows may read one slot, and the rows of one call may belong to different windows and different
+ * files.
  */
 struct wh_prompt {
     uint32_t row, slot;
@@ -110,25 +116,29 @@ struct wh_step {
 };
 
 /*
- * A backend. One thread calls it; functions fail with a class and a sentence. `self` is one loaded model.
+ * A backend. One thread calls it; functions fail with a class and a sentence. `self` is one loaded
+ * model.
  */
 struct wh_backend {
     const char *name; /* "cpu" */
 
-    /* Checks and converts the weights, makes room for `limits`. The weights may be closed afterwards. */
+    /* Checks and converts the weights, makes room for `limits`. The weights may be closed
+     * afterwards. */
     int32_t (*load)(const struct wh_weights *weights, const struct wh_dims *dims,
                     const struct wh_limits *limits, void **ret_self, struct num_err *err);
     void (*free)(void *self);
 
-    /* Encodes n windows: mel[i] (2 T, M), normalised, time-major, into slot slots[i]. Asks `watch` (NULL:
-     * nobody) now and then, and returns SLUICE_CANCELLED when told to. */
+    /* Encodes n windows: mel[i] (2 T, M), normalised, time-major, into slot slots[i]. Asks `watch`
+     * (NULL: nobody) now and then, and returns SLUICE_CANCELLED when told to. */
     int32_t (*encode)(void *self, const float *const *mel, const uint32_t *slots, uint32_t n,
                       const struct wh_watch *watch, struct num_err *err);
 
     /* Starts n rows anew with their prompts. */
-    int32_t (*prefill)(void *self, const struct wh_prompt *prompts, uint32_t n, struct num_err *err);
+    int32_t (*prefill)(void *self, const struct wh_prompt *prompts, uint32_t n,
+                       struct num_err *err);
 
-    /* Appends one token to each of n different rows; ret_logits (n, V). Rows hold at most C tokens. */
+    /* Appends one token to each of n different rows; ret_logits (n, V). Rows hold at most C tokens.
+     */
     int32_t (*step)(void *self, const struct wh_step *steps, uint32_t n, float *ret_logits,
                     struct num_err *err);
 
@@ -137,14 +147,14 @@ struct wh_backend {
                        struct num_err *err);
 
     /*
-     * Runs `tokens` through row `row` anew, reading slot `slot`, and stores the softmaxed cross-attention of
-     * the alignment heads: ret (n_alignment_heads, n_tokens, T).
+     * Runs `tokens` through row `row` anew, reading slot `slot`, and stores the softmaxed
+     * cross-attention of the alignment heads: ret (n_alignment_heads, n_tokens, T).
      */
-    int32_t (*attention)(void *self, uint32_t row, uint32_t slot, const int32_t *tokens, uint32_t n_tokens,
-                         float *ret, struct num_err *err);
+    int32_t (*attention)(void *self, uint32_t row, uint32_t slot, const int32_t *tokens,
+                         uint32_t n_tokens, float *ret, struct num_err *err);
 
-    /* The encoder's output of `slot`, (T, D). Borrowed until the slot is encoded again; NULL where a backend
-     * keeps none. For tests and for stages that need the embedding. */
+    /* The encoder's output of `slot`, (T, D). Borrowed until the slot is encoded again; NULL where
+     * a backend keeps none. For tests and for stages that need the embedding. */
     const float *(*encoded)(void *self, uint32_t slot);
 };
 
@@ -163,21 +173,23 @@ struct wh_model {
 };
 
 /*
- * Loads a Hugging Face folder: config.json, generation_config.json, vocab.json, added_tokens.json and
- * model.safetensors. Every failure of the folder's content is SLUICE_INPUT with a sentence that names the file.
+ * Loads a Hugging Face folder: config.json, generation_config.json, vocab.json, added_tokens.json
+ * and model.safetensors. Every failure of the folder's content is SLUICE_INPUT with a sentence that
+ * names the file.
  */
-int32_t wh_model_load(const char *folder, const struct wh_backend *backend, const struct wh_limits *limits,
-                      struct wh_model *ret, struct num_err *err);
+int32_t wh_model_load(const char *folder, const struct wh_backend *backend,
+                      const struct wh_limits *limits, struct wh_model *ret, struct num_err *err);
 /* Takes a zeroed struct too. */
 void wh_model_finish(struct wh_model *model);
 
 /*
- * Parses config.json and generation_config.json (NULL: none) into *ret_dims. `folder` names them in messages.
- * The suppress lists come back in *ret_lists, owned by the caller, pointed to by *ret_rules.
+ * Parses config.json and generation_config.json (NULL: none) into *ret_dims. `folder` names them in
+ * messages. The suppress lists come back in *ret_lists, owned by the caller, pointed to by
+ * *ret_rules.
  */
-int32_t wh_config_parse(const char *config, size_t config_len, const char *generation, size_t generation_len,
-                        const char *folder, struct wh_dims *ret_dims, struct wh_rules *ret_rules,
-                        int32_t **ret_lists, struct num_err *err);
+int32_t wh_config_parse(const char *config, size_t config_len, const char *generation,
+                        size_t generation_len, const char *folder, struct wh_dims *ret_dims,
+                        struct wh_rules *ret_rules, int32_t **ret_lists, struct num_err *err);
 
 /* Fills the special tokens, and those of `rules`, from the tokenizer. */
 int32_t wh_tokens_find(const struct num_bpe *bpe, const struct wh_dims *dims, const char *folder,
@@ -187,10 +199,14 @@ int32_t wh_tokens_find(const struct num_bpe *bpe, const struct wh_dims *dims, co
 const struct wh_language *wh_language_find(const struct wh_tokens *tokens, const char *code);
 
 /*
- * The float tensor `name` of the given shape (ending with a 0), or NULL with a sentence that tells the expected
- * shape from the found one.
+ * The float tensor `name` of the given shape (ending with a 0), or NULL with a sentence that tells
+ * the expected shape from the found one.
  */
-const struct num_tensor *wh_weights_get(const struct wh_weights *w, struct num_err *err, const char *name,
-                                        const uint64_t *shape);
+const struct num_tensor *wh_weights_get(const struct wh_weights *w, struct num_err *err,
+                                        const char *name, const uint64_t *shape);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * The stage whisper/transcribe: speech to text with a Whisper model. Glue only: parameters and audio in, one call
- * into the engine (longform.h), the transcript out; segments are published as they are found.
+ * The stage whisper/transcribe: speech to text with a Whisper model. Glue only: parameters and
+ * audio in, one call into the engine (longform.h), the transcript out; segments are published as
+ * they are found.
  *
  * The model is loaded in create() and kept for all jobs of the instance.
  */
@@ -46,8 +47,8 @@ static void stage_destroy(void *self) {
 }
 
 /* The model's folder: a path, or a name among the installed models. */
-static int32_t model_folder(const struct sluice_host *host, const char *model, char *path, size_t size,
-                            struct num_err *err) {
+static int32_t model_folder(const struct sluice_host *host, const char *model, char *path,
+                            size_t size, struct num_err *err) {
     const char *name = strcmp(model, "embedded") == 0 ? EMBEDDED_MODEL : model;
     int n = strchr(name, '/') ? snprintf(path, size, "%s", name)
                               : snprintf(path, size, "%s/models/%s", host->share_dir(host), name);
@@ -73,7 +74,8 @@ static int32_t read_options(struct stage *s, const char **ret_model, struct num_
 static int32_t load_model(struct stage *s, struct num_err *err) {
     char folder[MAX_PATH_BYTES];
     const char *model;
-    struct wh_limits limits = {.n_threads = s->host->budget(s->host)->cpus, .n_slots = 1, .n_rows = 1};
+    struct wh_limits limits = {
+        .n_threads = s->host->budget(s->host)->cpus, .n_slots = 1, .n_rows = 1};
     double start = now_s();
     int32_t status = read_options(s, &model, err);
     if (!status)
@@ -133,8 +135,8 @@ static void on_progress(void *ctx, double done_s, double total_s) {
     struct work *w = ctx;
     unsigned done = (unsigned)done_s, total = (unsigned)(total_s + 0.5);
     w->fraction = total_s > 0 ? done_s / total_s : 1;
-    snprintf(w->position, sizeof w->position, "%02u:%02u / %02u:%02u", done / 60, done % 60, total / 60,
-             total % 60);
+    snprintf(w->position, sizeof w->position, "%02u:%02u / %02u:%02u", done / 60, done % 60,
+             total / 60, total % 60);
     w->stage->host->progress(w->job, w->fraction, w->position);
 }
 
@@ -145,16 +147,18 @@ static bool on_cancelled(void *ctx) {
     return w->stage->host->cancelled(w->job) != 0;
 }
 
-/* The samples of an audio/1 payload. Borrowed from `st`, or copied to *ret_copy where they are not aligned. */
+/* The samples of an audio/1 payload. Borrowed from `st`, or copied to *ret_copy where they are not
+ * aligned. */
 static int32_t find_pcm(const struct num_safetensors *st, const float **ret_pcm, size_t *ret_n,
                         float **ret_copy, struct num_err *err) {
     const struct num_tensor *pcm = num_safetensors_find(st, "pcm");
     const char *rate = num_safetensors_meta(st, "sample_rate");
     if (!pcm || pcm->dtype != NUM_F32 || pcm->n_dims != 1)
-        return num_fail(err, SLUICE_INPUT, "the audio has no tensor pcm of type F32 with one dimension");
+        return num_fail(err, SLUICE_INPUT,
+                        "the audio has no tensor pcm of type F32 with one dimension");
     if (rate && strtol(rate, NULL, 10) != NUM_MEL_RATE_HZ)
-        return num_fail(err, SLUICE_INPUT, "the audio has %.20s samples a second; audio/1 has %d", rate,
-                        NUM_MEL_RATE_HZ);
+        return num_fail(err, SLUICE_INPUT, "the audio has %.20s samples a second; audio/1 has %d",
+                        rate, NUM_MEL_RATE_HZ);
     *ret_n = pcm->n_elements;
     *ret_pcm = pcm->data;
     if ((uintptr_t)pcm->data % _Alignof(float) == 0)
@@ -168,13 +172,14 @@ static int32_t find_pcm(const struct num_safetensors *st, const float **ret_pcm,
 }
 
 static void set_metrics(const struct work *w, double audio_s, const struct wh_report *r) {
-    const struct sluice_metrics *metrics = w->stage->host->extension(w->stage->host, SLUICE_EXT_METRICS);
+    const struct sluice_metrics *metrics =
+        w->stage->host->extension(w->stage->host, SLUICE_EXT_METRICS);
     const struct {
         const char *name;
         double value;
     } values[] = {
-        {"audio_s", audio_s},         {"windows", r->n_windows},  {"tokens", (double)r->n_tokens},
-        {"mel_s", r->mel_s},          {"encode_s", r->encode_s},  {"decode_s", r->decode_s},
+        {"audio_s", audio_s},         {"windows", r->n_windows}, {"tokens", (double)r->n_tokens},
+        {"mel_s", r->mel_s},          {"encode_s", r->encode_s}, {"decode_s", r->decode_s},
         {"load_s", w->stage->load_s},
     };
     for (size_t i = 0; metrics && i < sizeof values / sizeof *values; i++)
@@ -214,7 +219,8 @@ static int32_t transcribe(struct work *w, const float *pcm, size_t n) {
 
 static int32_t stage_process(void *self, struct sluice_job *job) {
     struct stage *s = self;
-    struct work w = {.stage = s, .job = job, .stream = s->host->extension(s->host, SLUICE_EXT_STREAM)};
+    struct work w = {
+        .stage = s, .job = job, .stream = s->host->extension(s->host, SLUICE_EXT_STREAM)};
     struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
     struct num_safetensors st = {0};
     const float *pcm = NULL;
@@ -238,8 +244,8 @@ static int32_t stage_process(void *self, struct sluice_job *job) {
 
 /* ---- Declarations --------------------------------------------------------------------------- */
 
-static const struct sluice_port port_audio = {
-    SLUICE_SIZED(struct sluice_port), 0, "audio", SLUICE_TYPE_AUDIO, "Speech, mono, 16 kHz."};
+static const struct sluice_port port_audio = {SLUICE_SIZED(struct sluice_port), 0, "audio",
+                                              SLUICE_TYPE_AUDIO, "Speech, mono, 16 kHz."};
 
 static const struct sluice_port port_transcript = {
     SLUICE_SIZED(struct sluice_port), 0, "transcript", SLUICE_TYPE_TRANSCRIPT,
@@ -274,7 +280,8 @@ static const struct sluice_param param_task = {
 
 static const struct sluice_port *const inputs[] = {&port_audio, NULL};
 static const struct sluice_port *const outputs[] = {&port_transcript, NULL};
-static const struct sluice_param *const params[] = {&param_model, &param_language, &param_task, NULL};
+static const struct sluice_param *const params[] = {&param_model, &param_language, &param_task,
+                                                    NULL};
 
 static const struct sluice_stage stage_transcribe = {
     .size = SLUICE_SIZED(struct sluice_stage),
@@ -293,5 +300,5 @@ static const struct sluice_stage stage_transcribe = {
 
 static const struct sluice_stage *const stages[] = {&stage_transcribe, NULL};
 
-SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {
-    SLUICE_PLUGIN_HEADER, "whisper", SLUICE_VERSION, "MIT", stages};
+SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {SLUICE_PLUGIN_HEADER, "whisper",
+                                                                SLUICE_VERSION, "MIT", stages};

@@ -1,12 +1,12 @@
 /*
- * Which tokens a row may produce next: pure functions on one row's history and logits, for the host and for
- * device code. They follow decoding.py of github.com/openai/whisper (SuppressBlank, SuppressTokens,
- * ApplyTimestampRules), applied in that order:
+ * Which tokens a row may produce next: pure functions on one row's history and logits, for the host
+ * and for device code. They follow decoding.py of github.com/openai/whisper (SuppressBlank,
+ * SuppressTokens, ApplyTimestampRules), applied in that order:
  *
  *   - listed tokens, and all special tokens, never; some not at the beginning;
  *   - the first token is a timestamp, not later than max_initial_timestamp;
- *   - timestamps come in pairs, except right before the end of the text, and never go back; a closing one is
- *     later than the opening one;
+ *   - timestamps come in pairs, except right before the end of the text, and never go back; a
+ *     closing one is later than the opening one;
  *   - where timestamps together are likelier than the likeliest other token, it is a timestamp.
  *
  * Without timestamps only the first rule holds, and timestamps count as special.
@@ -43,10 +43,10 @@ struct wh_rules {
 
 /* What the rules need to know of the tokens that a row has produced. */
 struct wh_history {
-    int32_t n;                   /* tokens produced */
-    int32_t last_timestamp;      /* its id, or -1 */
-    bool last_is_timestamp;      /* false for n = 0 */
-    bool previous_is_timestamp;  /* the one before; true for n < 2 */
+    int32_t n;                  /* tokens produced */
+    int32_t last_timestamp;     /* its id, or -1 */
+    bool last_is_timestamp;     /* false for n = 0 */
+    bool previous_is_timestamp; /* the one before; true for n < 2 */
 };
 
 WH_FN struct wh_history wh_history_start(void) {
@@ -54,7 +54,8 @@ WH_FN struct wh_history wh_history_start(void) {
     return h;
 }
 
-WH_FN struct wh_history wh_history_push(const struct wh_rules *r, struct wh_history h, int32_t token) {
+WH_FN struct wh_history wh_history_push(const struct wh_rules *r, struct wh_history h,
+                                        int32_t token) {
     bool timestamp = token >= r->timestamp_begin;
     h.previous_is_timestamp = h.n == 0 ? true : h.last_is_timestamp;
     h.last_is_timestamp = timestamp;
@@ -71,7 +72,8 @@ struct wh_range {
 #define WH_MAX_RANGES 4
 
 /* The ranges of ids that the history forbids; returns how many. They may be empty, and overlap. */
-WH_FN int wh_forbidden(const struct wh_rules *r, struct wh_history h, struct wh_range ret[WH_MAX_RANGES]) {
+WH_FN int wh_forbidden(const struct wh_rules *r, struct wh_history h,
+                       struct wh_range ret[WH_MAX_RANGES]) {
     int n = 0;
     struct wh_range special = {r->eot + 1, r->timestamps ? r->timestamp_begin : r->n_vocab};
     ret[n++] = special;
@@ -92,14 +94,16 @@ WH_FN int wh_forbidden(const struct wh_rules *r, struct wh_history h, struct wh_
         ret[n++] = text;
     }
     if (h.last_timestamp >= 0) {
-        bool opens = h.last_is_timestamp && !h.previous_is_timestamp; /* may repeat the time that closed */
+        bool opens =
+            h.last_is_timestamp && !h.previous_is_timestamp; /* may repeat the time that closed */
         struct wh_range past = {r->timestamp_begin, h.last_timestamp + (opens ? 0 : 1)};
         ret[n++] = past;
     }
     return n;
 }
 
-WH_FN void wh_suppress_list(const struct wh_rules *r, const int32_t *list, int32_t n, float *logits) {
+WH_FN void wh_suppress_list(const struct wh_rules *r, const int32_t *list, int32_t n,
+                            float *logits) {
     for (int32_t i = 0; i < n; i++)
         if (list[i] >= 0 && list[i] < r->n_vocab)
             logits[list[i]] = -INFINITY;

@@ -1,9 +1,9 @@
 /*
  * Greedy search over a batch of rows: see search.h.
  *
- * Each request gets a row of the backend. All rows that are not finished take one step together, so rows of
- * different windows and files share the work of a step; a finished row drops out of the list and costs nothing.
- * A row's choice is made from its own logits only.
+ * Each request gets a row of the backend. All rows that are not finished take one step together, so
+ * rows of different windows and files share the work of a step; a finished row drops out of the
+ * list and costs nothing. A row's choice is made from its own logits only.
  */
 #include "whisper/search.h"
 
@@ -33,7 +33,8 @@ int32_t wh_search_create(struct wh_model *model, struct wh_search **ret, struct 
     }
     if (!s || !s->histories || !s->steps || !s->logits || !s->prompt_logits) {
         wh_search_destroy(s);
-        return num_fail_memory(err, "the search", (rows + model->dims.n_text_ctx) * V * sizeof(float));
+        return num_fail_memory(err, "the search",
+                               (rows + model->dims.n_text_ctx) * V * sizeof(float));
     }
     *ret = s;
     return SLUICE_OK;
@@ -55,17 +56,18 @@ static double log_sum_exp(const struct wh_search *s, const float *logits, size_t
 }
 
 /* The likeliest token that the rules allow, and its log-probability among those. */
-static int32_t choose(const struct wh_search *s, const struct wh_rules *rules, struct wh_history history,
-                      float *logits, double *ret_logprob) {
+static int32_t choose(const struct wh_search *s, const struct wh_rules *rules,
+                      struct wh_history history, float *logits, double *ret_logprob) {
     wh_rules_apply(rules, history, logits);
-    int32_t best = rules->eot;
-    for (int32_t i = 0; i < rules->n_vocab; i++)
-        best = logits[i] > logits[best] ? i : best;
-    if (!isfinite(logits[best])) { /* every token is forbidden: the text ends here */
+    float max = s->kernels->max(logits, (size_t)rules->n_vocab);
+    if (!isfinite(max)) { /* every token is forbidden: the text ends here */
         *ret_logprob = 0;
         return rules->eot;
     }
-    *ret_logprob = logits[best] - log_sum_exp(s, logits, (size_t)rules->n_vocab, logits[best]);
+    int32_t best = 0;
+    while (logits[best] != max)
+        best++;
+    *ret_logprob = max - log_sum_exp(s, logits, (size_t)rules->n_vocab, max);
     return best;
 }
 
@@ -74,15 +76,12 @@ static double no_speech_prob(const struct wh_search *s, const float *logits) {
     size_t V = s->model->dims.n_vocab;
     if (token < 0)
         return 0;
-    float max = logits[0];
-    for (size_t i = 1; i < V; i++)
-        max = logits[i] > max ? logits[i] : max;
-    return exp(logits[token] - log_sum_exp(s, logits, V, max));
+    return exp(logits[token] - log_sum_exp(s, logits, V, s->kernels->max(logits, V)));
 }
 
 /* Chooses the next token of `row`; adds the row to `steps` where it goes on. */
-static void advance(struct wh_search *s, const struct wh_request *request, uint32_t row, float *logits,
-                    struct wh_result *result, uint32_t *n_steps) {
+static void advance(struct wh_search *s, const struct wh_request *request, uint32_t row,
+                    float *logits, struct wh_result *result, uint32_t *n_steps) {
     double logprob;
     int32_t token = choose(s, &request->rules, s->histories[row], logits, &logprob);
     result->sum_logprob += logprob;
@@ -98,11 +97,16 @@ static void advance(struct wh_search *s, const struct wh_request *request, uint3
 static int32_t start_row(struct wh_search *s, const struct wh_request *request, uint32_t row,
                          struct wh_result *result, uint32_t *n_steps, struct num_err *err) {
     size_t V = s->model->dims.n_vocab;
-    struct wh_prompt prompt = {row, request->slot, request->prompt, request->n_prompt, request->sot_index,
+    struct wh_prompt prompt = {row,
+                               request->slot,
+                               request->prompt,
+                               request->n_prompt,
+                               request->sot_index,
                                s->prompt_logits};
     if (request->n_prompt <= request->sot_index ||
         request->n_prompt + request->max_tokens > s->model->dims.n_text_ctx)
-        return num_fail(err, SLUICE_INTERNAL, "a prompt of %u tokens and %u more do not fit the decoder's %u",
+        return num_fail(err, SLUICE_INTERNAL,
+                        "a prompt of %u tokens and %u more do not fit the decoder's %u",
                         request->n_prompt, request->max_tokens, s->model->dims.n_text_ctx);
     int32_t status = s->model->backend->prefill(s->model->self, &prompt, 1, err);
     if (status)
@@ -111,13 +115,15 @@ static int32_t start_row(struct wh_search *s, const struct wh_request *request, 
     *result = (struct wh_result){.tokens = result->tokens};
     result->no_speech_prob = no_speech_prob(s, s->prompt_logits);
     if (request->max_tokens)
-        advance(s, request, row, s->prompt_logits + (request->n_prompt - 1 - request->sot_index) * V, result,
+        advance(s, request, row,
+                s->prompt_logits + (request->n_prompt - 1 - request->sot_index) * V, result,
                 n_steps);
     return SLUICE_OK;
 }
 
 int32_t wh_search_greedy(struct wh_search *search, const struct wh_request *requests, uint32_t n,
-                         const struct wh_watch *watch, struct wh_result *results, struct num_err *err) {
+                         const struct wh_watch *watch, struct wh_result *results,
+                         struct num_err *err) {
     struct wh_search *s = search;
     uint32_t n_steps = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -137,8 +143,8 @@ int32_t wh_search_greedy(struct wh_search *search, const struct wh_request *requ
         n_steps = 0;
         for (uint32_t i = 0; i < n_done; i++) {
             uint32_t row = s->steps[i].row; /* advance() writes steps[n_steps], and n_steps <= i */
-            advance(s, &requests[row], row, s->logits + (size_t)i * s->model->dims.n_vocab, &results[row],
-                    &n_steps);
+            advance(s, &requests[row], row, s->logits + (size_t)i * s->model->dims.n_vocab,
+                    &results[row], &n_steps);
         }
     }
     for (uint32_t i = 0; i < n; i++)

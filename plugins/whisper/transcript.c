@@ -9,7 +9,8 @@
 
 #include <jansson.h>
 
-#define SIGNIFICANT_DIGITS 12 /* enough for milliseconds of a week, few enough to hide binary fractions */
+#define SIGNIFICANT_DIGITS                                                                         \
+    12 /* enough for milliseconds of a week, few enough to hide binary fractions */
 
 struct wh_transcript {
     json_t *segments;
@@ -50,12 +51,14 @@ static json_t *token_list(const struct wh_segment *s) {
     return tokens;
 }
 
-int32_t wh_transcript_add(struct wh_transcript *transcript, const struct wh_segment *s, struct num_err *err) {
-    json_t *o = json_pack("{s:I, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)s->id, "start",
-                          rounded(s->start, 3), "end", rounded(s->end, 3), "text", s->text, "tokens",
-                          token_list(s), "temperature", rounded(s->temperature, 3), "avg_logprob",
-                          rounded(s->avg_logprob, 6), "compression_ratio", rounded(s->compression_ratio, 6),
-                          "no_speech_prob", rounded(s->no_speech_prob, 6));
+int32_t wh_transcript_add(struct wh_transcript *transcript, const struct wh_segment *s,
+                          struct num_err *err) {
+    json_t *o =
+        json_pack("{s:I, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)s->id, "start",
+                  rounded(s->start, 3), "end", rounded(s->end, 3), "text", s->text, "tokens",
+                  token_list(s), "temperature", rounded(s->temperature, 3), "avg_logprob",
+                  rounded(s->avg_logprob, 6), "compression_ratio", rounded(s->compression_ratio, 6),
+                  "no_speech_prob", rounded(s->no_speech_prob, 6));
     if (!o || json_array_append_new(transcript->segments, o))
         return num_fail_memory(err, "a segment of the transcript", strlen(s->text));
     return SLUICE_OK;
@@ -71,8 +74,7 @@ char *wh_transcript_last(const struct wh_transcript *transcript) {
 static char *joined_text(const json_t *segments) {
     size_t len = 0, at = 0, i;
     const json_t *s;
-    json_array_foreach(segments, i, s)
-        len += json_string_length(json_object_get(s, "text"));
+    json_array_foreach(segments, i, s) len += json_string_length(json_object_get(s, "text"));
     char *text = malloc(len + 1);
     if (!text)
         return NULL;
@@ -85,12 +87,13 @@ static char *joined_text(const json_t *segments) {
     return text;
 }
 
-int32_t wh_transcript_text(const struct wh_transcript *transcript, const char *language, double duration_s,
-                           char **ret_json, struct num_err *err) {
+int32_t wh_transcript_text(const struct wh_transcript *transcript, const char *language,
+                           double duration_s, char **ret_json, struct num_err *err) {
     char *text = joined_text(transcript->segments), *json = NULL;
-    json_t *o = text ? json_pack("{s:s, s:o, s:s, s:O}", "language", language, "duration",
-                                 rounded(duration_s, 3), "text", text, "segments", transcript->segments)
-                     : NULL;
+    json_t *o =
+        text ? json_pack("{s:s, s:o, s:s, s:O}", "language", language, "duration",
+                         rounded(duration_s, 3), "text", text, "segments", transcript->segments)
+             : NULL;
     if (o)
         json = json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(SIGNIFICANT_DIGITS));
     json_decref(o);

@@ -1,6 +1,6 @@
 /*
- * Matrix products of a Whisper model on one thread: oneDNN, our panels, and OpenBLAS where it is installed (loaded
- * at run time: nothing depends on it). X (m, k) times W (n, k) transposed.
+ * Matrix products of a Whisper model on one thread: oneDNN, our panels, and OpenBLAS where it is
+ * installed (loaded at run time: nothing depends on it). X (m, k) times W (n, k) transposed.
  *
  *     bench_gemm M N K [ROUNDS]
  */
@@ -11,8 +11,9 @@
 
 #include "num/cpu/linear.h"
 
-typedef void cblas_sgemm_fn(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
-                            const float *b, int ldb, float beta, float *c, int ldc);
+typedef void cblas_sgemm_fn(int order, int ta, int tb, int m, int n, int k, float alpha,
+                            const float *a, int lda, const float *b, int ldb, float beta, float *c,
+                            int ldc);
 
 struct bench {
     size_t m, n, k, ldy;
@@ -26,12 +27,13 @@ static void run_onednn(const struct bench *b) {
 }
 
 static void run_panels(const struct bench *b) {
-    num_kernels()->panels(b->x, b->k, b->m, b->k, b->linear.panels, NUM_PANELS(b->n), NULL, 0, b->y, b->ldy);
+    num_kernels()->panels(b->x, b->k, b->m, b->k, b->linear.panels, NUM_PANELS(b->n), NULL, 0, b->y,
+                          b->ldy);
 }
 
 static void run_openblas(const struct bench *b) {
-    b->cblas_sgemm(101, 111, 112, (int)b->m, (int)b->n, (int)b->k, 1, b->x, (int)b->k, b->w, (int)b->k, 0, b->y,
-                   (int)b->ldy);
+    b->cblas_sgemm(101, 111, 112, (int)b->m, (int)b->n, (int)b->k, 1, b->x, (int)b->k, b->w,
+                   (int)b->k, 0, b->y, (int)b->ldy);
 }
 
 static double now_s(void) {
@@ -40,7 +42,8 @@ static double now_s(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void measure(const char *name, const struct bench *b, int rounds, void (*run)(const struct bench *)) {
+static void measure(const char *name, const struct bench *b, int rounds,
+                    void (*run)(const struct bench *)) {
     double best = 1e9;
     run(b);
     for (int i = 0; i < rounds; i++) {
@@ -49,7 +52,8 @@ static void measure(const char *name, const struct bench *b, int rounds, void (*
         double took = now_s() - start;
         best = took < best ? took : best;
     }
-    printf("  %s %.4f ms %.0f GFLOP/s", name, best * 1e3, 2e-9 * (double)(b->m * b->n * b->k) / best);
+    printf("  %s %.4f ms %.0f GFLOP/s", name, best * 1e3,
+           2e-9 * (double)(b->m * b->n * b->k) / best);
 }
 
 static float *values(size_t n) {
@@ -64,7 +68,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s M N K [ROUNDS]\n", argv[0]);
         return 2;
     }
-    struct bench b = {.m = strtoul(argv[1], NULL, 10), .n = strtoul(argv[2], NULL, 10),
+    struct bench b = {.m = strtoul(argv[1], NULL, 10),
+                      .n = strtoul(argv[2], NULL, 10),
                       .k = strtoul(argv[3], NULL, 10)};
     int rounds = argc > 4 ? atoi(argv[4]) : 30;
     b.ldy = NUM_PANELS(b.n) * NUM_PANEL;

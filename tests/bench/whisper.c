@@ -3,7 +3,8 @@
  *
  *     bench_whisper MODEL_FOLDER FILE.wav N_THREADS [ROUNDS]
  *
- * FILE is 16-bit mono 16 kHz. Prints the best and the median round, and where the time of the best went.
+ * FILE is 16-bit mono 16 kHz. Prints the best and the median round, and where the time of the best
+ * went.
  */
 
 #include "unit/whisper/clips.h"
@@ -30,13 +31,15 @@ static int fail(const char *why) {
     return 1;
 }
 
-static void print(const char *n_threads, double audio_s, const double *wall, int rounds, double load_s,
-                  const struct wh_report *best) {
-    printf("%s threads: best %.1f ms, median %.1f ms, real-time factor %.0fx; load %.1f ms\n", n_threads,
-           wall[0] * 1e3, wall[rounds / 2] * 1e3, audio_s / wall[rounds / 2], load_s * 1e3);
-    printf("  mel %.1f ms, encode %.1f ms (%u windows), decode %.1f ms (%llu tokens, %.3f ms each)\n",
-           best->mel_s * 1e3, best->encode_s * 1e3, best->n_windows, best->decode_s * 1e3,
-           (unsigned long long)best->n_tokens, best->decode_s * 1e3 / (double)best->n_tokens);
+static void print(const char *n_threads, double audio_s, const double *wall, int rounds,
+                  double load_s, const struct wh_report *best) {
+    printf("%s threads: best %.1f ms, median %.1f ms, real-time factor %.0fx; load %.1f ms\n",
+           n_threads, wall[0] * 1e3, wall[rounds / 2] * 1e3, audio_s / wall[rounds / 2],
+           load_s * 1e3);
+    printf(
+        "  mel %.1f ms, encode %.1f ms (%u windows), decode %.1f ms (%llu tokens, %.3f ms each)\n",
+        best->mel_s * 1e3, best->encode_s * 1e3, best->n_windows, best->decode_s * 1e3,
+        (unsigned long long)best->n_tokens, best->decode_s * 1e3 / (double)best->n_tokens);
 }
 
 int main(int argc, char **argv) {
@@ -56,7 +59,8 @@ int main(int argc, char **argv) {
     rounds = rounds < 1 ? 1 : rounds > MAX_ROUNDS ? MAX_ROUNDS : rounds;
     if (!pcm)
         return fail("cannot read the audio");
-    if (wh_model_load(argv[1], &wh_backend_cpu, &limits, &m, &err) || wh_longform_create(&m, &lf, &err))
+    if (wh_model_load(argv[1], &wh_backend_cpu, &limits, &m, &err) ||
+        wh_longform_create(&m, &lf, &err))
         return fail(err.text);
     load_s = now_s() - load_s;
     for (int i = 0; i < rounds; i++) {

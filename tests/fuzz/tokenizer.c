@@ -1,4 +1,5 @@
-/* Any two JSON files, split at the first NUL or in the middle, as a tokenizer: what parses can be decoded. */
+/* Any two JSON files, split at the first NUL or in the middle, as a tokenizer: what parses can be
+ * decoded. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t first = nul ? (size_t)(nul - data) : size / 2, skip = nul ? 1 : 0;
     struct num_bpe bpe;
     struct num_err err;
-    if (num_bpe_parse((const char *)data, first, (const char *)data + first + skip, size - first - skip, "fuzz",
-                      &bpe, &err))
+    if (num_bpe_parse((const char *)data, first, (const char *)data + first + skip,
+                      size - first - skip, "fuzz", &bpe, &err))
         return 0;
     int32_t tokens[64];
     char *text;

@@ -13,8 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct wh_rules rules;
     struct num_err err;
     int32_t *lists;
-    if (wh_config_parse((const char *)data, first, (const char *)data + first + skip, size - first - skip, "fuzz",
-                        &dims, &rules, &lists, &err))
+    if (wh_config_parse((const char *)data, first, (const char *)data + first + skip,
+                        size - first - skip, "fuzz", &dims, &rules, &lists, &err))
         return 0;
     if (dims.n_alignment_heads > WH_MAX_ALIGNMENT_HEADS || rules.max_initial < 0)
         abort();

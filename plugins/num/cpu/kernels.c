@@ -1,5 +1,6 @@
 /*
- * Chooses among the kernel tables by what the processor and its operating system support. See kernels.h.
+ * Chooses among the kernel tables by what the processor and its operating system support. See
+ * kernels.h.
  */
 #include "num/cpu/kernels.h"
 

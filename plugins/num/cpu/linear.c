@@ -1,10 +1,10 @@
 /*
- * Wide products through oneDNN and narrow ones through our panels; linear.h says when which. Figures behind the
- * choice: docs/decisions/cpu-gemm.md.
+ * Wide products through oneDNN and narrow ones through our panels; linear.h says when which.
+ * Figures behind the choice: docs/decisions/cpu-gemm.md.
  *
- * oneDNN brings an OpenMP runtime whose idle threads would spin beside other stages. It reads the number of
- * threads from the calling thread's setting, so every call sets it to one and restores it: no OpenMP thread is
- * ever started, and our pool is the only one.
+ * oneDNN brings an OpenMP runtime whose idle threads would spin beside other stages. It reads the
+ * number of threads from the calling thread's setting, so every call sets it to one and restores
+ * it: no OpenMP thread is ever started, and our pool is the only one.
  */
 #include "num/cpu/linear.h"
 
@@ -19,13 +19,13 @@ extern void omp_set_num_threads(int n);
 
 #define MACS_WORTH_A_TASK 200000 /* some 10 us of work */
 
-int32_t num_gemm(bool b_transposed, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
-                 const float *b, size_t ldb, float beta, float *c, size_t ldc) {
+int32_t num_gemm(bool b_transposed, size_t m, size_t n, size_t k, float alpha, const float *a,
+                 size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc) {
     int was = omp_get_max_threads();
     omp_set_num_threads(1);
-    dnnl_status_t status = dnnl_sgemm('N', b_transposed ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n,
-                                      (dnnl_dim_t)k, alpha, a, (dnnl_dim_t)lda, b, (dnnl_dim_t)ldb, beta,
-                                      c, (dnnl_dim_t)ldc);
+    dnnl_status_t status =
+        dnnl_sgemm('N', b_transposed ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k,
+                   alpha, a, (dnnl_dim_t)lda, b, (dnnl_dim_t)ldb, beta, c, (dnnl_dim_t)ldc);
     omp_set_num_threads(was);
     return status == dnnl_success ? SLUICE_OK : SLUICE_INTERNAL;
 }
@@ -74,13 +74,14 @@ static void linear_task(void *ctx, uint32_t index, uint32_t thread) {
     size_t first = j->n_panels * index / j->n_tasks, end = j->n_panels * (index + 1) / j->n_tasks;
     j->kernels->panels(j->x, j->ldx, j->n_rows, j->linear->k,
                        j->linear->panels + first * j->linear->k * NUM_PANEL, end - first,
-                       j->linear->bias + first * NUM_PANEL, j->accumulate, j->y + first * NUM_PANEL, j->ldy);
+                       j->linear->bias + first * NUM_PANEL, j->accumulate, j->y + first * NUM_PANEL,
+                       j->ldy);
 }
 
-void num_linear_run(const struct num_linear *linear, struct num_pool *pool, const float *x, size_t ldx,
-                    size_t n_rows, bool accumulate, float *y, size_t ldy) {
-    struct linear_job job = {linear, num_kernels(), x, y, ldx, ldy, n_rows, NUM_PANELS(linear->n_out), 1,
-                             accumulate};
+void num_linear_run(const struct num_linear *linear, struct num_pool *pool, const float *x,
+                    size_t ldx, size_t n_rows, bool accumulate, float *y, size_t ldy) {
+    struct linear_job job = {
+        linear, num_kernels(), x, y, ldx, ldy, n_rows, NUM_PANELS(linear->n_out), 1, accumulate};
     size_t n_tasks = n_rows * linear->n_out * linear->k / MACS_WORTH_A_TASK;
     size_t limit = 4 * (size_t)num_pool_threads(pool);
     n_tasks = n_tasks > limit ? limit : n_tasks;

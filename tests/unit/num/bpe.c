@@ -6,8 +6,10 @@
 #include "num/bpe.h"
 #include "num/utf8.h"
 
-/* Pieces in GPT-2's writing: "\u0120" is a blank, "\u010a" a line feed, "\u00c3" "\u00a9" the bytes of e acute. */
-static const char vocab[] = "{\"\\u0120Caf\": 0, \"\\u00c3\": 1, \"\\u00a9\": 2, \"\\u010a\": 3, \"!\": 4, \"\\u0100\": 6}";
+/* Pieces in GPT-2's writing: "\u0120" is a blank, "\u010a" a line feed, "\u00c3" "\u00a9" the bytes
+ * of e acute. */
+static const char vocab[] =
+    "{\"\\u0120Caf\": 0, \"\\u00c3\": 1, \"\\u00a9\": 2, \"\\u010a\": 3, \"!\": 4, \"\\u0100\": 6}";
 static const char added[] = "{\"<|end|>\": 5, \"<|0.00|>\": 8}";
 
 static int32_t parse(const char *v, const char *a, struct num_bpe *bpe, struct num_err *err) {
@@ -31,7 +33,8 @@ TEST(decodes_characters_split_over_tokens) {
     text = decode(&bpe, (int32_t[]){0, 1, 4, 2}, 4);
     CHECK_STR(text, " Caf\xef\xbf\xbd!\xef\xbf\xbd");
     free(text);
-    text = decode(&bpe, (int32_t[]){7, -1, 100, 6, 4}, 5); /* unknown ids are left out; byte 0 is no text */
+    text = decode(&bpe, (int32_t[]){7, -1, 100, 6, 4},
+                  5); /* unknown ids are left out; byte 0 is no text */
     CHECK_STR(text, "\xef\xbf\xbd!");
     free(text);
     text = decode(&bpe, NULL, 0);
@@ -78,11 +81,13 @@ static void check_clean(const char *bytes, const char *want) {
 
 TEST(invalid_utf8_is_replaced) {
     check_clean("ok", "ok");
-    check_clean("\xc0\xaf", BAD BAD);             /* overlong */
-    check_clean("\xed\xa0\x80", BAD BAD BAD);     /* surrogate */
-    check_clean("\xf0\x9f\x98", BAD);             /* cut: one piece */
+    check_clean("\xc0\xaf", BAD BAD);         /* overlong */
+    check_clean("\xed\xa0\x80", BAD BAD BAD); /* surrogate */
+    check_clean("\xf0\x9f\x98", BAD);         /* cut: one piece */
     check_clean("\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80");
-    check_clean("\xe2\x82" "a", BAD "a");
+    check_clean("\xe2\x82"
+                "a",
+                BAD "a");
     check_clean("\xff\x80z", BAD BAD "z");
     check_clean("\xf4\x90\x80\x80", BAD BAD BAD BAD); /* above U+10FFFF */
 }

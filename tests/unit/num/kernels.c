@@ -1,7 +1,7 @@
 /*
- * Every kernel table that this processor can run, against plain loops in double, over odd sizes. Tolerances: sums
- * of n products of values up to 1 may lose n half units in the last place (2^-24), in practice far less; exp and
- * erf are approximations, with the errors that kernels.inc names.
+ * Every kernel table that this processor can run, against plain loops in double, over odd sizes.
+ * Tolerances: sums of n products of values up to 1 may lose n half units in the last place (2^-24),
+ * in practice far less; exp and erf are approximations, with the errors that kernels.inc names.
  */
 #include "unit/test.h"
 
@@ -33,7 +33,8 @@ static void check_linear(size_t rows, size_t n_out, size_t k, bool accumulate) {
     CHECK_INT(num_linear_init(&linear, n_out, k, w, bias, NULL), 0);
     FOR_EACH_TABLE(kernels) {
         float *y = values(rows * ldy, 4), *before = values(rows * ldy, 4);
-        kernels->panels(x, k, rows, k, linear.panels, NUM_PANELS(n_out), linear.bias, accumulate, y, ldy);
+        kernels->panels(x, k, rows, k, linear.panels, NUM_PANELS(n_out), linear.bias, accumulate, y,
+                        ldy);
         for (size_t r = 0; r < rows; r++)
             for (size_t o = 0; o < n_out; o++) {
                 double sum = bias[o] + (accumulate ? before[r * ldy + o] : 0);
@@ -116,7 +117,8 @@ TEST(layer_norm) {
                 variance += (x[i] - mean) * (x[i] - mean) / (double)n;
             kernels->layer_norm(x, n, gamma, beta, y);
             for (size_t i = 0; i < n; i++)
-                CHECK_NEAR(y[i], (x[i] - mean) / sqrt(variance + 1e-5) * gamma[i] + beta[i], n > 1 ? 1e-5 : 2e-3);
+                CHECK_NEAR(y[i], (x[i] - mean) / sqrt(variance + 1e-5) * gamma[i] + beta[i],
+                           n > 1 ? 1e-5 : 2e-3);
             free(x);
             free(gamma);
             free(beta);
@@ -137,6 +139,7 @@ TEST(softmax_and_sum_exp) {
             }
             for (size_t i = 0; i < n; i++)
                 sum += exp((double)x[i] - max);
+            CHECK(kernels->max(x, n) == max);
             CHECK_NEAR(kernels->sum_exp(x, n, max) / sum, 1, 1e-6);
             kernels->softmax(y, n);
             for (size_t i = 0; i < n; i++)
@@ -144,6 +147,16 @@ TEST(softmax_and_sum_exp) {
             free(x);
             free(y);
         }
+    }
+}
+
+TEST(max_passes_over_what_is_no_number) {
+    FOR_EACH_TABLE(kernels) {
+        float x[40];
+        for (int i = 0; i < 40; i++)
+            x[i] = i == 7 || i == 38 ? (float)-i : NAN;
+        CHECK(kernels->max(x, 40) == -7 && kernels->max(x + 8, 32) == -38);
+        CHECK(kernels->max(x, 7) == -INFINITY && kernels->max(x, 0) == -INFINITY);
     }
 }
 
@@ -182,7 +195,8 @@ TEST(add_takes_no_bias_for_zero) {
 
 static void check_gemm(bool b_transposed, size_t m, size_t n, size_t k) {
     size_t lda = k + 3, ldb = (b_transposed ? k : n) + 1, ldc = n + 5;
-    float *a = values(m * lda, 1), *b = values((b_transposed ? n : k) * ldb, 2), *c = values(m * ldc, 3);
+    float *a = values(m * lda, 1), *b = values((b_transposed ? n : k) * ldb, 2),
+          *c = values(m * ldc, 3);
     float *before = values(m * ldc, 3);
     CHECK_INT(num_gemm(b_transposed, m, n, k, 0.5f, a, lda, b, ldb, 1, c, ldc), 0);
     for (size_t r = 0; r < m; r++)

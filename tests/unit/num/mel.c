@@ -1,5 +1,6 @@
 /*
- * Fourier transform and mel filterbank: against the definition, and against the published filterbank.
+ * Fourier transform and mel filterbank: against the definition, and against the published
+ * filterbank.
  */
 #include "unit/test.h"
 
@@ -56,8 +57,8 @@ static uint32_t le(const uint8_t *p, int n) {
     return v;
 }
 
-/* The data of array `name` (f32, C order) in an .npz file (a zip of deflated .npy files): checked with `rows` x
- * 201 by the mel weights. */
+/* The data of array `name` (f32, C order) in an .npz file (a zip of deflated .npy files): checked
+ * with `rows` x 201 by the mel weights. */
 static void check_array(const uint8_t *zip, size_t len, const char *name, size_t rows) {
     static uint8_t npy[200000];
     for (size_t at = 0; at + 46 < len; at++) {
@@ -67,7 +68,9 @@ static void check_array(const uint8_t *zip, size_t len, const char *name, size_t
             continue;
         const uint8_t *local = zip + le(entry + 42, 4);
         z_stream z = {.next_in = (Bytef *)local + 30 + le(local + 26, 2) + le(local + 28, 2),
-                      .avail_in = le(entry + 20, 4), .next_out = npy, .avail_out = sizeof npy};
+                      .avail_in = le(entry + 20, 4),
+                      .next_out = npy,
+                      .avail_out = sizeof npy};
         CHECK_INT(inflateInit2(&z, -15), Z_OK);
         CHECK_INT(inflate(&z, Z_FINISH), Z_STREAM_END);
         inflateEnd(&z);
@@ -92,7 +95,8 @@ TEST(filterbank_equals_the_published_one) {
     check_array(zip, len, "mel_128.npy", 128);
 }
 
-/* A band's triangle has area 1 over the frequency, in steps of 40 Hz up to the sampling of its slopes. */
+/* A band's triangle has area 1 over the frequency, in steps of 40 Hz up to the sampling of its
+ * slopes. */
 TEST(filterbank_has_unit_area) {
     for (size_t m = 40; m < 80; m++) {
         double sum = 0;

@@ -1,5 +1,6 @@
 /*
- * The thread pool: every task runs exactly once, loops follow each other at any pace, idle threads sleep.
+ * The thread pool: every task runs exactly once, loops follow each other at any pace, idle threads
+ * sleep.
  */
 #include "unit/test.h"
 

@@ -7,7 +7,8 @@
 #include "num/safetensors.h"
 
 /* A file of `header` and `n` zero bytes of data, parsed; returns the status. */
-static int32_t parse(const char *header, size_t n_data, struct num_safetensors *st, struct num_err *err) {
+static int32_t parse(const char *header, size_t n_data, struct num_safetensors *st,
+                     struct num_err *err) {
     static uint8_t file[4096];
     uint64_t n = strlen(header);
     memset(file, 0, sizeof file);
@@ -89,7 +90,8 @@ TEST(refuses_lies) {
     struct num_safetensors st;
     struct num_err err;
     CHECK_INT(num_safetensors_parse("1234567", 7, "x", &st, &err), SLUICE_INPUT);
-    CHECK_INT(num_safetensors_parse("\xff\xff\xff\xff\xff\xff\xff\xff{}", 10, "x", &st, &err), SLUICE_INPUT);
+    CHECK_INT(num_safetensors_parse("\xff\xff\xff\xff\xff\xff\xff\xff{}", 10, "x", &st, &err),
+              SLUICE_INPUT);
     CHECK_INT(num_safetensors_parse("\x03\0\0\0\0\0\0\0{}", 10, "x", &st, &err), SLUICE_INPUT);
     refuses("[]", 0, "not a JSON object");
     refuses("{", 0, "not a JSON object");
@@ -97,20 +99,25 @@ TEST(refuses_lies) {
     refuses("{\"a\":{\"dtype\":\"F31\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "F31");
     refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "shape");
     refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":1,\"data_offsets\":[0,4]}}", 4, "shape");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, "shape");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
+            "shape");
     refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "fit its shape");
     refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}", 4, "cut short");
     refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "cut short");
     refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "data_offsets");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0,
-            "fit its shape");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}",
+            0, "fit its shape");
     refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-            "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, "JSON");
+            "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+            2, "JSON");
     refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
-            "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3, "overlaps");
+            "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}",
+            3, "overlaps");
     refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-            "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[2,3]}}", 3, "gap");
-    refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 3, "2 bytes at the end");
+            "\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[2,3]}}",
+            3, "gap");
+    refuses("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 3,
+            "2 bytes at the end");
     refuses("{\"__metadata__\":{\"a\":1}}", 0, "metadata a");
 }
 
@@ -127,9 +134,11 @@ TEST(halves_are_exact) {
     CHECK(num_f16_to_f32(0x3c00) == 1 && num_f16_to_f32(0xc000) == -2);
     CHECK(num_f16_to_f32(0x7bff) == 65504 && num_f16_to_f32(0x0001) == 0x1p-24f);
     CHECK(num_f16_to_f32(0x03ff) == 1023 * 0x1p-24f && num_f16_to_f32(0x8400) == -0x1p-14f);
-    CHECK(isinf(num_f16_to_f32(0xfc00)) && num_f16_to_f32(0xfc00) < 0 && isnan(num_f16_to_f32(0x7e00)));
+    CHECK(isinf(num_f16_to_f32(0xfc00)) && num_f16_to_f32(0xfc00) < 0 &&
+          isnan(num_f16_to_f32(0x7e00)));
     CHECK(num_f16_to_f32(0) == 0 && signbit(num_f16_to_f32(0x8000)));
-    CHECK(num_bf16_to_f32(0x3f80) == 1 && num_bf16_to_f32(0xc040) == -3 && isnan(num_bf16_to_f32(0x7fc0)));
+    CHECK(num_bf16_to_f32(0x3f80) == 1 && num_bf16_to_f32(0xc040) == -3 &&
+          isnan(num_bf16_to_f32(0x7fc0)));
 }
 
 TEST_MAIN()

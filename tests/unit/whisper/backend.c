@@ -1,12 +1,16 @@
 /*
- * The CPU backend through its table: rows and slots do not disturb each other, beams are copied, attention is a
- * distribution; and a batch of requests through the search.
+ * The CPU backend through its table: rows and slots do not disturb each other, beams are copied,
+ * attention is a distribution; and a batch of requests through the search.
  */
 #include "unit/whisper/clips.h"
 
 #include "whisper/search.h"
 
-#define PROMPT(m) {(m)->tokens.sot, (m)->tokens.languages[0].token, (m)->tokens.transcribe, (m)->rules.no_timestamps}
+#define PROMPT(m)                                                                                  \
+    {                                                                                              \
+        (m)->tokens.sot, (m)->tokens.languages[0].token, (m)->tokens.transcribe,                   \
+            (m)->rules.no_timestamps                                                               \
+    }
 
 /* Noise that differs with the seed, as a normalised spectrogram. */
 static float *noise_mel(const struct wh_model *m, uint32_t seed) {
@@ -40,14 +44,16 @@ TEST(a_batch_gives_each_row_what_it_gets_alone) {
     struct num_err err;
     model_open(&m, 2, 3, ROWS);
     size_t V = m.dims.n_vocab;
-    float *alone = malloc(ROWS * STEPS * V * sizeof *alone), *batch = malloc(ROWS * V * sizeof *batch);
+    float *alone = malloc(ROWS * STEPS * V * sizeof *alone),
+          *batch = malloc(ROWS * V * sizeof *batch);
     for (uint32_t slot = 0; slot < 3; slot++)
         encode(&m, slot, slot + 1);
     for (uint32_t r = 0; r < ROWS; r++) {
         prefill(&m, r, r % 3, batch);
         for (int s = 0; s < STEPS; s++) {
             struct wh_step step = {r, (int32_t)(r * 17 + (uint32_t)s * 5)};
-            CHECK_INT(m.backend->step(m.self, &step, 1, alone + (r * STEPS + (uint32_t)s) * V, &err), 0);
+            CHECK_INT(
+                m.backend->step(m.self, &step, 1, alone + (r * STEPS + (uint32_t)s) * V, &err), 0);
         }
     }
     for (uint32_t r = 0; r < ROWS; r++)
@@ -58,7 +64,8 @@ TEST(a_batch_gives_each_row_what_it_gets_alone) {
             steps[r] = (struct wh_step){r, (int32_t)(r * 17 + (uint32_t)s * 5)};
         CHECK_INT(m.backend->step(m.self, steps, ROWS, batch, &err), 0);
         for (uint32_t r = 0; r < ROWS; r++)
-            CHECK(memcmp(batch + r * V, alone + (r * STEPS + (uint32_t)s) * V, V * sizeof *batch) == 0);
+            CHECK(memcmp(batch + r * V, alone + (r * STEPS + (uint32_t)s) * V, V * sizeof *batch) ==
+                  0);
     }
     free(alone);
     free(batch);
@@ -105,18 +112,22 @@ TEST(reorder_copies_rows_with_their_windows) {
         if (round == 0)
             continue;
         /* 0 <- 1, 1 <- 2, 2 <- 0, all at once; then the same token continues each. */
-        CHECK_INT(m.backend->reorder(m.self, (uint32_t[]){0, 1, 2}, (uint32_t[]){1, 2, 0}, 3, &err), 0);
+        CHECK_INT(m.backend->reorder(m.self, (uint32_t[]){0, 1, 2}, (uint32_t[]){1, 2, 0}, 3, &err),
+                  0);
         struct wh_step next[] = {{0, 5}, {1, 5}, {2, 5}};
         CHECK_INT(m.backend->step(m.self, next, 3, got, &err), 0);
     }
     for (uint32_t r = 0; r < 3; r++) {
         uint32_t from = (r + 1) % 3;
         prefill(&m, r, from % 2, want);
-        CHECK_INT(m.backend->step(m.self, &(struct wh_step){r, 11 * (int32_t)(from + 1)}, 1, want, &err), 0);
+        CHECK_INT(
+            m.backend->step(m.self, &(struct wh_step){r, 11 * (int32_t)(from + 1)}, 1, want, &err),
+            0);
         CHECK_INT(m.backend->step(m.self, &(struct wh_step){r, 5}, 1, want, &err), 0);
         CHECK(memcmp(want, got + r * V, V * sizeof *want) == 0);
     }
-    CHECK_INT(m.backend->reorder(m.self, (uint32_t[]){0}, (uint32_t[]){3}, 1, &err), SLUICE_INTERNAL);
+    CHECK_INT(m.backend->reorder(m.self, (uint32_t[]){0}, (uint32_t[]){3}, 1, &err),
+              SLUICE_INTERNAL);
     free(want);
     free(got);
     wh_model_finish(&m);
@@ -153,7 +164,8 @@ TEST(misuse_is_an_error_not_a_crash) {
     encode(&m, 0, 1);
     prefill(&m, 0, 0, logits);
     CHECK_INT(m.backend->step(m.self, &(struct wh_step){1, 5}, 1, logits, &err), SLUICE_INTERNAL);
-    CHECK_INT(m.backend->step(m.self, &(struct wh_step){0, 1022}, 1, logits, &err), SLUICE_INTERNAL);
+    CHECK_INT(m.backend->step(m.self, &(struct wh_step){0, 1022}, 1, logits, &err),
+              SLUICE_INTERNAL);
     CHECK_INT(m.backend->step(m.self, &(struct wh_step){0, -1}, 1, logits, &err), SLUICE_INTERNAL);
     for (uint32_t i = 4; i < m.dims.n_text_ctx; i++)
         CHECK_INT(m.backend->step(m.self, &(struct wh_step){0, 5}, 1, logits, &err), 0);

@@ -1,6 +1,6 @@
 /*
- * Test recordings and the values stored for them. Files lie in tests/data; the rest of the set in the shared data,
- * where that is present.
+ * Test recordings and the values stored for them. Files lie in tests/data; the rest of the set in
+ * the shared data, where that is present.
  */
 #ifndef TESTS_UNIT_WHISPER_CLIPS_H
 #define TESTS_UNIT_WHISPER_CLIPS_H
@@ -13,7 +13,8 @@
 
 #define MODEL_DIR SOURCE_DIR "/plugins/whisper/models/whisper-synth"
 
-/* Samples of a 16-bit mono 16 kHz WAV file with a 44-byte header; NULL where there is no such file. */
+/* Samples of a 16-bit mono 16 kHz WAV file with a 44-byte header; NULL where there is no such file.
+ */
 static inline float *wav_read(const char *path, size_t *ret_n) {
     FILE *f = fopen(path, "rb");
     if (!f)
@@ -53,7 +54,8 @@ static inline json_t *clip_expectations(void) {
 }
 
 /* The embedded model on `n_threads`. */
-static inline void model_open(struct wh_model *ret, uint32_t n_threads, uint32_t n_slots, uint32_t n_rows) {
+static inline void model_open(struct wh_model *ret, uint32_t n_threads, uint32_t n_slots,
+                              uint32_t n_rows) {
     struct num_err err = {0};
     struct wh_limits limits = {n_threads, n_slots, n_rows};
     if (wh_model_load(MODEL_DIR, &wh_backend_cpu, &limits, ret, &err))

@@ -1,5 +1,6 @@
 /*
- * Loading a model folder: every defect is one sentence that names the file and what is wrong with it.
+ * Loading a model folder: every defect is one sentence that names the file and what is wrong with
+ * it.
  */
 #include "unit/whisper/clips.h"
 
@@ -12,7 +13,8 @@ static void copy_model(void) {
     char command[1024];
     snprintf(folder, sizeof folder, "/tmp/sluice-model-XXXXXX");
     CHECK(mkdtemp(folder) != NULL);
-    snprintf(command, sizeof command, "cp '%s'/*.json '%s'/model.safetensors '%s'", MODEL_DIR, MODEL_DIR, folder);
+    snprintf(command, sizeof command, "cp '%s'/*.json '%s'/model.safetensors '%s'", MODEL_DIR,
+             MODEL_DIR, folder);
     CHECK_INT(system(command), 0);
 }
 
@@ -67,9 +69,11 @@ TEST(reads_the_embedded_model) {
     CHECK(m.dims.n_mels == 80 && m.dims.n_state == 192 && m.dims.n_vocab == 1022);
     CHECK(m.dims.n_audio_ctx == 500 && m.dims.n_text_ctx == 128 && m.dims.n_alignment_heads == 2);
     CHECK(m.tokens.sot == 513 && m.tokens.transcribe == 516 && m.tokens.translate == 515);
-    CHECK(m.tokens.no_speech == 519 && m.tokens.n_languages == 1 && m.tokens.languages[0].token == 514);
+    CHECK(m.tokens.no_speech == 519 && m.tokens.n_languages == 1 &&
+          m.tokens.languages[0].token == 514);
     CHECK(m.rules.eot == 512 && m.rules.timestamp_begin == 521 && m.rules.max_initial == 100);
-    CHECK(m.rules.n_suppress == 0 && m.rules.n_begin_suppress == 1 && m.rules.begin_suppress[0] == 512);
+    CHECK(m.rules.n_suppress == 0 && m.rules.n_begin_suppress == 1 &&
+          m.rules.begin_suppress[0] == 512);
     wh_model_finish(&m);
 }
 
@@ -109,7 +113,8 @@ TEST(sizes_that_do_not_fit) {
     set("config.json", "d_model", "191");
     refuses("config.json", "cannot be split");
     set("config.json", "d_model", "96");
-    refuses("model.safetensors", "model.encoder.conv1.weight has the shape [192, 80, 3] where config.json asks for [96, 80, 3]");
+    refuses("model.safetensors", "model.encoder.conv1.weight has the shape [192, 80, 3] where "
+                                 "config.json asks for [96, 80, 3]");
     set("config.json", "d_model", "192");
     set("config.json", "decoder_layers", "3");
     set("generation_config.json", "alignment_heads", "[[0, 3]]");
@@ -121,7 +126,8 @@ TEST(sizes_that_do_not_fit) {
     set("config.json", "decoder_layers", "2");
     set("config.json", "vocab_size", "4000000");
     set("config.json", "encoder_ffn_dim", "262144");
-    refuses("model.safetensors", "fc1.weight has the shape [768, 192] where config.json asks for [262144, 192]");
+    refuses("model.safetensors",
+            "fc1.weight has the shape [768, 192] where config.json asks for [262144, 192]");
     remove_model();
 }
 

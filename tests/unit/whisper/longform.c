@@ -17,8 +17,8 @@ struct record {
 
 static int32_t on_segment(void *ctx, const struct wh_segment *s) {
     struct record *r = ctx;
-    json_array_append_new(r->segments, json_pack("{s:i, s:f, s:f, s:s}", "id", s->id, "start", s->start, "end",
-                                                 s->end, "text", s->text));
+    json_array_append_new(r->segments, json_pack("{s:i, s:f, s:f, s:s}", "id", s->id, "start",
+                                                 s->start, "end", s->end, "text", s->text));
     CHECK(s->n_tokens > 0 && s->compression_ratio > 0 && s->avg_logprob < 0 && s->temperature == 0);
     CHECK(s->no_speech_prob >= 0 && s->no_speech_prob <= 1);
     if (r->transcript)
@@ -39,8 +39,8 @@ static bool on_cancelled(void *ctx) {
     return r->cancel_after && ++r->n_asked >= r->cancel_after;
 }
 
-static int32_t run(struct wh_model *m, const float *pcm, size_t n, struct record *r, struct wh_report *report,
-                   struct num_err *err) {
+static int32_t run(struct wh_model *m, const float *pcm, size_t n, struct record *r,
+                   struct wh_report *report, struct num_err *err) {
     struct wh_longform *lf;
     struct wh_options options = {0};
     struct wh_listener listener = {r, on_segment, on_progress, on_cancelled};
@@ -65,8 +65,8 @@ static void check_segments(const char *name, const json_t *got, const json_t *wa
                   json_string_value(json_object_get(w, "text")));
         CHECK_NEAR(json_real_value(json_object_get(g, "start")),
                    json_number_value(json_object_get(w, "start")), 0.006);
-        CHECK_NEAR(json_real_value(json_object_get(g, "end")), json_number_value(json_object_get(w, "end")),
-                   0.006);
+        CHECK_NEAR(json_real_value(json_object_get(g, "end")),
+                   json_number_value(json_object_get(w, "end")), 0.006);
     }
     printf("  %s: %zu segments\n", name, json_array_size(want));
 }
@@ -217,17 +217,20 @@ TEST(refuses_what_the_model_does_not_know) {
     model_open(&m, 1, 1, 1);
     CHECK_INT(wh_options_check(&m, &(struct wh_options){.language = "en"}, &err), 0);
     CHECK_INT(wh_options_check(&m, &(struct wh_options){.translate = true}, &err), 0);
-    CHECK_INT(wh_options_check(&m, &(struct wh_options){.language = "tlh"}, &err), SLUICE_UNSUPPORTED);
+    CHECK_INT(wh_options_check(&m, &(struct wh_options){.language = "tlh"}, &err),
+              SLUICE_UNSUPPORTED);
     CHECK_HAS(err.text, "\"tlh\"; it knows: en");
     m.tokens.translate = -1;
-    CHECK_INT(wh_options_check(&m, &(struct wh_options){.translate = true}, &err), SLUICE_UNSUPPORTED);
+    CHECK_INT(wh_options_check(&m, &(struct wh_options){.translate = true}, &err),
+              SLUICE_UNSUPPORTED);
     CHECK_HAS(err.text, "cannot translate");
     wh_model_finish(&m);
 }
 
 TEST(compression_ratio_is_high_for_repetition) {
     CHECK(wh_compression_ratio("A plain sentence of speech.") < 1.2);
-    CHECK(wh_compression_ratio("ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha") > 2.4);
+    CHECK(wh_compression_ratio("ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha") >
+          2.4);
     CHECK(wh_compression_ratio("") == 0);
 }
 

@@ -1,6 +1,7 @@
 /*
- * The embedded model against stored values of a reference implementation in PyTorch (float32 arithmetic on the
- * same float16 weights). Both sum in different orders, so values agree to rounding only:
+ * The embedded model against stored values of a reference implementation in PyTorch (float32
+ * arithmetic on the same float16 weights). Both sum in different orders, so values agree to
+ * rounding only:
  *     log-mel          1e-4: a step of the reference's own float32 Fourier transform
  *     encoder, logits  2e-4: sums of up to 768 products through 4 layers, values of the order of 10
  *     probabilities    as many digits as are stored
@@ -10,12 +11,13 @@
 #include "num/mel.h"
 #include "whisper/search.h"
 
-#define MEL_TOLERANCE 1e-4
+#define MEL_TOLERANCE     1e-4
 #define ENCODER_TOLERANCE 2e-4
 
 static const struct num_tensor *expected(struct num_safetensors *st, const char *name) {
     struct num_err err;
-    if (!st->tensors && num_safetensors_open(TESTS_DIR "/data/expected/command.safetensors", st, &err))
+    if (!st->tensors &&
+        num_safetensors_open(TESTS_DIR "/data/expected/command.safetensors", st, &err))
         TEST_FAIL("%s", err.text);
     const struct num_tensor *t = num_safetensors_find(st, name);
     CHECK(t && t->dtype == NUM_F32);
@@ -82,13 +84,15 @@ TEST(encoder_and_first_logits_of_command) {
     printf("  encoder: largest difference %.2g\n", difference);
     CHECK_NEAR(difference, 0, ENCODER_TOLERANCE);
 
-    int32_t tokens[] = {m.tokens.sot, m.tokens.languages[0].token, m.tokens.transcribe, m.rules.no_timestamps};
+    int32_t tokens[] = {m.tokens.sot, m.tokens.languages[0].token, m.tokens.transcribe,
+                        m.rules.no_timestamps};
     float *logits = malloc(m.dims.n_vocab * sizeof *logits);
     struct wh_prompt prompt = {0, 0, tokens, 4, 3, logits};
     CHECK_INT(m.backend->prefill(m.self, &prompt, 1, &err), 0);
     want = expected(&st, "logits");
     CHECK_INT(want->n_elements, m.dims.n_vocab);
-    /* The stored values have special tokens suppressed: texts and the end of text are left to compare. */
+    /* The stored values have special tokens suppressed: texts and the end of text are left to
+     * compare. */
     float suppressed;
     memcpy(&suppressed, (const float *)want->data + m.rules.eot + 1, sizeof suppressed);
     CHECK(suppressed == -INFINITY);
@@ -100,7 +104,8 @@ TEST(encoder_and_first_logits_of_command) {
     wh_model_finish(&m);
 }
 
-static void check_greedy(struct wh_model *m, struct wh_search *search, const char *name, const json_t *want) {
+static void check_greedy(struct wh_model *m, struct wh_search *search, const char *name,
+                         const json_t *want) {
     struct num_err err = {0};
     int32_t room[100];
     int32_t prompt[] = {m->tokens.sot, m->tokens.languages[0].token, m->tokens.transcribe,
@@ -116,7 +121,8 @@ static void check_greedy(struct wh_model *m, struct wh_search *search, const cha
     for (uint32_t i = 0; i < result.n_tokens; i++)
         CHECK_INT(room[i], json_integer_value(json_array_get(tokens, i)));
     CHECK_NEAR(result.sum_logprob, json_number_value(json_object_get(want, "sum_logprob")), 5e-4);
-    CHECK_NEAR(result.no_speech_prob, json_number_value(json_object_get(want, "no_speech_prob")), 1e-5);
+    CHECK_NEAR(result.no_speech_prob, json_number_value(json_object_get(want, "no_speech_prob")),
+               1e-5);
     char *text;
     CHECK_INT(num_bpe_decode(&m->bpe, room, result.n_tokens, &text, &err), 0);
     CHECK_STR(text, json_string_value(json_object_get(want, "text")));
