@@ -24,8 +24,9 @@
 
 #define TAIL_SIZE 4096     /* of what a probe printed, to find the last line */
 #define LINE_MAX_BYTES 400 /* of that line in a reason */
-#define EXIT_LOAD 1        /* of sluice-worker --describe: dlopen's words are the last line */
-#define EXIT_WRONG 2       /* the plugin was loaded and is wrong in itself */
+/* Exit codes of sluice-worker --describe, as worker/describe.h states them. */
+#define EXIT_LOAD 1  /* dlopen's words are the last line */
+#define EXIT_WRONG 2 /* the plugin was loaded and is wrong in itself */
 
 struct running {
     struct sl_probe *probe;

@@ -27,13 +27,13 @@
 #define RESEND_PAUSE_MS 10
 #define LOG_LINE_MAX 4096
 
-static struct host *host_of(const struct sluice_host *table) {
-    return (struct host *)(uintptr_t)table;
+static struct sl_host *host_of(const struct sluice_host *table) {
+    return (struct sl_host *)(uintptr_t)table;
 }
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
-void host_send(struct host *host) {
+void sl_host_send(struct sl_host *host) {
     struct sl_err err;
     if (sl_frame_finish(&host->frame, &err) < 0) {
         fprintf(stderr, "error: %s\n", err.msg);
@@ -56,7 +56,7 @@ static void write_line(int level, const char *text) {
     sl_write_all(STDERR_FILENO, line, (size_t)len, NULL);
 }
 
-void host_report(struct host *host, uint32_t job, int level, const char *text) {
+void sl_host_report(struct sl_host *host, uint32_t job, int level, const char *text) {
     write_line(level, text);
     if (level < SLUICE_LOG_WARN || host->n_reports > SL_HOST_MAX_REPORTS)
         return;
@@ -66,16 +66,16 @@ void host_report(struct host *host, uint32_t job, int level, const char *text) {
     sl_frame_init(&host->frame, SL_FRAME_LOG, job);
     sl_frame_add_u64(&host->frame, (uint64_t)level);
     sl_frame_add(&host->frame, text, len);
-    host_send(host);
+    sl_host_send(host);
 }
 
-void host_reportf(struct host *host, uint32_t job, int level, const char *fmt, ...) {
+void sl_host_reportf(struct sl_host *host, uint32_t job, int level, const char *fmt, ...) {
     char text[SL_ERR_SIZE];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    host_report(host, job, level, text);
+    sl_host_report(host, job, level, text);
 }
 
 /* ---- The table, where it names no job -------------------------------------------------------- */
@@ -89,7 +89,7 @@ static const char *table_share_dir(const struct sluice_host *table) {
 }
 
 static void table_error(const struct sluice_host *table, const char *message) {
-    struct host *host = host_of(table);
+    struct sl_host *host = host_of(table);
     pthread_mutex_lock(&host->lock);
     snprintf(host->error, sizeof host->error, "%s", message ? message : "");
     pthread_mutex_unlock(&host->lock);
@@ -97,17 +97,17 @@ static void table_error(const struct sluice_host *table, const char *message) {
 
 /* A line belongs to the job that runs, where that is one alone. */
 static void table_log(const struct sluice_host *table, int32_t level, const char *message) {
-    struct host *host = host_of(table);
+    struct sl_host *host = host_of(table);
     if (level < SLUICE_LOG_DEBUG || level > SLUICE_LOG_ERROR)
         level = SLUICE_LOG_INFO;
     pthread_mutex_lock(&host->lock);
-    host_report(host, host->n_active == 1 ? host->active->id : 0, level, message ? message : "");
+    sl_host_report(host, host->n_active == 1 ? host->active->id : 0, level, message ? message : "");
     pthread_mutex_unlock(&host->lock);
 }
 
 static const void *table_extension(const struct sluice_host *table, const char *id) {
     (void)table;
-    return id ? job_extension(id) : NULL;
+    return id ? sl_job_extension(id) : NULL;
 }
 
 /* ---- Lists of jobs --------------------------------------------------------------------------- */
@@ -133,7 +133,7 @@ static void unlink_job(struct sluice_job **list, const struct sluice_job *job) {
 }
 
 /* The next waiting job becomes active; NULL where none waits. `lock` held. */
-static struct sluice_job *activate(struct host *host) {
+static struct sluice_job *activate(struct sl_host *host) {
     struct sluice_job *job = host->waiting;
     if (!job)
         return NULL;
@@ -143,10 +143,10 @@ static struct sluice_job *activate(struct host *host) {
     return job;
 }
 
-static void end_active(struct host *host, struct sluice_job *job, int32_t status) {
+static void end_active(struct sl_host *host, struct sluice_job *job, int32_t status) {
     unlink_job(&host->active, job);
     host->n_active--;
-    job_end(job, status);
+    sl_job_end(job, status);
 }
 
 /* ---- take() and finish() --------------------------------------------------------------------- */
@@ -157,7 +157,7 @@ static struct timespec deadline_in(int32_t wait_ms) {
 }
 
 static struct sluice_job *table_take(const struct sluice_host *table, int32_t wait_ms) {
-    struct host *host = host_of(table);
+    struct sl_host *host = host_of(table);
     struct timespec deadline = deadline_in(wait_ms > 0 ? wait_ms : 0);
     unsigned max_jobs = host->stage.max_jobs ? host->stage.max_jobs : 1;
     pthread_mutex_lock(&host->lock);
@@ -173,9 +173,9 @@ static struct sluice_job *table_take(const struct sluice_host *table, int32_t wa
 }
 
 static void table_finish(struct sluice_job *job, int32_t status) {
-    if (!job_check(job, "finish"))
+    if (!sl_job_check(job, "finish"))
         return;
-    struct host *host = job->host;
+    struct sl_host *host = job->host;
     pthread_mutex_lock(&host->lock);
     end_active(host, job, status);
     pthread_mutex_unlock(&host->lock);
@@ -183,14 +183,14 @@ static void table_finish(struct sluice_job *job, int32_t status) {
 
 /* ---- The I/O thread -------------------------------------------------------------------------- */
 
-static void on_job(struct host *host, const struct sl_frame *frame, int *fds, int n_fds) {
-    struct sluice_job *job = job_create(host, frame, fds, n_fds);
+static void on_job(struct sl_host *host, const struct sl_frame *frame, int *fds, int n_fds) {
+    struct sluice_job *job = sl_job_create(host, frame, fds, n_fds);
     if (job)
         append(&host->waiting, job);
 }
 
 /* A job that still waits ends here; one that runs learns of it through cancelled(). */
-static void on_cancel(struct host *host, uint32_t id) {
+static void on_cancel(struct sl_host *host, uint32_t id) {
     for (struct sluice_job *job = host->active; job; job = job->next)
         if (id == 0 || job->id == id)
             atomic_store(&job->cancelled, true);
@@ -200,11 +200,11 @@ static void on_cancel(struct host *host, uint32_t id) {
             continue;
         unlink_job(&host->waiting, job);
         atomic_store(&job->cancelled, true);
-        job_end(job, SLUICE_CANCELLED);
+        sl_job_end(job, SLUICE_CANCELLED);
     }
 }
 
-static void on_frame(struct host *host, const struct sl_frame *frame, int *fds, int n_fds) {
+static void on_frame(struct sl_host *host, const struct sl_frame *frame, int *fds, int n_fds) {
     pthread_mutex_lock(&host->lock);
     if (frame->type == SL_FRAME_JOB)
         on_job(host, frame, fds, n_fds);
@@ -220,7 +220,7 @@ static void on_frame(struct host *host, const struct sl_frame *frame, int *fds, 
 }
 
 /* Reads the next frame; without a core there is nothing left to do. */
-static int receive(const struct host *host, void *buf, struct sl_frame *frame, int *fds) {
+static int receive(const struct sl_host *host, void *buf, struct sl_frame *frame, int *fds) {
     struct sl_err err;
     int n_fds = 0;
     int rc = sl_channel_recv(host->socket, buf, frame, fds, &n_fds, &err);
@@ -234,7 +234,7 @@ static int receive(const struct host *host, void *buf, struct sl_frame *frame, i
 }
 
 static void *io_main(void *arg) {
-    struct host *host = arg;
+    struct sl_host *host = arg;
     void *buf = sl_xmalloc(SL_FRAME_MAX_SIZE);
     struct sl_frame *frame = sl_xmalloc(sizeof *frame);
     int fds[SL_FRAME_MAX_FDS];
@@ -246,7 +246,7 @@ static void *io_main(void *arg) {
 }
 
 /* Signals are the main thread's. */
-static void start_io_thread(struct host *host) {
+static void start_io_thread(struct sl_host *host) {
     sigset_t all, was;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &was);
@@ -266,7 +266,7 @@ static char *copy_text(const struct sl_frame *f, int i) {
     return sl_xstrndup(f->fields[i].data, f->fields[i].len);
 }
 
-static void set_budget(struct host *host, const struct sl_frame *f) {
+static void set_budget(struct sl_host *host, const struct sl_frame *f) {
     host->budget = (struct sluice_budget){.size = SLUICE_SIZED(struct sluice_budget),
                                           .device = (int32_t)sl_frame_u64(f, 4),
                                           .device_index = (int32_t)sl_frame_u64(f, 5),
@@ -278,7 +278,7 @@ static void set_budget(struct host *host, const struct sl_frame *f) {
 }
 
 /* Parameters as values, and each as text, so that later calls only read. */
-static int set_params(struct host *host, const char *text, size_t len, struct sl_err *err) {
+static int set_params(struct sl_host *host, const char *text, size_t len, struct sl_err *err) {
     if (sl_json_parse(text, len, &host->params, err) < 0) {
         sl_err_wrap(err, "the parameters");
         return err->cls = SLUICE_INTERNAL; /* they are the core's, not the user's */
@@ -295,7 +295,7 @@ static int set_params(struct host *host, const char *text, size_t len, struct sl
     return 0;
 }
 
-static int take_start(struct host *host, struct sl_err *err) {
+static int take_start(struct sl_host *host, struct sl_err *err) {
     sl_autofree void *buf = sl_xmalloc(SL_FRAME_MAX_SIZE);
     sl_autofree struct sl_frame *frame = sl_xmalloc(sizeof *frame);
     int fds[SL_FRAME_MAX_FDS];
@@ -313,7 +313,7 @@ static int take_start(struct host *host, struct sl_err *err) {
     return set_params(host, frame->fields[2].data, frame->fields[2].len, err);
 }
 
-static int load_stage(struct host *host, struct sl_err *err) {
+static int load_stage(struct sl_host *host, struct sl_err *err) {
     const struct sluice_plugin *plugin;
     int rc = sl_loader_open(host->plugin_path, &plugin, NULL, err);
     if (rc < 0)
@@ -325,7 +325,7 @@ static int load_stage(struct host *host, struct sl_err *err) {
     return 0;
 }
 
-static int create_stage(struct host *host, struct sl_err *err) {
+static int create_stage(struct sl_host *host, struct sl_err *err) {
     if (!host->stage.create)
         return 0;
     int32_t status = host->stage.create(&host->table, &host->self);
@@ -342,7 +342,7 @@ static int create_stage(struct host *host, struct sl_err *err) {
     return err->cls;
 }
 
-static void estimate_memory(struct host *host, uint64_t *ret_host, uint64_t *ret_device) {
+static void estimate_memory(struct sl_host *host, uint64_t *ret_host, uint64_t *ret_device) {
     const struct sluice_memory *memory = NULL;
     if (host->stage.extension)
         memory = host->stage.extension(host->self, SLUICE_EXT_MEMORY);
@@ -353,30 +353,30 @@ static void estimate_memory(struct host *host, uint64_t *ret_host, uint64_t *ret
     }
 }
 
-static void send_ready(struct host *host) {
+static void send_ready(struct sl_host *host) {
     uint64_t host_bytes = 0, device_bytes = 0;
     estimate_memory(host, &host_bytes, &device_bytes);
     pthread_mutex_lock(&host->lock);
     sl_frame_init(&host->frame, SL_FRAME_READY, 0);
     sl_frame_add_u64(&host->frame, host_bytes);
     sl_frame_add_u64(&host->frame, device_bytes);
-    host_send(host);
+    sl_host_send(host);
     pthread_mutex_unlock(&host->lock);
 }
 
-static _Noreturn void refuse(struct host *host, const struct sl_err *err) {
+static _Noreturn void refuse(struct sl_host *host, const struct sl_err *err) {
     write_line(SLUICE_LOG_ERROR, err->msg);
     pthread_mutex_lock(&host->lock);
     sl_frame_init(&host->frame, SL_FRAME_REFUSED, 0);
     sl_frame_add_u64(&host->frame, (uint64_t)(int64_t)err->cls);
     sl_frame_add_text(&host->frame, err->msg);
-    host_send(host);
+    sl_host_send(host);
     _exit(SL_HOST_EXIT_REFUSED);
 }
 
 /* ---- The main loop --------------------------------------------------------------------------- */
 
-static struct sluice_job *next_job(struct host *host) {
+static struct sluice_job *next_job(struct sl_host *host) {
     struct sluice_job *job;
     pthread_mutex_lock(&host->lock);
     while (!(job = activate(host)) && !host->stopping)
@@ -386,7 +386,7 @@ static struct sluice_job *next_job(struct host *host) {
 }
 
 /* After process(): its own job ends with what it returned, others that it took and forgot have failed. */
-static void end_round(struct host *host, uint32_t id, int32_t status) {
+static void end_round(struct sl_host *host, uint32_t id, int32_t status) {
     pthread_mutex_lock(&host->lock);
     struct sluice_job *own = find(host->active, id);
     if (own)
@@ -398,7 +398,7 @@ static void end_round(struct host *host, uint32_t id, int32_t status) {
     pthread_mutex_unlock(&host->lock);
 }
 
-static void serve(struct host *host) {
+static void serve(struct sl_host *host) {
     for (struct sluice_job *job; (job = next_job(host));) {
         uint32_t id = job->id;
         int32_t status = host->stage.process(host->self, job);
@@ -416,12 +416,12 @@ static void fill_table(struct sluice_host *t) {
     t->extension = table_extension;
     t->take = table_take;
     t->finish = table_finish;
-    params_fill_table(t);
-    job_fill_table(t);
+    sl_params_fill_table(t);
+    sl_job_fill_table(t);
 }
 
-static struct host *host_create(int socket) {
-    struct host *host = sl_xcalloc(1, sizeof *host);
+static struct sl_host *host_create(int socket) {
+    struct sl_host *host = sl_xcalloc(1, sizeof *host);
     host->socket = fcntl(socket, F_DUPFD_CLOEXEC, SOCKET_FD_FROM);
     if (host->socket < 0)
         host->socket = socket; /* the limit of open files is lower: it stays where it is */
@@ -438,7 +438,7 @@ static struct host *host_create(int socket) {
 }
 
 _Noreturn void sl_host_run(int socket) {
-    struct host *host = host_create(socket);
+    struct sl_host *host = host_create(socket);
     struct sl_err err = {0};
     setvbuf(stdout, NULL, _IOLBF, 0); /* what a plugin prints is in the log even if it crashes later */
     int rc = take_start(host, &err);

@@ -32,7 +32,7 @@
 #define SL_HOST_RETIRED 64       /* shells of ended jobs that are kept to recognise late calls */
 #define SL_HOST_MAX_REPORTS 1000 /* warnings and errors that are sent on; the rest is in the log only */
 
-struct job_input {
+struct sl_job_input {
     const char *port, *type, *path;
     int fd; /* -1: file/1 */
     void *map;
@@ -40,7 +40,7 @@ struct job_input {
     bool mapped;
 };
 
-struct job_output {
+struct sl_job_output {
     const char *port, *type;
     int fd;
     bool optional, committed;
@@ -52,12 +52,12 @@ struct job_output {
 struct sluice_job {
     uint32_t magic; /* alive or ended */
     uint32_t id;
-    struct host *host;
+    struct sl_host *host;
     struct sluice_job *next; /* in `waiting` or `active` */
     struct sl_arena arena;   /* texts and arrays below */
     const char *item, *scratch;
-    struct job_input *inputs;
-    struct job_output *outputs;
+    struct sl_job_input *inputs;
+    struct sl_job_output *outputs;
     int n_inputs, n_outputs;
     atomic_bool cancelled;
     char failure[SL_ERR_SIZE];
@@ -67,7 +67,7 @@ struct sluice_job {
     char doing[256];
 };
 
-struct host {
+struct sl_host {
     struct sluice_host table; /* what the plugin sees; first, so that one pointer is the other */
     int socket;
     pthread_mutex_t lock;   /* guards all that follows up to `frame` */
@@ -95,28 +95,28 @@ _Noreturn void sl_host_run(int socket);
 /* ---- Shared by the files of the host ---- */
 
 /* Sends host->frame, to which the fields were added; `lock` held. A lost core ends the process. */
-void host_send(struct host *host);
+void sl_host_send(struct sl_host *host);
 /* Writes "level: text" into the attempt's log; warnings and errors are also sent, for `job` (0: none). `lock` held. */
-void host_report(struct host *host, uint32_t job, int level, const char *text);
-void host_reportf(struct host *host, uint32_t job, int level, const char *fmt, ...)
+void sl_host_report(struct sl_host *host, uint32_t job, int level, const char *text);
+void sl_host_reportf(struct sl_host *host, uint32_t job, int level, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* job.c: makes a job from its frame and descriptors (taken); NULL where they do not fit, then DONE was sent. `lock` held. */
-struct sluice_job *job_create(struct host *host, const struct sl_frame *frame, int *fds, int n_fds);
+struct sluice_job *sl_job_create(struct sl_host *host, const struct sl_frame *frame, int *fds, int n_fds);
 /* Ends a job that is in neither list any more: sends pending progress and DONE, and retires it. `lock` held. */
-void job_end(struct sluice_job *job, int32_t status);
+void sl_job_end(struct sluice_job *job, int32_t status);
 /* The job, if it is alive and a call may name it; else NULL and a line in the log. `lock` must not be held. */
-struct sluice_job *job_check(struct sluice_job *job, const char *call);
+struct sluice_job *sl_job_check(struct sluice_job *job, const char *call);
 /* Fills in the functions that name a job. */
-void job_fill_table(struct sluice_host *table);
+void sl_job_fill_table(struct sluice_host *table);
 
 /* output.c */
-int32_t job_output_grow(struct sluice_job *job, const char *port, uint64_t capacity, void **ret_data);
-int32_t job_output_commit(struct sluice_job *job, const char *port, uint64_t len);
-void job_outputs_close(struct sluice_job *job);
+int32_t sl_job_output_grow(struct sluice_job *job, const char *port, uint64_t capacity, void **ret_data);
+int32_t sl_job_output_commit(struct sluice_job *job, const char *port, uint64_t len);
+void sl_job_outputs_close(struct sluice_job *job);
 
 /* params.c: parameters and the static extensions. */
-void params_fill_table(struct sluice_host *table);
-const void *job_extension(const char *id);
+void sl_params_fill_table(struct sluice_host *table);
+const void *sl_job_extension(const char *id);
 
 #endif

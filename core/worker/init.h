@@ -12,7 +12,7 @@
  *
  * As PID 1 of a PID namespace the kernel kills the tree with us, whatever happens to us. As a keeper (getpid() != 1)
  * we are the subreaper of the tree: a SIGKILL of the keeper itself takes the plugin's process along (PDEATHSIG), but not
- * children of that which ignore their parent's death.
+ * children of that which ignore their parent's death. A keeper finds its children in /proc/self/task/TID/children.
  *
  * Call before any thread is started or plugin loaded.
  */

@@ -41,15 +41,15 @@ static int read_ports(struct sluice_job *job, const struct sl_frame *f, const in
     job->inputs = sl_arena_alloc(&job->arena, (size_t)job->n_inputs * sizeof *job->inputs);
     job->outputs = sl_arena_alloc(&job->arena, (size_t)job->n_outputs * sizeof *job->outputs);
     for (int i = 0; i < job->n_inputs; i++, at += 3) {
-        struct job_input *in = &job->inputs[i];
-        *in = (struct job_input){field_text(job, f, at), field_text(job, f, at + 1), field_text(job, f, at + 2), .fd = -1};
+        struct sl_job_input *in = &job->inputs[i];
+        *in = (struct sl_job_input){field_text(job, f, at), field_text(job, f, at + 1), field_text(job, f, at + 2), .fd = -1};
         if (strcmp(in->type, SLUICE_TYPE_FILE) != 0) {
             in->fd = used < n_fds ? fds[used] : -1;
             used++;
         }
     }
     for (int i = 0; i < job->n_outputs; i++, at += 2) {
-        struct job_output *out = &job->outputs[i];
+        struct sl_job_output *out = &job->outputs[i];
         out->port = field_text(job, f, at);
         out->type = field_text(job, f, at + 1);
         out->fd = used < n_fds ? fds[used] : -1;
@@ -66,7 +66,7 @@ static void release(struct sluice_job *job) {
             munmap(job->inputs[i].map, job->inputs[i].len);
         sl_close(&job->inputs[i].fd);
     }
-    job_outputs_close(job);
+    sl_job_outputs_close(job);
     job->n_inputs = job->n_outputs = 0;
     sl_arena_finish(&job->arena);
 }
@@ -76,7 +76,7 @@ static void send_done(struct sluice_job *job, int32_t status, const char *messag
     sl_frame_init(f, SL_FRAME_DONE, job->id);
     sl_frame_add_u64(f, (uint64_t)(int64_t)status);
     sl_frame_add_text(f, message);
-    host_send(job->host);
+    sl_host_send(job->host);
 }
 
 static void send_progress(struct sluice_job *job) {
@@ -84,13 +84,13 @@ static void send_progress(struct sluice_job *job) {
     sl_frame_init(f, SL_FRAME_PROGRESS, job->id);
     sl_frame_add_f64(f, job->fraction);
     sl_frame_add_text(f, job->doing);
-    host_send(job->host);
+    sl_host_send(job->host);
     job->progress_pending = false;
 }
 
 /* Keeps the shell of an ended job and frees the one that ended SL_HOST_RETIRED jobs ago. */
 static void retire(struct sluice_job *job) {
-    struct host *host = job->host;
+    struct sl_host *host = job->host;
     job->magic = ENDED;
     release(job);
     unsigned slot = host->n_retired++ % SL_HOST_RETIRED;
@@ -98,7 +98,7 @@ static void retire(struct sluice_job *job) {
     host->retired[slot] = job;
 }
 
-struct sluice_job *job_create(struct host *host, const struct sl_frame *frame, int *fds, int n_fds) {
+struct sluice_job *sl_job_create(struct sl_host *host, const struct sl_frame *frame, int *fds, int n_fds) {
     struct sluice_job *job = sl_xcalloc(1, sizeof *job);
     job->magic = ALIVE;
     job->id = frame->job;
@@ -132,7 +132,7 @@ static void judge(struct sluice_job *job, int32_t *status) {
                  sl_class_name(*status));
     }
     for (int i = 0; *status == SLUICE_OK && i < job->n_outputs; i++) {
-        const struct job_output *out = &job->outputs[i];
+        const struct sl_job_output *out = &job->outputs[i];
         if (out->committed || (out->optional && !out->problem[0]))
             continue;
         if (out->problem[0])
@@ -143,7 +143,7 @@ static void judge(struct sluice_job *job, int32_t *status) {
     }
 }
 
-void job_end(struct sluice_job *job, int32_t status) {
+void sl_job_end(struct sluice_job *job, int32_t status) {
     judge(job, &status);
     if (job->progress_pending)
         send_progress(job);
@@ -151,43 +151,38 @@ void job_end(struct sluice_job *job, int32_t status) {
     retire(job);
 }
 
-/* `lock` held: the job, if it is alive. */
-static struct sluice_job *alive(struct sluice_job *job, const char *call) {
-    if (job && job->magic == ALIVE)
-        return job;
-    fprintf(stderr, "error: the stage called %s() for a job that %s\n", call, job ? "has ended" : "is NULL");
+static struct sl_host *refuse_call(const char *call, const char *why) {
+    fprintf(stderr, "error: the stage called %s() for a job that %s\n", call, why);
     return NULL;
-}
-
-struct sluice_job *job_check(struct sluice_job *job, const char *call) {
-    if (!job)
-        return alive(job, call);
-    struct host *host = job->host;
-    pthread_mutex_lock(&host->lock);
-    job = alive(job, call);
-    pthread_mutex_unlock(&host->lock);
-    return job;
 }
 
 /* Takes the lock for a call on a live job; NULL (and no lock) where it is not one. */
-static struct host *enter(struct sluice_job *job, const char *call) {
+static struct sl_host *enter(struct sluice_job *job, const char *call) {
     if (!job)
-        return alive(job, call), NULL;
-    struct host *host = job->host;
+        return refuse_call(call, "is NULL");
+    struct sl_host *host = job->host;
     pthread_mutex_lock(&host->lock);
-    if (alive(job, call))
+    if (job->magic == ALIVE)
         return host;
     pthread_mutex_unlock(&host->lock);
-    return NULL;
+    return refuse_call(call, "has ended");
 }
 
-static void leave(struct host *host) {
+static void leave(struct sl_host *host) {
     pthread_mutex_unlock(&host->lock);
+}
+
+struct sluice_job *sl_job_check(struct sluice_job *job, const char *call) {
+    struct sl_host *host = enter(job, call);
+    if (!host)
+        return NULL;
+    leave(host);
+    return job;
 }
 
 /* ---- Inputs ---------------------------------------------------------------------------------- */
 
-static struct job_input *find_input(struct sluice_job *job, const char *port) {
+static struct sl_job_input *find_input(struct sluice_job *job, const char *port) {
     for (int i = 0; i < job->n_inputs; i++)
         if (strcmp(job->inputs[i].port, port) == 0)
             return &job->inputs[i];
@@ -195,7 +190,7 @@ static struct job_input *find_input(struct sluice_job *job, const char *port) {
 }
 
 /* Maps on first use. */
-static int32_t map_input(struct sluice_job *job, struct job_input *in) {
+static int32_t map_input(struct sluice_job *job, struct sl_job_input *in) {
     struct stat st;
     if (in->mapped || in->fd < 0)
         return 0;
@@ -206,7 +201,7 @@ static int32_t map_input(struct sluice_job *job, struct job_input *in) {
     }
     if (in->mapped)
         return 0;
-    host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "input \"%s\" cannot be mapped: %s", in->port, strerror(errno));
+    sl_host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "input \"%s\" cannot be mapped: %s", in->port, strerror(errno));
     return SLUICE_RESOURCE;
 }
 
@@ -215,13 +210,13 @@ static int32_t missing_input(struct sluice_job *job, const char *port) {
     const struct sluice_port *const *ports = job->host->stage.inputs;
     if (declared(ports, port) || declared(ports, "*"))
         return SLUICE_UNSUPPORTED;
-    host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "%s asks for input \"%s\", which it does not declare",
+    sl_host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "%s asks for input \"%s\", which it does not declare",
                  job->host->stage_id, port);
     return SLUICE_INTERNAL;
 }
 
 static int32_t input_view(struct sluice_job *job, const char *port, struct sluice_view *view) {
-    struct job_input *in = find_input(job, port);
+    struct sl_job_input *in = find_input(job, port);
     if (!in)
         return missing_input(job, port);
     int32_t rc = map_input(job, in);
@@ -233,20 +228,20 @@ static int32_t input_view(struct sluice_job *job, const char *port, struct sluic
 }
 
 static int32_t job_input(struct sluice_job *job, const char *port, struct sluice_view *view) {
-    struct host *host = enter(job, "input");
+    struct sl_host *host = enter(job, "input");
     if (!host)
         return SLUICE_INTERNAL;
     int32_t rc = SLUICE_INTERNAL;
     if (port && view && view->size >= SLUICE_SIZED(struct sluice_view))
         rc = input_view(job, port, view);
     else
-        host_report(host, job->id, SLUICE_LOG_ERROR, "input() needs a port and a view whose size is set");
+        sl_host_report(host, job->id, SLUICE_LOG_ERROR, "input() needs a port and a view whose size is set");
     leave(host);
     return rc;
 }
 
 static const char *job_input_name(struct sluice_job *job, uint32_t i) {
-    struct host *host = enter(job, "input_name");
+    struct sl_host *host = enter(job, "input_name");
     if (!host)
         return NULL;
     const char *name = i < (uint32_t)job->n_inputs ? job->inputs[i].port : NULL;
@@ -257,7 +252,7 @@ static const char *job_input_name(struct sluice_job *job, uint32_t i) {
 /* ---- Progress, cancel, failure --------------------------------------------------------------- */
 
 static void job_progress(struct sluice_job *job, double fraction, const char *what) {
-    struct host *host = enter(job, "progress");
+    struct sl_host *host = enter(job, "progress");
     if (!host)
         return;
     job->fraction = isnan(fraction) || fraction < 0 ? -1 : fraction > 1 ? 1 : fraction;
@@ -276,7 +271,7 @@ static int32_t job_cancelled(struct sluice_job *job) {
 }
 
 static void job_fail(struct sluice_job *job, const char *message) {
-    struct host *host = enter(job, "fail");
+    struct sl_host *host = enter(job, "fail");
     if (!host)
         return;
     snprintf(job->failure, sizeof job->failure, "%s", message ? message : "");
@@ -284,7 +279,7 @@ static void job_fail(struct sluice_job *job, const char *message) {
 }
 
 static const char *job_item(struct sluice_job *job) {
-    struct host *host = enter(job, "item");
+    struct sl_host *host = enter(job, "item");
     if (!host)
         return "";
     const char *item = job->item;
@@ -302,28 +297,28 @@ static bool is_output(const struct sluice_job *job, const char *port) {
 }
 
 static void stream_publish(struct sluice_job *job, const char *port, const void *data, uint64_t len) {
-    struct host *host = enter(job, "publish");
+    struct sl_host *host = enter(job, "publish");
     if (!host)
         return;
     if (!is_output(job, port) || len > PART_MAX) {
-        host_reportf(host, job->id, SLUICE_LOG_WARN, "a part of output \"%s\" was dropped: %s", port ? port : "(NULL)",
+        sl_host_reportf(host, job->id, SLUICE_LOG_WARN, "a part of output \"%s\" was dropped: %s", port ? port : "(NULL)",
                      len > PART_MAX ? "it is larger than 32 KiB" : "the job has no such output");
     } else if (!atomic_load(&job->cancelled)) {
         sl_frame_init(&host->frame, SL_FRAME_PART, job->id);
         sl_frame_add_text(&host->frame, port);
         sl_frame_add(&host->frame, data, len);
-        host_send(host);
+        sl_host_send(host);
     }
     leave(host);
 }
 
 static const char *scratch_path(struct sluice_job *job) {
-    struct host *host = enter(job, "scratch path");
+    struct sl_host *host = enter(job, "scratch path");
     if (!host)
         return NULL;
     const char *path = job->scratch;
     if (!*path || (mkdir(path, 0700) < 0 && errno != EEXIST)) {
-        host_reportf(host, job->id, SLUICE_LOG_WARN, "no scratch folder: %s%s%s", path, *path ? ": " : "",
+        sl_host_reportf(host, job->id, SLUICE_LOG_WARN, "no scratch folder: %s%s%s", path, *path ? ": " : "",
                      *path ? strerror(errno) : "the core gave none");
         path = NULL;
     }
@@ -332,21 +327,21 @@ static const char *scratch_path(struct sluice_job *job) {
 }
 
 static void metrics_set(struct sluice_job *job, const char *name, double value) {
-    struct host *host = enter(job, "metric");
+    struct sl_host *host = enter(job, "metric");
     if (!host)
         return;
     if (!name || !sl_is_identifier(name)) {
-        host_reportf(host, job->id, SLUICE_LOG_WARN, "a metric was dropped: its name is \"%s\"", name ? name : "(NULL)");
+        sl_host_reportf(host, job->id, SLUICE_LOG_WARN, "a metric was dropped: its name is \"%s\"", name ? name : "(NULL)");
     } else {
         sl_frame_init(&host->frame, SL_FRAME_METRIC, job->id);
         sl_frame_add_text(&host->frame, name);
         sl_frame_add_f64(&host->frame, value);
-        host_send(host);
+        sl_host_send(host);
     }
     leave(host);
 }
 
-const void *job_extension(const char *id) {
+const void *sl_job_extension(const char *id) {
     static const struct sluice_stream stream = {SLUICE_SIZED(struct sluice_stream), 0, stream_publish};
     static const struct sluice_scratch scratch = {SLUICE_SIZED(struct sluice_scratch), 0, scratch_path};
     static const struct sluice_metrics metrics = {SLUICE_SIZED(struct sluice_metrics), 0, metrics_set};
@@ -357,13 +352,13 @@ const void *job_extension(const char *id) {
     return strcmp(id, SLUICE_EXT_METRICS) == 0 ? &metrics : NULL;
 }
 
-void job_fill_table(struct sluice_host *t) {
+void sl_job_fill_table(struct sluice_host *t) {
     t->input = job_input;
     t->input_name = job_input_name;
     t->progress = job_progress;
     t->cancelled = job_cancelled;
     t->fail = job_fail;
     t->item = job_item;
-    t->output_grow = job_output_grow;
-    t->output_commit = job_output_commit;
+    t->output_grow = sl_job_output_grow;
+    t->output_commit = sl_job_output_commit;
 }

@@ -4,6 +4,7 @@
  *     sluice-worker --socket 3                     serve the core on descriptor 3 (init.h, host.h)
  *     sluice-worker --socket 3 --no-init           the same without an init of its own: under a debugger
  *     sluice-worker --describe FILE.so [--fd N]    print what the plugin declares as JSON
+ *     sluice-worker --inspect FILE.so --fd N       write what loading it does to a process as JSON
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "worker/describe.h"
 #include "worker/host.h"
 #include "worker/init.h"
+#include "worker/inspect.h"
 
 #define EXIT_USAGE 64
 
@@ -44,6 +46,12 @@ static _Noreturn void describe(const char *path, int fd) {
     _exit(code);
 }
 
+static _Noreturn void inspect(const char *path, int fd) {
+    int code = sl_inspect(path, fd);
+    fflush(NULL);
+    _exit(code);
+}
+
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "--socket") == 0 && parse_fd(argv[2]) >= 0)
         return serve(parse_fd(argv[2]), true);
@@ -53,5 +61,7 @@ int main(int argc, char **argv) {
         describe(argv[2], -1);
     if (argc == 5 && strcmp(argv[1], "--describe") == 0 && strcmp(argv[3], "--fd") == 0 && parse_fd(argv[4]) >= 0)
         describe(argv[2], parse_fd(argv[4]));
+    if (argc == 5 && strcmp(argv[1], "--inspect") == 0 && strcmp(argv[3], "--fd") == 0 && parse_fd(argv[4]) >= 0)
+        inspect(argv[2], parse_fd(argv[4]));
     return usage();
 }

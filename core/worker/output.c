@@ -26,12 +26,12 @@
 #define ASK_FROM (16u << 20) /* bytes of growth */
 
 /* Main thread, so without the lock: only the main thread changes outputs. */
-static struct job_output *find_output(struct sluice_job *job, const char *port, const char *call) {
+static struct sl_job_output *find_output(struct sluice_job *job, const char *port, const char *call) {
     for (int i = 0; port && i < job->n_outputs; i++)
         if (strcmp(job->outputs[i].port, port) == 0)
             return &job->outputs[i];
     pthread_mutex_lock(&job->host->lock);
-    host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "%s(): the job has no output \"%s\"", call,
+    sl_host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "%s(): the job has no output \"%s\"", call,
                  port ? port : "(NULL)");
     pthread_mutex_unlock(&job->host->lock);
     return NULL;
@@ -43,7 +43,7 @@ static void fail(struct sluice_job *job, const char *text) {
     pthread_mutex_unlock(&job->host->lock);
 }
 
-static int32_t refuse_grow(struct sluice_job *job, const struct job_output *out, int32_t status, const char *why) {
+static int32_t refuse_grow(struct sluice_job *job, const struct sl_job_output *out, int32_t status, const char *why) {
     char text[SL_ERR_SIZE];
     snprintf(text, sizeof text, "output \"%.100s\" cannot grow: %s", out->port, why);
     fail(job, text);
@@ -88,7 +88,7 @@ static int reserve(int fd, size_t from, size_t to) {
     return rc;
 }
 
-static int grow_to(struct job_output *out, size_t size) {
+static int grow_to(struct sl_job_output *out, size_t size) {
     if (reserve(out->fd, out->mapped, size) < 0)
         return -1;
     void *map = out->map ? mremap(out->map, out->mapped, size, MREMAP_MAYMOVE)
@@ -101,17 +101,17 @@ static int grow_to(struct job_output *out, size_t size) {
 }
 
 /* Half as much again where there is room, else just what was asked for. */
-static int grow(struct job_output *out, uint64_t capacity) {
+static int grow(struct sl_job_output *out, uint64_t capacity) {
     uint64_t least = (capacity + PAGE - 1) / PAGE * PAGE, more = (out->mapped + out->mapped / 2) / PAGE * PAGE;
     if (more > least && grow_to(out, more) == 0)
         return 0;
     return grow_to(out, least);
 }
 
-int32_t job_output_grow(struct sluice_job *job, const char *port, uint64_t capacity, void **ret_data) {
-    if (!job_check(job, "output_grow"))
+int32_t sl_job_output_grow(struct sluice_job *job, const char *port, uint64_t capacity, void **ret_data) {
+    if (!sl_job_check(job, "output_grow"))
         return SLUICE_INTERNAL;
-    struct job_output *out = find_output(job, port, "output_grow");
+    struct sl_job_output *out = find_output(job, port, "output_grow");
     if (!out)
         return SLUICE_INTERNAL;
     if (out->committed)
@@ -129,7 +129,7 @@ int32_t job_output_grow(struct sluice_job *job, const char *port, uint64_t capac
 /* ---- Committing ------------------------------------------------------------------------------ */
 
 /* Checks the finished file through a read-only map of its own. */
-static int check_content(const struct job_output *out, size_t len, struct sl_err *err) {
+static int check_content(const struct sl_job_output *out, size_t len, struct sl_err *err) {
     if (len == 0)
         return sl_port_check(out->type, "", 0, err);
     void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, out->fd, 0);
@@ -140,7 +140,7 @@ static int check_content(const struct job_output *out, size_t len, struct sl_err
     return rc;
 }
 
-static int finish_file(struct job_output *out, size_t len, struct sl_err *err) {
+static int finish_file(struct sl_job_output *out, size_t len, struct sl_err *err) {
     if (out->map)
         munmap(out->map, out->mapped);
     out->map = NULL;
@@ -150,27 +150,27 @@ static int finish_file(struct job_output *out, size_t len, struct sl_err *err) {
     return check_content(out, len, err);
 }
 
-static void send_commit(struct sluice_job *job, const struct job_output *out, uint64_t len) {
-    struct host *host = job->host;
+static void send_commit(struct sluice_job *job, const struct sl_job_output *out, uint64_t len) {
+    struct sl_host *host = job->host;
     pthread_mutex_lock(&host->lock);
     sl_frame_init(&host->frame, SL_FRAME_COMMIT, job->id);
     sl_frame_add_text(&host->frame, out->port);
     sl_frame_add_u64(&host->frame, len);
-    host_send(host);
+    sl_host_send(host);
     pthread_mutex_unlock(&host->lock);
 }
 
 /* Keeps the reason as the job's failure and as the output's, should the stage go on regardless. */
-static int32_t refuse_commit(struct sluice_job *job, struct job_output *out, const char *why) {
+static int32_t refuse_commit(struct sluice_job *job, struct sl_job_output *out, const char *why) {
     snprintf(out->problem, sizeof out->problem, "output \"%.100s\": %.800s", out->port, why);
     fail(job, out->problem);
     return SLUICE_INTERNAL;
 }
 
-int32_t job_output_commit(struct sluice_job *job, const char *port, uint64_t len) {
-    if (!job_check(job, "output_commit"))
+int32_t sl_job_output_commit(struct sluice_job *job, const char *port, uint64_t len) {
+    if (!sl_job_check(job, "output_commit"))
         return SLUICE_INTERNAL;
-    struct job_output *out = find_output(job, port, "output_commit");
+    struct sl_job_output *out = find_output(job, port, "output_commit");
     if (!out)
         return SLUICE_INTERNAL;
     if (out->committed)
@@ -190,9 +190,9 @@ int32_t job_output_commit(struct sluice_job *job, const char *port, uint64_t len
     return 0;
 }
 
-void job_outputs_close(struct sluice_job *job) {
+void sl_job_outputs_close(struct sluice_job *job) {
     for (int i = 0; i < job->n_outputs; i++) {
-        struct job_output *out = &job->outputs[i];
+        struct sl_job_output *out = &job->outputs[i];
         if (out->map)
             munmap(out->map, out->mapped);
         out->map = NULL;

@@ -4,24 +4,24 @@
 
 #include "worker/host.h"
 
-static struct host *host_of(const struct sluice_host *table) {
-    return (struct host *)(uintptr_t)table;
+static struct sl_host *host_of(const struct sluice_host *table) {
+    return (struct sl_host *)(uintptr_t)table;
 }
 
-static const struct sluice_param *declared(const struct host *host, const char *name) {
+static const struct sluice_param *declared(const struct sl_host *host, const char *name) {
     for (int i = 0; name && host->stage.params && host->stage.params[i]; i++)
         if (strcmp(host->stage.params[i]->name, name) == 0)
             return host->stage.params[i];
     return NULL;
 }
 
-static int32_t wrong(const struct host *host, const char *name, const char *what) {
+static int32_t wrong(const struct sl_host *host, const char *name, const char *what) {
     fprintf(stderr, "error: %s asks for parameter \"%s\" %s\n", host->stage_id, name ? name : "(NULL)", what);
     return SLUICE_INTERNAL;
 }
 
 /* Finds the value of a parameter whose declared kind is one of two. */
-static int32_t find_value(const struct host *host, const char *name, int kind, int other_kind, json_t **ret) {
+static int32_t find_value(const struct sl_host *host, const char *name, int kind, int other_kind, json_t **ret) {
     const struct sluice_param *p = declared(host, name);
     if (!p)
         return wrong(host, name, "which it does not declare");
@@ -35,7 +35,7 @@ static int32_t find_value(const struct host *host, const char *name, int kind, i
 }
 
 static int32_t param_bool(const struct sluice_host *table, const char *name, int32_t *ret) {
-    const struct host *host = host_of(table);
+    const struct sl_host *host = host_of(table);
     json_t *value;
     int32_t rc = find_value(host, name, SLUICE_PARAM_BOOL, SLUICE_PARAM_BOOL, &value);
     if (rc < 0)
@@ -47,7 +47,7 @@ static int32_t param_bool(const struct sluice_host *table, const char *name, int
 }
 
 static int32_t param_int(const struct sluice_host *table, const char *name, int64_t *ret) {
-    const struct host *host = host_of(table);
+    const struct sl_host *host = host_of(table);
     json_t *value;
     int32_t rc = find_value(host, name, SLUICE_PARAM_INT, SLUICE_PARAM_SIZE, &value);
     if (rc < 0)
@@ -59,7 +59,7 @@ static int32_t param_int(const struct sluice_host *table, const char *name, int6
 }
 
 static int32_t param_float(const struct sluice_host *table, const char *name, double *ret) {
-    const struct host *host = host_of(table);
+    const struct sl_host *host = host_of(table);
     json_t *value;
     int32_t rc = find_value(host, name, SLUICE_PARAM_FLOAT, SLUICE_PARAM_DURATION, &value);
     if (rc < 0)
@@ -71,7 +71,7 @@ static int32_t param_float(const struct sluice_host *table, const char *name, do
 }
 
 static int32_t param_string(const struct sluice_host *table, const char *name, const char **ret) {
-    const struct host *host = host_of(table);
+    const struct sl_host *host = host_of(table);
     json_t *value;
     int32_t rc = find_value(host, name, SLUICE_PARAM_STRING, SLUICE_PARAM_STRING, &value);
     if (rc < 0)
@@ -83,7 +83,7 @@ static int32_t param_string(const struct sluice_host *table, const char *name, c
 }
 
 static int32_t param_json(const struct sluice_host *table, const char *name, const char **ret) {
-    const struct host *host = host_of(table);
+    const struct sl_host *host = host_of(table);
     if (!declared(host, name))
         return wrong(host, name, "which it does not declare");
     const char *text = json_string_value(json_object_get(host->params_text, name));
@@ -93,7 +93,7 @@ static int32_t param_json(const struct sluice_host *table, const char *name, con
     return 0;
 }
 
-void params_fill_table(struct sluice_host *t) {
+void sl_params_fill_table(struct sluice_host *t) {
     t->param_bool = param_bool;
     t->param_int = param_int;
     t->param_float = param_float;

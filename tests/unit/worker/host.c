@@ -123,6 +123,7 @@ TEST(progress_is_throttled_but_the_last_one_comes) {
     struct mini_job job = text_job(NULL);
     int n = 0;
     double last = -1;
+    int64_t begin = sl_now_ms();
     mini_ready(&core, FIXTURE, "fixture/sleepy", "{\"duration\": 1.02, \"starting\": 0, \"deaf\": false}");
     mini_job(&core, 1, &job);
     for (; mini_next(&core) && core.in.type != SL_FRAME_DONE;)
@@ -131,7 +132,7 @@ TEST(progress_is_throttled_but_the_last_one_comes) {
             last = sl_frame_f64(&core.in, 0);
             CHECK_STR(mini_text(&core, 1), "sleeping");
         }
-    CHECK(n >= 5 && n <= 12); /* of 21 calls within a second */
+    CHECK(n >= 5 && n <= (sl_now_ms() - begin) / 100 + 2); /* of 21 calls */
     CHECK(last > 0.95);
     stop_cleanly();
 }
@@ -155,7 +156,7 @@ TEST(cancel_of_the_running_and_of_a_waiting_job) {
         CHECK_INT(mini_int(&core, 0), SLUICE_CANCELLED);
         done++;
     }
-    CHECK(sl_now_ms() - begin < 1000);
+    CHECK(sl_now_ms() - begin < 2000);
     stop_cleanly();
 }
 
@@ -187,7 +188,7 @@ TEST(a_batch_of_which_one_fails_and_one_is_cancelled) {
     mini_expect(&core, SL_FRAME_READY, 0);
     CHECK_INT(mini_int(&core, 0), 1 << 20);
     CHECK_INT(mini_int(&core, 1), 2 << 20);
-    char names[5][16];
+    char names[5][24];
     for (int i = 0; i < 4; i++) {
         snprintf(names[i], sizeof names[i], "item %d", i + 1);
         jobs[i] = text_job("x");
