@@ -245,6 +245,8 @@ static const struct sl_yaml *expand_scalar(const struct scalar_job *job) {
     const char *end = NULL;
     if (!strchr(node->text, '$'))
         return node;
+    if (job->x->bytes > SL_EXPAND_MAX_BYTES) /* reported */
+        return sl_yaml_bad(job->x->arena, node->pos);
     if (sl_starts_with(node->text, "${") && (end = strchr(node->text, '}')) && !end[1]) {
         const struct sl_yaml *value = take_reference(job, node->text, &end);
         if (!value)

@@ -1,6 +1,7 @@
 /* References in values: types, text, the environment, settings, and every way to get them wrong. */
 #include "config/expand.h"
 
+#include "base/clock.h"
 #include "unit/test.h"
 
 static struct sl_arena arena;
@@ -145,6 +146,21 @@ TEST(growth_is_bounded) {
         sl_str_add(&text, "- \"${params.big}${params.big}\"\n");
     CHECK_INT(expand(text.data)->n, 1000);
     CHECK_STR(printed(), "f:5:3: error: value: references expand to more than 1024 KiB of text in all\n");
+}
+
+/* Text that costs work to expand, ninety thousand times by alias: the bound must end the work too. */
+TEST(a_spent_budget_ends_the_work) {
+    sl_autostr struct sl_str text = {0};
+    sl_str_add(&text, "- &b \"");
+    sl_str_pad(&text, '$', 60000);
+    sl_str_add(&text, "\"\n");
+    for (int i = 0; i < 90000; i++)
+        sl_str_add(&text, "- *b\n");
+    begin("{}", NULL, 0);
+    int64_t from = sl_now_ms();
+    CHECK_INT(expand(text.data)->n, 90001);
+    CHECK(sl_now_ms() - from < 5000);
+    CHECK_INT(diags.n_errors, 1);
 }
 
 static bool only_audio(void *context, const char *kind, const char *name, struct sl_pos pos) {

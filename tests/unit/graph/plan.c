@@ -6,12 +6,17 @@
 #include "unit/graph/fixture.h"
 #include "unit/test.h"
 
+/* The mistakes of a whole file, until the next call. */
+static const char *check_file(const char *text) {
+    static char *out;
+    free(out);
+    return out = fixture_check(text, NULL, 0);
+}
+
 /* The mistakes of HEAD followed by `text`. */
 static const char *check(const char *text) {
-    static char *out;
     sl_autofree char *whole = sl_xasprintf("%s%s", HEAD, text);
-    free(out);
-    return out = fixture_check(whole, NULL, 0);
+    return check_file(whole);
 }
 
 static struct sl_plan *plan(const char *text) {
@@ -157,10 +162,9 @@ TEST(types_must_fit) {
               "is file/1 (a file of yours, by path)\n"
               "p.yaml:7:37: error: stage \"b\": input \"json\" takes json/1 (any JSON), but decode.audio is audio/1 (mono "
               "samples at 16 kHz)\n");
-    CHECK_STR(fixture_check("sluice: 1\ninputs: { a: { type: audi/1 }, b: { type: my/1 } }\n"
+    CHECK_STR(check_file("sluice: 1\ninputs: { a: { type: audi/1 }, b: { type: my/1 } }\n"
                             "stages: { x: { use: audio/vad, in: { audio: inputs.a } }, y: { use: audio/vad, in: { audio: "
-                            "inputs.b } } }\n",
-                            NULL, 0),
+                            "inputs.b } } }\n"),
               "p.yaml:2:22: error: input \"a\": unknown type \"audi/1\" (did you mean \"audio/1\"?)\n"
               "p.yaml:2:43: error: input \"b\": unknown type \"my/1\"; accepted: file/1, audio/1, regions/1, "
               "transcript/1, attention/1, turns/1, embeddings/1, text/1 and json/1\n");
@@ -217,9 +221,8 @@ TEST(devices_must_be_possible) {
 }
 
 TEST(what_is_not_used_is_warned_of) {
-    CHECK_STR(fixture_check("sluice: 1\ninputs:\n  a: { type: file/1 }\n  b: { type: file/1 }\nparams:\n  p: 1\n  q: 2\n"
-                            "stages:\n  d: { use: audio/decode, in: { file: inputs.a }, with: { channel: \"${params.p}\" } }\n",
-                            NULL, 0),
+    CHECK_STR(check_file("sluice: 1\ninputs:\n  a: { type: file/1 }\n  b: { type: file/1 }\nparams:\n  p: 1\n  q: 2\n"
+                            "stages:\n  d: { use: audio/decode, in: { file: inputs.a }, with: { channel: \"${params.p}\" } }\n"),
               "p.yaml:4:3: warning: input \"b\" is not used\np.yaml:7:3: warning: parameter \"q\" is not used\n");
 }
 
