@@ -28,11 +28,12 @@ class Install(Case):
         for plugin in self.events(self.run_it("plugins", "--json").stdout):
             self.assertTrue(plugin["path"].startswith(self.prefix), plugin["path"])
 
+    @unittest.skipIf(SANITIZED, "skipped: sanitizers keep the names of sources")
     def test_nothing_names_the_place_it_was_built_in(self):
         for folder, _, names in os.walk(self.prefix):
             for name in names:
                 with open(os.path.join(folder, name), "rb") as f:
-                    self.assertNotIn(SOURCE.encode(), f.read(), os.path.join(folder, name))
+                    self.assertFalse(SOURCE.encode() in f.read(), os.path.join(folder, name))
 
     @unittest.skipUnless(shutil.which("pkg-config"), "skipped: pkg-config is absent")
     def test_a_plugin_builds_against_it(self):
