@@ -29,8 +29,7 @@ static void fill_codes(int16_t code[CODES]) {
         code[stands_for_itself(byte) ? byte : next++] = (int16_t)byte;
 }
 
-/* The bytes of a piece; returns how many, or -1 where a character stands for none. ret may be NULL.
- */
+/* The bytes of a piece and how many; -1 where a character stands for none. ret may be NULL. */
 static ptrdiff_t piece_bytes(const int16_t code[CODES], const char *piece, uint8_t *ret) {
     const uint8_t *text = (const uint8_t *)piece;
     size_t len = strlen(piece);

@@ -64,8 +64,7 @@ struct row {
     float re[B], im[B];
 };
 
-/* y = (sum_j x[j * step] * exp(-2 pi i j k / p)) * w, for the output k of a butterfly of radix p.
- */
+/* Output k of a butterfly of radix p: y = w sum_j x[j * step] exp(-2 pi i j k / p). */
 static void butterfly_output(const struct num_fft *fft, const struct row *x, size_t step, size_t p,
                              size_t k, float w_re, float w_im, struct row *y) {
     float re[B], im[B];

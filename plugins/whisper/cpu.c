@@ -66,8 +66,7 @@ static void read_pair(struct loader *l, const char *prefix, const char *name, ui
         read_tensor(l, full, ".bias", SHAPE(n_out), bias);
 }
 
-/* The projections `q`, `k`, `v` (as far as named in `which`) of an attention, one below the other.
- */
+/* The projections of an attention that `which` names, of "qkv", one below the other. */
 static void read_projections(struct loader *l, const char *prefix, const char *attention,
                              const char *which, float *weight, float *bias) {
     size_t D = l->cpu->dims.n_state;

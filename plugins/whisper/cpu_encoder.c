@@ -141,8 +141,7 @@ static void qkv_task(void *ctx, uint32_t index, uint32_t thread) {
     add_bias(e, to, n, 3 * e->D, l->qkv.bias);
 }
 
-/* One head and one block of queries: scores against all keys, softmax, weighted sum of the values.
- */
+/* One head and one block of queries: scores against all keys, softmax, sum of the values. */
 static void attention_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
     size_t head = index / e->n_blocks, d = e->cpu->d, ld = 3 * e->D;

@@ -137,8 +137,7 @@ struct wh_backend {
     int32_t (*prefill)(void *self, const struct wh_prompt *prompts, uint32_t n,
                        struct num_err *err);
 
-    /* Appends one token to each of n different rows; ret_logits (n, V). Rows hold at most C tokens.
-     */
+    /* Appends one token to each of n different rows, at most C in all; ret_logits (n, V). */
     int32_t (*step)(void *self, const struct wh_step *steps, uint32_t n, float *ret_logits,
                     struct num_err *err);
 
