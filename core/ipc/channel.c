@@ -1,8 +1,9 @@
 /*
  * Channel: frames and descriptors over a SOCK_SEQPACKET pair, see channel.h.
  *
- * A packet is a frame, so there is no partial read and no buffering here. Descriptors that arrive with something that is
- * not a frame are closed before the error is returned: a confused or hostile peer cannot fill the table.
+ * A packet is a frame, so there is no partial read and no buffering here. Descriptors that arrive
+ * with something that is not a frame are closed before the error is returned: a confused or hostile
+ * peer cannot fill the table.
  */
 #include "ipc/channel.h"
 
@@ -17,7 +18,8 @@ int sl_channel_pair(int *ret_core_fd, int *ret_worker_fd, struct sl_err *err) {
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
         return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "no socket pair for a worker");
     if (fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0) {
-        int cls = sl_err_sys(err, SLUICE_INTERNAL, errno, "the socket of a worker cannot be made non-blocking");
+        int cls = sl_err_sys(err, SLUICE_INTERNAL, errno,
+                             "the socket of a worker cannot be made non-blocking");
         close(fds[0]);
         close(fds[1]);
         return cls;
@@ -41,10 +43,11 @@ static int send_error(int code, struct sl_err *err) {
     return sl_err_sys(err, sl_err_class_of_errno(code), code, "a message could not be sent");
 }
 
-int sl_channel_send(int fd, const struct sl_frame_out *frame, const int *fds, int n_fds, struct sl_err *err) {
+int sl_channel_send(int fd, const struct sl_frame_out *frame, const int *fds, int n_fds,
+                    struct sl_err *err) {
     if (n_fds > SL_FRAME_MAX_FDS)
-        return sl_err_set(err, SLUICE_RESOURCE, "a message with %d descriptors; at most %d fit", n_fds,
-                          SL_FRAME_MAX_FDS);
+        return sl_err_set(err, SLUICE_RESOURCE, "a message with %d descriptors; at most %d fit",
+                          n_fds, SL_FRAME_MAX_FDS);
     struct iovec iov = {(void *)frame->data, frame->size};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     union fd_space space;
@@ -83,7 +86,8 @@ static int drop_fds(const int *fds, int *n_fds, int cls) {
     return cls;
 }
 
-/* ECONNRESET says once, before what is still queued, that the peer closed without reading everything: go on reading. */
+/* ECONNRESET says once, before what is still queued, that the peer closed without reading
+ * everything: go on reading. */
 static ssize_t receive(int fd, struct msghdr *msg) {
     for (int resets = 0;;) {
         ssize_t n = recvmsg(fd, msg, MSG_CMSG_CLOEXEC);
@@ -94,11 +98,14 @@ static ssize_t receive(int fd, struct msghdr *msg) {
     }
 }
 
-int sl_channel_recv(int fd, void *buf, struct sl_frame *ret_frame, int *ret_fds, int *ret_n_fds, struct sl_err *err) {
+int sl_channel_recv(int fd, void *buf, struct sl_frame *ret_frame, int *ret_fds, int *ret_n_fds,
+                    struct sl_err *err) {
     struct iovec iov = {buf, SL_FRAME_MAX_SIZE};
     union fd_space space;
-    struct msghdr msg = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space.bytes, .msg_controllen = sizeof space.bytes};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = space.bytes,
+                         .msg_controllen = sizeof space.bytes};
     *ret_n_fds = 0;
     ssize_t n = receive(fd, &msg);
     if (n < 0 && errno == EAGAIN)
@@ -110,8 +117,9 @@ int sl_channel_recv(int fd, void *buf, struct sl_frame *ret_frame, int *ret_fds,
     *ret_n_fds = take_fds(&msg, ret_fds);
     if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
         return drop_fds(ret_fds, ret_n_fds,
-                        sl_err_set(err, SLUICE_INTERNAL, "a message arrived cut off (is the limit of open files "
-                                                         "reached? `ulimit -n` shows it)"));
+                        sl_err_set(err, SLUICE_INTERNAL,
+                                   "a message arrived cut off (is the limit of open files "
+                                   "reached? `ulimit -n` shows it)"));
     int rc = sl_frame_decode(buf, (size_t)n, ret_frame, err);
     return rc < 0 ? drop_fds(ret_fds, ret_n_fds, rc) : 1;
 }

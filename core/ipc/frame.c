@@ -1,17 +1,19 @@
 /*
  * Frames: encode and decode, see frame.h. Pure functions over a span, fuzzed.
  *
- * Each type has a signature, one letter a field: t text or bytes, u number, f real number. A frame of JOB is the only
- * one whose length varies: after "ttuu" come 3 texts an input and 2 an output, by the counts in fields 2 and 3.
+ * Each type has a signature, one letter a field: t text or bytes, u number, f real number. A frame
+ * of JOB is the only one whose length varies: after "ttuu" come 3 texts an input and 2 an output,
+ * by the counts in fields 2 and 3.
  *
- * Nothing here touches a socket (channel.c does) or judges what a field says: the receiver checks values.
+ * Nothing here touches a socket (channel.c does) or judges what a field says: the receiver checks
+ * values.
  */
 #include "ipc/frame.h"
 
 #include <string.h>
 
-#define MAGIC 0x31464c53u /* "SLF1" */
-#define HEADER_SIZE 16u
+#define MAGIC            0x31464c53u /* "SLF1" */
+#define HEADER_SIZE      16u
 #define JOB_FIXED_FIELDS 4
 
 struct signature {
@@ -20,18 +22,12 @@ struct signature {
 };
 
 static const struct signature signatures[] = {
-    [SL_FRAME_START] = {"ttttuuuuu", false},
-    [SL_FRAME_JOB] = {"ttuu", true},
-    [SL_FRAME_CANCEL] = {"", false},
-    [SL_FRAME_STOP] = {"", false},
-    [SL_FRAME_READY] = {"uu", false},
-    [SL_FRAME_REFUSED] = {"ut", false},
-    [SL_FRAME_PROGRESS] = {"ft", true},
-    [SL_FRAME_LOG] = {"ut", false},
-    [SL_FRAME_PART] = {"tt", true},
-    [SL_FRAME_METRIC] = {"tf", true},
-    [SL_FRAME_COMMIT] = {"tu", true},
-    [SL_FRAME_DONE] = {"ut", true},
+    [SL_FRAME_START] = {"ttttuuuuu", false}, [SL_FRAME_JOB] = {"ttuu", true},
+    [SL_FRAME_CANCEL] = {"", false},         [SL_FRAME_STOP] = {"", false},
+    [SL_FRAME_READY] = {"uu", false},        [SL_FRAME_REFUSED] = {"ut", false},
+    [SL_FRAME_PROGRESS] = {"ft", true},      [SL_FRAME_LOG] = {"ut", false},
+    [SL_FRAME_PART] = {"tt", true},          [SL_FRAME_METRIC] = {"tf", true},
+    [SL_FRAME_COMMIT] = {"tu", true},        [SL_FRAME_DONE] = {"ut", true},
     [SL_FRAME_EXIT] = {"uuuu", false},
 };
 
@@ -106,7 +102,8 @@ void sl_frame_add_f64(struct sl_frame_out *f, double value) {
 
 int sl_frame_finish(struct sl_frame_out *f, struct sl_err *err) {
     if (f->overflow)
-        return sl_err_set(err, SLUICE_RESOURCE, "a message of type %u is larger than %u bytes or %u fields", f->type,
+        return sl_err_set(err, SLUICE_RESOURCE,
+                          "a message of type %u is larger than %u bytes or %u fields", f->type,
                           SL_FRAME_MAX_SIZE, SL_FRAME_MAX_FIELDS);
     put32(f->data, MAGIC);
     put16(f->data + 4, f->type);
@@ -122,7 +119,8 @@ static int bad(struct sl_err *err, const char *why, unsigned type) {
     return sl_err_set(err, SLUICE_INTERNAL, "not a message: %s (type %u)", why, type);
 }
 
-static int split_fields(const unsigned char *data, size_t len, struct sl_frame *f, struct sl_err *err) {
+static int split_fields(const unsigned char *data, size_t len, struct sl_frame *f,
+                        struct sl_err *err) {
     size_t at = HEADER_SIZE;
     for (int i = 0; i < f->n_fields; i++) {
         if (len - at < 4)

@@ -1,9 +1,12 @@
 /*
- * Checks of payloads, see portcheck.h: a small reader of safetensors headers, and checks of JSON by key.
+ * Checks of payloads, see portcheck.h: a small reader of safetensors headers, and checks of JSON by
+ * key.
  *
- * Cheap by intent: of tensors the header is read, not the values; of JSON each segment, region and turn is looked at once.
- * Safetensors: u64 header length, header JSON {name: {dtype, shape, data_offsets: [begin, end]}, "__metadata__": {...}},
- * data (github.com/huggingface/safetensors, "Format").
+ * Cheap by intent: of tensors the header is read, not the values; of JSON each segment, region and
+ * turn is looked at once.
+ *
+ * Safetensors: u64 header length, header JSON {name: {dtype, shape, data_offsets: [begin, end]},
+ * "__metadata__": {...}}, data (github.com/huggingface/safetensors, "Format").
  */
 #include "ipc/portcheck.h"
 
@@ -18,7 +21,7 @@
 #include "base/str.h"
 
 #define HEADER_MAX (100u << 20) /* of the format */
-#define RATE "16000"
+#define RATE       "16000"
 
 #define wrong(err, ...) sl_err_set((err), SLUICE_INTERNAL, __VA_ARGS__)
 
@@ -32,8 +35,9 @@ static int element_size(const char *dtype) {
     static const struct {
         const char *name;
         int size;
-    } sizes[] = {{"BOOL", 1}, {"U8", 1},   {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I16", 2}, {"U16", 2}, {"F16", 2},
-                 {"BF16", 2}, {"I32", 4}, {"U32", 4}, {"F32", 4},     {"I64", 8},     {"U64", 8}, {"F64", 8}};
+    } sizes[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
+                 {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},
+                 {"U32", 4},  {"F32", 4}, {"I64", 8}, {"U64", 8},     {"F64", 8}};
     for (size_t i = 0; dtype && i < sizeof sizes / sizeof *sizes; i++)
         if (strcmp(sizes[i].name, dtype) == 0)
             return sizes[i].size;
@@ -58,7 +62,8 @@ static bool shape_bytes(const json_t *shape, int element, uint64_t *ret) {
     return json_is_array(shape);
 }
 
-static int check_tensor(const char *name, const json_t *t, uint64_t data_len, struct span *ret, struct sl_err *err) {
+static int check_tensor(const char *name, const json_t *t, uint64_t data_len, struct span *ret,
+                        struct sl_err *err) {
     const json_t *offsets = json_object_get(t, "data_offsets");
     int element = element_size(sl_json_str(t, "dtype", NULL));
     uint64_t bytes;
@@ -67,7 +72,8 @@ static int check_tensor(const char *name, const json_t *t, uint64_t data_len, st
     if (!shape_bytes(json_object_get(t, "shape"), element, &bytes))
         return wrong(err, "tensor \"%.100s\" has no usable shape", name);
     if (json_array_size(offsets) != 2 || !read_u64(json_array_get(offsets, 0), &ret->begin) ||
-        !read_u64(json_array_get(offsets, 1), &ret->end) || ret->end < ret->begin || ret->end > data_len)
+        !read_u64(json_array_get(offsets, 1), &ret->end) || ret->end < ret->begin ||
+        ret->end > data_len)
         return wrong(err, "tensor \"%.100s\" lies outside the file", name);
     if (ret->end - ret->begin != bytes)
         return wrong(err, "tensor \"%.100s\" has %llu bytes, its shape needs %llu", name,
@@ -87,11 +93,13 @@ static int check_cover(struct span *spans, size_t n, uint64_t data_len, struct s
     qsort(spans, n, sizeof *spans, by_begin);
     for (size_t i = 0; i < n; i++) {
         if (spans[i].begin != at)
-            return wrong(err, "tensors %s at byte %llu of the data", spans[i].begin < at ? "overlap" : "leave a gap",
-                         (unsigned long long)at);
+            return wrong(err, "tensors %s at byte %llu of the data",
+                         spans[i].begin < at ? "overlap" : "leave a gap", (unsigned long long)at);
         at = spans[i].end;
     }
-    return at == data_len ? 0 : wrong(err, "%llu bytes after the last tensor", (unsigned long long)(data_len - at));
+    return at == data_len ? 0
+                          : wrong(err, "%llu bytes after the last tensor",
+                                  (unsigned long long)(data_len - at));
 }
 
 static int check_tensors(json_t *header, uint64_t data_len, struct sl_err *err) {
@@ -110,8 +118,8 @@ static int check_tensors(json_t *header, uint64_t data_len, struct sl_err *err) 
 }
 
 /* *ret_header is owned. */
-static int read_header(const unsigned char *data, size_t len, json_t **ret_header, uint64_t *ret_data_len,
-                       struct sl_err *err) {
+static int read_header(const unsigned char *data, size_t len, json_t **ret_header,
+                       uint64_t *ret_data_len, struct sl_err *err) {
     uint64_t n = 0;
     for (int i = 0; len >= 8 && i < 8; i++)
         n |= (uint64_t)data[i] << (8 * i);
@@ -138,12 +146,13 @@ static int check_pcm(const json_t *header, struct sl_err *err) {
     size_t others = json_object_size(header) - (pcm != NULL) - (meta != NULL);
     if (!pcm || others)
         return wrong(err, "audio holds %s", pcm ? "tensors besides \"pcm\"" : "no tensor \"pcm\"");
-    if (strcmp(sl_json_str(pcm, "dtype", ""), "F32") != 0 || json_array_size(json_object_get(pcm, "shape")) != 1)
+    if (strcmp(sl_json_str(pcm, "dtype", ""), "F32") != 0 ||
+        json_array_size(json_object_get(pcm, "shape")) != 1)
         return wrong(err, "tensor \"pcm\" is not F32 with one dimension");
     const char *rate = sl_json_str(meta, "sample_rate", NULL);
     if (!rate || strcmp(rate, RATE) != 0)
-        return wrong(err, "metadata sample_rate is %s%s%s, expected \"" RATE "\"", rate ? "\"" : "", rate ? rate : "absent",
-                     rate ? "\"" : "");
+        return wrong(err, "metadata sample_rate is %s%s%s, expected \"" RATE "\"", rate ? "\"" : "",
+                     rate ? rate : "absent", rate ? "\"" : "");
     return 0;
 }
 
@@ -172,11 +181,15 @@ struct key {
     enum { NUMBER, TEXT } kind;
 };
 
-static const struct key region_keys[] = {{"start", NUMBER}, {"end", NUMBER}, {"score", NUMBER}, {NULL}};
-static const struct key turn_keys[] = {{"start", NUMBER}, {"end", NUMBER}, {"speaker", TEXT}, {NULL}};
+static const struct key region_keys[] = {
+    {"start", NUMBER}, {"end", NUMBER}, {"score", NUMBER}, {NULL}};
+static const struct key turn_keys[] = {
+    {"start", NUMBER}, {"end", NUMBER}, {"speaker", TEXT}, {NULL}};
 static const struct key word_keys[] = {{"start", NUMBER}, {"end", NUMBER}, {"word", TEXT}, {NULL}};
-static const struct key segment_keys[] = {{"id", NUMBER}, {"start", NUMBER}, {"end", NUMBER}, {"text", TEXT}, {NULL}};
-static const struct key transcript_keys[] = {{"language", TEXT}, {"duration", NUMBER}, {"text", TEXT}, {NULL}};
+static const struct key segment_keys[] = {
+    {"id", NUMBER}, {"start", NUMBER}, {"end", NUMBER}, {"text", TEXT}, {NULL}};
+static const struct key transcript_keys[] = {
+    {"language", TEXT}, {"duration", NUMBER}, {"text", TEXT}, {NULL}};
 
 static const char *missing_key(const json_t *object, const struct key *keys) {
     for (; keys->name; keys++) {
@@ -189,8 +202,8 @@ static const char *missing_key(const json_t *object, const struct key *keys) {
 }
 
 /* Each element has the keys, and does not end before it starts. `where`: "segments[3].", or "". */
-static int check_list(const json_t *object, const char *where, const char *list_name, const struct key *keys,
-                      struct sl_err *err) {
+static int check_list(const json_t *object, const char *where, const char *list_name,
+                      const struct key *keys, struct sl_err *err) {
     const json_t *list = json_object_get(object, list_name);
     if (!json_is_array(list))
         return wrong(err, "%s%s is not a list", where, list_name);
@@ -198,7 +211,8 @@ static int check_list(const json_t *object, const char *where, const char *list_
         const json_t *e = json_array_get(list, i);
         const char *key = missing_key(e, keys);
         if (key)
-            return wrong(err, "%s%s[%zu].%s is missing or of the wrong kind", where, list_name, i, key);
+            return wrong(err, "%s%s[%zu].%s is missing or of the wrong kind", where, list_name, i,
+                         key);
         if (sl_json_num(e, "end", 0) < sl_json_num(e, "start", 0))
             return wrong(err, "%s%s[%zu].end is before its start", where, list_name, i);
     }
@@ -236,7 +250,8 @@ static int check_transcript(const json_t *value, struct sl_err *err) {
     return rc < 0 ? rc : check_words(json_object_get(value, "segments"), err);
 }
 
-static int check_json(const void *data, size_t len, int (*check)(const json_t *, struct sl_err *), struct sl_err *err) {
+static int check_json(const void *data, size_t len, int (*check)(const json_t *, struct sl_err *),
+                      struct sl_err *err) {
     sl_autojson json_t *value = NULL;
     if (sl_json_parse(data, len, &value, err) < 0)
         return err ? (err->cls = SLUICE_INTERNAL) : SLUICE_INTERNAL;
@@ -276,10 +291,14 @@ int sl_port_check(const char *type, const void *data, size_t len, struct sl_err 
         const char *type;
         int (*check)(const void *, size_t, struct sl_err *);
     } checks[] = {
-        {SLUICE_TYPE_AUDIO, check_audio},           {SLUICE_TYPE_ATTENTION, check_any_tensors},
-        {SLUICE_TYPE_EMBEDDINGS, check_any_tensors}, {SLUICE_TYPE_REGIONS, check_regions_text},
-        {SLUICE_TYPE_TURNS, check_turns_text},      {SLUICE_TYPE_TRANSCRIPT, check_transcript_text},
-        {SLUICE_TYPE_JSON, check_any_json},         {SLUICE_TYPE_TEXT, check_text},
+        {SLUICE_TYPE_AUDIO, check_audio},
+        {SLUICE_TYPE_ATTENTION, check_any_tensors},
+        {SLUICE_TYPE_EMBEDDINGS, check_any_tensors},
+        {SLUICE_TYPE_REGIONS, check_regions_text},
+        {SLUICE_TYPE_TURNS, check_turns_text},
+        {SLUICE_TYPE_TRANSCRIPT, check_transcript_text},
+        {SLUICE_TYPE_JSON, check_any_json},
+        {SLUICE_TYPE_TEXT, check_text},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         if (strcmp(checks[i].type, type) == 0)

@@ -1,7 +1,8 @@
 /*
- * The GNU build id, see buildid.h: program headers of type PT_NOTE, in them a note "GNU" of type NT_GNU_BUILD_ID.
- * Every offset is checked against the bytes at hand; structures are copied out, so alignment does not matter.
- * Layout: elf.h of libc, and the ELF specification (refspecs.linuxfoundation.org).
+ * The GNU build id, see buildid.h: program headers of type PT_NOTE, in them a note "GNU" of type
+ * NT_GNU_BUILD_ID. Every offset is checked against the bytes at hand; structures are copied out, so
+ * alignment does not matter. Layout: elf.h of libc, and the ELF specification
+ * (refspecs.linuxfoundation.org).
  */
 #include "proc/buildid.h"
 
@@ -16,7 +17,7 @@
 #include "base/mem.h"
 
 #define MAX_PROGRAM_HEADERS 128
-#define MAX_ID 64
+#define MAX_ID              64
 
 struct span {
     const unsigned char *data;
@@ -43,9 +44,11 @@ static void write_hex(const unsigned char *id, size_t len, char *buf) {
 static bool find_in_notes(struct span notes, char *buf) {
     Elf64_Nhdr note;
     for (uint64_t at = 0; copy_out(notes, at, &note, sizeof note);) {
-        uint64_t name = at + sizeof note, id = name + padded(note.n_namesz), end = id + padded(note.n_descsz);
+        uint64_t name = at + sizeof note, id = name + padded(note.n_namesz),
+                 end = id + padded(note.n_descsz);
         char owner[4] = "";
-        bool named = note.n_namesz == 4 && copy_out(notes, name, owner, 4) && memcmp(owner, "GNU", 4) == 0;
+        bool named =
+            note.n_namesz == 4 && copy_out(notes, name, owner, 4) && memcmp(owner, "GNU", 4) == 0;
         unsigned char bytes[MAX_ID];
         if (named && note.n_type == NT_GNU_BUILD_ID && note.n_descsz <= MAX_ID &&
             copy_out(notes, id, bytes, note.n_descsz)) {
@@ -70,12 +73,14 @@ const char *sl_build_id(const void *data, size_t len, char buf[SL_BUILD_ID_SIZE]
     if (!copy_out(file, 0, &header, sizeof header) || !is_elf64(&header))
         return buf;
     for (uint64_t i = 0; i < header.e_phnum && i < MAX_PROGRAM_HEADERS; i++) {
-        if (header.e_phoff > len || !copy_out(file, header.e_phoff + i * sizeof segment, &segment, sizeof segment))
+        if (header.e_phoff > len ||
+            !copy_out(file, header.e_phoff + i * sizeof segment, &segment, sizeof segment))
             return buf;
         if (segment.p_type != PT_NOTE || segment.p_offset > len)
             continue;
         size_t rest = len - segment.p_offset;
-        struct span notes = {file.data + segment.p_offset, segment.p_filesz < rest ? segment.p_filesz : rest};
+        struct span notes = {file.data + segment.p_offset,
+                             segment.p_filesz < rest ? segment.p_filesz : rest};
         if (find_in_notes(notes, buf))
             return buf;
     }

@@ -11,8 +11,8 @@
 #include "base/mem.h"
 
 #define SUM_DIGITS 16
-#define HEAD "{\"sum\":\""
-#define HEAD_END "\","
+#define HEAD       "{\"sum\":\""
+#define HEAD_END   "\","
 
 static size_t head_size(void) {
     return strlen(HEAD) + SUM_DIGITS + strlen(HEAD_END);
@@ -33,7 +33,8 @@ static bool sum_fits(const char *text, size_t len) {
 static bool is_entry(const json_t *e) {
     const json_t *description = json_object_get(e, "description");
     return sl_json_str(e, "path", NULL) && sl_json_str(e, "build", NULL) &&
-           json_is_integer(json_object_get(e, "size")) && json_is_integer(json_object_get(e, "mtime_ns")) &&
+           json_is_integer(json_object_get(e, "size")) &&
+           json_is_integer(json_object_get(e, "mtime_ns")) &&
            (json_is_object(description) || sl_json_str(e, "broken", NULL));
 }
 
@@ -64,7 +65,8 @@ char *sl_cache_text(const struct sl_cache *c, const char *worker) {
 const json_t *sl_cache_find(const struct sl_cache *c, const struct sl_cache_key *key) {
     for (size_t i = 0; i < json_array_size(c->entries); i++) {
         const json_t *e = json_array_get(c->entries, i);
-        if (strcmp(sl_json_str(e, "path", ""), key->path) == 0 && strcmp(sl_json_str(e, "build", ""), key->build) == 0 &&
+        if (strcmp(sl_json_str(e, "path", ""), key->path) == 0 &&
+            strcmp(sl_json_str(e, "build", ""), key->build) == 0 &&
             json_integer_value(json_object_get(e, "size")) == key->size &&
             json_integer_value(json_object_get(e, "mtime_ns")) == key->mtime_ns)
             return e;
@@ -78,7 +80,8 @@ static void remove_path(struct sl_cache *c, const char *path) {
             json_array_remove(c->entries, i);
 }
 
-void sl_cache_put(struct sl_cache *c, const struct sl_cache_key *key, json_t *description, const char *broken) {
+void sl_cache_put(struct sl_cache *c, const struct sl_cache_key *key, json_t *description,
+                  const char *broken) {
     json_t *e = json_object();
     sl_json_set(e, "path", sl_json_text(key->path));
     sl_json_set(e, "size", json_integer(key->size));

@@ -1,6 +1,7 @@
 /*
- * The cache of plugin descriptions: one JSON file, {"sum": 16 hex digits, "worker": ..., "plugins": [...]}, where sum is the
- * XXH3 of all that follows it. Whatever does not fit is dropped: damage costs new probes, never an error.
+ * The cache of plugin descriptions: one JSON file, {"sum": 16 hex digits, "worker": ..., "plugins":
+ * [...]}, where sum is the XXH3 of all that follows it. Whatever does not fit is dropped: damage
+ * costs new probes, never an error.
  */
 #ifndef PROC_CACHE_H
 #define PROC_CACHE_H
@@ -22,8 +23,8 @@ struct sl_cache {
 };
 
 /*
- * Reads the cache out of `len` bytes; entries by another worker (`worker`: its path, size and time as one text) count as
- * none. Always leaves a usable cache. Pure; fuzzed.
+ * Reads the cache out of `len` bytes; entries by another worker (`worker`: its path, size and time
+ * as one text) count as none. Always leaves a usable cache. Pure; fuzzed.
  */
 void sl_cache_parse(const char *text, size_t len, const char *worker, struct sl_cache *ret);
 /* The file's text; owned. */
@@ -31,8 +32,10 @@ char *sl_cache_text(const struct sl_cache *c, const char *worker);
 
 /* The entry of this very version of a file, or NULL; borrowed until the next change. */
 const json_t *sl_cache_find(const struct sl_cache *c, const struct sl_cache_key *key);
-/* Puts an entry in place of all of the same path: the description (borrowed), or the reason why there is none. */
-void sl_cache_put(struct sl_cache *c, const struct sl_cache_key *key, json_t *description, const char *broken);
+/* Puts an entry in place of all of the same path: the description (borrowed), or the reason why
+ * there is none. */
+void sl_cache_put(struct sl_cache *c, const struct sl_cache_key *key, json_t *description,
+                  const char *broken);
 /* Drops entries whose file is gone. */
 void sl_cache_prune(struct sl_cache *c);
 void sl_cache_finish(struct sl_cache *c);

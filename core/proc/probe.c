@@ -1,7 +1,8 @@
 /*
- * Probes, see probe.h: `sluice-worker --describe FILE --fd 3` for each plugin, with a pipe for the JSON as descriptor 3 and
- * an anonymous file for what it prints. One poll loop watches pipes and pidfds; a probe that is over its time is killed
- * with its process group, and so is what a finished one left behind in it.
+ * Probes, see probe.h: `sluice-worker --describe FILE --fd 3` for each plugin, with a pipe for the
+ * JSON as descriptor 3 and an anonymous file for what it prints. One poll loop watches pipes and
+ * pidfds; a probe that is over its time is killed with its process group, and so is what a finished
+ * one left behind in it.
  */
 #include "proc/probe.h"
 
@@ -22,10 +23,10 @@
 #include "base/str.h"
 #include "proc/spawn.h"
 
-#define TAIL_SIZE 4096     /* of what a probe printed, to find the last line */
-#define LINE_MAX_BYTES 400 /* of that line in a reason */
+#define TAIL_SIZE      4096 /* of what a probe printed, to find the last line */
+#define LINE_MAX_BYTES 400  /* of that line in a reason */
 /* Exit codes of sluice-worker --describe, as worker/describe.h states them. */
-#define EXIT_LOAD 1  /* dlopen's words are the last line */
+#define EXIT_LOAD  1 /* dlopen's words are the last line */
 #define EXIT_WRONG 2 /* the plugin was loaded and is wrong in itself */
 
 struct running {
@@ -37,7 +38,8 @@ struct running {
     struct sl_str json;
 };
 
-static int start(const char *worker, struct sl_probe *probe, int limit_ms, struct running *r, struct sl_err *err) {
+static int start(const char *worker, struct sl_probe *probe, int limit_ms, struct running *r,
+                 struct sl_err *err) {
     int ends[2];
     *r = (struct running){.probe = probe, .pidfd = -1, .deadline_ms = sl_now_ms() + limit_ms};
     if (pipe2(ends, O_CLOEXEC) < 0)
@@ -46,13 +48,14 @@ static int start(const char *worker, struct sl_probe *probe, int limit_ms, struc
     r->pipe_fd = ends[0];
     r->log_fd = memfd_create("probe", MFD_CLOEXEC);
     const char *argv[] = {worker, "--describe", probe->path, "--fd", "3", NULL};
-    struct sl_spawn spec = {.program = worker,
-                            .argv = argv,
-                            .log_fd = r->log_fd,
-                            .channel_fd = ends[1],
-                            .stdin_fd = -1,
-                            .containment = SL_CONTAIN_KEEPER, /* no init of ours: it is the process itself that ends */
-                            .cuda_device = -1};
+    struct sl_spawn spec = {
+        .program = worker,
+        .argv = argv,
+        .log_fd = r->log_fd,
+        .channel_fd = ends[1],
+        .stdin_fd = -1,
+        .containment = SL_CONTAIN_KEEPER, /* no init of ours: it is the process itself that ends */
+        .cuda_device = -1};
     int rc = sl_spawn_start(&spec, &r->pid, &r->pidfd, err);
     close(ends[1]);
     if (rc < 0) {
@@ -84,7 +87,8 @@ static const char *last_line(int log_fd, char *buf) {
     off_t size = lseek(log_fd, 0, SEEK_END);
     ssize_t n = pread(log_fd, buf, TAIL_SIZE, size > TAIL_SIZE ? size - TAIL_SIZE : 0);
     size_t len = n > 0 ? (size_t)n : 0;
-    while (len > 0 && (buf[len - 1] == '\n' || buf[len - 1] == '\r' || buf[len - 1] == ' ' || buf[len - 1] == 0))
+    while (len > 0 && (buf[len - 1] == '\n' || buf[len - 1] == '\r' || buf[len - 1] == ' ' ||
+                       buf[len - 1] == 0))
         len--;
     buf[len] = 0;
     char *line = memrchr(buf, '\n', len);
@@ -117,7 +121,8 @@ static char *reason(const struct running *r, int status, int limit_ms) {
     if (r->too_long)
         return sl_xstrdup("describes itself in more than 4 MiB");
     if (WIFSIGNALED(status)) {
-        snprintf(what, sizeof what, "crashed while it was loaded (%s)", strsignal(WTERMSIG(status)));
+        snprintf(what, sizeof what, "crashed while it was loaded (%s)",
+                 strsignal(WTERMSIG(status)));
         return with_last_line(what, line);
     }
     return exit_reason(WIFEXITED(status) ? WEXITSTATUS(status) : -1, line);
@@ -200,7 +205,8 @@ static void kill_all(struct running *list, int n) {
     }
 }
 
-int sl_probe_run(const char *worker, struct sl_probe *probes, int n, int limit_ms, struct sl_err *err) {
+int sl_probe_run(const char *worker, struct sl_probe *probes, int n, int limit_ms,
+                 struct sl_err *err) {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     int at_once = cpus > 1 ? (int)cpus : 1, started = 0, n_running = 0;
     sl_autofree struct running *list = sl_xcalloc((size_t)at_once, sizeof *list);

@@ -1,8 +1,10 @@
 /*
- * The registry, see registry.h: scan folders, look into the cache, probe the rest, fill the catalog, write the cache.
+ * The registry, see registry.h: scan folders, look into the cache, probe the rest, fill the
+ * catalog, write the cache.
  *
- * What is cached: descriptions, and failures whose cause lies in the file itself (it declares something wrong). A plugin
- * that does not load, crashes or hangs is probed each time: the cause may be a library that is installed tomorrow.
+ * What is cached: descriptions, and failures whose cause lies in the file itself (it declares
+ * something wrong). A plugin that does not load, crashes or hangs is probed each time: the cause
+ * may be a library that is installed tomorrow.
  */
 #include "proc/registry.h"
 
@@ -55,7 +57,8 @@ static bool add_file(struct scan *s, char *path) {
         return false;
     }
     SL_PUSH_ROOM(s->files, s->n, s->cap);
-    s->files[s->n++] = (struct found){path, sl_xstrdup(sl_build_id_of(path, build)), st.st_size, mtime_ns(&st)};
+    s->files[s->n++] =
+        (struct found){path, sl_xstrdup(sl_build_id_of(path, build)), st.st_size, mtime_ns(&st)};
     return true;
 }
 
@@ -64,7 +67,8 @@ static int scan_folder(struct scan *s, const char *folder, bool must_exist, stru
     if (!dir && !must_exist)
         return 0;
     if (!dir)
-        return sl_err_sys(err, SL_USAGE, errno, "%s: cannot be read as a folder of plugins", folder);
+        return sl_err_sys(err, SL_USAGE, errno, "%s: cannot be read as a folder of plugins",
+                          folder);
     sl_autofree char *absolute = sl_path_absolute(folder);
     struct scan here = {0};
     for (struct dirent *e; (e = readdir(dir));)
@@ -105,7 +109,8 @@ static int scan_all(const struct sl_registry_options *o, struct scan *s, struct 
     sl_autofree char *prefix = sl_install_prefix();
     sl_autofree char *installed = sl_path_join(prefix, "lib/sluice/plugins");
     scan_folder(s, installed, false, NULL);
-    qsort(s->files, (size_t)s->n, sizeof *s->files, by_name); /* names are unique, so the order is too */
+    qsort(s->files, (size_t)s->n, sizeof *s->files,
+          by_name); /* names are unique, so the order is too */
     return 0;
 }
 
@@ -121,7 +126,8 @@ static void scan_finish(struct scan *s) {
 
 /* Owned; NULL where there is no place for it. */
 static char *cache_path(void) {
-    const char *own = getenv("SLUICE_CACHE"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const char *own = getenv("SLUICE_CACHE"), *xdg = getenv("XDG_CACHE_HOME"),
+               *home = getenv("HOME");
     if (own && *own)
         return sl_path_join(own, "plugins.json");
     if (xdg && *xdg == '/')
@@ -129,11 +135,13 @@ static char *cache_path(void) {
     return home && *home == '/' ? sl_path_join(home, ".cache/sluice/plugins.json") : NULL;
 }
 
-/* The worker that describes is part of what was described: another one may judge differently. Owned. */
+/* The worker that describes is part of what was described: another one may judge differently.
+ * Owned. */
 static char *worker_identity(const char *worker) {
     struct stat st = {0};
     stat(worker, &st);
-    return sl_xasprintf("%s %lld %lld " SLUICE_VERSION, worker, (long long)st.st_size, (long long)mtime_ns(&st));
+    return sl_xasprintf("%s %lld %lld " SLUICE_VERSION, worker, (long long)st.st_size,
+                        (long long)mtime_ns(&st));
 }
 
 static void cache_open(const char *path, const char *worker, struct sl_cache *ret) {
@@ -161,8 +169,10 @@ static struct sl_cache_key key_of(const struct found *f) {
     return (struct sl_cache_key){f->path, f->size, f->mtime_ns, f->build};
 }
 
-/* A description that the catalog refuses makes a broken plugin; returns the reason (owned), or NULL. */
-static char *add_description(struct sl_catalog *catalog, const struct found *f, const char *json, size_t len) {
+/* A description that the catalog refuses makes a broken plugin; returns the reason (owned), or
+ * NULL. */
+static char *add_description(struct sl_catalog *catalog, const struct found *f, const char *json,
+                             size_t len) {
     struct sl_err err;
     if (sl_catalog_add(catalog, f->path, f->build, json, len, &err) == 0)
         return NULL;
@@ -177,10 +187,11 @@ static void add_cached(struct sl_catalog *catalog, const struct found *f, const 
         return;
     }
     sl_autofree char *json = sl_json_line(json_object_get(entry, "description"));
-    sl_autofree char *reason = add_description(catalog, f, json, strlen(json));
+    free(add_description(catalog, f, json, strlen(json)));
 }
 
-static void add_probed(struct sl_catalog *catalog, const struct found *f, const struct sl_probe *p, struct sl_cache *cache) {
+static void add_probed(struct sl_catalog *catalog, const struct found *f, const struct sl_probe *p,
+                       struct sl_cache *cache) {
     struct sl_cache_key key = key_of(f);
     if (!p->json) {
         sl_catalog_add_broken(catalog, f->path, p->reason);
@@ -208,8 +219,8 @@ static void sort_by_name(struct sl_catalog *c) {
 }
 
 /* Describes what the cache does not know. */
-static int fill(const struct scan *s, const char *worker, struct sl_cache *cache, struct sl_catalog *catalog,
-                struct sl_err *err) {
+static int fill(const struct scan *s, const char *worker, struct sl_cache *cache,
+                struct sl_catalog *catalog, struct sl_err *err) {
     sl_autofree struct sl_probe *probes = sl_xcalloc((size_t)s->n, sizeof *probes);
     sl_autofree int *which = sl_xcalloc((size_t)s->n, sizeof *which);
     int n = 0;
@@ -240,7 +251,8 @@ static char *worker_path(const struct sl_registry_options *o) {
     return sl_path_join(prefix, "libexec/sluice/sluice-worker");
 }
 
-int sl_registry_load(const struct sl_registry_options *options, struct sl_catalog *catalog, struct sl_err *err) {
+int sl_registry_load(const struct sl_registry_options *options, struct sl_catalog *catalog,
+                     struct sl_err *err) {
     struct scan scan = {0};
     struct sl_cache cache;
     sl_autofree char *worker = worker_path(options);
@@ -257,8 +269,8 @@ int sl_registry_load(const struct sl_registry_options *options, struct sl_catalo
     return rc;
 }
 
-int sl_registry_probe(const struct sl_registry_options *options, const char *path, struct sl_catalog *catalog,
-                      struct sl_err *err) {
+int sl_registry_probe(const struct sl_registry_options *options, const char *path,
+                      struct sl_catalog *catalog, struct sl_err *err) {
     struct scan scan = {0};
     struct sl_cache none;
     sl_autofree char *worker = worker_path(options);

@@ -1,7 +1,8 @@
 /*
- * Checks of a plugin's description, see check.h. Each level checks its own fields and adds its place in front of the
- * message of the level below: "stage audio/decode: parameter 2: "channel": kind is 9, expected 1 to 7". Whether a default can
- * be read as its kind is the core's to check: it is written in the language of pipeline files.
+ * Checks of a plugin's description, see check.h. Each level checks its own fields and adds its
+ * place in front of the message of the level below: "stage audio/decode: parameter 2: "channel":
+ * kind is 9, expected 1 to 7". Whether a default can be read as its kind is the core's to check: it
+ * is written in the language of pipeline files.
  */
 #include "worker/check.h"
 
@@ -14,13 +15,13 @@
 #include "base/str.h"
 
 /* The sizes of ABI 1.0: the least that a struct may have. */
-#define MIN_PORT_SIZE 32u
-#define MIN_PARAM_SIZE 72u
-#define MIN_STAGE_SIZE 96u
+#define MIN_PORT_SIZE   32u
+#define MIN_PARAM_SIZE  72u
+#define MIN_STAGE_SIZE  96u
 #define MIN_PLUGIN_SIZE 48u
 
 #define TYPE_NAME_MAX 64
-#define VERSION_MAX 9 /* digits */
+#define VERSION_MAX   9 /* digits */
 
 #define REBUILD "rebuild the plugin with the headers of this version"
 
@@ -32,13 +33,16 @@ static const char *const kind_names[] = {
 };
 
 const char *sl_check_kind_name(int kind) {
-    return kind > 0 && kind < (int)(sizeof kind_names / sizeof *kind_names) ? kind_names[kind] : NULL;
+    return kind > 0 && kind < (int)(sizeof kind_names / sizeof *kind_names) ? kind_names[kind]
+                                                                            : NULL;
 }
 
 #define wrong(err, ...) sl_err_set((err), SLUICE_INTERNAL, __VA_ARGS__)
 
 static int check_size(const char *what, uint32_t size, uint32_t least, struct sl_err *err) {
-    return size >= least ? 0 : wrong(err, "%s: size is %u, expected at least %u: " REBUILD, what, size, least);
+    return size >= least
+               ? 0
+               : wrong(err, "%s: size is %u, expected at least %u: " REBUILD, what, size, least);
 }
 
 /* Elements of a NULL-terminated array, NULL counting as empty; -1 where it does not end. */
@@ -65,7 +69,9 @@ static bool is_type(const struct sluice_port *port) {
 static int check_text(const char *what, const char *text, struct sl_err *err) {
     if (!text || !*text)
         return wrong(err, "%s is missing", what);
-    return sl_utf8_valid(text, strlen(text)) == strlen(text) ? 0 : wrong(err, "%s is not valid UTF-8", what);
+    return sl_utf8_valid(text, strlen(text)) == strlen(text)
+               ? 0
+               : wrong(err, "%s is not valid UTF-8", what);
 }
 
 /* ---- Ports ----------------------------------------------------------------------------------- */
@@ -77,19 +83,22 @@ static int check_port(const struct sluice_port *port, struct sl_err *err) {
     if (rc < 0)
         return rc;
     if (strcmp(port->name, "*") != 0 && !sl_is_identifier(port->name))
-        return wrong(err, "its name is \"%s\", expected lower-case letters, digits and _", port->name);
+        return wrong(err, "its name is \"%s\", expected lower-case letters, digits and _",
+                     port->name);
     if (!port->type || !is_type(port))
-        return wrong(err, "type of \"%s\" is \"%s\", expected NAME/VERSION such as text/1", port->name,
-                     port->type ? port->type : "(NULL)");
+        return wrong(err, "type of \"%s\" is \"%s\", expected NAME/VERSION such as text/1",
+                     port->name, port->type ? port->type : "(NULL)");
     if (port->doc && sl_utf8_valid(port->doc, strlen(port->doc)) != strlen(port->doc))
         return wrong(err, "doc of \"%s\" is not valid UTF-8", port->name);
     return 0;
 }
 
-static int check_ports(const char *what, const struct sluice_port *const *ports, struct sl_err *err) {
+static int check_ports(const char *what, const struct sluice_port *const *ports,
+                       struct sl_err *err) {
     int n = count_items((const void *const *)ports);
     if (n < 0)
-        return wrong(err, "%ss do not end: more than %d, or the NULL is missing", what, SL_CHECK_MAX_ITEMS);
+        return wrong(err, "%ss do not end: more than %d, or the NULL is missing", what,
+                     SL_CHECK_MAX_ITEMS);
     for (int i = 0; i < n; i++) {
         int rc = check_port(ports[i], err);
         if (rc < 0)
@@ -113,8 +122,10 @@ static int check_param(const struct sluice_param *p, struct sl_err *err) {
         return wrong(err, "its name is \"%s\", expected lower-case letters, digits and _", p->name);
     if (!sl_check_kind_name(p->kind))
         return wrong(err, "\"%s\": kind is %d, expected 1 to 7", p->name, p->kind);
-    if ((p->flags & SLUICE_PARAM_RANGED) && !(isfinite(p->min) && isfinite(p->max) && p->min <= p->max))
-        return wrong(err, "\"%s\": its range is [%g, %g], expected finite numbers in order", p->name, p->min, p->max);
+    if ((p->flags & SLUICE_PARAM_RANGED) &&
+        !(isfinite(p->min) && isfinite(p->max) && p->min <= p->max))
+        return wrong(err, "\"%s\": its range is [%g, %g], expected finite numbers in order",
+                     p->name, p->min, p->max);
     if ((p->flags & SLUICE_PARAM_REQUIRED) && p->default_value)
         return wrong(err, "\"%s\": it is required and has a default", p->name);
     if (count_items((const void *const *)p->choices) < 0)
@@ -125,7 +136,8 @@ static int check_param(const struct sluice_param *p, struct sl_err *err) {
 static int check_params(const struct sluice_param *const *params, struct sl_err *err) {
     int n = count_items((const void *const *)params);
     if (n < 0)
-        return wrong(err, "parameters do not end: more than %d, or the NULL is missing", SL_CHECK_MAX_ITEMS);
+        return wrong(err, "parameters do not end: more than %d, or the NULL is missing",
+                     SL_CHECK_MAX_ITEMS);
     for (int i = 0; i < n; i++) {
         int rc = check_param(params[i], err);
         if (rc < 0)
@@ -152,8 +164,10 @@ static int check_open_outputs(const struct sluice_stage *stage, struct sl_err *e
     for (int i = 0; stage->outputs && stage->outputs[i]; i++)
         open |= strcmp(stage->outputs[i]->name, "*") == 0;
     for (int i = 0; stage->params && stage->params[i]; i++)
-        named |= strcmp(stage->params[i]->name, "outputs") == 0 && stage->params[i]->kind == SLUICE_PARAM_JSON;
-    return !open || named ? 0 : wrong(err, "output \"*\" needs a parameter \"outputs\" of kind json");
+        named |= strcmp(stage->params[i]->name, "outputs") == 0 &&
+                 stage->params[i]->kind == SLUICE_PARAM_JSON;
+    return !open || named ? 0
+                          : wrong(err, "output \"*\" needs a parameter \"outputs\" of kind json");
 }
 
 static int check_stage_fields(const struct sluice_stage *stage, struct sl_err *err) {
@@ -178,7 +192,8 @@ static int check_stage_fields(const struct sluice_stage *stage, struct sl_err *e
 static int check_stages(const struct sluice_plugin *plugin, struct sl_err *err) {
     int n = count_items((const void *const *)plugin->stages);
     if (n <= 0)
-        return wrong(err, "%s", n == 0 ? "it has no stages" : "stages do not end: the NULL is missing");
+        return wrong(err, "%s",
+                     n == 0 ? "it has no stages" : "stages do not end: the NULL is missing");
     for (int i = 0; i < n; i++) {
         const struct sluice_stage *stage = plugin->stages[i];
         int rc = check_size("struct sluice_stage", stage->size, MIN_STAGE_SIZE, err);
@@ -198,15 +213,16 @@ static int check_stages(const struct sluice_plugin *plugin, struct sl_err *err) 
 
 static int check_abi(const struct sluice_plugin *p, struct sl_err *err) {
     if (p->magic != SLUICE_PLUGIN_MAGIC)
-        return wrong(err, "not a plugin of Sluice: magic is 0x%08x, expected 0x%08x", p->magic, SLUICE_PLUGIN_MAGIC);
+        return wrong(err, "not a plugin of Sluice: magic is 0x%08x, expected 0x%08x", p->magic,
+                     SLUICE_PLUGIN_MAGIC);
     int rc = check_size("struct sluice_plugin", p->size, MIN_PLUGIN_SIZE, err);
     if (rc < 0)
         return rc;
     if (p->abi_major != SLUICE_ABI_MAJOR)
         return wrong(err, "abi_major is %u, expected %u: " REBUILD, p->abi_major, SLUICE_ABI_MAJOR);
     if (p->abi_minor > SLUICE_ABI_MINOR)
-        return wrong(err, "abi_minor is %u, expected at most %u: the plugin needs a newer Sluice", p->abi_minor,
-                     SLUICE_ABI_MINOR);
+        return wrong(err, "abi_minor is %u, expected at most %u: the plugin needs a newer Sluice",
+                     p->abi_minor, SLUICE_ABI_MINOR);
     return 0;
 }
 

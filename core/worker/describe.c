@@ -1,4 +1,5 @@
-/* Describes a plugin, see describe.h. Reads its constant data only; the one code of its that runs is constructors. */
+/* Describes a plugin, see describe.h. Reads its constant data only; the one code of its that runs
+ * is constructors. */
 #include "worker/describe.h"
 
 #include <fcntl.h>

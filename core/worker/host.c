@@ -1,6 +1,7 @@
 /*
- * Host: life of the plugin's process, see host.h. START, create(), the loop over jobs, take() and finish(), the I/O
- * thread, and what is written and sent. Jobs themselves are in job.c and output.c, parameters in params.c.
+ * Host: life of the plugin's process, see host.h. START, create(), the loop over jobs, take() and
+ * finish(), the I/O thread, and what is written and sent. Jobs themselves are in job.c and
+ * output.c, parameters in params.c.
  */
 #include "worker/host.h"
 
@@ -23,9 +24,10 @@
 #include "ipc/channel.h"
 #include "worker/loader.h"
 
-#define SOCKET_FD_FROM 200 /* the socket is moved up here, away from numbers that programs guess */
+#define SOCKET_FD_FROM 200 /* the socket is moved up here, away from numbers that programs guess   \
+                            */
 #define RESEND_PAUSE_MS 10
-#define LOG_LINE_MAX 4096
+#define LOG_LINE_MAX    4096
 
 static struct sl_host *host_of(const struct sluice_host *table) {
     return (struct sl_host *)(uintptr_t)table;
@@ -51,7 +53,8 @@ void sl_host_send(struct sl_host *host) {
 
 static void write_line(int level, const char *text) {
     char line[LOG_LINE_MAX + 32];
-    int len = snprintf(line, sizeof line - 1, "%s: %.*s", sl_log_level_name(level), LOG_LINE_MAX, text);
+    int len =
+        snprintf(line, sizeof line - 1, "%s: %.*s", sl_log_level_name(level), LOG_LINE_MAX, text);
     line[len++] = '\n';
     sl_write_all(STDERR_FILENO, line, (size_t)len, NULL);
 }
@@ -62,7 +65,7 @@ void sl_host_report(struct sl_host *host, uint32_t job, int level, const char *t
         return;
     if (host->n_reports++ == SL_HOST_MAX_REPORTS)
         text = "further warnings are in the log of the attempt only";
-    size_t len = strnlen(text, LOG_LINE_MAX);
+    size_t len = strlen(text) < LOG_LINE_MAX ? strlen(text) : LOG_LINE_MAX;
     sl_frame_init(&host->frame, SL_FRAME_LOG, job);
     sl_frame_add_u64(&host->frame, (uint64_t)level);
     sl_frame_add(&host->frame, text, len);
@@ -162,7 +165,8 @@ static struct sluice_job *table_take(const struct sluice_host *table, int32_t wa
     unsigned max_jobs = host->stage.max_jobs ? host->stage.max_jobs : 1;
     pthread_mutex_lock(&host->lock);
     struct sluice_job *job = NULL;
-    while ((unsigned)host->n_active < max_jobs && !(job = activate(host)) && !host->stopping && wait_ms != 0) {
+    while ((unsigned)host->n_active < max_jobs && !(job = activate(host)) && !host->stopping &&
+           wait_ms != 0) {
         if (wait_ms < 0)
             pthread_cond_wait(&host->changed, &host->lock);
         else if (pthread_cond_timedwait(&host->changed, &host->lock, &deadline) == ETIMEDOUT)
@@ -305,7 +309,8 @@ static int take_start(struct sl_host *host, struct sl_err *err) {
     if (frame->type == SL_FRAME_STOP)
         _exit(0);
     if (frame->type != SL_FRAME_START)
-        return sl_err_set(err, SLUICE_INTERNAL, "the first message to a worker is of type %u, not START", frame->type);
+        return sl_err_set(err, SLUICE_INTERNAL,
+                          "the first message to a worker is of type %u, not START", frame->type);
     host->plugin_path = copy_text(frame, 0);
     host->stage_id = copy_text(frame, 1);
     host->share_dir = copy_text(frame, 3);
@@ -320,8 +325,10 @@ static int load_stage(struct sl_host *host, struct sl_err *err) {
         return rc;
     const struct sluice_stage *stage = sl_loader_stage(plugin, host->stage_id);
     if (!stage)
-        return sl_err_set(err, SLUICE_INTERNAL, "%s: has no stage %s", host->plugin_path, host->stage_id);
-    memcpy(&host->stage, stage, stage->size < sizeof host->stage ? stage->size : sizeof host->stage);
+        return sl_err_set(err, SLUICE_INTERNAL, "%s: has no stage %s", host->plugin_path,
+                          host->stage_id);
+    memcpy(&host->stage, stage,
+           stage->size < sizeof host->stage ? stage->size : sizeof host->stage);
     return 0;
 }
 
@@ -336,8 +343,9 @@ static int create_stage(struct sl_host *host, struct sl_err *err) {
     if (host->error[0])
         sl_err_set(err, known ? status : SLUICE_INTERNAL, "%s", host->error);
     else
-        sl_err_set(err, known ? status : SLUICE_INTERNAL, "%s: create() failed (%s) without saying why",
-                   host->stage_id, known ? sl_class_name(status) : "a status that does not exist");
+        sl_err_set(err, known ? status : SLUICE_INTERNAL,
+                   "%s: create() failed (%s) without saying why", host->stage_id,
+                   known ? sl_class_name(status) : "a status that does not exist");
     pthread_mutex_unlock(&host->lock);
     return err->cls;
 }
@@ -347,7 +355,8 @@ static void estimate_memory(struct sl_host *host, uint64_t *ret_host, uint64_t *
     if (host->stage.extension)
         memory = host->stage.extension(host->self, SLUICE_EXT_MEMORY);
     uint64_t host_bytes = 0, device_bytes = 0;
-    if (memory && memory->estimate && memory->estimate(host->self, &host_bytes, &device_bytes) == SLUICE_OK) {
+    if (memory && memory->estimate &&
+        memory->estimate(host->self, &host_bytes, &device_bytes) == SLUICE_OK) {
         *ret_host = host_bytes;
         *ret_device = device_bytes;
     }
@@ -385,14 +394,16 @@ static struct sluice_job *next_job(struct sl_host *host) {
     return job;
 }
 
-/* After process(): its own job ends with what it returned, others that it took and forgot have failed. */
+/* After process(): its own job ends with what it returned, others that it took and forgot have
+ * failed. */
 static void end_round(struct sl_host *host, uint32_t id, int32_t status) {
     pthread_mutex_lock(&host->lock);
     struct sluice_job *own = find(host->active, id);
     if (own)
         end_active(host, own, status);
     while (host->active) {
-        snprintf(host->active->failure, sizeof host->active->failure, "the stage returned without finishing the job");
+        snprintf(host->active->failure, sizeof host->active->failure,
+                 "the stage returned without finishing the job");
         end_active(host, host->active, SLUICE_INTERNAL);
     }
     pthread_mutex_unlock(&host->lock);
@@ -440,7 +451,8 @@ static struct sl_host *host_create(int socket) {
 _Noreturn void sl_host_run(int socket) {
     struct sl_host *host = host_create(socket);
     struct sl_err err = {0};
-    setvbuf(stdout, NULL, _IOLBF, 0); /* what a plugin prints is in the log even if it crashes later */
+    setvbuf(stdout, NULL, _IOLBF,
+            0); /* what a plugin prints is in the log even if it crashes later */
     int rc = take_start(host, &err);
     if (rc == 0)
         start_io_thread(host);

@@ -1,9 +1,10 @@
 /*
- * Init, see init.h: one thread that polls a signalfd, the socket (for its hang-up only) and the core's pidfd.
+ * Init, see init.h: one thread that polls a signalfd, the socket (for its hang-up only) and the
+ * core's pidfd.
  *
- * The plugin's process is a child of its own, because a PID 1 that runs plugin code could not reap orphans without
- * stealing the plugin's children, and abort() in a PID 1 shows as SIGSEGV. The fork happens before anything is loaded,
- * when the process is as small as it will ever be.
+ * The plugin's process is a child of its own, because a PID 1 that runs plugin code could not reap
+ * orphans without stealing the plugin's children, and abort() in a PID 1 shows as SIGSEGV. The fork
+ * happens before anything is loaded, when the process is as small as it will ever be.
  */
 #include "worker/init.h"
 
@@ -28,11 +29,11 @@
 #include "ipc/channel.h"
 
 #define KILL_PAUSE_MS 5
-#define SEND_LIMIT_S 5
+#define SEND_LIMIT_S  5
 
 struct init {
     int socket, signals;
-    int core;   /* pidfd of the core; -1 as PID 1, where the kernel watches */
+    int core; /* pidfd of the core; -1 as PID 1, where the kernel watches */
     bool pid_1;
     pid_t host; /* the plugin's process */
     bool host_ended;
@@ -57,7 +58,8 @@ static bool reap_ended(struct init *in) {
     }
 }
 
-/* SIGKILL to each child by the kernel's list; orphans of those become our children and are met in the next round. */
+/* SIGKILL to each child by the kernel's list; orphans of those become our children and are met in
+ * the next round. */
 static void kill_children(void) {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%ld/children", (long)getpid());
@@ -137,7 +139,8 @@ static void watch(struct init *in) {
     end_with_host(in);
 }
 
-/* As a keeper: subreaper, and a pidfd of the core in place of PDEATHSIG, which would leave us no time to clean up. */
+/* As a keeper: subreaper, and a pidfd of the core in place of PDEATHSIG, which would leave us no
+ * time to clean up. */
 static int become_keeper(struct init *in) {
     pid_t core = getppid();
     in->core = (int)syscall(SYS_pidfd_open, core, 0);

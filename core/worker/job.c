@@ -1,8 +1,10 @@
 /*
- * Jobs: made from a JOB frame, used by the stage, ended by DONE. See host.h for the locking and plugin.h for the contract.
+ * Jobs: made from a JOB frame, used by the stage, ended by DONE. See host.h for the locking and
+ * plugin.h for the contract.
  *
- * An ended job keeps its shell for a while (host->retired): a late call on it finds the magic of an ended job and is
- * refused with a line in the log instead of reading freed memory. Ids are never used twice by the core.
+ * An ended job keeps its shell for a while (host->retired): a late call on it finds the magic of an
+ * ended job and is refused with a line in the log instead of reading freed memory. Ids are never
+ * used twice by the core.
  */
 #include <errno.h>
 #include <math.h>
@@ -17,14 +19,15 @@
 #include "base/str.h"
 #include "worker/host.h"
 
-#define ALIVE 0x4a4f4221u
-#define ENDED 0x656e6421u
+#define ALIVE             0x4a4f4221u
+#define ENDED             0x656e6421u
 #define PROGRESS_PAUSE_MS 100
-#define PART_MAX (32 * 1024)
+#define PART_MAX          (32 * 1024)
 
 /* ---- Making and ending ----------------------------------------------------------------------- */
 
-static const struct sluice_port *declared(const struct sluice_port *const *ports, const char *name) {
+static const struct sluice_port *declared(const struct sluice_port *const *ports,
+                                          const char *name) {
     for (int i = 0; ports && ports[i]; i++)
         if (strcmp(ports[i]->name, name) == 0)
             return ports[i];
@@ -42,7 +45,8 @@ static int read_ports(struct sluice_job *job, const struct sl_frame *f, const in
     job->outputs = sl_arena_alloc(&job->arena, (size_t)job->n_outputs * sizeof *job->outputs);
     for (int i = 0; i < job->n_inputs; i++, at += 3) {
         struct sl_job_input *in = &job->inputs[i];
-        *in = (struct sl_job_input){field_text(job, f, at), field_text(job, f, at + 1), field_text(job, f, at + 2), .fd = -1};
+        *in = (struct sl_job_input){field_text(job, f, at), field_text(job, f, at + 1),
+                                    field_text(job, f, at + 2), .fd = -1};
         if (strcmp(in->type, SLUICE_TYPE_FILE) != 0) {
             in->fd = used < n_fds ? fds[used] : -1;
             used++;
@@ -98,7 +102,8 @@ static void retire(struct sluice_job *job) {
     host->retired[slot] = job;
 }
 
-struct sluice_job *sl_job_create(struct sl_host *host, const struct sl_frame *frame, int *fds, int n_fds) {
+struct sluice_job *sl_job_create(struct sl_host *host, const struct sl_frame *frame, int *fds,
+                                 int n_fds) {
     struct sluice_job *job = sl_xcalloc(1, sizeof *job);
     job->magic = ALIVE;
     job->id = frame->job;
@@ -128,7 +133,9 @@ static void judge(struct sluice_job *job, int32_t *status) {
         snprintf(why, size, "the stage stopped as if cancelled, but was not asked to");
         *status = SLUICE_INTERNAL;
     } else if (*status < 0 && !why[0]) {
-        snprintf(why, size, *status == SLUICE_CANCELLED ? "cancelled" : "the stage failed (%s) without saying why",
+        snprintf(why, size,
+                 *status == SLUICE_CANCELLED ? "cancelled"
+                                             : "the stage failed (%s) without saying why",
                  sl_class_name(*status));
     }
     for (int i = 0; *status == SLUICE_OK && i < job->n_outputs; i++) {
@@ -196,12 +203,14 @@ static int32_t map_input(struct sluice_job *job, struct sl_job_input *in) {
         return 0;
     if (fstat(in->fd, &st) == 0) {
         in->len = (size_t)st.st_size;
-        in->map = in->len ? mmap(NULL, in->len, PROT_READ, MAP_SHARED, in->fd, 0) : (void *)(uintptr_t) "";
+        in->map = in->len ? mmap(NULL, in->len, PROT_READ, MAP_SHARED, in->fd, 0)
+                          : (void *)(uintptr_t) "";
         in->mapped = in->map != MAP_FAILED;
     }
     if (in->mapped)
         return 0;
-    sl_host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "input \"%s\" cannot be mapped: %s", in->port, strerror(errno));
+    sl_host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "input \"%s\" cannot be mapped: %s",
+                    in->port, strerror(errno));
     return SLUICE_RESOURCE;
 }
 
@@ -210,8 +219,9 @@ static int32_t missing_input(struct sluice_job *job, const char *port) {
     const struct sluice_port *const *ports = job->host->stage.inputs;
     if (declared(ports, port) || declared(ports, "*"))
         return SLUICE_UNSUPPORTED;
-    sl_host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "%s asks for input \"%s\", which it does not declare",
-                 job->host->stage_id, port);
+    sl_host_reportf(job->host, job->id, SLUICE_LOG_ERROR,
+                    "%s asks for input \"%s\", which it does not declare", job->host->stage_id,
+                    port);
     return SLUICE_INTERNAL;
 }
 
@@ -222,7 +232,8 @@ static int32_t input_view(struct sluice_job *job, const char *port, struct sluic
     int32_t rc = map_input(job, in);
     if (rc < 0)
         return rc;
-    struct sluice_view full = {.size = view->size, .data = in->map, .len = in->len, .type = in->type, .path = in->path};
+    struct sluice_view full = {
+        .size = view->size, .data = in->map, .len = in->len, .type = in->type, .path = in->path};
     memcpy(view, &full, view->size < sizeof full ? view->size : sizeof full);
     return 0;
 }
@@ -235,7 +246,8 @@ static int32_t job_input(struct sluice_job *job, const char *port, struct sluice
     if (port && view && view->size >= SLUICE_SIZED(struct sluice_view))
         rc = input_view(job, port, view);
     else
-        sl_host_report(host, job->id, SLUICE_LOG_ERROR, "input() needs a port and a view whose size is set");
+        sl_host_report(host, job->id, SLUICE_LOG_ERROR,
+                       "input() needs a port and a view whose size is set");
     leave(host);
     return rc;
 }
@@ -296,13 +308,15 @@ static bool is_output(const struct sluice_job *job, const char *port) {
     return false;
 }
 
-static void stream_publish(struct sluice_job *job, const char *port, const void *data, uint64_t len) {
+static void stream_publish(struct sluice_job *job, const char *port, const void *data,
+                           uint64_t len) {
     struct sl_host *host = enter(job, "publish");
     if (!host)
         return;
     if (!is_output(job, port) || len > PART_MAX) {
-        sl_host_reportf(host, job->id, SLUICE_LOG_WARN, "a part of output \"%s\" was dropped: %s", port ? port : "(NULL)",
-                     len > PART_MAX ? "it is larger than 32 KiB" : "the job has no such output");
+        sl_host_reportf(host, job->id, SLUICE_LOG_WARN, "a part of output \"%s\" was dropped: %s",
+                        port ? port : "(NULL)",
+                        len > PART_MAX ? "it is larger than 32 KiB" : "the job has no such output");
     } else if (!atomic_load(&job->cancelled)) {
         sl_frame_init(&host->frame, SL_FRAME_PART, job->id);
         sl_frame_add_text(&host->frame, port);
@@ -318,8 +332,8 @@ static const char *scratch_path(struct sluice_job *job) {
         return NULL;
     const char *path = job->scratch;
     if (!*path || (mkdir(path, 0700) < 0 && errno != EEXIST)) {
-        sl_host_reportf(host, job->id, SLUICE_LOG_WARN, "no scratch folder: %s%s%s", path, *path ? ": " : "",
-                     *path ? strerror(errno) : "the core gave none");
+        sl_host_reportf(host, job->id, SLUICE_LOG_WARN, "no scratch folder: %s%s%s", path,
+                        *path ? ": " : "", *path ? strerror(errno) : "the core gave none");
         path = NULL;
     }
     leave(host);
@@ -331,7 +345,8 @@ static void metrics_set(struct sluice_job *job, const char *name, double value) 
     if (!host)
         return;
     if (!name || !sl_is_identifier(name)) {
-        sl_host_reportf(host, job->id, SLUICE_LOG_WARN, "a metric was dropped: its name is \"%s\"", name ? name : "(NULL)");
+        sl_host_reportf(host, job->id, SLUICE_LOG_WARN, "a metric was dropped: its name is \"%s\"",
+                        name ? name : "(NULL)");
     } else {
         sl_frame_init(&host->frame, SL_FRAME_METRIC, job->id);
         sl_frame_add_text(&host->frame, name);
@@ -342,9 +357,12 @@ static void metrics_set(struct sluice_job *job, const char *name, double value) 
 }
 
 const void *sl_job_extension(const char *id) {
-    static const struct sluice_stream stream = {SLUICE_SIZED(struct sluice_stream), 0, stream_publish};
-    static const struct sluice_scratch scratch = {SLUICE_SIZED(struct sluice_scratch), 0, scratch_path};
-    static const struct sluice_metrics metrics = {SLUICE_SIZED(struct sluice_metrics), 0, metrics_set};
+    static const struct sluice_stream stream = {SLUICE_SIZED(struct sluice_stream), 0,
+                                                stream_publish};
+    static const struct sluice_scratch scratch = {SLUICE_SIZED(struct sluice_scratch), 0,
+                                                  scratch_path};
+    static const struct sluice_metrics metrics = {SLUICE_SIZED(struct sluice_metrics), 0,
+                                                  metrics_set};
     if (strcmp(id, SLUICE_EXT_STREAM) == 0)
         return &stream;
     if (strcmp(id, SLUICE_EXT_SCRATCH) == 0)

@@ -1,10 +1,11 @@
 /*
  * Loader, see loader.h: libltdl with a loader of ours in front.
  *
- * libltdl's own loader binds lazily and answers "file not found" to every failure. Ours is registered with
- * lt_dlloader_add, calls dlopen(RTLD_NOW | RTLD_LOCAL) and keeps dlerror's words; the built-in ones are removed, or a
- * plugin with an undefined symbol that ours refused would be opened by them. Plugins are never unloaded: libraries below
- * them (CUDA, OpenMP) do not survive that.
+ * libltdl's own loader binds lazily and answers "file not found" to every failure. Ours is
+ * registered with lt_dlloader_add, calls dlopen(RTLD_NOW | RTLD_LOCAL) and keeps dlerror's words;
+ * the built-in ones are removed, or a plugin with an undefined symbol that ours refused would be
+ * opened by them. Plugins are never unloaded: libraries below them (CUDA, OpenMP) do not survive
+ * that.
  */
 #include "worker/loader.h"
 
@@ -30,7 +31,8 @@ static lt_module open_now(lt_user_data data, const char *path, lt_dladvise advis
     void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!module) {
         const char *why = dlerror();
-        snprintf(loader->words, sizeof loader->words, "%s", why ? why : "dlopen failed without a reason");
+        snprintf(loader->words, sizeof loader->words, "%s",
+                 why ? why : "dlopen failed without a reason");
     }
     return module;
 }
@@ -69,10 +71,12 @@ static int load_error(const char *path, const char *why, struct sl_err *err) {
     return sl_err_set(err, SLUICE_INTERNAL, "%s: %s", path, why);
 }
 
-static int open_entry(const char *path, const void **ret_entry, bool *ret_load_failed, struct sl_err *err) {
+static int open_entry(const char *path, const void **ret_entry, bool *ret_load_failed,
+                      struct sl_err *err) {
     *ret_load_failed = true;
     if (!sl_ends_with(path, ".so") || *path != '/')
-        return sl_err_set(err, SLUICE_INTERNAL, "%s: a plugin is an absolute path that ends in .so", path);
+        return sl_err_set(err, SLUICE_INTERNAL, "%s: a plugin is an absolute path that ends in .so",
+                          path);
     struct now_loader *loader = add_loader();
     if (!loader)
         return sl_err_set(err, SLUICE_INTERNAL, "libltdl cannot be used: %s", lt_dlerror());

@@ -9,10 +9,12 @@
 #include "base/err.h"
 
 /*
- * Loads the plugin at `path` (absolute, ends in .so; bound now and locally) and checks its description (check.h). It stays
- * loaded until the process ends. Runs the constructors of the object. Call once, from the main thread.
- * *ret_load_failed (may be NULL) tells why on failure: true: it cannot be loaded, dlopen's words are the message; false:
- * it was loaded, but is not a plugin or describes itself wrongly.
+ * Loads the plugin at `path` (absolute, ends in .so; bound now and locally) and checks its
+ * description (check.h). It stays loaded until the process ends. Runs the constructors of the
+ * object. Call once, from the main thread.
+ *
+ * *ret_load_failed (may be NULL) tells why on failure. True: it cannot be loaded, dlopen's words
+ * are the message; false: it was loaded, but is not a plugin or describes itself wrongly.
  */
 int sl_loader_open(const char *path, const struct sluice_plugin **ret_plugin, bool *ret_load_failed,
                    struct sl_err *err);

@@ -1,12 +1,13 @@
 /*
- * Outputs of a job: a file from the core, grown and mapped shared while the stage writes, checked and reported when it
- * commits.
+ * Outputs of a job: a file from the core, grown and mapped shared while the stage writes, checked
+ * and reported when it commits.
  *
- * Room is reserved (fallocate) before it is mapped, so that a full disk is an error of output_grow() and not a SIGBUS in
- * the middle of the stage; file systems that cannot reserve get ftruncate. Where the file lives in memory (memfd, tmpfs
- * without a limit) reserving takes pages until the machine has none, so what is free is asked first. A map grows by at
- * least half, so that a stage that asks for a little more each time does not remap each time; commit cuts the file to its
- * length.
+ * Room is reserved (fallocate) before it is mapped, so that a full disk is an error of
+ * output_grow() and not a SIGBUS in the middle of the stage; file systems that cannot reserve get
+ * ftruncate. Where the file lives in memory (memfd, tmpfs without a limit) reserving takes pages
+ * until the machine has none, so what is free is asked first. A map grows by at least half, so that
+ * a stage that asks for a little more each time does not remap each time; commit cuts the file to
+ * its length.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,17 +23,18 @@
 #include "ipc/portcheck.h"
 #include "worker/host.h"
 
-#define PAGE 4096u
+#define PAGE     4096u
 #define ASK_FROM (16u << 20) /* bytes of growth */
 
 /* Main thread, so without the lock: only the main thread changes outputs. */
-static struct sl_job_output *find_output(struct sluice_job *job, const char *port, const char *call) {
+static struct sl_job_output *find_output(struct sluice_job *job, const char *port,
+                                         const char *call) {
     for (int i = 0; port && i < job->n_outputs; i++)
         if (strcmp(job->outputs[i].port, port) == 0)
             return &job->outputs[i];
     pthread_mutex_lock(&job->host->lock);
-    sl_host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "%s(): the job has no output \"%s\"", call,
-                 port ? port : "(NULL)");
+    sl_host_reportf(job->host, job->id, SLUICE_LOG_ERROR, "%s(): the job has no output \"%s\"",
+                    call, port ? port : "(NULL)");
     pthread_mutex_unlock(&job->host->lock);
     return NULL;
 }
@@ -43,7 +45,8 @@ static void fail(struct sluice_job *job, const char *text) {
     pthread_mutex_unlock(&job->host->lock);
 }
 
-static int32_t refuse_grow(struct sluice_job *job, const struct sl_job_output *out, int32_t status, const char *why) {
+static int32_t refuse_grow(struct sluice_job *job, const struct sl_job_output *out, int32_t status,
+                           const char *why) {
     char text[SL_ERR_SIZE];
     snprintf(text, sizeof text, "output \"%.100s\" cannot grow: %s", out->port, why);
     fail(job, text);
@@ -66,7 +69,8 @@ static uint64_t memory_available(void) {
     return bytes;
 }
 
-/* False where `more` bytes of a file in memory cannot be there. Small steps are not asked about: they cost less. */
+/* False where `more` bytes of a file in memory cannot be there. Small steps are not asked about:
+ * they cost less. */
 static bool has_memory_for(int fd, size_t more) {
     struct statfs fs;
     if (more < ASK_FROM || fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
@@ -102,13 +106,15 @@ static int grow_to(struct sl_job_output *out, size_t size) {
 
 /* Half as much again where there is room, else just what was asked for. */
 static int grow(struct sl_job_output *out, uint64_t capacity) {
-    uint64_t least = (capacity + PAGE - 1) / PAGE * PAGE, more = (out->mapped + out->mapped / 2) / PAGE * PAGE;
+    uint64_t least = (capacity + PAGE - 1) / PAGE * PAGE,
+             more = (out->mapped + out->mapped / 2) / PAGE * PAGE;
     if (more > least && grow_to(out, more) == 0)
         return 0;
     return grow_to(out, least);
 }
 
-int32_t sl_job_output_grow(struct sluice_job *job, const char *port, uint64_t capacity, void **ret_data) {
+int32_t sl_job_output_grow(struct sluice_job *job, const char *port, uint64_t capacity,
+                           void **ret_data) {
     if (!sl_job_check(job, "output_grow"))
         return SLUICE_INTERNAL;
     struct sl_job_output *out = find_output(job, port, "output_grow");

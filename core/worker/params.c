@@ -1,4 +1,5 @@
-/* Parameters of the stage, by kind; set once by START, so no lock is needed. See plugin.h for the contract. */
+/* Parameters of the stage, by kind; set once by START, so no lock is needed. See plugin.h for the
+ * contract. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,12 +17,14 @@ static const struct sluice_param *declared(const struct sl_host *host, const cha
 }
 
 static int32_t wrong(const struct sl_host *host, const char *name, const char *what) {
-    fprintf(stderr, "error: %s asks for parameter \"%s\" %s\n", host->stage_id, name ? name : "(NULL)", what);
+    fprintf(stderr, "error: %s asks for parameter \"%s\" %s\n", host->stage_id,
+            name ? name : "(NULL)", what);
     return SLUICE_INTERNAL;
 }
 
 /* Finds the value of a parameter whose declared kind is one of two. */
-static int32_t find_value(const struct sl_host *host, const char *name, int kind, int other_kind, json_t **ret) {
+static int32_t find_value(const struct sl_host *host, const char *name, int kind, int other_kind,
+                          json_t **ret) {
     const struct sluice_param *p = declared(host, name);
     if (!p)
         return wrong(host, name, "which it does not declare");

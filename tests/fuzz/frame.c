@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     unsigned sum = 0;
     for (int i = -1; i <= frame.n_fields; i++) {
-        sum += (unsigned)sl_frame_u64(&frame, i) + (unsigned char)*sl_frame_text(&frame, i, text, sizeof text);
+        sum += (unsigned)sl_frame_u64(&frame, i) +
+               (unsigned char)*sl_frame_text(&frame, i, text, sizeof text);
         for (uint32_t k = 0; i >= 0 && i < frame.n_fields && k < frame.fields[i].len; k++)
             sum += (unsigned char)frame.fields[i].data[k];
     }

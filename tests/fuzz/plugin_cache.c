@@ -1,5 +1,5 @@
-/* Fuzz target: the cache of plugin descriptions, with a right checksum so that what is behind it is reached too, and the
- * reader of build ids. */
+/* Fuzz target: the cache of plugin descriptions, with a right checksum so that what is behind it is
+ * reached too, and the reader of build ids. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -32,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *summed = malloc(size + 64);
     if (!summed)
         abort();
-    int head = snprintf(summed, 64, "{\"sum\":\"%016llx\",", (unsigned long long)XXH3_64bits(data, size));
+    int head =
+        snprintf(summed, 64, "{\"sum\":\"%016llx\",", (unsigned long long)XXH3_64bits(data, size));
     memcpy(summed + head, data, size);
     parse(summed, (size_t)head + size);
     free(summed);

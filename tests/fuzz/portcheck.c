@@ -9,9 +9,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char *const types[] = {SLUICE_TYPE_AUDIO,      SLUICE_TYPE_ATTENTION, SLUICE_TYPE_EMBEDDINGS,
-                                        SLUICE_TYPE_REGIONS,    SLUICE_TYPE_TURNS,     SLUICE_TYPE_TRANSCRIPT,
-                                        SLUICE_TYPE_JSON,       SLUICE_TYPE_TEXT};
+    static const char *const types[] = {
+        SLUICE_TYPE_AUDIO, SLUICE_TYPE_ATTENTION,  SLUICE_TYPE_EMBEDDINGS, SLUICE_TYPE_REGIONS,
+        SLUICE_TYPE_TURNS, SLUICE_TYPE_TRANSCRIPT, SLUICE_TYPE_JSON,       SLUICE_TYPE_TEXT};
     struct sl_err err = {0};
     if (size == 0)
         return 0;

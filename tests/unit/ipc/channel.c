@@ -1,4 +1,5 @@
-/* The channel: frames with descriptors, a peer that does not read, a peer that is gone, and packets that are no frames. */
+/* The channel: frames with descriptors, a peer that does not read, a peer that is gone, and packets
+ * that are no frames. */
 #include "unit/test.h"
 
 #include <fcntl.h>
@@ -102,7 +103,10 @@ static void send_raw(const void *data, size_t len) {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } space = {{0}};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = space.bytes, .msg_controllen = sizeof space.bytes};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = space.bytes,
+                         .msg_controllen = sizeof space.bytes};
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;

@@ -1,4 +1,5 @@
-/* Checks of payloads: one that is right for each type, and every way to be wrong with its message. */
+/* Checks of payloads: one that is right for each type, and every way to be wrong with its message.
+ */
 #include "unit/test.h"
 
 #include "ipc/portcheck.h"
@@ -23,45 +24,67 @@ static void expect_tensors(const char *type, const char *header, size_t data_len
 }
 
 #define META "\"__metadata__\": {\"sample_rate\": \"16000\"}"
-#define PCM "\"pcm\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]}"
+#define PCM  "\"pcm\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]}"
 
 TEST(audio) {
     expect_tensors("audio/1", "{" META ", " PCM "}", 16, NULL);
-    expect_tensors("audio/1", "{" META ", \"pcm\": {\"dtype\": \"F32\", \"shape\": [0], \"data_offsets\": [0, 0]}}", 0, NULL);
+    expect_tensors("audio/1",
+                   "{" META
+                   ", \"pcm\": {\"dtype\": \"F32\", \"shape\": [0], \"data_offsets\": [0, 0]}}",
+                   0, NULL);
     expect_tensors("audio/1", "{" META "}", 0, "no tensor \"pcm\"");
     expect_tensors("audio/1", "{" PCM "}", 16, "sample_rate is absent");
-    expect_tensors("audio/1", "{\"__metadata__\": {\"sample_rate\": \"8000\"}, " PCM "}", 16, "\"8000\", expected \"16000\"");
-    expect_tensors("audio/1", "{" META ", \"pcm\": {\"dtype\": \"F64\", \"shape\": [2], \"data_offsets\": [0, 16]}}", 16,
-                   "not F32");
-    expect_tensors("audio/1", "{" META ", \"pcm\": {\"dtype\": \"F32\", \"shape\": [2, 2], \"data_offsets\": [0, 16]}}", 16,
-                   "one dimension");
+    expect_tensors("audio/1", "{\"__metadata__\": {\"sample_rate\": \"8000\"}, " PCM "}", 16,
+                   "\"8000\", expected \"16000\"");
+    expect_tensors("audio/1",
+                   "{" META
+                   ", \"pcm\": {\"dtype\": \"F64\", \"shape\": [2], \"data_offsets\": [0, 16]}}",
+                   16, "not F32");
+    expect_tensors("audio/1",
+                   "{" META
+                   ", \"pcm\": {\"dtype\": \"F32\", \"shape\": [2, 2], \"data_offsets\": [0, 16]}}",
+                   16, "one dimension");
     expect_tensors("audio/1", "{" META ", " PCM "}", 20, "4 bytes after the last tensor");
     expect_tensors("audio/1", "{" META ", " PCM "}", 12, "outside the file");
     expect_tensors("audio/1",
-                   "{" META ", " PCM ", \"b\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [16, 17]}}", 17,
-                   "tensors besides");
+                   "{" META ", " PCM
+                   ", \"b\": {\"dtype\": \"U8\", \"shape\": [1], \"data_offsets\": [16, 17]}}",
+                   17, "tensors besides");
 }
 
 TEST(any_tensors) {
-    expect_tensors("attention/1", "{\"a\": {\"dtype\": \"F16\", \"shape\": [2, 3], \"data_offsets\": [0, 12]}}", 12, NULL);
+    expect_tensors("attention/1",
+                   "{\"a\": {\"dtype\": \"F16\", \"shape\": [2, 3], \"data_offsets\": [0, 12]}}",
+                   12, NULL);
     expect_tensors("embeddings/1", "{}", 0, NULL);
-    expect_tensors("embeddings/1", "{\"a\": {\"dtype\": \"F7\", \"shape\": [1], \"data_offsets\": [0, 1]}}", 1, "dtype");
-    expect_tensors("embeddings/1", "{\"a\": {\"dtype\": \"U8\", \"shape\": [-1], \"data_offsets\": [0, 1]}}", 1, "shape");
-    expect_tensors("embeddings/1", "{\"a\": {\"dtype\": \"U8\", \"data_offsets\": [0, 1]}}", 1, "shape");
     expect_tensors("embeddings/1",
-                   "{\"a\": {\"dtype\": \"F64\", \"shape\": [4611686018427387904, 4], \"data_offsets\": [0, 0]}}", 0, "shape");
-    expect_tensors("embeddings/1", "{\"a\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [0, 1]}}", 1,
+                   "{\"a\": {\"dtype\": \"F7\", \"shape\": [1], \"data_offsets\": [0, 1]}}", 1,
+                   "dtype");
+    expect_tensors("embeddings/1",
+                   "{\"a\": {\"dtype\": \"U8\", \"shape\": [-1], \"data_offsets\": [0, 1]}}", 1,
+                   "shape");
+    expect_tensors("embeddings/1", "{\"a\": {\"dtype\": \"U8\", \"data_offsets\": [0, 1]}}", 1,
+                   "shape");
+    expect_tensors("embeddings/1",
+                   "{\"a\": {\"dtype\": \"F64\", \"shape\": [4611686018427387904, 4], "
+                   "\"data_offsets\": [0, 0]}}",
+                   0, "shape");
+    expect_tensors("embeddings/1",
+                   "{\"a\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [0, 1]}}", 1,
                    "has 1 bytes, its shape needs 2");
     expect_tensors("embeddings/1",
                    "{\"a\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [0, 2]},"
                    " \"b\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [1, 3]}}",
                    3, "overlap at byte 2");
-    expect_tensors("embeddings/1", "{\"b\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [1, 3]}}", 3, "a gap at byte 0");
+    expect_tensors("embeddings/1",
+                   "{\"b\": {\"dtype\": \"U8\", \"shape\": [2], \"data_offsets\": [1, 3]}}", 3,
+                   "a gap at byte 0");
     expect_tensors("embeddings/1", "[]", 0, "not an object");
     expect_tensors("embeddings/1", "{\"a\"", 0, "the safetensors header: not valid JSON");
     struct sl_err err;
     CHECK_INT(sl_port_check("embeddings/1", "short", 5, &err), SLUICE_INTERNAL);
-    CHECK_INT(sl_port_check("embeddings/1", "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10, &err), SLUICE_INTERNAL);
+    CHECK_INT(sl_port_check("embeddings/1", "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10, &err),
+              SLUICE_INTERNAL);
     CHECK_HAS(err.msg, "longer than the file");
 }
 
@@ -77,33 +100,48 @@ static void expect(const char *type, const char *text, const char *why) {
 TEST(regions) {
     expect("regions/1", "{\"regions\": []}", NULL);
     expect("regions/1", "{\"regions\": [{\"start\": 0, \"end\": 1.5, \"score\": 0.9}]}", NULL);
-    expect("regions/1", "{\"regions\": [{\"start\": 2, \"end\": 1.5, \"score\": 1}]}", "regions[0].end is before its start");
-    expect("regions/1", "{\"regions\": [{\"start\": 2, \"end\": 3}]}", "regions[0].score is missing");
+    expect("regions/1", "{\"regions\": [{\"start\": 2, \"end\": 1.5, \"score\": 1}]}",
+           "regions[0].end is before its start");
+    expect("regions/1", "{\"regions\": [{\"start\": 2, \"end\": 3}]}",
+           "regions[0].score is missing");
     expect("regions/1", "{\"regions\": [7]}", "regions[0].start is missing");
     expect("regions/1", "{}", "regions is not a list");
     expect("regions/1", "[]", "not a JSON object");
     expect("regions/1", "", "not valid JSON");
 }
 
-#define TRANSCRIPT(segments) "{\"language\": \"en\", \"duration\": 2, \"text\": \"a\", \"segments\": [" segments "]}"
+#define TRANSCRIPT(segments)                                                                       \
+    "{\"language\": \"en\", \"duration\": 2, \"text\": \"a\", \"segments\": [" segments "]}"
 #define SEGMENT(more) "{\"id\": 0, \"start\": 0, \"end\": 1, \"text\": \"a\"" more "}"
 
 TEST(transcript) {
     expect("transcript/1", TRANSCRIPT(""), NULL);
-    expect("transcript/1", TRANSCRIPT(SEGMENT("") ", " SEGMENT(", \"words\": [{\"word\": \"a\", \"start\": 0, \"end\": 1}]")),
+    expect("transcript/1",
+           TRANSCRIPT(SEGMENT("") ", " SEGMENT(
+               ", \"words\": [{\"word\": \"a\", \"start\": 0, \"end\": 1}]")),
            NULL);
-    expect("transcript/1", "{\"duration\": 2, \"text\": \"a\", \"segments\": []}", "language is missing");
-    expect("transcript/1", "{\"language\": 1, \"duration\": 2, \"text\": \"a\", \"segments\": []}", "wrong kind");
-    expect("transcript/1", TRANSCRIPT("{\"id\": 0, \"start\": 0, \"end\": 1}"), "segments[0].text is missing");
-    expect("transcript/1", TRANSCRIPT(SEGMENT("") ", " SEGMENT(", \"words\": [{\"word\": \"a\", \"start\": 1, \"end\": 0}]")),
+    expect("transcript/1", "{\"duration\": 2, \"text\": \"a\", \"segments\": []}",
+           "language is missing");
+    expect("transcript/1", "{\"language\": 1, \"duration\": 2, \"text\": \"a\", \"segments\": []}",
+           "wrong kind");
+    expect("transcript/1", TRANSCRIPT("{\"id\": 0, \"start\": 0, \"end\": 1}"),
+           "segments[0].text is missing");
+    expect("transcript/1",
+           TRANSCRIPT(SEGMENT("") ", " SEGMENT(
+               ", \"words\": [{\"word\": \"a\", \"start\": 1, \"end\": 0}]")),
            "segments[1].words[0].end is before its start");
-    expect("transcript/1", TRANSCRIPT(SEGMENT(", \"words\": 3")), "segments[0].words is not a list");
+    expect("transcript/1", TRANSCRIPT(SEGMENT(", \"words\": 3")),
+           "segments[0].words is not a list");
 }
 
 TEST(turns) {
-    expect("turns/1", "{\"turns\": [{\"start\": 0, \"end\": 1, \"speaker\": \"A\"}], \"exclusive\": []}", NULL);
+    expect("turns/1",
+           "{\"turns\": [{\"start\": 0, \"end\": 1, \"speaker\": \"A\"}], \"exclusive\": []}",
+           NULL);
     expect("turns/1", "{\"turns\": []}", "exclusive is not a list");
-    expect("turns/1", "{\"turns\": [{\"start\": 0, \"end\": 1, \"speaker\": 1}], \"exclusive\": []}", "turns[0].speaker");
+    expect("turns/1",
+           "{\"turns\": [{\"start\": 0, \"end\": 1, \"speaker\": 1}], \"exclusive\": []}",
+           "turns[0].speaker");
 }
 
 TEST(text_and_json_and_the_rest) {

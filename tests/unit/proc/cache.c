@@ -100,7 +100,8 @@ TEST(what_was_written_is_found_again) {
     CHECK_INT(sl_json_parse(text, strlen(text), &whole, NULL), 0); /* the file is plain JSON */
     sl_cache_parse(text, strlen(text), "worker 1", &c);
     CHECK_INT(json_array_size(c.entries), 2);
-    CHECK_STR(sl_json_str(json_object_get(sl_cache_find(&c, &key), "description"), "name", ""), "a");
+    CHECK_STR(sl_json_str(json_object_get(sl_cache_find(&c, &key), "description"), "name", ""),
+              "a");
     struct sl_cache_key other = {"/p/b.so", 5, 6, ""};
     CHECK_STR(sl_json_str(sl_cache_find(&c, &other), "broken", ""), "broken for another reason");
     struct sl_cache_key newer = key;

@@ -1,4 +1,5 @@
-/* The registry on the fixtures: descriptions, reasons of broken plugins, the cache, folders, and probes that hang. */
+/* The registry on the fixtures: descriptions, reasons of broken plugins, the cache, folders, and
+ * probes that hang. */
 #include "unit/test.h"
 
 #include <fcntl.h>
@@ -20,7 +21,8 @@ static char *counting_worker(void) {
     setenv("SLUICE_CACHE", home, 1);
     unsetenv("SLUICE_PLUGIN_PATH");
     char *script = sl_path_join(home, "worker");
-    sl_autofree char *text = sl_xasprintf("#!/bin/sh\necho x >> %s/starts\nexec %s \"$@\"\n", home, WORKER);
+    sl_autofree char *text =
+        sl_xasprintf("#!/bin/sh\necho x >> %s/starts\nexec %s \"$@\"\n", home, WORKER);
     CHECK_INT(sl_write_file(script, text, strlen(text), &err), 0);
     CHECK_INT(chmod(script, 0755), 0);
     return script;
@@ -98,8 +100,9 @@ static void copy_bad(const char *folder, const char *const *names) {
 }
 
 TEST(broken_plugins_are_listed_with_the_real_reason) {
-    static const char *const names[] = {"constructor_crash", "undefined_symbol", "bad_magic",   "wrong_major", "newer_minor",
-                                        "no_process",        "no_entry",         "bad_default", NULL};
+    static const char *const names[] = {"constructor_crash", "undefined_symbol", "bad_magic",
+                                        "wrong_major",       "newer_minor",      "no_process",
+                                        "no_entry",          "bad_default",      NULL};
     sl_autofree char *worker = counting_worker();
     sl_autofree char *folder = sl_path_join(home, "plugins");
     struct sl_catalog c;
@@ -108,9 +111,11 @@ TEST(broken_plugins_are_listed_with_the_real_reason) {
     CHECK_INT(sl_write_file(junk, "not an object\n", 14, &err), 0);
     CHECK_INT(load(folder, worker, false, &c), 0);
     CHECK_INT(c.n_plugins, 9);
-    CHECK_HAS(find(&c, "constructor_crash")->broken, "crashed while it was loaded (Segmentation fault)");
+    CHECK_HAS(find(&c, "constructor_crash")->broken,
+              "crashed while it was loaded (Segmentation fault)");
     CHECK_HAS(find(&c, "constructor_crash")->broken, "last line: \"about to crash\"");
-    CHECK_HAS(find(&c, "undefined_symbol")->broken, "undefined_symbol.so: undefined symbol: a_function_that_nobody_has");
+    CHECK_HAS(find(&c, "undefined_symbol")->broken,
+              "undefined_symbol.so: undefined symbol: a_function_that_nobody_has");
     CHECK_HAS(find(&c, "bad_magic")->broken, "magic is 0x12345678, expected 0x4543554c");
     CHECK_HAS(find(&c, "wrong_major")->broken, "abi_major is 2, expected 1");
     CHECK_HAS(find(&c, "newer_minor")->broken, "abi_minor is 7, expected at most 0");

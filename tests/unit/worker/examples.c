@@ -1,6 +1,6 @@
 /*
- * The two example plugins of docs/write-a-plugin.md: they run, they compile as the page says, they keep to its limits, and
- * the page holds them word for word.
+ * The two example plugins of docs/write-a-plugin.md: they run, they compile as the page says, they
+ * keep to its limits, and the page holds them word for word.
  */
 #include "unit/test.h"
 
@@ -32,7 +32,8 @@ TEST(minimal_runs) {
 }
 
 static struct mini_job redact(const char *text, const char *names) {
-    struct mini_job job = {.scratch = "/tmp", .inputs = {{"text", "text/1", text}}, .outputs = {{"text", "text/1"}}};
+    struct mini_job job = {
+        .scratch = "/tmp", .inputs = {{"text", "text/1", text}}, .outputs = {{"text", "text/1"}}};
     if (names)
         job.inputs[1] = (struct mini_port){"names", "text/1", names};
     return job;
@@ -41,7 +42,8 @@ static struct mini_job redact(const char *text, const char *names) {
 TEST(recommended_runs) {
     static char large[300000];
     struct mini_job job = redact("Ada met Bob, and Bob left.\n", "Bob Eve");
-    mini_ready(&core, PLUGINS "/recommended.so", "recommended/redact", "{\"mask\": \"###\", \"min_length\": 1}");
+    mini_ready(&core, PLUGINS "/recommended.so", "recommended/redact",
+               "{\"mask\": \"###\", \"min_length\": 1}");
     mini_job(&core, 1, &job);
     mini_expect(&core, SL_FRAME_METRIC, 1);
     CHECK_NEAR(sl_frame_f64(&core.in, 1), 2, 0);
@@ -86,22 +88,27 @@ TEST(the_page_holds_them_word_for_word) {
     }
 }
 
-/* Outside the tree, with nothing but the headers, as C and without warnings; and the headers as C++. */
+/* Outside the tree, with nothing but the headers, as C and without warnings; and the headers as
+ * C++. */
 TEST(they_compile_outside_the_tree) {
     if (system("command -v cc >/dev/null && command -v c++ >/dev/null") != 0)
         SKIP("no compiler here");
     char folder[] = "/tmp/sluice-example-XXXXXX", command[2048];
     CHECK(mkdtemp(folder) != NULL);
     snprintf(command, sizeof command,
-             "cd %s && cc -std=c11 -Wall -Wextra -Werror -Wno-missing-field-initializers -fPIC -shared -fvisibility=hidden "
+             "cd %s && cc -std=c11 -Wall -Wextra -Werror -Wno-missing-field-initializers -fPIC "
+             "-shared -fvisibility=hidden "
              "-I" ABI_INCLUDE " -o minimal.so " PLUGIN_FOLDER "/minimal.c && "
-             "cc -D_GNU_SOURCE -std=c11 -Wall -Wextra -Werror -Wno-missing-field-initializers -fPIC -shared "
-             "-fvisibility=hidden -I" ABI_INCLUDE " -o recommended.so " PLUGIN_FOLDER "/recommended.c && "
-             "echo '#include <sluice/plugin.h>' > header.cpp && c++ -std=c++11 -Wall -Wextra -Werror -c -I" ABI_INCLUDE
-             " header.cpp",
+             "cc -D_GNU_SOURCE -std=c11 -Wall -Wextra -Werror -Wno-missing-field-initializers "
+             "-fPIC -shared "
+             "-fvisibility=hidden -I" ABI_INCLUDE " -o recommended.so " PLUGIN_FOLDER
+             "/recommended.c && "
+             "echo '#include <sluice/plugin.h>' > header.cpp && c++ -std=c++11 -Wall -Wextra "
+             "-Werror -c -I" ABI_INCLUDE " header.cpp",
              folder);
     CHECK_INT(system(command), 0);
-    snprintf(command, sizeof command, "%s --describe %s/recommended.so | grep -q '\"id\":\"recommended/redact\"'", WORKER,
+    snprintf(command, sizeof command,
+             "%s --describe %s/recommended.so | grep -q '\"id\":\"recommended/redact\"'", WORKER,
              folder);
     CHECK_INT(system(command), 0);
     sl_remove_tree(folder, NULL);

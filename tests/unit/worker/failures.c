@@ -1,4 +1,5 @@
-/* What the core learns when a plugin misbehaves: crashes by their true signal, refusals by their reason, bad outputs. */
+/* What the core learns when a plugin misbehaves: crashes by their true signal, refusals by their
+ * reason, bad outputs. */
 #include "unit/test.h"
 
 #include <signal.h>
@@ -20,7 +21,8 @@ static int crash(enum sl_containment containment, const char *when, const char *
     char params[128];
     int code;
     core.containment = containment;
-    snprintf(params, sizeof params, "{\"when\": \"%s\", \"how\": \"%s\", \"once\": \"\"}", when, how);
+    snprintf(params, sizeof params, "{\"when\": \"%s\", \"how\": \"%s\", \"once\": \"\"}", when,
+             how);
     mini_start(&core, FIXTURE, "fixture/crash", params);
     if (strcmp(when, "process") == 0) {
         mini_expect(&core, SL_FRAME_READY, 0);
@@ -48,8 +50,8 @@ TEST(exit_tells_time_and_memory) {
     mini_ready(&core, FIXTURE, "fixture/hello", "{}");
     mini_stop(&core);
     CHECK_INT(mini_exit(&core, &code), 0);
-    CHECK(mini_int(&core, 1) + mini_int(&core, 2) > 0);      /* microseconds of CPU */
-    CHECK(mini_int(&core, 3) > 256 * 1024);                  /* peak resident bytes */
+    CHECK(mini_int(&core, 1) + mini_int(&core, 2) > 0); /* microseconds of CPU */
+    CHECK(mini_int(&core, 3) > 256 * 1024);             /* peak resident bytes */
     CHECK(mini_int(&core, 3) < (int64_t)4 * 1024 * 1024 * 1024);
 }
 
@@ -68,17 +70,24 @@ static const char *refusal(const char *plugin, const char *stage, const char *pa
 }
 
 TEST(what_cannot_start_is_refused_with_the_reason) {
-    CHECK_HAS(refusal("/nowhere/x.so", "x/y", "{}", SLUICE_INTERNAL), "/nowhere/x.so: cannot open shared object file");
-    CHECK_HAS(refusal("relative.so", "x/y", "{}", SLUICE_INTERNAL), "absolute path that ends in .so");
+    CHECK_HAS(refusal("/nowhere/x.so", "x/y", "{}", SLUICE_INTERNAL),
+              "/nowhere/x.so: cannot open shared object file");
+    CHECK_HAS(refusal("relative.so", "x/y", "{}", SLUICE_INTERNAL),
+              "absolute path that ends in .so");
     CHECK_HAS(refusal(BAD_PLUGINS "/undefined_symbol.so", "x/y", "{}", SLUICE_INTERNAL),
               "undefined symbol: a_function_that_nobody_has");
-    CHECK_HAS(refusal(BAD_PLUGINS "/wrong_major.so", "x/y", "{}", SLUICE_INTERNAL), "abi_major is 2, expected 1");
-    CHECK_HAS(refusal(FIXTURE, "fixture/nothing", "{}", SLUICE_INTERNAL), "has no stage fixture/nothing");
-    CHECK_HAS(refusal(FIXTURE, "fixture/hello", "{\"name\": ", SLUICE_INTERNAL), "the parameters: not valid JSON");
+    CHECK_HAS(refusal(BAD_PLUGINS "/wrong_major.so", "x/y", "{}", SLUICE_INTERNAL),
+              "abi_major is 2, expected 1");
+    CHECK_HAS(refusal(FIXTURE, "fixture/nothing", "{}", SLUICE_INTERNAL),
+              "has no stage fixture/nothing");
+    CHECK_HAS(refusal(FIXTURE, "fixture/hello", "{\"name\": ", SLUICE_INTERNAL),
+              "the parameters: not valid JSON");
     CHECK_HAS(refusal(FIXTURE, "fixture/hello", "[]", SLUICE_INTERNAL), "not a JSON object");
-    CHECK_HAS(refusal(FIXTURE, "fixture/flaky", "{\"when\": \"create\", \"status\": \"resource\", \"fails\": 9, \"state\": \"\"}",
-                      SLUICE_RESOURCE),
-              "call 1 of create failed on purpose");
+    CHECK_HAS(
+        refusal(FIXTURE, "fixture/flaky",
+                "{\"when\": \"create\", \"status\": \"resource\", \"fails\": 9, \"state\": \"\"}",
+                SLUICE_RESOURCE),
+        "call 1 of create failed on purpose");
 }
 
 TEST(a_constructor_that_crashes_shows_its_signal) {
@@ -88,7 +97,8 @@ TEST(a_constructor_that_crashes_shows_its_signal) {
     CHECK_HAS(mini_read(core.log_fd), "about to crash");
 }
 
-static void expect_failure(const char *stage, const char *params, struct mini_job *job, int status, const char *message) {
+static void expect_failure(const char *stage, const char *params, struct mini_job *job, int status,
+                           const char *message) {
     mini_ready(&core, FIXTURE, stage, params);
     mini_job(&core, 1, job);
     CHECK_INT(mini_done(&core, 1), status);
@@ -98,25 +108,33 @@ static void expect_failure(const char *stage, const char *params, struct mini_jo
 
 TEST(outputs_are_checked) {
     struct mini_job text = text_job(), transcript = {.outputs = {{"transcript", "transcript/1"}}};
-    expect_failure("fixture/no_commit", "{}", &text, SLUICE_INTERNAL, "output \"text\" was not committed");
+    expect_failure("fixture/no_commit", "{}", &text, SLUICE_INTERNAL,
+                   "output \"text\" was not committed");
     expect_failure("fixture/garbage", "{\"content\": \"{\"}", &transcript, SLUICE_INTERNAL,
                    "output \"transcript\": not valid JSON");
     expect_failure("fixture/garbage",
-                   "{\"content\": \"{\\\"language\\\": \\\"en\\\", \\\"duration\\\": 1, \\\"text\\\": \\\"\\\"}\"}",
+                   "{\"content\": \"{\\\"language\\\": \\\"en\\\", \\\"duration\\\": 1, "
+                   "\\\"text\\\": \\\"\\\"}\"}",
                    &transcript, SLUICE_INTERNAL, "output \"transcript\": segments is not a list");
-    expect_failure("fixture/overgrow", "{}", &text, SLUICE_RESOURCE, "output \"text\" cannot grow: No space left on device");
+    expect_failure("fixture/overgrow", "{}", &text, SLUICE_RESOURCE,
+                   "output \"text\" cannot grow: No space left on device");
     struct mini_job other = {.outputs = {{"something", "text/1"}}};
     expect_failure("fixture/hello", "{}", &other, SLUICE_INTERNAL, "without saying why");
 }
 
 TEST(statuses_keep_their_class_and_message) {
     struct mini_job text = text_job();
-    expect_failure("fixture/flaky", "{\"status\": \"input\", \"fails\": 1, \"state\": \"\", \"when\": \"process\"}", &text,
-                   SLUICE_INPUT, "call 1 of process failed on purpose");
-    expect_failure("fixture/flaky", "{\"status\": \"transient\", \"fails\": 1, \"state\": \"\", \"when\": \"process\"}", &text,
-                   SLUICE_TRANSIENT, "failed on purpose");
-    expect_failure("fixture/flaky", "{\"status\": \"cancelled\", \"fails\": 1, \"state\": \"\", \"when\": \"process\"}", &text,
-                   SLUICE_INTERNAL, "as if cancelled, but was not asked to");
+    expect_failure("fixture/flaky",
+                   "{\"status\": \"input\", \"fails\": 1, \"state\": \"\", \"when\": \"process\"}",
+                   &text, SLUICE_INPUT, "call 1 of process failed on purpose");
+    expect_failure(
+        "fixture/flaky",
+        "{\"status\": \"transient\", \"fails\": 1, \"state\": \"\", \"when\": \"process\"}", &text,
+        SLUICE_TRANSIENT, "failed on purpose");
+    expect_failure(
+        "fixture/flaky",
+        "{\"status\": \"cancelled\", \"fails\": 1, \"state\": \"\", \"when\": \"process\"}", &text,
+        SLUICE_INTERNAL, "as if cancelled, but was not asked to");
 }
 
 TEST(the_wrong_number_of_descriptors_fails_the_job_only) {

@@ -1,4 +1,5 @@
-/* The worker's host on the well-behaved fixtures: jobs, parameters, inputs, outputs, cancel, batches. */
+/* The worker's host on the well-behaved fixtures: jobs, parameters, inputs, outputs, cancel,
+ * batches. */
 #include "unit/test.h"
 
 #include <signal.h>
@@ -49,10 +50,13 @@ TEST(parameters_inputs_and_surroundings_arrive) {
     snprintf(folder, sizeof folder, "%s/attempt", scratch);
     struct mini_job job = {.item = "talk",
                            .scratch = folder,
-                           .inputs = {{"one", "text/1", "abc"}, {"two", "json/1", ""}, {"three", "file/1", "/music/a.wav"}},
+                           .inputs = {{"one", "text/1", "abc"},
+                                      {"two", "json/1", ""},
+                                      {"three", "file/1", "/music/a.wav"}},
                            .outputs = {{"text", "text/1"}}};
     mini_ready(&core, FIXTURE, "fixture/echo",
-               "{\"a_bool\": false, \"an_int\": -3, \"a_float\": 2, \"a_string\": null, \"a_duration\": 90, "
+               "{\"a_bool\": false, \"an_int\": -3, \"a_float\": 2, \"a_string\": null, "
+               "\"a_duration\": 90, "
                "\"a_size\": 4096, \"a_json\": [1, {\"k\": null}]}");
     mini_job(&core, 1, &job);
     CHECK_INT(mini_done(&core, 1), 0);
@@ -124,7 +128,8 @@ TEST(progress_is_throttled_but_the_last_one_comes) {
     int n = 0;
     double last = -1;
     int64_t begin = sl_now_ms();
-    mini_ready(&core, FIXTURE, "fixture/sleepy", "{\"duration\": 1.02, \"starting\": 0, \"deaf\": false}");
+    mini_ready(&core, FIXTURE, "fixture/sleepy",
+               "{\"duration\": 1.02, \"starting\": 0, \"deaf\": false}");
     mini_job(&core, 1, &job);
     for (; mini_next(&core) && core.in.type != SL_FRAME_DONE;)
         if (core.in.type == SL_FRAME_PROGRESS) {
@@ -139,7 +144,8 @@ TEST(progress_is_throttled_but_the_last_one_comes) {
 
 TEST(cancel_of_the_running_and_of_a_waiting_job) {
     struct mini_job one = text_job(NULL), two = text_job(NULL), three = text_job(NULL);
-    mini_ready(&core, FIXTURE, "fixture/sleepy", "{\"duration\": 30, \"starting\": 0, \"deaf\": false}");
+    mini_ready(&core, FIXTURE, "fixture/sleepy",
+               "{\"duration\": 30, \"starting\": 0, \"deaf\": false}");
     mini_job(&core, 1, &one);
     mini_job(&core, 2, &two);
     mini_job(&core, 3, &three);
@@ -184,7 +190,8 @@ TEST(prints_do_not_corrupt_anything) {
 TEST(a_batch_of_which_one_fails_and_one_is_cancelled) {
     struct mini_job jobs[5];
     int status[6] = {1, 1, 1, 1, 1, 1};
-    mini_start(&core, FIXTURE, "fixture/batcher", "{\"steps\": 30, \"fail_item\": \"item 2\", \"forget_item\": \"\"}");
+    mini_start(&core, FIXTURE, "fixture/batcher",
+               "{\"steps\": 30, \"fail_item\": \"item 2\", \"forget_item\": \"\"}");
     mini_expect(&core, SL_FRAME_READY, 0);
     CHECK_INT(mini_int(&core, 0), 1 << 20);
     CHECK_INT(mini_int(&core, 1), 2 << 20);
@@ -217,7 +224,8 @@ TEST(a_batch_of_which_one_fails_and_one_is_cancelled) {
 
 TEST(a_job_that_is_forgotten_has_failed) {
     struct mini_job job = text_job(NULL), other = text_job(NULL);
-    mini_ready(&core, FIXTURE, "fixture/batcher", "{\"steps\": 20, \"fail_item\": \"\", \"forget_item\": \"lost\"}");
+    mini_ready(&core, FIXTURE, "fixture/batcher",
+               "{\"steps\": 20, \"fail_item\": \"\", \"forget_item\": \"lost\"}");
     job.item = "kept";
     other.item = "lost";
     mini_job(&core, 1, &job);

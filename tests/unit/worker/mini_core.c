@@ -51,7 +51,8 @@ static void send_out(struct mini_core *c, const int *fds, int n_fds) {
     need(rc == 0 || rc == SL_CRASH, "send", &err);
 }
 
-void mini_send_start(struct mini_core *c, const char *plugin, const char *stage, const char *params) {
+void mini_send_start(struct mini_core *c, const char *plugin, const char *stage,
+                     const char *params) {
     sl_frame_init(&c->out, SL_FRAME_START, 0);
     sl_frame_add_text(&c->out, plugin);
     sl_frame_add_text(&c->out, stage);
@@ -77,7 +78,8 @@ void mini_ready(struct mini_core *c, const char *plugin, const char *stage, cons
 
 int mini_file(const char *content) {
     int fd = memfd_create("payload", MFD_CLOEXEC);
-    need(fd >= 0 && write(fd, content, strlen(content)) == (ssize_t)strlen(content), "payload", NULL);
+    need(fd >= 0 && write(fd, content, strlen(content)) == (ssize_t)strlen(content), "payload",
+         NULL);
     return fd;
 }
 
@@ -93,7 +95,8 @@ static bool is_file(const struct mini_port *p) {
 }
 
 void mini_job(struct mini_core *c, uint32_t id, struct mini_job *job) {
-    int fds[2 * MINI_MAX_PORTS], n_fds = 0, n_in = count_ports(job->inputs), n_out = count_ports(job->outputs);
+    int fds[2 * MINI_MAX_PORTS], n_fds = 0, n_in = count_ports(job->inputs),
+                                 n_out = count_ports(job->outputs);
     sl_frame_init(&c->out, SL_FRAME_JOB, id);
     sl_frame_add_text(&c->out, job->item ? job->item : "item");
     sl_frame_add_text(&c->out, job->scratch ? job->scratch : "");
@@ -146,13 +149,15 @@ void mini_expect(struct mini_core *c, int type, uint32_t job) {
     while (mini_next(c)) {
         if (c->in.type == type && (!job || c->in.job == job))
             return;
-        if (c->in.type == SL_FRAME_REFUSED || c->in.type == SL_FRAME_EXIT || c->in.type == SL_FRAME_DONE) {
-            fprintf(stderr, "expected a frame of type %d, got %d: %s\nlog:\n%s\n", type, c->in.type, mini_text(c, 1),
-                    mini_read(c->log_fd));
+        if (c->in.type == SL_FRAME_REFUSED || c->in.type == SL_FRAME_EXIT ||
+            c->in.type == SL_FRAME_DONE) {
+            fprintf(stderr, "expected a frame of type %d, got %d: %s\nlog:\n%s\n", type, c->in.type,
+                    mini_text(c, 1), mini_read(c->log_fd));
             exit(1);
         }
     }
-    fprintf(stderr, "the worker ended before a frame of type %d; its log:\n%s\n", type, mini_read(c->log_fd));
+    fprintf(stderr, "the worker ended before a frame of type %d; its log:\n%s\n", type,
+            mini_read(c->log_fd));
     exit(1);
 }
 

@@ -1,5 +1,5 @@
-/* A core just large enough to drive one worker: spawn, START, JOB, and waiting for what comes back. A failed step ends the
- * test case. */
+/* A core just large enough to drive one worker: spawn, START, JOB, and waiting for what comes back.
+ * A failed step ends the test case. */
 #ifndef MINI_CORE_H
 #define MINI_CORE_H
 
@@ -29,13 +29,15 @@ struct mini_port {
 
 struct mini_job {
     const char *item, *scratch;
-    struct mini_port inputs[MINI_MAX_PORTS], outputs[MINI_MAX_PORTS]; /* up to the first without a port */
+    struct mini_port inputs[MINI_MAX_PORTS],
+        outputs[MINI_MAX_PORTS]; /* up to the first without a port */
 };
 
 /* Spawns the worker and sends START. */
 void mini_start(struct mini_core *c, const char *plugin, const char *stage, const char *params);
 void mini_spawn(struct mini_core *c);
-void mini_send_start(struct mini_core *c, const char *plugin, const char *stage, const char *params);
+void mini_send_start(struct mini_core *c, const char *plugin, const char *stage,
+                     const char *params);
 /* The same, and waits for READY. */
 void mini_ready(struct mini_core *c, const char *plugin, const char *stage, const char *params);
 
@@ -52,7 +54,8 @@ const char *mini_text(struct mini_core *c, int i);
 int64_t mini_int(struct mini_core *c, int i);
 /* Waits for DONE of `job`; returns its status, and the message is mini_text(c, 1). */
 int mini_done(struct mini_core *c, uint32_t job);
-/* Waits for EXIT and for the end of the worker; returns the plugin's wait status. *ret_code: the worker's exit code. */
+/* Waits for EXIT and for the end of the worker; returns the plugin's wait status. *ret_code: the
+ * worker's exit code. */
 int mini_exit(struct mini_core *c, int *ret_code);
 /* Kills and reaps, whatever state it is in. */
 void mini_kill(struct mini_core *c);

@@ -1,7 +1,7 @@
 /*
- * The tree that dies whole, in both modes of containment: a grandchild that ignores signals and called setsid is gone after
- * the plugin ended, after the worker was killed, and after the core was killed. It holds a file lock, so that its life
- * shows in every PID namespace.
+ * The tree that dies whole, in both modes of containment: a grandchild that ignores signals and
+ * called setsid is gone after the plugin ended, after the worker was killed, and after the core was
+ * killed. It holds a file lock, so that its life shows in every PID namespace.
  */
 #include "unit/test.h"
 
@@ -113,11 +113,13 @@ TEST(after_the_worker_was_killed_as_pid_1) {
     expect_gone();
 }
 
-/* Killing the keeper itself takes the plugin's process; what that left behind comes to the core as its subreaper. */
+/* Killing the keeper itself takes the plugin's process; what that left behind comes to the core as
+ * its subreaper. */
 TEST(after_the_keeper_was_killed_the_plugin_is_gone) {
     struct mini_job job = {.outputs = {{"text", "text/1"}}};
     core.containment = SL_CONTAIN_KEEPER;
-    mini_ready(&core, FIXTURE, "fixture/sleepy", "{\"duration\": 60, \"starting\": 0, \"deaf\": true}");
+    mini_ready(&core, FIXTURE, "fixture/sleepy",
+               "{\"duration\": 60, \"starting\": 0, \"deaf\": true}");
     mini_job(&core, 1, &job);
     mini_expect(&core, SL_FRAME_PROGRESS, 1);
     CHECK_INT(kill(core.pid, SIGKILL), 0);
@@ -154,7 +156,8 @@ TEST(sigterm_reaches_the_plugin) {
 TEST(sigkill_ends_the_deaf) {
     struct mini_job job = {.outputs = {{"text", "text/1"}}};
     core.containment = sl_containment_detect();
-    mini_ready(&core, FIXTURE, "fixture/sleepy", "{\"duration\": 60, \"starting\": 0, \"deaf\": true}");
+    mini_ready(&core, FIXTURE, "fixture/sleepy",
+               "{\"duration\": 60, \"starting\": 0, \"deaf\": true}");
     mini_job(&core, 1, &job);
     mini_expect(&core, SL_FRAME_PROGRESS, 1);
     mini_cancel(&core, 1);
