@@ -1,7 +1,8 @@
 /*
- * Diagnostics, see diag.h. Kept in the order they were found and sorted when printed; the same mistake found twice
- * (a block that several stages share through an alias) is printed once. After SL_DIAG_MAX texts further errors
- * are only counted, so that a hostile file cannot fill the memory with complaints about itself.
+ * Diagnostics, see diag.h. Kept in the order they were found and sorted when printed; the same
+ * mistake found twice (a block that several stages share through an alias) is printed once. After
+ * SL_DIAG_MAX texts further errors are only counted, so that a hostile file cannot fill the memory
+ * with complaints about itself.
  */
 #include "config/diag.h"
 
@@ -11,15 +12,16 @@
 
 #define SL_DIAG_MAX 1000
 
-static void add(struct sl_diags *d, struct sl_pos pos, bool warning, const char *fmt, va_list args) {
+static void add(struct sl_diags *d, struct sl_pos pos, bool warning, const char *fmt,
+                va_list args) {
     d->n_errors += !warning;
     if (d->n >= SL_DIAG_MAX)
         return;
     sl_autostr struct sl_str text = {0};
     sl_str_vaddf(&text, fmt, args);
     SL_PUSH_ROOM(d->items, d->n, d->cap);
-    d->items[d->n++] =
-        (struct sl_diag){.pos = pos, .text = sl_arena_strdup(&d->arena, sl_str_text(&text)), .warning = warning};
+    d->items[d->n++] = (struct sl_diag){
+        .pos = pos, .text = sl_arena_strdup(&d->arena, sl_str_text(&text)), .warning = warning};
 }
 
 void sl_diag_error(struct sl_diags *d, struct sl_pos pos, const char *fmt, ...) {
@@ -38,7 +40,8 @@ void sl_diag_warn(struct sl_diags *d, struct sl_pos pos, const char *fmt, ...) {
 
 /* By position, then in the order found (the items lie in one array). */
 static int compare(const void *a, const void *b) {
-    const struct sl_diag *x = *(const struct sl_diag *const *)a, *y = *(const struct sl_diag *const *)b;
+    const struct sl_diag *x = *(const struct sl_diag *const *)a,
+                         *y = *(const struct sl_diag *const *)b;
     if (x->pos.line != y->pos.line)
         return x->pos.line < y->pos.line ? -1 : 1;
     if (x->pos.column != y->pos.column)
@@ -76,8 +79,8 @@ void sl_diags_print(struct sl_diags *d, struct sl_str *out) {
             printed++;
         }
     if (d->n >= SL_DIAG_MAX)
-        sl_str_addf(out, "%s: error: too many mistakes; the first %d are shown\n", d->file ? d->file : "pipeline",
-                    printed);
+        sl_str_addf(out, "%s: error: too many mistakes; the first %d are shown\n",
+                    d->file ? d->file : "pipeline", printed);
 }
 
 void sl_diags_finish(struct sl_diags *d) {

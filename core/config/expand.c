@@ -1,7 +1,8 @@
 /*
- * Replaces references in YAML trees, see expand.h. A scalar without a dollar sign is passed through, so most of a
- * tree is shared with its source. What references insert is charged to one budget for the whole pipeline, so that a
- * file cannot grow by naming a long parameter a thousand times.
+ * Replaces references in YAML trees, see expand.h. A scalar without a dollar sign is passed
+ * through, so most of a tree is shared with its source. What references insert is charged to one
+ * budget for the whole pipeline, so that a file cannot grow by naming a long parameter a thousand
+ * times.
  */
 #include "config/expand.h"
 
@@ -11,12 +12,13 @@
 #include "base/err.h"
 #include "config/schema.h"
 
-#define ACCEPTED "accepted: ${params.NAME} and ${env.NAME}"
+#define ACCEPTED   "accepted: ${params.NAME} and ${env.NAME}"
 #define NODE_BYTES 16 /* what an inserted node counts beside its text */
 
 /* ---- Values of parameters ------------------------------------------------------------------- */
 
-static const char *param_names(const struct sl_pipeline *p, struct sl_diags *diags, const char *word) {
+static const char *param_names(const struct sl_pipeline *p, struct sl_diags *diags,
+                               const char *word) {
     const char *names[SL_PIPELINE_MAX_PARAMS];
     sl_autostr struct sl_str list = {0};
     for (int i = 0; i < p->n_params; i++)
@@ -62,8 +64,8 @@ static const struct sl_yaml *read_setting(struct sl_expander *x, const struct sl
 static void apply_setting(struct sl_expander *x, const struct sl_setting *s) {
     int i = find_param(x->pipeline, s->name);
     if (i < 0) {
-        sl_diag_error(x->diags, (struct sl_pos){0}, "--set %.80s: there is no such parameter%s", s->name,
-                      param_names(x->pipeline, x->diags, s->name));
+        sl_diag_error(x->diags, (struct sl_pos){0}, "--set %.80s: there is no such parameter%s",
+                      s->name, param_names(x->pipeline, x->diags, s->name));
         return;
     }
     const struct sl_yaml *value = read_setting(x, s);
@@ -80,14 +82,16 @@ static void apply_default(struct sl_expander *x, int i) {
         x->values[i] = sl_expand(&env_only, "default", param->value, NULL, NULL);
         x->bytes = env_only.bytes;
     } else {
-        sl_diag_error(x->diags, param->pos, "parameter \"%.80s\" has no default and must be given: --set %.80s=...",
+        sl_diag_error(x->diags, param->pos,
+                      "parameter \"%.80s\" has no default and must be given: --set %.80s=...",
                       param->name, param->name);
         x->values[i] = sl_yaml_bad(x->arena, param->pos);
     }
 }
 
-void sl_expander_init(struct sl_expander *x, const struct sl_pipeline *pipeline, const struct sl_setting *settings,
-                      int n_settings, struct sl_arena *arena, struct sl_diags *diags) {
+void sl_expander_init(struct sl_expander *x, const struct sl_pipeline *pipeline,
+                      const struct sl_setting *settings, int n_settings, struct sl_arena *arena,
+                      struct sl_diags *diags) {
     *x = (struct sl_expander){.arena = arena, .diags = diags, .pipeline = pipeline};
     x->values = sl_arena_alloc(arena, (size_t)pipeline->n_params * sizeof *x->values);
     x->used = sl_arena_alloc(arena, (size_t)pipeline->n_params * sizeof *x->used);
@@ -123,7 +127,8 @@ static bool charge(const struct scalar_job *job, size_t bytes) {
     if (x->bytes <= SL_EXPAND_MAX_BYTES)
         return true;
     if (was_within)
-        sl_diag_error(x->diags, job->node->pos, "%s: references expand to more than %u KiB of text in all", job->what,
+        sl_diag_error(x->diags, job->node->pos,
+                      "%s: references expand to more than %u KiB of text in all", job->what,
                       SL_EXPAND_MAX_BYTES >> 10);
     return false;
 }
@@ -143,8 +148,9 @@ static const struct sl_yaml *param_value(const struct scalar_job *job, const cha
     struct sl_expander *x = job->x;
     int i = find_param(x->pipeline, name);
     if (i < 0) {
-        sl_diag_error(x->diags, job->node->pos, "%s: unknown parameter \"%.80s\" in ${params.%.80s}%s", job->what, name,
-                      name, param_names(x->pipeline, x->diags, name));
+        sl_diag_error(x->diags, job->node->pos,
+                      "%s: unknown parameter \"%.80s\" in ${params.%.80s}%s", job->what, name, name,
+                      param_names(x->pipeline, x->diags, name));
         return NULL;
     }
     x->used[i] = true;
@@ -155,20 +161,24 @@ static const struct sl_yaml *param_value(const struct scalar_job *job, const cha
 
 static bool is_env_name(const char *text) {
     return (*text == '_' || (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z')) &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == strlen(text);
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
+               strlen(text);
 }
 
 static const struct sl_yaml *env_value(const struct scalar_job *job, const char *name) {
     const char *text = is_env_name(name) ? getenv(name) : NULL;
     struct sl_pos pos = job->node->pos;
     if (!is_env_name(name))
-        sl_diag_error(job->x->diags, pos, "%s: \"%.80s\" cannot be the name of an environment variable", job->what,
+        sl_diag_error(job->x->diags, pos,
+                      "%s: \"%.80s\" cannot be the name of an environment variable", job->what,
                       name);
     else if (!text)
-        sl_diag_error(job->x->diags, pos, "%s: environment variable %.80s is not set; set it first: export %.80s=...",
+        sl_diag_error(job->x->diags, pos,
+                      "%s: environment variable %.80s is not set; set it first: export %.80s=...",
                       job->what, name, name);
     else if (sl_utf8_valid(text, strlen(text)) < strlen(text))
-        sl_diag_error(job->x->diags, pos, "%s: environment variable %.80s is not UTF-8", job->what, name);
+        sl_diag_error(job->x->diags, pos, "%s: environment variable %.80s is not UTF-8", job->what,
+                      name);
     else if (charge(job, strlen(text)))
         return sl_yaml_scalar(job->x->arena, pos, SL_YAML_EITHER, text);
     return NULL;
@@ -190,18 +200,21 @@ static const struct sl_yaml *look_up(const struct scalar_job *job, const char *i
         return sl_yaml_scalar(job->x->arena, job->node->pos, SL_YAML_QUOTED,
                               sl_arena_printf(job->x->arena, "${%s}", inside));
     }
-    sl_diag_error(job->x->diags, job->node->pos, "%s: ${%.80s} is not a reference; " ACCEPTED "%s%s", job->what, inside,
-                  job->ports ? ", ${in.PORT} and ${out.PORT}" : "",
-                  is_port ? " (a stage with ports of your own, such as exec/command, also takes ${in.PORT})" : "");
+    sl_diag_error(
+        job->x->diags, job->node->pos, "%s: ${%.80s} is not a reference; " ACCEPTED "%s%s",
+        job->what, inside, job->ports ? ", ${in.PORT} and ${out.PORT}" : "",
+        is_port ? " (a stage with ports of your own, such as exec/command, also takes ${in.PORT})"
+                : "");
     return NULL;
 }
 
 /* The reference at `at` ("${..."): its value, and *ret_end past the brace. */
-static const struct sl_yaml *take_reference(const struct scalar_job *job, const char *at, const char **ret_end) {
+static const struct sl_yaml *take_reference(const struct scalar_job *job, const char *at,
+                                            const char **ret_end) {
     const char *end = strchr(at, '}');
     if (!end) {
-        sl_diag_error(job->x->diags, job->node->pos, "%s: \"${\" without \"}\" (a dollar sign is written $$)",
-                      job->what);
+        sl_diag_error(job->x->diags, job->node->pos,
+                      "%s: \"${\" without \"}\" (a dollar sign is written $$)", job->what);
         return NULL;
     }
     sl_autofree char *inside = sl_xstrndup(at + 2, (size_t)(end - at - 2));
@@ -210,14 +223,16 @@ static const struct sl_yaml *take_reference(const struct scalar_job *job, const 
 }
 
 /* Adds the text of a value that stands inside other text. */
-static bool add_inside(const struct scalar_job *job, const struct sl_yaml *value, struct sl_str *out) {
+static bool add_inside(const struct scalar_job *job, const struct sl_yaml *value,
+                       struct sl_str *out) {
     if (value->kind == SL_YAML_SCALAR) {
         sl_str_add(out, value->text);
         return true;
     }
     sl_autostr struct sl_str found = {0};
     sl_yaml_describe(value, &found);
-    sl_diag_error(job->x->diags, job->node->pos, "%s: %s can only be the whole value, not a part of text", job->what,
+    sl_diag_error(job->x->diags, job->node->pos,
+                  "%s: %s can only be the whole value, not a part of text", job->what,
                   sl_str_text(&found));
     return false;
 }

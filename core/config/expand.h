@@ -1,6 +1,7 @@
 /*
- * References in values: `${params.NAME}` and `${env.NAME}`, and `$$` for a dollar sign. A reference that is the whole
- * value keeps the type of what it names; one inside text becomes text. There is nothing else: no expressions.
+ * References in values: `${params.NAME}` and `${env.NAME}`, and `$$` for a dollar sign. A reference
+ * that is the whole value keeps the type of what it names; one inside text becomes text. There is
+ * nothing else: no expressions.
  */
 #ifndef CONFIG_EXPAND_H
 #define CONFIG_EXPAND_H
@@ -20,25 +21,29 @@ struct sl_expander {
     struct sl_arena *arena; /* of all new nodes; borrowed */
     struct sl_diags *diags;
     const struct sl_pipeline *pipeline;
-    const struct sl_yaml **values; /* one a parameter; NULL or SL_YAML_BAD: no value, which was reported */
-    bool *used;                    /* one a parameter */
-    size_t bytes;                  /* expanded so far */
+    const struct sl_yaml *
+        *values;  /* one a parameter; NULL or SL_YAML_BAD: no value, which was reported */
+    bool *used;   /* one a parameter */
+    size_t bytes; /* expanded so far */
 };
 
 /*
- * Settles the values: a setting takes the place of the default. A setting's value is text that resolves like a plain
- * scalar; one that begins with [ { " or ' is read as YAML. Mistakes: unknown settings, parameters without a value.
+ * Settles the values: a setting takes the place of the default. A setting's value is text that
+ * resolves like a plain scalar; one that begins with [ { " or ' is read as YAML. Mistakes: unknown
+ * settings, parameters without a value.
  */
-void sl_expander_init(struct sl_expander *x, const struct sl_pipeline *pipeline, const struct sl_setting *settings,
-                      int n_settings, struct sl_arena *arena, struct sl_diags *diags);
+void sl_expander_init(struct sl_expander *x, const struct sl_pipeline *pipeline,
+                      const struct sl_setting *settings, int n_settings, struct sl_arena *arena,
+                      struct sl_diags *diags);
 
-/* Judges `${in.NAME}` (kind "in") and `${out.NAME}` in a stage that takes them: true leaves them as they are, false
- * after the mistake was reported. */
+/* Judges `${in.NAME}` (kind "in") and `${out.NAME}` in a stage that takes them: true leaves them as
+ * they are, false after the mistake was reported. */
 typedef bool sl_port_check(void *context, const char *kind, const char *name, struct sl_pos pos);
 
 /*
- * The tree of `node` with its references replaced; `node` itself where there are none. `what` opens messages. A mistake
- * gives SL_YAML_BAD in its place. `ports` NULL: `${in...}` and `${out...}` are mistakes.
+ * The tree of `node` with its references replaced; `node` itself where there are none. `what` opens
+ * messages. A mistake gives SL_YAML_BAD in its place. `ports` NULL: `${in...}` and `${out...}` are
+ * mistakes.
  */
 const struct sl_yaml *sl_expand(struct sl_expander *x, const char *what, const struct sl_yaml *node,
                                 sl_port_check *ports, void *context);

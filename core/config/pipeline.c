@@ -1,8 +1,10 @@
 /*
- * Reads the sections of a pipeline file into struct sl_pipeline, see pipeline.h. Each section is a map of names to
- * small maps, read by a table; what a stage gives its plugin stays a YAML node until the catalog can judge it.
+ * Reads the sections of a pipeline file into struct sl_pipeline, see pipeline.h. Each section is a
+ * map of names to small maps, read by a table; what a stage gives its plugin stays a YAML node
+ * until the catalog can judge it.
  *
- * Names are checked here, references only for their form: whether a stage or port exists is the plan's question.
+ * Names are checked here, references only for their form: whether a stage or port exists is the
+ * plan's question.
  */
 #include "config/pipeline.h"
 
@@ -65,30 +67,34 @@ static const struct sl_field stage_fields[] = {
 /* ---- Names ---------------------------------------------------------------------------------- */
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#define DIGITS "0123456789"
+#define DIGITS  "0123456789"
 
 static bool is_name(const char *text) {
     size_t len = strlen(text);
-    return len <= NAME_MAX_LEN && strspn(text, LETTERS) > 0 && strspn(text, LETTERS DIGITS "_-") == len;
+    return len <= NAME_MAX_LEN && strspn(text, LETTERS) > 0 &&
+           strspn(text, LETTERS DIGITS "_-") == len;
 }
 
 /* Names of outputs end the names of files: "srt", "words.json". */
 static bool is_output_name(const char *text) {
     size_t len = strlen(text);
-    return len <= NAME_MAX_LEN && strspn(text, LETTERS DIGITS) > 0 && strspn(text, LETTERS DIGITS "._-") == len;
+    return len <= NAME_MAX_LEN && strspn(text, LETTERS DIGITS) > 0 &&
+           strspn(text, LETTERS DIGITS "._-") == len;
 }
 
 static bool check_name(const struct sl_yaml_pair *pair, const char *noun, struct sl_diags *diags) {
     if (is_name(pair->key))
         return true;
     sl_diag_error(diags, pair->pos,
-                  "%s \"%.100s\": a name begins with a letter and holds letters, digits, _ and -, at most %d in all",
+                  "%s \"%.100s\": a name begins with a letter and holds letters, digits, _ and -, "
+                  "at most %d in all",
                   noun, pair->key, NAME_MAX_LEN);
     return false;
 }
 
 /* Whether `node` (NULL: absent) is a map of at most `limit` names; anything else is reported. */
-static bool is_section(const struct sl_yaml *node, const char *key, int limit, struct sl_diags *diags) {
+static bool is_section(const struct sl_yaml *node, const char *key, int limit,
+                       struct sl_diags *diags) {
     if (!node || sl_yaml_is_null(node))
         return false;
     if (node->kind != SL_YAML_MAP)
@@ -100,7 +106,8 @@ static bool is_section(const struct sl_yaml *node, const char *key, int limit, s
 
 /* ---- inputs and params ---------------------------------------------------------------------- */
 
-static void read_inputs(struct sl_pipeline *p, const struct sl_yaml *section, struct sl_diags *diags) {
+static void read_inputs(struct sl_pipeline *p, const struct sl_yaml *section,
+                        struct sl_diags *diags) {
     static const struct sl_field fields[] = {
         {"type", SL_FIELD_TEXT, offsetof(struct sl_pipeline_input, type), .required = true},
         {"help", SL_FIELD_TEXT, offsetof(struct sl_pipeline_input, help)},
@@ -111,7 +118,8 @@ static void read_inputs(struct sl_pipeline *p, const struct sl_yaml *section, st
     for (int i = 0; i < section->n; i++) {
         const struct sl_yaml_pair *pair = &section->pairs[i];
         struct sl_pipeline_input *in = &p->inputs[p->n_inputs++];
-        *in = (struct sl_pipeline_input){.name = pair->key, .help = "", .pos = pair->pos, .type_pos = pair->pos};
+        *in = (struct sl_pipeline_input){
+            .name = pair->key, .help = "", .pos = pair->pos, .type_pos = pair->pos};
         check_name(pair, "input", diags);
         const char *what = sl_arena_printf(&p->arena, "input \"%.100s\"", pair->key);
         SL_SCHEMA_READ(fields, what, pair->value, in, diags);
@@ -122,7 +130,8 @@ static void read_inputs(struct sl_pipeline *p, const struct sl_yaml *section, st
 }
 
 /* `{ default: VALUE, help: TEXT }`, or the value itself; nothing: it must be given. */
-static void read_param(struct sl_pipeline *p, const struct sl_yaml_pair *pair, struct sl_diags *diags) {
+static void read_param(struct sl_pipeline *p, const struct sl_yaml_pair *pair,
+                       struct sl_diags *diags) {
     static const struct sl_field fields[] = {
         {"default", SL_FIELD_NODE, offsetof(struct sl_pipeline_param, value)},
         {"help", SL_FIELD_TEXT, offsetof(struct sl_pipeline_param, help)},
@@ -140,7 +149,8 @@ static void read_param(struct sl_pipeline *p, const struct sl_yaml_pair *pair, s
     }
 }
 
-static void read_params(struct sl_pipeline *p, const struct sl_yaml *section, struct sl_diags *diags) {
+static void read_params(struct sl_pipeline *p, const struct sl_yaml *section,
+                        struct sl_diags *diags) {
     if (!is_section(section, "params", SL_PIPELINE_MAX_PARAMS, diags))
         return;
     p->params = sl_arena_alloc(&p->arena, (size_t)section->n * sizeof *p->params);
@@ -156,7 +166,8 @@ static void read_params(struct sl_pipeline *p, const struct sl_yaml *section, st
 static void read_ref(struct sl_pipeline *p, const char *what, const struct sl_yaml_pair *pair,
                      struct sl_pipeline_ref *ref, struct sl_diags *diags) {
     const char *text = NULL;
-    *ref = (struct sl_pipeline_ref){.port = pair->key, .pos = pair->pos, .source_pos = pair->value->pos};
+    *ref = (struct sl_pipeline_ref){
+        .port = pair->key, .pos = pair->pos, .source_pos = pair->value->pos};
     const char *where = sl_arena_printf(&p->arena, "%s: input \"%.100s\"", what, pair->key);
     if (!sl_yaml_text(pair->value, &text)) {
         sl_diag_expected(diags, where, pair->value, "%s", REF_FORM);
@@ -164,10 +175,12 @@ static void read_ref(struct sl_pipeline *p, const char *what, const struct sl_ya
     }
     const char *dot = strchr(text, '.');
     char *stage = sl_arena_strndup(&p->arena, text, dot ? (size_t)(dot - text) : strlen(text));
-    bool good = is_name(stage) && (!dot || strcmp(stage, "inputs") == 0 ? is_name(dot ? dot + 1 : stage)
-                                                                       : sl_is_identifier(dot + 1));
+    bool good =
+        is_name(stage) && (!dot || strcmp(stage, "inputs") == 0 ? is_name(dot ? dot + 1 : stage)
+                                                                : sl_is_identifier(dot + 1));
     if (!good) {
-        sl_diag_error(diags, ref->source_pos, "%s: expected %s, found \"%.100s\"%s", where, REF_FORM, text,
+        sl_diag_error(diags, ref->source_pos, "%s: expected %s, found \"%.100s\"%s", where,
+                      REF_FORM, text,
                       strstr(text, "${") ? " (parameters are not looked up here)" : "");
         return;
     }
@@ -180,7 +193,8 @@ static void read_refs(struct sl_pipeline *p, const char *what, const struct sl_y
     if (sl_yaml_is_null(in))
         return;
     if (in->kind != SL_YAML_MAP) {
-        sl_diag_expected(diags, sl_arena_printf(&p->arena, "%s: in", what), in, "a map { PORT: %s }", REF_FORM);
+        sl_diag_expected(diags, sl_arena_printf(&p->arena, "%s: in", what), in,
+                         "a map { PORT: %s }", REF_FORM);
         return;
     }
     stage->refs = sl_arena_alloc(&p->arena, (size_t)in->n * sizeof *stage->refs);
@@ -197,21 +211,29 @@ static void read_use(const char *what, const struct sl_yaml *use, struct sl_pipe
     if (!sl_yaml_text(use, &text) || !*text)
         sl_diag_expected(diags, what, use, "use: PLUGIN/STAGE");
     else if (strstr(text, "${"))
-        sl_diag_error(diags, use->pos, "%s: use: parameters are not looked up here; write PLUGIN/STAGE", what);
+        sl_diag_error(diags, use->pos,
+                      "%s: use: parameters are not looked up here; write PLUGIN/STAGE", what);
     else
         stage->use = text;
 }
 
 static void read_stage(struct sl_pipeline *p, const struct sl_yaml_pair *pair, bool is_output,
                        struct sl_diags *diags) {
-    const char *what = sl_arena_printf(&p->arena, "%s \"%.100s\"", is_output ? "output" : "stage", pair->key);
+    const char *what =
+        sl_arena_printf(&p->arena, "%s \"%.100s\"", is_output ? "output" : "stage", pair->key);
     struct sl_pipeline_stage *stage = &p->stages[p->n_stages++];
     struct stage_keys keys = {0};
     SL_SCHEMA_READ(stage_fields, what, pair->value, &keys, diags);
-    *stage = (struct sl_pipeline_stage){
-        .name = pair->key, .pos = pair->pos, .is_output = is_output, .use_pos = pair->pos,
-        .with = keys.with, .device = keys.device, .resources = keys.resources, .retry = keys.retry,
-        .timeout = keys.timeout, .optional = keys.optional};
+    *stage = (struct sl_pipeline_stage){.name = pair->key,
+                                        .pos = pair->pos,
+                                        .is_output = is_output,
+                                        .use_pos = pair->pos,
+                                        .with = keys.with,
+                                        .device = keys.device,
+                                        .resources = keys.resources,
+                                        .retry = keys.retry,
+                                        .timeout = keys.timeout,
+                                        .optional = keys.optional};
     read_use(what, keys.use, stage, diags);
     read_refs(p, what, keys.in, stage, diags);
 }
@@ -224,20 +246,26 @@ static const struct sl_pipeline_stage *find_stage(const struct sl_pipeline *p, c
 }
 
 static void check_stage_name(const struct sl_yaml_pair *pair, struct sl_diags *diags) {
-    if (check_name(pair, "stage", diags) && (strcmp(pair->key, "inputs") == 0 || strcmp(pair->key, "params") == 0))
-        sl_diag_error(diags, pair->pos, "stage \"%s\": this name is taken: references to the pipeline's %s begin with it",
-                      pair->key, pair->key);
+    if (check_name(pair, "stage", diags) &&
+        (strcmp(pair->key, "inputs") == 0 || strcmp(pair->key, "params") == 0))
+        sl_diag_error(
+            diags, pair->pos,
+            "stage \"%s\": this name is taken: references to the pipeline's %s begin with it",
+            pair->key, pair->key);
 }
 
-static void check_output_name(const struct sl_pipeline *p, const struct sl_yaml_pair *pair, struct sl_diags *diags) {
+static void check_output_name(const struct sl_pipeline *p, const struct sl_yaml_pair *pair,
+                              struct sl_diags *diags) {
     const struct sl_pipeline_stage *same = find_stage(p, pair->key);
     if (!is_output_name(pair->key))
-        sl_diag_error(diags, pair->pos,
-                      "output \"%.100s\": a name begins with a letter or digit and holds letters, digits, "
-                      "., _ and -, at most %d in all",
-                      pair->key, NAME_MAX_LEN);
+        sl_diag_error(
+            diags, pair->pos,
+            "output \"%.100s\": a name begins with a letter or digit and holds letters, digits, "
+            "., _ and -, at most %d in all",
+            pair->key, NAME_MAX_LEN);
     else if (same)
-        sl_diag_error(diags, pair->pos, "output \"%s\": a stage has this name too, at line %d, column %d; rename one",
+        sl_diag_error(diags, pair->pos,
+                      "output \"%s\": a stage has this name too, at line %d, column %d; rename one",
                       pair->key, same->pos.line, same->pos.column);
 }
 
@@ -268,12 +296,15 @@ static bool check_format(const struct sl_yaml *root, struct sl_diags *diags) {
     if (root->kind != SL_YAML_MAP)
         return true;
     if (!format)
-        sl_diag_error(diags, root->pos, "key \"sluice\" is missing; begin the file with \"sluice: %d\"",
+        sl_diag_error(diags, root->pos,
+                      "key \"sluice\" is missing; begin the file with \"sluice: %d\"",
                       SL_PIPELINE_FORMAT);
     else if (!sl_yaml_int(format, &version))
-        sl_diag_expected(diags, "sluice", format, "the version of the format, %d", SL_PIPELINE_FORMAT);
+        sl_diag_expected(diags, "sluice", format, "the version of the format, %d",
+                         SL_PIPELINE_FORMAT);
     else if (version != SL_PIPELINE_FORMAT) {
-        sl_diag_error(diags, format->pos, "sluice: this is version %lld of the format; this program reads version %d",
+        sl_diag_error(diags, format->pos,
+                      "sluice: this is version %lld of the format; this program reads version %d",
                       (long long)version, SL_PIPELINE_FORMAT);
         return false;
     }
@@ -289,7 +320,8 @@ static const char *name_of_file(struct sl_arena *arena, const char *file) {
     return sl_arena_strndup(arena, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
 }
 
-static struct sl_pipeline *read_file(struct sl_pipeline *p, const struct sl_yaml *root, struct sl_diags *diags) {
+static struct sl_pipeline *read_file(struct sl_pipeline *p, const struct sl_yaml *root,
+                                     struct sl_diags *diags) {
     struct file f = {0};
     if (!root || !check_format(root, diags))
         return NULL;
@@ -321,7 +353,8 @@ int sl_pipeline_load(const char *path, struct sl_diags *diags, struct sl_pipelin
     return finish_load(p, sl_yaml_load(path, &p->arena, diags), diags, ret_pipeline);
 }
 
-int sl_pipeline_parse(const char *bytes, size_t len, struct sl_diags *diags, struct sl_pipeline **ret_pipeline) {
+int sl_pipeline_parse(const char *bytes, size_t len, struct sl_diags *diags,
+                      struct sl_pipeline **ret_pipeline) {
     struct sl_pipeline *p = sl_xcalloc(1, sizeof *p);
     return finish_load(p, sl_yaml_parse(bytes, len, &p->arena, diags), diags, ret_pipeline);
 }

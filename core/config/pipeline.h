@@ -1,8 +1,10 @@
 /*
- * A pipeline file as it is written: names, references between stages, and the values that only the catalog or the
- * settings can judge, as YAML nodes. The format is documented in docs/pipeline-file.md.
+ * A pipeline file as it is written: names, references between stages, and the values that only the
+ * catalog or the settings can judge, as YAML nodes. The format is documented in
+ * docs/pipeline-file.md.
  *
- * Loading goes on after a mistake, so that sl_plan_make() can add those that it finds: all are shown in one go.
+ * Loading goes on after a mistake, so that sl_plan_make() can add those that it finds: all are
+ * shown in one go.
  */
 #ifndef CONFIG_PIPELINE_H
 #define CONFIG_PIPELINE_H
@@ -10,7 +12,7 @@
 #include "config/diag.h"
 #include "config/yaml.h"
 
-#define SL_PIPELINE_FORMAT 1 /* `sluice: 1` */
+#define SL_PIPELINE_FORMAT     1 /* `sluice: 1` */
 #define SL_PIPELINE_MAX_STAGES 1000
 #define SL_PIPELINE_MAX_PARAMS 1000
 #define SL_PIPELINE_MAX_INPUTS 100
@@ -29,9 +31,10 @@ struct sl_pipeline_param {
 /* `in: { PORT: STAGE.SOURCE_PORT }`; a reference to `inputs.NAME` has stage "inputs". */
 struct sl_pipeline_ref {
     const char *port;
-    const char *stage;               /* NULL: not of that form, which was reported */
-    const char *source_port;         /* NULL: only a stage was named; sl_plan_make() says which ports it has */
-    struct sl_pos pos, source_pos;   /* of the port, of the reference */
+    const char *stage; /* NULL: not of that form, which was reported */
+    const char
+        *source_port; /* NULL: only a stage was named; sl_plan_make() says which ports it has */
+    struct sl_pos pos, source_pos; /* of the port, of the reference */
 };
 
 struct sl_pipeline_stage {
@@ -53,19 +56,21 @@ struct sl_pipeline {
     int n_inputs;
     struct sl_pipeline_param *params;
     int n_params;
-    struct sl_pipeline_stage *stages; /* those under `stages:`, then those under `outputs:`, in the file's order */
+    struct sl_pipeline_stage
+        *stages; /* those under `stages:`, then those under `outputs:`, in the file's order */
     int n_stages;
     const struct sl_yaml *device, *resources, *retry, *timeout; /* of `defaults:` */
 };
 
 /*
- * Reads a file. Returns 0 with *ret_pipeline written where there is something to go on with, even if mistakes were
- * added to `diags`: call sl_plan_make() next, which fails if there are any. SL_USAGE: nothing could be made of it.
- * Set diags->file before.
+ * Reads a file. Returns 0 with *ret_pipeline written where there is something to go on with, even
+ * if mistakes were added to `diags`: call sl_plan_make() next, which fails if there are any.
+ * SL_USAGE: nothing could be made of it. Set diags->file before.
  */
 int sl_pipeline_load(const char *path, struct sl_diags *diags, struct sl_pipeline **ret_pipeline);
 /* The same from memory. Pure. */
-int sl_pipeline_parse(const char *bytes, size_t len, struct sl_diags *diags, struct sl_pipeline **ret_pipeline);
+int sl_pipeline_parse(const char *bytes, size_t len, struct sl_diags *diags,
+                      struct sl_pipeline **ret_pipeline);
 void sl_pipeline_destroy(struct sl_pipeline *pipeline);
 
 #endif

@@ -1,18 +1,21 @@
-/* Reads `retry:`, `timeout:`, `resources:` and `device:` over what was set before (the defaults). */
+/* Reads `retry:`, `timeout:`, `resources:` and `device:` over what was set before (the defaults).
+ */
 #ifndef CONFIG_POLICY_READ_H
 #define CONFIG_POLICY_READ_H
 
 #include "config/policy.h"
 #include "config/yaml.h"
 
-/* `what` opens messages: `stage "asr"`. A NULL node changes nothing; mistakes leave their member as it was. */
+/* `what` opens messages: `stage "asr"`. A NULL node changes nothing; mistakes leave their member as
+ * it was. */
 void sl_retry_read(const char *what, const struct sl_yaml *node, struct sl_retry_policy *policy,
                    struct sl_diags *diags);
 void sl_timeouts_read(const char *what, const struct sl_yaml *node, struct sl_timeouts *timeouts,
                       struct sl_diags *diags);
 void sl_resources_read(const char *what, const struct sl_yaml *node, struct sl_resources *resources,
                        struct sl_diags *diags);
-void sl_device_read(const char *what, const struct sl_yaml *node, struct sl_device *device, struct sl_diags *diags);
+void sl_device_read(const char *what, const struct sl_yaml *node, struct sl_device *device,
+                    struct sl_diags *diags);
 /* `optional: true`, short for `retry: { then: ignore }`. */
 void sl_optional_read(const char *what, const struct sl_yaml *node, struct sl_retry_policy *policy,
                       struct sl_diags *diags);

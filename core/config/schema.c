@@ -1,6 +1,6 @@
 /*
- * The table-driven reader of schema.h. One function a kind of value; the table of expectations beside it gives the
- * words for a mistake, so that every key of the format complains alike.
+ * The table-driven reader of schema.h. One function a kind of value; the table of expectations
+ * beside it gives the words for a mistake, so that every key of the format complains alike.
  */
 #include "config/schema.h"
 
@@ -11,8 +11,10 @@
 
 #define SUGGEST_MAX_ERRORS 100
 
-const char *sl_suggest(struct sl_diags *diags, const char *word, const char *const *candidates, size_t n) {
-    const char *near = diags->n_errors < SUGGEST_MAX_ERRORS ? sl_nearest(word, candidates, n) : NULL;
+const char *sl_suggest(struct sl_diags *diags, const char *word, const char *const *candidates,
+                       size_t n) {
+    const char *near =
+        diags->n_errors < SUGGEST_MAX_ERRORS ? sl_nearest(word, candidates, n) : NULL;
     return near ? sl_arena_printf(&diags->arena, " (did you mean \"%s\"?)", near) : "";
 }
 
@@ -37,10 +39,13 @@ static const char *quote_hint(const struct sl_yaml *node, const char *expected) 
         enum sl_yaml_type type = sl_yaml_type(&plain);
         return type != SL_YAML_STRING && type != SL_YAML_NULL ? " (write it without quotes)" : "";
     }
-    return scalar && sl_starts_with(expected, "text") && sl_yaml_type(node) != SL_YAML_STRING ? " (write it in quotes)" : "";
+    return scalar && sl_starts_with(expected, "text") && sl_yaml_type(node) != SL_YAML_STRING
+               ? " (write it in quotes)"
+               : "";
 }
 
-void sl_diag_expected(struct sl_diags *diags, const char *what, const struct sl_yaml *node, const char *fmt, ...) {
+void sl_diag_expected(struct sl_diags *diags, const char *what, const struct sl_yaml *node,
+                      const char *fmt, ...) {
     sl_autostr struct sl_str expected = {0}, found = {0};
     if (node->kind == SL_YAML_BAD)
         return;
@@ -52,8 +57,8 @@ void sl_diag_expected(struct sl_diags *diags, const char *what, const struct sl_
     const char *hint = sl_starts_with(sl_str_text(&expected), "true or false")
                            ? bool_hint(node)
                            : quote_hint(node, sl_str_text(&expected));
-    sl_diag_error(diags, node->pos, "%s: expected %s, found %s%s", what, sl_str_text(&expected), sl_str_text(&found),
-                  hint);
+    sl_diag_error(diags, node->pos, "%s: expected %s, found %s%s", what, sl_str_text(&expected),
+                  sl_str_text(&found), hint);
 }
 
 bool sl_read_duration(const struct sl_yaml *node, double *ret_seconds) {
@@ -67,7 +72,8 @@ bool sl_read_duration(const struct sl_yaml *node, double *ret_seconds) {
 }
 
 bool sl_read_size(const struct sl_yaml *node, uint64_t *ret_bytes) {
-    return node->kind == SL_YAML_SCALAR && !sl_yaml_is_null(node) && sl_parse_size(node->text, ret_bytes);
+    return node->kind == SL_YAML_SCALAR && !sl_yaml_is_null(node) &&
+           sl_parse_size(node->text, ret_bytes);
 }
 
 struct reading {
@@ -201,15 +207,16 @@ static void unknown_key(const struct sl_field *fields, size_t n_fields, const ch
     sl_diag_error(diags, pair->pos, "%s", sl_str_text(&text));
 }
 
-static const struct sl_field *find_field(const struct sl_field *fields, size_t n_fields, const char *key) {
+static const struct sl_field *find_field(const struct sl_field *fields, size_t n_fields,
+                                         const char *key) {
     for (size_t i = 0; i < n_fields; i++)
         if (strcmp(fields[i].key, key) == 0)
             return &fields[i];
     return NULL;
 }
 
-bool sl_schema_read(const struct sl_field *fields, size_t n_fields, const char *what, const struct sl_yaml *map,
-                    void *target, struct sl_diags *diags) {
+bool sl_schema_read(const struct sl_field *fields, size_t n_fields, const char *what,
+                    const struct sl_yaml *map, void *target, struct sl_diags *diags) {
     bool good = true;
     if (map->kind != SL_YAML_MAP) {
         sl_diag_expected(diags, *what ? what : "the file", map, "a map");
@@ -228,7 +235,8 @@ bool sl_schema_read(const struct sl_field *fields, size_t n_fields, const char *
     }
     for (size_t i = 0; i < n_fields; i++)
         if (fields[i].required && !sl_yaml_find(map, fields[i].key)) {
-            sl_diag_error(diags, map->pos, "%s%skey \"%s\" is missing", what, *what ? ": " : "", fields[i].key);
+            sl_diag_error(diags, map->pos, "%s%skey \"%s\" is missing", what, *what ? ": " : "",
+                          fields[i].key);
             good = false;
         }
     return good;

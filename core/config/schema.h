@@ -1,6 +1,6 @@
 /*
- * Reads a YAML map into a struct by a table of its keys. Mistakes go to the diagnostics and reading goes on: a wrong
- * value leaves its member as it was, so fill the struct with defaults first.
+ * Reads a YAML map into a struct by a table of its keys. Mistakes go to the diagnostics and reading
+ * goes on: a wrong value leaves its member as it was, so fill the struct with defaults first.
  */
 #ifndef CONFIG_SCHEMA_H
 #define CONFIG_SCHEMA_H
@@ -17,7 +17,7 @@ enum sl_field_kind {
     SL_FIELD_DURATION, /* double, seconds: `90s`, `2h`, or a number */
     SL_FIELD_SIZE,     /* uint64_t, bytes: `4GiB`, or a number */
     SL_FIELD_CHOICE,   /* int, index into choices */
-    SL_FIELD_LATER     /* a key of the format that this version does not support: always a mistake */
+    SL_FIELD_LATER /* a key of the format that this version does not support: always a mistake */
 };
 
 struct sl_field {
@@ -30,12 +30,12 @@ struct sl_field {
 };
 
 /*
- * Reads `map` into `target`. `what` opens every message: `stage "asr"`. A node that is not a map is one mistake; one
- * that is SL_YAML_BAD none. False where there was any.
+ * Reads `map` into `target`. `what` opens every message: `stage "asr"`. A node that is not a map is
+ * one mistake; one that is SL_YAML_BAD none. False where there was any.
  */
-bool sl_schema_read(const struct sl_field *fields, size_t n_fields, const char *what, const struct sl_yaml *map,
-                    void *target, struct sl_diags *diags);
-#define SL_SCHEMA_READ(fields, what, map, target, diags) \
+bool sl_schema_read(const struct sl_field *fields, size_t n_fields, const char *what,
+                    const struct sl_yaml *map, void *target, struct sl_diags *diags);
+#define SL_SCHEMA_READ(fields, what, map, target, diags)                                           \
     sl_schema_read(fields, sizeof(fields) / sizeof *(fields), what, map, target, diags)
 
 /* Values by kind; false: not one. Text and plain numbers are both taken. */
@@ -43,14 +43,15 @@ bool sl_read_duration(const struct sl_yaml *node, double *ret_seconds);
 bool sl_read_size(const struct sl_yaml *node, uint64_t *ret_bytes);
 
 /*
- * ` (did you mean "x"?)` where a candidate is near, else "" - also once there were many mistakes, since the search is
- * the dearest part of a bad file. Lives in diags->arena.
+ * ` (did you mean "x"?)` where a candidate is near, else "" - also once there were many mistakes,
+ * since the search is the dearest part of a bad file. Lives in diags->arena.
  */
-const char *sl_suggest(struct sl_diags *diags, const char *word, const char *const *candidates, size_t n);
+const char *sl_suggest(struct sl_diags *diags, const char *word, const char *const *candidates,
+                       size_t n);
 
-/* "WHAT: expected EXPECTED, found FOUND" with the hints that fit (quotes, true and false). Says nothing of a
- * SL_YAML_BAD node. */
-void sl_diag_expected(struct sl_diags *diags, const char *what, const struct sl_yaml *node, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+/* "WHAT: expected EXPECTED, found FOUND" with the hints that fit (quotes, true and false). Says
+ * nothing of a SL_YAML_BAD node. */
+void sl_diag_expected(struct sl_diags *diags, const char *what, const struct sl_yaml *node,
+                      const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 #endif

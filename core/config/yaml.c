@@ -1,13 +1,14 @@
 /*
  * Composes libyaml's events into the tree of yaml.h; the only user of libyaml.
  *
- * One recursive function, bounded by SL_YAML_MAX_DEPTH, follows the events. An anchor is entered when its node
- * begins and becomes usable when it ends, so an alias inside its own node is seen for what it is. Aliases and
- * merges share subtrees; each adds the full weight of what it names to a running count, so the number of nodes
- * that any reader can visit is bounded before anybody visits them.
+ * One recursive function, bounded by SL_YAML_MAX_DEPTH, follows the events. An anchor is entered
+ * when its node begins and becomes usable when it ends, so an alias inside its own node is seen for
+ * what it is. Aliases and merges share subtrees; each adds the full weight of what it names to a
+ * running count, so the number of nodes that any reader can visit is bounded before anybody visits
+ * them.
  *
- * Bytes are checked for UTF-8 and control characters first: libyaml's reader reports those without a position.
- * What scalars mean is in yaml_scalar.c.
+ * Bytes are checked for UTF-8 and control characters first: libyaml's reader reports those without
+ * a position. What scalars mean is in yaml_scalar.c.
  */
 #include "config/yaml.h"
 
@@ -80,12 +81,13 @@ static void report_syntax(struct composer *c) {
     struct sl_pos pos = pos_of(p->problem_mark);
     const char *problem = p->problem ? p->problem : "cannot be read";
     if (at && *at == '\t')
-        sl_diag_error(c->diags, pos, "a tab stands where only spaces may: YAML is indented with spaces");
+        sl_diag_error(c->diags, pos,
+                      "a tab stands where only spaces may: YAML is indented with spaces");
     else if (at && at > c->bytes && at[-1] == '$' && *at == '{')
         sl_diag_error(c->diags, pos, "inside { } and [ ] a reference must be quoted: \"${...}\"");
     else if (p->context && p->context_mark.line != p->problem_mark.line)
-        sl_diag_error(c->diags, pos, "not valid YAML: %s (%s that begins at line %zu, column %zu)", problem,
-                      p->context, p->context_mark.line + 1, p->context_mark.column + 1);
+        sl_diag_error(c->diags, pos, "not valid YAML: %s (%s that begins at line %zu, column %zu)",
+                      problem, p->context, p->context_mark.line + 1, p->context_mark.column + 1);
     else
         sl_diag_error(c->diags, pos, "not valid YAML: %s%s%s%s", problem, p->context ? " (" : "",
                       p->context ? p->context : "", p->context ? ")" : "");
@@ -104,7 +106,8 @@ static int count_nodes(struct composer *c, int more, struct sl_pos pos) {
     c->n_nodes += more;
     if (c->n_nodes <= SL_YAML_MAX_NODES)
         return 0;
-    sl_diag_error(c->diags, pos, "more than %d values once aliases are followed", SL_YAML_MAX_NODES);
+    sl_diag_error(c->diags, pos, "more than %d values once aliases are followed",
+                  SL_YAML_MAX_NODES);
     return -1;
 }
 
@@ -134,7 +137,8 @@ static void anchor_close(struct composer *c, int index, const struct sl_yaml *no
         c->anchors[index].node = node;
 }
 
-static const struct sl_yaml *alias_unknown(struct composer *c, const char *name, struct sl_pos pos) {
+static const struct sl_yaml *alias_unknown(struct composer *c, const char *name,
+                                           struct sl_pos pos) {
     const char *names[SL_YAML_MAX_ANCHORS];
     for (int i = 0; i < c->n_anchors; i++)
         names[i] = c->anchors[i].name;
@@ -145,7 +149,8 @@ static const struct sl_yaml *alias_unknown(struct composer *c, const char *name,
 }
 
 /* The node an alias names; the anchor entered last wins, as YAML has it. */
-static const struct sl_yaml *compose_alias(struct composer *c, const char *name, struct sl_pos pos, int depth) {
+static const struct sl_yaml *compose_alias(struct composer *c, const char *name, struct sl_pos pos,
+                                           int depth) {
     int i = c->n_anchors - 1;
     while (i >= 0 && strcmp(c->anchors[i].name, name) != 0)
         i--;
@@ -164,7 +169,8 @@ static const struct sl_yaml *compose_alias(struct composer *c, const char *name,
 /* ---- Scalars and lists ---------------------------------------------------------------------- */
 
 /* Whether a tag is one of the core schema; others are reported. `!!str` makes a scalar text. */
-static bool check_tag(struct composer *c, const yaml_char_t *tag, const char *const *known, struct sl_pos pos) {
+static bool check_tag(struct composer *c, const yaml_char_t *tag, const char *const *known,
+                      struct sl_pos pos) {
     static const char prefix[] = "tag:yaml.org,2002:";
     const char *text = (const char *)tag;
     if (!text || strcmp(text, "!") == 0)
@@ -172,13 +178,16 @@ static bool check_tag(struct composer *c, const yaml_char_t *tag, const char *co
     for (; *known && sl_starts_with(text, prefix); known++)
         if (strcmp(text + sizeof prefix - 1, *known) == 0)
             return true;
-    sl_diag_error(c->diags, pos, "tag \"%.60s\" is not supported here; write the value without a tag", text);
+    sl_diag_error(c->diags, pos,
+                  "tag \"%.60s\" is not supported here; write the value without a tag", text);
     return false;
 }
 
-static const struct sl_yaml *compose_scalar(struct composer *c, const yaml_event_t *event, struct sl_pos pos) {
+static const struct sl_yaml *compose_scalar(struct composer *c, const yaml_event_t *event,
+                                            struct sl_pos pos) {
     static const char *const tags[] = {"str", "int", "float", "bool", "null", NULL};
-    const char *text = (const char *)event->data.scalar.value, *tag = (const char *)event->data.scalar.tag;
+    const char *text = (const char *)event->data.scalar.value,
+               *tag = (const char *)event->data.scalar.tag;
     if (!check_tag(c, event->data.scalar.tag, tags, pos))
         return sl_yaml_bad(c->arena, pos);
     if (event->data.scalar.length > SL_YAML_MAX_TEXT) {
@@ -278,7 +287,8 @@ static int merge_all(struct composer *c, struct map_build *m) {
     return 0;
 }
 
-/* Of equal keys the first counts: explicit ones stand before merged ones. Two explicit ones are a mistake. */
+/* Of equal keys the first counts: explicit ones stand before merged ones. Two explicit ones are a
+ * mistake. */
 static void drop_repeated(struct composer *c, struct map_build *m) {
     int first = 0;
     for (int i = 1; i < m->n; i++) {
@@ -289,12 +299,14 @@ static void drop_repeated(struct composer *c, struct map_build *m) {
         }
         e->dropped = true;
         if (!e->merged)
-            sl_diag_error(c->diags, e->pair.pos, "key \"%s\" was given before, at line %d, column %d", e->pair.key,
+            sl_diag_error(c->diags, e->pair.pos,
+                          "key \"%s\" was given before, at line %d, column %d", e->pair.key,
                           was->pair.pos.line, was->pair.pos.column);
     }
 }
 
-static const struct sl_yaml *map_finish(struct composer *c, struct map_build *m, struct sl_yaml *map) {
+static const struct sl_yaml *map_finish(struct composer *c, struct map_build *m,
+                                        struct sl_yaml *map) {
     if (merge_all(c, m) < 0)
         return NULL;
     if (m->n)
@@ -337,7 +349,8 @@ static int compose_pair(struct composer *c, struct map_build *m, yaml_event_t *e
     if (is_merge_key(key) && !m->merge)
         m->merge = value;
     else if (is_merge_key(key))
-        sl_diag_error(c->diags, pos, "<< was given before in this map; use one << with a list of aliases");
+        sl_diag_error(c->diags, pos,
+                      "<< was given before in this map; use one << with a list of aliases");
     else
         map_add(m, (struct sl_yaml_pair){.key = key->text, .pos = pos, .value = value}, false);
     return 0;
@@ -363,13 +376,16 @@ static const struct sl_yaml *compose_map(struct composer *c, struct sl_yaml *map
 
 /* ---- Documents ------------------------------------------------------------------------------ */
 
-static const struct sl_yaml *compose_collection(struct composer *c, yaml_event_t *event, struct sl_pos pos, int depth) {
+static const struct sl_yaml *compose_collection(struct composer *c, yaml_event_t *event,
+                                                struct sl_pos pos, int depth) {
     static const char *const list_tags[] = {"seq", NULL}, *const map_tags[] = {"map", NULL};
     bool is_list = event->type == YAML_SEQUENCE_START_EVENT;
-    const yaml_char_t *tag = is_list ? event->data.sequence_start.tag : event->data.mapping_start.tag;
+    const yaml_char_t *tag =
+        is_list ? event->data.sequence_start.tag : event->data.mapping_start.tag;
     bool good = check_tag(c, tag, is_list ? list_tags : map_tags, pos);
     struct sl_yaml *node = node_new(c->arena, is_list ? SL_YAML_LIST : SL_YAML_MAP, pos);
-    const struct sl_yaml *done = is_list ? compose_list(c, node, depth) : compose_map(c, node, depth);
+    const struct sl_yaml *done =
+        is_list ? compose_list(c, node, depth) : compose_map(c, node, depth);
     return !done || good ? done : sl_yaml_bad(c->arena, pos);
 }
 
@@ -381,13 +397,15 @@ static const struct sl_yaml *compose(struct composer *c, yaml_event_t *event, in
     if (check_depth(c, depth, pos) < 0 || count_nodes(c, 1, pos) < 0)
         return NULL;
     bool is_scalar = event->type == YAML_SCALAR_EVENT;
-    const yaml_char_t *name = is_scalar                                  ? event->data.scalar.anchor
-                              : event->type == YAML_SEQUENCE_START_EVENT ? event->data.sequence_start.anchor
-                                                                         : event->data.mapping_start.anchor;
+    const yaml_char_t *name = is_scalar ? event->data.scalar.anchor
+                              : event->type == YAML_SEQUENCE_START_EVENT
+                                  ? event->data.sequence_start.anchor
+                                  : event->data.mapping_start.anchor;
     int anchor = anchor_open(c, name, pos);
     if (anchor == -2)
         return NULL;
-    const struct sl_yaml *node = is_scalar ? compose_scalar(c, event, pos) : compose_collection(c, event, pos, depth);
+    const struct sl_yaml *node =
+        is_scalar ? compose_scalar(c, event, pos) : compose_collection(c, event, pos, depth);
     anchor_close(c, anchor, node);
     return node;
 }
@@ -405,7 +423,8 @@ static const struct sl_yaml *compose_stream(struct composer *c) {
             (event.type == YAML_DOCUMENT_START_EVENT && !root))
             continue;
         if (root) {
-            sl_diag_error(c->diags, pos_of(event.start_mark), "a second document begins here; one is read");
+            sl_diag_error(c->diags, pos_of(event.start_mark),
+                          "a second document begins here; one is read");
             return NULL;
         }
         root = compose(c, &event, 1);
@@ -429,7 +448,8 @@ static struct sl_pos pos_of_byte(const char *bytes, size_t at) {
     return pos;
 }
 
-/* Offset of the first control character that YAML forbids (also U+0080 to U+009F, U+FFFE, U+FFFF), or `len`. */
+/* Offset of the first control character that YAML forbids (also U+0080 to U+009F, U+FFFE, U+FFFF),
+ * or `len`. */
 static size_t find_control(const char *bytes, size_t len) {
     const unsigned char *b = (const unsigned char *)bytes;
     for (size_t i = 0; i < len; i++) {
@@ -447,23 +467,27 @@ static bool check_bytes(const char *bytes, size_t len, struct sl_diags *diags) {
     if (len >= 2 && (memcmp(bytes, "\xff\xfe", 2) == 0 || memcmp(bytes, "\xfe\xff", 2) == 0))
         sl_diag_error(diags, (struct sl_pos){1, 1}, "the file is UTF-16; save it as UTF-8");
     else if (control < at)
-        sl_diag_error(diags, pos_of_byte(bytes, control), "control character 0x%02X: only text is allowed here",
+        sl_diag_error(diags, pos_of_byte(bytes, control),
+                      "control character 0x%02X: only text is allowed here",
                       (unsigned char)bytes[control] == 0xc2 ? (unsigned char)bytes[control + 1]
                                                             : (unsigned char)bytes[control]);
     else if (at < len)
-        sl_diag_error(diags, pos_of_byte(bytes, at), "byte 0x%02X is not UTF-8; save the file as UTF-8",
-                      (unsigned char)bytes[at]);
+        sl_diag_error(diags, pos_of_byte(bytes, at),
+                      "byte 0x%02X is not UTF-8; save the file as UTF-8", (unsigned char)bytes[at]);
     else
         return true;
     return false;
 }
 
-const struct sl_yaml *sl_yaml_parse(const char *bytes, size_t len, struct sl_arena *arena, struct sl_diags *diags) {
+const struct sl_yaml *sl_yaml_parse(const char *bytes, size_t len, struct sl_arena *arena,
+                                    struct sl_diags *diags) {
     if (len > SL_YAML_MAX_BYTES) {
-        sl_diag_error(diags, (struct sl_pos){0}, "larger than the limit of %u MiB", SL_YAML_MAX_BYTES >> 20);
+        sl_diag_error(diags, (struct sl_pos){0}, "larger than the limit of %u MiB",
+                      SL_YAML_MAX_BYTES >> 20);
         return NULL;
     }
-    if (len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark says nothing about UTF-8 */
+    if (len >= 3 &&
+        memcmp(bytes, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark says nothing about UTF-8 */
         bytes += 3;
         len -= 3;
     }
@@ -497,7 +521,8 @@ static const char *refuse_file(const char *path) {
     return st.st_size > SL_YAML_MAX_BYTES ? "larger than the limit of 8 MiB" : NULL;
 }
 
-const struct sl_yaml *sl_yaml_load(const char *path, struct sl_arena *arena, struct sl_diags *diags) {
+const struct sl_yaml *sl_yaml_load(const char *path, struct sl_arena *arena,
+                                   struct sl_diags *diags) {
     sl_autofree char *bytes = NULL;
     size_t len;
     struct sl_err err;

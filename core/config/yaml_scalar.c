@@ -1,6 +1,7 @@
 /*
- * What YAML nodes mean: scalars by the core schema of YAML 1.2.2 (section 10.3.2), lookup in maps, and words for
- * messages. Patterns are matched by hand: a handful of lines each, no regular expressions, no locale.
+ * What YAML nodes mean: scalars by the core schema of YAML 1.2.2 (section 10.3.2), lookup in maps,
+ * and words for messages. Patterns are matched by hand: a handful of lines each, no regular
+ * expressions, no locale.
  */
 #include <errno.h>
 #include <math.h>
@@ -157,8 +158,10 @@ static void add_cut(struct sl_str *out, const char *text) {
 }
 
 void sl_yaml_describe(const struct sl_yaml *node, struct sl_str *out) {
-    static const char *const words[] = {
-        [SL_YAML_BOOL] = "", [SL_YAML_INT] = "integer ", [SL_YAML_FLOAT] = "number ", [SL_YAML_STRING] = "text \""};
+    static const char *const words[] = {[SL_YAML_BOOL] = "",
+                                        [SL_YAML_INT] = "integer ",
+                                        [SL_YAML_FLOAT] = "number ",
+                                        [SL_YAML_STRING] = "text \""};
     if (sl_yaml_is_null(node)) {
         sl_str_add(out, "nothing");
     } else if (node->kind == SL_YAML_SCALAR) {
@@ -167,6 +170,8 @@ void sl_yaml_describe(const struct sl_yaml *node, struct sl_str *out) {
         add_cut(out, node->text);
         sl_str_add(out, type == SL_YAML_STRING ? "\"" : "");
     } else {
-        sl_str_add(out, node->kind == SL_YAML_LIST ? "a list" : node->kind == SL_YAML_MAP ? "a map" : "a mistake");
+        sl_str_add(out, node->kind == SL_YAML_LIST  ? "a list"
+                        : node->kind == SL_YAML_MAP ? "a map"
+                                                    : "a mistake");
     }
 }

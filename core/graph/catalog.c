@@ -1,7 +1,7 @@
 /*
- * Reads the descriptions of plugins into the catalog, see catalog.h. A description comes out of a process that ran
- * foreign code, so everything is checked: kinds, names, types, defaults, counts. Keys that are not known are passed
- * over, so that a newer worker's description can be read.
+ * Reads the descriptions of plugins into the catalog, see catalog.h. A description comes out of a
+ * process that ran foreign code, so everything is checked: kinds, names, types, defaults, counts.
+ * Keys that are not known are passed over, so that a newer worker's description can be read.
  */
 #include "graph/catalog.h"
 
@@ -14,13 +14,14 @@
 #include "base/str.h"
 #include "graph/param.h"
 
-#define MAX_STAGES 1000 /* of a plugin */
-#define MAX_ENTRIES 500 /* ports, parameters or choices of a stage */
-#define MAX_JOBS 4096
+#define MAX_STAGES  1000 /* of a plugin */
+#define MAX_ENTRIES 500  /* ports, parameters or choices of a stage */
+#define MAX_JOBS    4096
 
 static const char *const kind_names[] = {
-    [SLUICE_PARAM_BOOL] = "bool",     [SLUICE_PARAM_INT] = "int",           [SLUICE_PARAM_FLOAT] = "float",
-    [SLUICE_PARAM_STRING] = "string", [SLUICE_PARAM_DURATION] = "duration", [SLUICE_PARAM_SIZE] = "size",
+    [SLUICE_PARAM_BOOL] = "bool",         [SLUICE_PARAM_INT] = "int",
+    [SLUICE_PARAM_FLOAT] = "float",       [SLUICE_PARAM_STRING] = "string",
+    [SLUICE_PARAM_DURATION] = "duration", [SLUICE_PARAM_SIZE] = "size",
     [SLUICE_PARAM_JSON] = "json"};
 #define N_KINDS ((int)(sizeof kind_names / sizeof *kind_names))
 
@@ -47,9 +48,10 @@ static int wrong(const struct reader *r, const char *key, const char *expected) 
     return sl_err_set(r->err, SLUICE_INPUT, "%s: \"%s\" is not %s", r->where, key, expected);
 }
 
-/* A string; absent where `fallback` is given. Line breaks and other control characters are refused. */
-static int read_text(const struct reader *r, const json_t *object, const char *key, const char *fallback,
-                     const char **ret) {
+/* A string; absent where `fallback` is given. Line breaks and other control characters are refused.
+ */
+static int read_text(const struct reader *r, const json_t *object, const char *key,
+                     const char *fallback, const char **ret) {
     const json_t *value = json_object_get(object, key);
     if (!value && fallback) {
         *ret = fallback;
@@ -104,16 +106,18 @@ static int read_port(const struct reader *r, const json_t *object, struct sl_por
         (rc = read_bool(r, object, "optional", &port->optional)) < 0)
         return rc;
     if (strcmp(port->name, "*") != 0 && !sl_is_identifier(port->name))
-        return sl_err_set(r->err, SLUICE_INPUT, "%s: port name \"%.60s\" is not of the form [a-z][a-z0-9_]*", r->where,
+        return sl_err_set(r->err, SLUICE_INPUT,
+                          "%s: port name \"%.60s\" is not of the form [a-z][a-z0-9_]*", r->where,
                           port->name);
     if (!is_type(port->type) && (strcmp(port->name, "*") != 0 || strcmp(port->type, "*") != 0))
-        return sl_err_set(r->err, SLUICE_INPUT, "%s: port \"%s\": \"%.60s\" is not a type such as audio/1", r->where,
+        return sl_err_set(r->err, SLUICE_INPUT,
+                          "%s: port \"%s\": \"%.60s\" is not a type such as audio/1", r->where,
                           port->name, port->type);
     return 0;
 }
 
-static int read_ports(const struct reader *r, const json_t *stage, const char *key, struct sl_port_desc **ret_ports,
-                      int *ret_n) {
+static int read_ports(const struct reader *r, const json_t *stage, const char *key,
+                      struct sl_port_desc **ret_ports, int *ret_n) {
     const json_t *list;
     int rc = read_array(r, stage, key, MAX_ENTRIES, &list), n = (int)json_array_size(list);
     if (rc < 0)
@@ -124,7 +128,8 @@ static int read_ports(const struct reader *r, const json_t *stage, const char *k
             return rc;
         for (int j = 0; j < i; j++)
             if (strcmp(ports[j].name, ports[i].name) == 0)
-                return sl_err_set(r->err, SLUICE_INPUT, "%s: %s holds \"%s\" twice", r->where, key, ports[i].name);
+                return sl_err_set(r->err, SLUICE_INPUT, "%s: %s holds \"%s\" twice", r->where, key,
+                                  ports[i].name);
     }
     *ret_ports = ports;
     *ret_n = n;
@@ -143,7 +148,8 @@ static int read_range(const struct reader *r, const json_t *object, struct sl_pa
     param->min = json_number_value(min);
     param->max = json_number_value(max);
     if (!isfinite(param->min) || !isfinite(param->max) || param->min > param->max)
-        return sl_err_set(r->err, SLUICE_INPUT, "%s: parameter \"%s\": the range is empty", r->where, param->name);
+        return sl_err_set(r->err, SLUICE_INPUT, "%s: parameter \"%s\": the range is empty",
+                          r->where, param->name);
     return 0;
 }
 
@@ -169,18 +175,20 @@ static int read_param(const struct reader *r, const json_t *object, struct sl_pa
     if (!json_is_object(object))
         return wrong(r, "parameter", "an object");
     if ((rc = read_text(r, object, "name", NULL, &param->name)) < 0 ||
-        (rc = read_text(r, object, "kind", NULL, &kind)) < 0 || (rc = read_text(r, object, "doc", "", &param->doc)) < 0 ||
+        (rc = read_text(r, object, "kind", NULL, &kind)) < 0 ||
+        (rc = read_text(r, object, "doc", "", &param->doc)) < 0 ||
         (rc = read_text(r, object, "unit", "", &param->unit)) < 0 ||
-        (rc = read_bool(r, object, "required", &param->required)) < 0 || (rc = read_range(r, object, param)) < 0 ||
-        (rc = read_choices(r, object, param)) < 0)
+        (rc = read_bool(r, object, "required", &param->required)) < 0 ||
+        (rc = read_range(r, object, param)) < 0 || (rc = read_choices(r, object, param)) < 0)
         return rc;
     param->kind = sl_param_kind_from_name(kind);
     if (!sl_is_identifier(param->name))
-        return sl_err_set(r->err, SLUICE_INPUT, "%s: parameter name \"%.60s\" is not of the form [a-z][a-z0-9_]*",
+        return sl_err_set(r->err, SLUICE_INPUT,
+                          "%s: parameter name \"%.60s\" is not of the form [a-z][a-z0-9_]*",
                           r->where, param->name);
     if (!param->kind)
-        return sl_err_set(r->err, SLUICE_INPUT, "%s: parameter \"%s\": there is no kind \"%.60s\"", r->where,
-                          param->name, kind);
+        return sl_err_set(r->err, SLUICE_INPUT, "%s: parameter \"%s\": there is no kind \"%.60s\"",
+                          r->where, param->name, kind);
     const json_t *text = json_object_get(object, "default");
     if (!text || json_is_null(text))
         return 0;
@@ -201,8 +209,8 @@ static int read_params(const struct reader *r, const json_t *object, struct sl_s
             return rc;
         for (int j = 0; j < stage->n_params; j++)
             if (strcmp(stage->params[j].name, param->name) == 0)
-                return sl_err_set(r->err, SLUICE_INPUT, "%s: parameter \"%s\" is declared twice", r->where,
-                                  param->name);
+                return sl_err_set(r->err, SLUICE_INPUT, "%s: parameter \"%s\" is declared twice",
+                                  r->where, param->name);
     }
     return 0;
 }
@@ -229,12 +237,13 @@ static int read_flags(const struct reader *r, const json_t *object, uint32_t *re
 static bool is_stage_id(const char *id, const char *plugin) {
     size_t len = strlen(plugin);
     return strlen(id) <= 200 && strncmp(id, plugin, len) == 0 && id[len] == '/' && id[len + 1] &&
-           strspn(id + len + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
+           strspn(id + len + 1,
+                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
                strlen(id + len + 1);
 }
 
-static int read_stage(const struct reader *up, const json_t *object, const struct sl_plugin_desc *plugin,
-                      struct sl_stage_desc *stage) {
+static int read_stage(const struct reader *up, const json_t *object,
+                      const struct sl_plugin_desc *plugin, struct sl_stage_desc *stage) {
     struct reader r = *up;
     int rc;
     if (!json_is_object(object))
@@ -242,12 +251,13 @@ static int read_stage(const struct reader *up, const json_t *object, const struc
     if ((rc = read_text(&r, object, "id", NULL, &stage->id)) < 0)
         return rc;
     if (!is_stage_id(stage->id, plugin->name))
-        return sl_err_set(r.err, SLUICE_INPUT, "stage id \"%.60s\" is not of the form %s/NAME", stage->id,
-                          plugin->name);
+        return sl_err_set(r.err, SLUICE_INPUT, "stage id \"%.60s\" is not of the form %s/NAME",
+                          stage->id, plugin->name);
     r.where = sl_arena_printf(r.arena, "stage %s", stage->id);
     stage->plugin = plugin;
     const json_t *jobs = json_object_get(object, "max_jobs");
-    if (jobs && (!json_is_integer(jobs) || json_integer_value(jobs) < 0 || json_integer_value(jobs) > MAX_JOBS))
+    if (jobs && (!json_is_integer(jobs) || json_integer_value(jobs) < 0 ||
+                 json_integer_value(jobs) > MAX_JOBS))
         return wrong(&r, "max_jobs", "an integer from 0 to 4096");
     stage->max_jobs = jobs && json_integer_value(jobs) > 0 ? (int)json_integer_value(jobs) : 1;
     if ((rc = read_text(&r, object, "version", "", &stage->version)) < 0 ||
@@ -263,7 +273,8 @@ static int read_abi(const struct reader *r, const json_t *object, struct sl_plug
     const json_t *abi = json_object_get(object, "abi");
     const json_t *major = json_array_get(abi, 0), *minor = json_array_get(abi, 1);
     if (!json_is_integer(major) || !json_is_integer(minor) || json_integer_value(major) < 0 ||
-        json_integer_value(major) > 1 << 20 || json_integer_value(minor) < 0 || json_integer_value(minor) > 1 << 20)
+        json_integer_value(major) > 1 << 20 || json_integer_value(minor) < 0 ||
+        json_integer_value(minor) > 1 << 20)
         return wrong(r, "abi", "a pair of version numbers");
     plugin->abi_major = (int)json_integer_value(major);
     plugin->abi_minor = (int)json_integer_value(minor);
@@ -277,7 +288,8 @@ static int read_plugin(const struct reader *r, const json_t *root, struct sl_plu
         return wrong(r, "description", "an object");
     if ((rc = read_text(r, root, "name", NULL, &plugin->name)) < 0 ||
         (rc = read_text(r, root, "version", "", &plugin->version)) < 0 ||
-        (rc = read_text(r, root, "licence", "", &plugin->licence)) < 0 || (rc = read_abi(r, root, plugin)) < 0 ||
+        (rc = read_text(r, root, "licence", "", &plugin->licence)) < 0 ||
+        (rc = read_abi(r, root, plugin)) < 0 ||
         (rc = read_array(r, root, "stages", MAX_STAGES, &stages)) < 0)
         return rc;
     if (!sl_is_identifier(plugin->name) || strlen(plugin->name) > 64)
@@ -286,7 +298,8 @@ static int read_plugin(const struct reader *r, const json_t *root, struct sl_plu
     plugin->stages = sl_arena_alloc(r->arena, (size_t)n * sizeof *plugin->stages);
     for (; plugin->n_stages < n; plugin->n_stages++) {
         struct sl_stage_desc *stage = &plugin->stages[plugin->n_stages];
-        if ((rc = read_stage(r, json_array_get(stages, (size_t)plugin->n_stages), plugin, stage)) < 0)
+        if ((rc = read_stage(r, json_array_get(stages, (size_t)plugin->n_stages), plugin, stage)) <
+            0)
             return rc;
         for (int j = 0; j < plugin->n_stages; j++)
             if (strcmp(plugin->stages[j].id, stage->id) == 0)
@@ -302,8 +315,8 @@ static void push(struct sl_catalog *c, struct sl_plugin_desc *plugin) {
 
 /* ---- The catalog ---------------------------------------------------------------------------- */
 
-int sl_catalog_add(struct sl_catalog *c, const char *path, const char *build, const char *json, size_t len,
-                   struct sl_err *err) {
+int sl_catalog_add(struct sl_catalog *c, const char *path, const char *build, const char *json,
+                   size_t len, struct sl_err *err) {
     sl_autojson json_t *root = NULL;
     int rc = sl_json_parse(json, len, &root, err);
     if (rc < 0)
@@ -322,7 +335,8 @@ void sl_catalog_add_broken(struct sl_catalog *c, const char *path, const char *r
     const char *base = sl_path_base(path), *dot = strrchr(base, '.');
     struct sl_plugin_desc *plugin = sl_arena_alloc(&c->arena, sizeof *plugin);
     *plugin = (struct sl_plugin_desc){
-        .name = sl_arena_strndup(&c->arena, base, dot && dot > base ? (size_t)(dot - base) : strlen(base)),
+        .name = sl_arena_strndup(&c->arena, base,
+                                 dot && dot > base ? (size_t)(dot - base) : strlen(base)),
         .version = "",
         .licence = "",
         .path = sl_arena_strdup(&c->arena, path),

@@ -1,6 +1,7 @@
 /*
- * Graph algorithms over an edge list, see graph.h. Graphs are small (SL_PIPELINE_MAX_STAGES nodes), so the simple
- * forms are taken: a scan for the next free node, and one breadth-first search for each node that may be on a cycle.
+ * Graph algorithms over an edge list, see graph.h. Graphs are small (SL_PIPELINE_MAX_STAGES nodes),
+ * so the simple forms are taken: a scan for the next free node, and one breadth-first search for
+ * each node that may be on a cycle.
  */
 #include "graph/graph.h"
 
@@ -33,7 +34,8 @@ struct adjacency {
 };
 
 static struct adjacency adjacency_make(const struct sl_graph *g, const int *key, const int *other) {
-    struct adjacency a = {sl_xcalloc((size_t)g->n + 2, sizeof(int)), sl_xcalloc((size_t)g->n_edges, sizeof(int))};
+    struct adjacency a = {sl_xcalloc((size_t)g->n + 2, sizeof(int)),
+                          sl_xcalloc((size_t)g->n_edges, sizeof(int))};
     for (int e = 0; e < g->n_edges; e++)
         a.first[key[e] + 2]++;
     for (int i = 2; i <= g->n + 1; i++)
@@ -70,9 +72,10 @@ int sl_graph_sort(const struct sl_graph *g, int *ret_order) {
     return n;
 }
 
-/* Breadth-first from `start`: before[v] is the node v was reached from, -1 where it was not. `start` itself is
- * entered only when an edge leads back to it. */
-static void search(const struct sl_graph *g, const struct adjacency *next, int start, int *before, int *queue) {
+/* Breadth-first from `start`: before[v] is the node v was reached from, -1 where it was not.
+ * `start` itself is entered only when an edge leads back to it. */
+static void search(const struct sl_graph *g, const struct adjacency *next, int start, int *before,
+                   int *queue) {
     int n_queue = 0;
     for (int i = 0; i < g->n; i++)
         before[i] = -1;
@@ -100,8 +103,10 @@ static int trace(const int *before, int start, int *path) {
 }
 
 void sl_graph_cycles(const struct sl_graph *g, sl_graph_on_cycle *on_cycle, void *context) {
-    struct adjacency needs = adjacency_make(g, g->to, g->from), takers = adjacency_make(g, g->from, g->to);
-    sl_autofree int *down = sl_xcalloc((size_t)g->n, sizeof *down), *up = sl_xcalloc((size_t)g->n, sizeof *up);
+    struct adjacency needs = adjacency_make(g, g->to, g->from),
+                     takers = adjacency_make(g, g->from, g->to);
+    sl_autofree int *down = sl_xcalloc((size_t)g->n, sizeof *down),
+                    *up = sl_xcalloc((size_t)g->n, sizeof *up);
     sl_autofree int *queue = sl_xcalloc((size_t)g->n + 1, sizeof *queue);
     sl_autofree int *path = sl_xcalloc((size_t)g->n + 1, sizeof *path);
     sl_autofree bool *told = sl_xcalloc((size_t)g->n, sizeof *told);

@@ -1,14 +1,15 @@
 /*
- * Layered layout, see layout.h. The steps in order: longest-path layers (inputs pulled towards their takers, outputs
- * pushed to the last layer), bends, a fixed number of barycentre sweeps, then positions by averaging two packings, one
- * pushed up and one pushed down, which both keep the order and the gaps, and so does their mean.
+ * Layered layout, see layout.h. The steps in order: longest-path layers (inputs pulled towards
+ * their takers, outputs pushed to the last layer), bends, a fixed number of barycentre sweeps, then
+ * positions by averaging two packings, one pushed up and one pushed down, which both keep the order
+ * and the gaps, and so does their mean.
  */
 #include "graph/layout.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_BENDS 4000
+#define MAX_BENDS    4000
 #define ORDER_SWEEPS 12
 #define PLACE_SWEEPS 12
 
@@ -67,7 +68,8 @@ static void make_nodes(struct sl_layout *l) {
 
 /* ---- Lines and bends ------------------------------------------------------------------------ */
 
-/* An output and the bends its lines go through: one for each layer between it and its last taker. */
+/* An output and the bends its lines go through: one for each layer between it and its last taker.
+ */
 struct net {
     int node, last_layer, first_bend;
 };
@@ -76,7 +78,8 @@ struct net {
 static int *net_bases(struct sl_layout *l) {
     int *base = sl_xcalloc((size_t)l->n_real + 1, sizeof *base);
     for (int i = 0; i < l->n_real; i++)
-        base[i + 1] = base[i] + (l->nodes[i].stage < 0 ? 1 : l->plan->stages[l->nodes[i].stage].n_outputs);
+        base[i + 1] =
+            base[i] + (l->nodes[i].stage < 0 ? 1 : l->plan->stages[l->nodes[i].stage].n_outputs);
     l->n_nets = base[l->n_real];
     return base;
 }
@@ -120,9 +123,12 @@ static void make_bends(struct sl_layout *l, struct net *nets) {
         int n = bends_of(l, &nets[i]), layer = l->nodes[nets[i].node].layer;
         nets[i].first_bend = l->n_nodes;
         for (int k = 0; k < n; k++) {
-            l->nodes[l->n_nodes++] = (struct sl_layout_node){.stage = -1, .input = -1, .layer = layer + 1 + k};
-            add_line(l, (struct sl_layout_line){.from = k ? l->n_nodes - 2 : nets[i].node, .to = l->n_nodes - 1,
-                                                .net = i, .port = -1});
+            l->nodes[l->n_nodes++] =
+                (struct sl_layout_node){.stage = -1, .input = -1, .layer = layer + 1 + k};
+            add_line(l, (struct sl_layout_line){.from = k ? l->n_nodes - 2 : nets[i].node,
+                                                .to = l->n_nodes - 1,
+                                                .net = i,
+                                                .port = -1});
         }
     }
 }
@@ -191,7 +197,8 @@ static void order_layer(struct sl_layout *l, int layer, bool down, double *sum, 
     for (int k = 0; k < n; k++)
         sum[l->layers[layer][k]] = count[l->layers[layer][k]] = 0;
     for (int i = l->first_line[bucket]; i < l->first_line[bucket + 1]; i++) {
-        int mine = down ? l->lines[i].to : l->lines[i].from, other = down ? l->lines[i].from : l->lines[i].to;
+        int mine = down ? l->lines[i].to : l->lines[i].from,
+            other = down ? l->lines[i].from : l->lines[i].to;
         sum[mine] += l->nodes[other].place;
         count[mine]++;
     }
@@ -250,8 +257,10 @@ static void pack_layer(struct sl_layout *l, int layer, const double *wish, doubl
     }
 }
 
-/* Moves each node of a layer to the mean of its neighbours, those before (down), after, or both (0). */
-static void place_layer(struct sl_layout *l, int layer, int side, double gap, double *wish, int *count) {
+/* Moves each node of a layer to the mean of its neighbours, those before (down), after, or both
+ * (0). */
+static void place_layer(struct sl_layout *l, int layer, int side, double gap, double *wish,
+                        int *count) {
     for (int k = 0; k < l->layer_sizes[layer]; k++)
         wish[l->layers[layer][k]] = count[l->layers[layer][k]] = 0;
     for (int i = layer > 0 && side >= 0 ? l->first_line[layer - 1] : 0;
@@ -289,14 +298,16 @@ static int compare_meetings(const void *a, const void *b) {
 /* Lines arrive in the order of where they come from. */
 static void place_arrivals(struct sl_layout *l, struct meeting *m) {
     for (int i = 0; i < l->n_lines; i++)
-        m[i] = (struct meeting){l->lines[i].to, l->lines[i].net, i, l->nodes[l->lines[i].from].center};
+        m[i] =
+            (struct meeting){l->lines[i].to, l->lines[i].net, i, l->nodes[l->lines[i].from].center};
     if (l->n_lines)
         qsort(m, (size_t)l->n_lines, sizeof *m, compare_meetings);
     for (int i = 0; i < l->n_lines; i++)
         l->lines[m[i].line].to_place = l->nodes[m[i].node].n_in++;
 }
 
-/* Nets leave in the order of the middle of where they go to. Two passes over the nets of each node: sum, then rank. */
+/* Nets leave in the order of the middle of where they go to. Two passes over the nets of each node:
+ * sum, then rank. */
 static void place_departures(struct sl_layout *l, struct meeting *m) {
     sl_autofree double *sum = sl_xcalloc((size_t)(l->n_nets + l->n_nodes), sizeof *sum);
     sl_autofree int *count = sl_xcalloc((size_t)(l->n_nets + l->n_nodes), sizeof *count);
@@ -304,7 +315,8 @@ static void place_departures(struct sl_layout *l, struct meeting *m) {
     int n = 0;
     for (int i = 0; i < l->n_lines; i++) {
         const struct sl_layout_line *line = &l->lines[i];
-        int slot = line->from < l->n_real ? line->net : l->n_nets + line->from; /* a bend has one net */
+        int slot =
+            line->from < l->n_real ? line->net : l->n_nets + line->from; /* a bend has one net */
         if (count[slot]++ == 0)
             m[n++] = (struct meeting){line->from, slot, i, 0};
         sum[slot] += l->nodes[line->to].center;
@@ -340,7 +352,8 @@ double sl_layout_place(struct sl_layout *l, double gap) {
             place_layer(l, i, sweep < PLACE_SWEEPS / 2 ? -1 : 0, gap, wish, count);
     }
     for (int i = 0; i < l->n_nodes; i++) {
-        double from = l->nodes[i].center - l->nodes[i].extent / 2, to = l->nodes[i].center + l->nodes[i].extent / 2;
+        double from = l->nodes[i].center - l->nodes[i].extent / 2,
+               to = l->nodes[i].center + l->nodes[i].extent / 2;
         low = i == 0 || from < low ? from : low;
         high = i == 0 || to > high ? to : high;
     }
@@ -369,10 +382,14 @@ const char *sl_layout_line_type(const struct sl_layout *l, const struct sl_layou
 
 const char *sl_layout_title(const struct sl_layout *l, int node) {
     const struct sl_layout_node *n = &l->nodes[node];
-    return n->stage >= 0 ? l->plan->stages[n->stage].name : n->input >= 0 ? l->plan->inputs[n->input].name : "";
+    return n->stage >= 0   ? l->plan->stages[n->stage].name
+           : n->input >= 0 ? l->plan->inputs[n->input].name
+                           : "";
 }
 
 const char *sl_layout_subtitle(const struct sl_layout *l, int node) {
     const struct sl_layout_node *n = &l->nodes[node];
-    return n->stage >= 0 ? l->plan->stages[n->stage].use : n->input >= 0 ? l->plan->inputs[n->input].type : "";
+    return n->stage >= 0   ? l->plan->stages[n->stage].use
+           : n->input >= 0 ? l->plan->inputs[n->input].type
+                           : "";
 }

@@ -1,6 +1,7 @@
 /*
- * One reader a kind of parameter, see param.h. A default is text "as it would be written in a pipeline file" and goes
- * through the same readers, so that what a user copies from the documentation means the same.
+ * One reader a kind of parameter, see param.h. A default is text "as it would be written in a
+ * pipeline file" and goes through the same readers, so that what a user copies from the
+ * documentation means the same.
  */
 #include "graph/param.h"
 
@@ -25,8 +26,10 @@ static bool in_range(const struct sl_param_desc *p, double value) {
 static void add_range(const struct sl_param_desc *p, struct sl_str *out) {
     char low[64], high[64];
     if (p->ranged && p->kind == SLUICE_PARAM_SIZE)
-        sl_str_addf(out, " from %s to %s", sl_format_size((uint64_t)(p->min > 0 ? p->min : 0), low, sizeof low),
-                    sl_format_size((uint64_t)(p->max > 0 && p->max < 9e18 ? p->max : 9e18), high, sizeof high));
+        sl_str_addf(out, " from %s to %s",
+                    sl_format_size((uint64_t)(p->min > 0 ? p->min : 0), low, sizeof low),
+                    sl_format_size((uint64_t)(p->max > 0 && p->max < 9e18 ? p->max : 9e18), high,
+                                   sizeof high));
     else if (p->ranged && p->kind == SLUICE_PARAM_DURATION)
         sl_str_addf(out, " from %.15gs to %.15gs", p->min, p->max);
     else if (p->ranged)
@@ -95,7 +98,8 @@ static json_t *read_size(const struct reading *r) {
 
 /* ---- Any list or map ------------------------------------------------------------------------ */
 
-/* A tree while it becomes JSON; `room` is what may still be added, so that shared subtrees cannot multiply. */
+/* A tree while it becomes JSON; `room` is what may still be added, so that shared subtrees cannot
+ * multiply. */
 struct conversion {
     const struct reading *reading;
     size_t room;
@@ -186,8 +190,8 @@ static json_t *read_json(const struct reading *r) {
 bool sl_param_read(const struct sl_param_desc *param, const char *what, const struct sl_yaml *node,
                    struct sl_diags *diags, json_t **ret) {
     static json_t *(*const readers[])(const struct reading *) = {
-        [SLUICE_PARAM_BOOL] = read_bool,     [SLUICE_PARAM_INT] = read_int,
-        [SLUICE_PARAM_FLOAT] = read_float,   [SLUICE_PARAM_STRING] = read_string,
+        [SLUICE_PARAM_BOOL] = read_bool,         [SLUICE_PARAM_INT] = read_int,
+        [SLUICE_PARAM_FLOAT] = read_float,       [SLUICE_PARAM_STRING] = read_string,
         [SLUICE_PARAM_DURATION] = read_duration, [SLUICE_PARAM_SIZE] = read_size,
         [SLUICE_PARAM_JSON] = read_json};
     struct reading r = {param, what, node, diags};
@@ -226,13 +230,15 @@ json_t *sl_param_default(const struct sl_param_desc *param) {
     return value;
 }
 
-int sl_param_check_default(const struct sl_param_desc *param, const char *where, struct sl_err *err) {
+int sl_param_check_default(const struct sl_param_desc *param, const char *where,
+                           struct sl_err *err) {
     struct sl_diags diags = {0};
     json_t *value = read_default(param, &diags);
     int rc = 0;
     if (!value)
-        rc = sl_err_set(err, SLUICE_INPUT, "%s: parameter \"%s\": default \"%.60s\": %s", where, param->name,
-                        param->default_value, diags.n ? diags.items[0].text : "cannot be read");
+        rc = sl_err_set(err, SLUICE_INPUT, "%s: parameter \"%s\": default \"%.60s\": %s", where,
+                        param->name, param->default_value,
+                        diags.n ? diags.items[0].text : "cannot be read");
     json_decref(value);
     sl_diags_finish(&diags);
     return rc;

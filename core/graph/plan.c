@@ -1,7 +1,8 @@
 /*
- * Makes the plan: every stage is looked up in the catalog, its parameters and policies are read (with.c), its ports are
- * connected (typecheck.c), cycles are found, and the stages are put in order. Each step looks at all stages before
- * the next begins and reports what it finds; the plan is handed out only if nobody had anything to report.
+ * Makes the plan: every stage is looked up in the catalog, its parameters and policies are read
+ * (with.c), its ports are connected (typecheck.c), cycles are found, and the stages are put in
+ * order. Each step looks at all stages before the next begins and reports what it finds; the plan
+ * is handed out only if nobody had anything to report.
  */
 #include "graph/plan.h"
 
@@ -15,7 +16,7 @@
 #include "graph/planner.h"
 
 #define LIST_MAX 12 /* names in a message */
-#define MAX_IDS 4000
+#define MAX_IDS  4000
 
 const char *sl_plan_list(struct sl_planner *p, const char *noun, const char *const *names, int n) {
     sl_autostr struct sl_str list = {0};
@@ -47,14 +48,16 @@ static const struct sl_plugin_desc *find_plugin(const struct sl_catalog *c, cons
     return NULL;
 }
 
-static void unknown_use(struct sl_planner *p, const char *what, const char *use, struct sl_pos pos) {
+static void unknown_use(struct sl_planner *p, const char *what, const char *use,
+                        struct sl_pos pos) {
     const struct sl_plugin_desc *plugin = find_plugin(p->catalog, use);
     if (plugin && plugin->broken) {
-        sl_diag_error(p->diags, pos, "%s: \"%.100s\" cannot be used: plugin %s (%s) is broken: %s", what, use,
-                      plugin->name, plugin->path, plugin->broken);
+        sl_diag_error(p->diags, pos, "%s: \"%.100s\" cannot be used: plugin %s (%s) is broken: %s",
+                      what, use, plugin->name, plugin->path, plugin->broken);
         return;
     }
-    sl_autofree const char **all = sl_xcalloc(MAX_IDS, sizeof *all), **own = sl_xcalloc(MAX_IDS, sizeof *own);
+    sl_autofree const char **all = sl_xcalloc(MAX_IDS, sizeof *all),
+                           **own = sl_xcalloc(MAX_IDS, sizeof *own);
     int n = 0, n_own = 0;
     for (int i = 0; i < p->catalog->n_plugins; i++)
         for (int j = 0; j < p->catalog->plugins[i]->n_stages && n < MAX_IDS; j++) {
@@ -67,8 +70,11 @@ static void unknown_use(struct sl_planner *p, const char *what, const char *use,
         sl_diag_error(p->diags, pos, "%s: there is no stage \"%.100s\"%s", what, use,
                       *near ? near : sl_plan_list(p, "stages of this plugin", own, n_own));
     else
-        sl_diag_error(p->diags, pos, "%s: there is no stage \"%.100s\": no plugin \"%.*s\" was found (sluice plugins "
-                      "lists them)", what, use, (int)strcspn(use, "/") < 80 ? (int)strcspn(use, "/") : 80, use);
+        sl_diag_error(
+            p->diags, pos,
+            "%s: there is no stage \"%.100s\": no plugin \"%.*s\" was found (sluice plugins "
+            "lists them)",
+            what, use, (int)strcspn(use, "/") < 80 ? (int)strcspn(use, "/") : 80, use);
 }
 
 /* ---- Policies ------------------------------------------------------------------------------- */
@@ -84,11 +90,14 @@ static struct policies read_defaults(struct sl_planner *p) {
     struct policies d = {sl_retry_default(), sl_timeouts_default(), {0}, {SL_DEVICE_AUTO, -1}};
     const struct sl_pipeline *f = p->pipeline;
     struct sl_expander *x = &p->expander;
-    sl_retry_read("defaults", sl_expand(x, "defaults: retry", f->retry, NULL, NULL), &d.retry, p->diags);
-    sl_timeouts_read("defaults", sl_expand(x, "defaults: timeout", f->timeout, NULL, NULL), &d.timeouts, p->diags);
-    sl_resources_read("defaults", sl_expand(x, "defaults: resources", f->resources, NULL, NULL), &d.resources,
-                      p->diags);
-    sl_device_read("defaults", sl_expand(x, "defaults: device", f->device, NULL, NULL), &d.device, p->diags);
+    sl_retry_read("defaults", sl_expand(x, "defaults: retry", f->retry, NULL, NULL), &d.retry,
+                  p->diags);
+    sl_timeouts_read("defaults", sl_expand(x, "defaults: timeout", f->timeout, NULL, NULL),
+                     &d.timeouts, p->diags);
+    sl_resources_read("defaults", sl_expand(x, "defaults: resources", f->resources, NULL, NULL),
+                      &d.resources, p->diags);
+    sl_device_read("defaults", sl_expand(x, "defaults: device", f->device, NULL, NULL), &d.device,
+                   p->diags);
     return d;
 }
 
@@ -100,18 +109,21 @@ static void check_optional(struct sl_planner *p, const char *what, const struct 
     bool is_optional;
     if (optional && then && sl_yaml_bool(optional, &is_optional) && sl_yaml_text(then, &text) &&
         is_optional != (strcmp(text, "ignore") == 0))
-        sl_diag_error(p->diags, optional->pos, "%s: optional: %s contradicts retry: { then: %s }; keep one of them",
-                      what, optional->text, text);
+        sl_diag_error(p->diags, optional->pos,
+                      "%s: optional: %s contradicts retry: { then: %s }; keep one of them", what,
+                      optional->text, text);
 }
 
 static void read_device(struct sl_planner *p, int i, const struct sl_yaml *node) {
     struct sl_plan_stage *stage = &p->stages[i];
     bool can_cuda = !stage->desc || stage->desc->flags & SLUICE_STAGE_CUDA;
     if (!node && !can_cuda)
-        stage->device = (struct sl_device){SL_DEVICE_AUTO, -1}; /* the default is for those that can */
+        stage->device =
+            (struct sl_device){SL_DEVICE_AUTO, -1}; /* the default is for those that can */
     sl_device_read(p->notes[i].what, node, &stage->device, p->diags);
     if (node && stage->device.kind == SL_DEVICE_CUDA && !can_cuda && node->kind != SL_YAML_BAD)
-        sl_diag_error(p->diags, node->pos, "%s: device: %s runs on the CPU only; accepted: auto and cpu",
+        sl_diag_error(p->diags, node->pos,
+                      "%s: device: %s runs on the CPU only; accepted: auto and cpu",
                       p->notes[i].what, stage->use);
 }
 
@@ -130,7 +142,8 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
     sl_optional_read(what, optional, &stage->retry, p->diags);
     check_optional(p, what, optional, retry);
     sl_timeouts_read(what, sl_expand(x, what, f->timeout, NULL, NULL), &stage->timeouts, p->diags);
-    sl_resources_read(what, sl_expand(x, what, f->resources, NULL, NULL), &stage->resources, p->diags);
+    sl_resources_read(what, sl_expand(x, what, f->resources, NULL, NULL), &stage->resources,
+                      p->diags);
     read_device(p, i, sl_expand(x, what, f->device, NULL, NULL));
 }
 
@@ -147,8 +160,8 @@ static void plan_stage(struct sl_planner *p, int i, const struct policies *defau
     };
     p->notes[i] = (struct sl_plan_note){
         .source = source,
-        .what = sl_arena_printf(&p->diags->arena, "%s \"%.100s\"", source->is_output ? "output" : "stage",
-                                source->name),
+        .what = sl_arena_printf(&p->diags->arena, "%s \"%.100s\"",
+                                source->is_output ? "output" : "stage", source->name),
     };
     if (source->use) {
         stage->desc = sl_catalog_stage(p->catalog, source->use);
@@ -158,8 +171,8 @@ static void plan_stage(struct sl_planner *p, int i, const struct policies *defau
     sl_plan_with(p, i);
     read_policies(p, i, defaults);
     if (stage->is_output && stage->desc && stage->n_outputs == 0 && !p->notes[i].outputs_unsure)
-        sl_diag_error(p->diags, source->use_pos, "%s: %s has no output that could be written", p->notes[i].what,
-                      source->use);
+        sl_diag_error(p->diags, source->use_pos, "%s: %s has no output that could be written",
+                      p->notes[i].what, source->use);
 }
 
 static void plan_inputs(struct sl_planner *p, struct sl_plan *plan) {
@@ -171,9 +184,10 @@ static void plan_inputs(struct sl_planner *p, struct sl_plan *plan) {
         const struct sl_pipeline_input *in = &p->pipeline->inputs[i];
         const char *what = sl_arena_printf(&p->diags->arena, "input \"%.100s\"", in->name);
         bool known = in->type && sl_typecheck_known(p, what, in->type, in->type_pos);
-        plan->inputs[i] = (struct sl_plan_pipeline_input){.name = sl_arena_strdup(p->arena, in->name),
-                                                          .type = known ? sl_arena_strdup(p->arena, in->type) : NULL,
-                                                          .help = sl_arena_strdup(p->arena, in->help)};
+        plan->inputs[i] = (struct sl_plan_pipeline_input){
+            .name = sl_arena_strdup(p->arena, in->name),
+            .type = known ? sl_arena_strdup(p->arena, in->type) : NULL,
+            .help = sl_arena_strdup(p->arena, in->help)};
     }
 }
 
@@ -195,11 +209,13 @@ static void report_cycle(void *context, const int *path, int n) {
     sl_autostr struct sl_str text = {0};
     for (int k = 0; k < n; k++)
         sl_str_addf(&text, "%s%s", k ? " -> " : "", p->stages[path[k]].name);
-    sl_diag_error(p->diags, p->stages[path[0]].pos, "%s: stages take from each other in a cycle: %s",
-                  p->notes[path[0]].what, sl_str_text(&text));
+    sl_diag_error(p->diags, p->stages[path[0]].pos,
+                  "%s: stages take from each other in a cycle: %s", p->notes[path[0]].what,
+                  sl_str_text(&text));
 }
 
-/* Copies the stages into the plan in topological order and renumbers their inputs; false where there is a cycle. */
+/* Copies the stages into the plan in topological order and renumbers their inputs; false where
+ * there is a cycle. */
 static bool order_stages(struct sl_planner *p, struct sl_plan *plan) {
     struct sl_graph g;
     sl_graph_init(&g, p->n_stages);
@@ -255,7 +271,8 @@ int sl_plan_make(const struct sl_pipeline *pipeline, const struct sl_catalog *ca
                  struct sl_plan **ret_plan) {
     struct sl_plan *plan = sl_xcalloc(1, sizeof *plan);
     struct sl_arena expanded = {0};
-    struct sl_planner p = {.pipeline = pipeline, .catalog = catalog, .diags = diags, .arena = &plan->arena};
+    struct sl_planner p = {
+        .pipeline = pipeline, .catalog = catalog, .diags = diags, .arena = &plan->arena};
     sl_expander_init(&p.expander, pipeline, settings, n_settings, &expanded, diags);
     make(&p, plan);
     sl_arena_finish(&expanded);

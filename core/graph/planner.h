@@ -24,10 +24,12 @@ struct sl_planner {
     bool *input_used;                            /* of the pipeline's inputs */
 };
 
-/* typecheck.c: types, and the edges between ports. Fills in stages[i].inputs with file-order indices. */
+/* typecheck.c: types, and the edges between ports. Fills in stages[i].inputs with file-order
+ * indices. */
 void sl_typecheck_inputs(struct sl_planner *p);
 /* Whether any plugin or types.h knows the type; reports it otherwise. */
-bool sl_typecheck_known(struct sl_planner *p, const char *what, const char *type, struct sl_pos pos);
+bool sl_typecheck_known(struct sl_planner *p, const char *what, const char *type,
+                        struct sl_pos pos);
 /* What an input of type `input` takes. */
 bool sl_type_accepts(const char *input, const char *source);
 

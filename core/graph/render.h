@@ -5,7 +5,8 @@
 #include "base/str.h"
 #include "graph/plan.h"
 
-/* Boxes and lines in UTF-8 for a terminal, from top to bottom; a plain list where that would be too wide. */
+/* Boxes and lines in UTF-8 for a terminal, from top to bottom; a plain list where that would be too
+ * wide. */
 int sl_render_text(const struct sl_plan *plan, struct sl_str *out);
 /* Graphviz. */
 int sl_render_dot(const struct sl_plan *plan, struct sl_str *out);

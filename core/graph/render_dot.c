@@ -1,4 +1,5 @@
-/* A plan as Graphviz: `sluice graph FILE --format dot | dot -Tpng`. Inputs are ovals, outputs are filled. */
+/* A plan as Graphviz: `sluice graph FILE --format dot | dot -Tpng`. Inputs are ovals, outputs are
+ * filled. */
 #include <stdio.h>
 
 #include "graph/render.h"
@@ -17,7 +18,8 @@ static void add_quoted(struct sl_str *out, const char *text) {
     sl_str_add(out, "\"");
 }
 
-static void add_node(struct sl_str *out, const char *id, const char *title, const char *subtitle, const char *style) {
+static void add_node(struct sl_str *out, const char *id, const char *title, const char *subtitle,
+                     const char *style) {
     sl_autostr struct sl_str label = {0};
     sl_str_addf(&label, "%s\n%s", title, subtitle);
     sl_str_addf(out, "  %s [label=", id);
@@ -44,8 +46,9 @@ static void add_nodes(const struct sl_plan *plan, struct sl_str *out) {
 int sl_render_dot(const struct sl_plan *plan, struct sl_str *out) {
     sl_str_add(out, "digraph ");
     add_quoted(out, plan->name);
-    sl_str_add(out, " {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n"
-                    "  edge [fontname=\"sans-serif\", fontsize=10];\n");
+    sl_str_add(out,
+               " {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n"
+               "  edge [fontname=\"sans-serif\", fontsize=10];\n");
     add_nodes(plan, out);
     for (int i = 0; i < plan->n_stages; i++)
         for (int k = 0; k < plan->stages[i].n_inputs; k++) {

@@ -1,7 +1,8 @@
 /*
- * A plan as SVG, layers from left to right over the layout of layout.c. A box has one row for each line that arrives,
- * so that the types written beside the arrow heads never meet. Colours are classes: light by default, dark where the
- * reader's scheme is; the background stays the page's. Text widths are estimated (no font is at hand), generously.
+ * A plan as SVG, layers from left to right over the layout of layout.c. A box has one row for each
+ * line that arrives, so that the types written beside the arrow heads never meet. Colours are
+ * classes: light by default, dark where the reader's scheme is; the background stays the page's.
+ * Text widths are estimated (no font is at hand), generously.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -10,15 +11,15 @@
 #include "graph/layout.h"
 #include "graph/render.h"
 
-#define TITLE_PX 8.2    /* of a character of the 14 px bold title */
+#define TITLE_PX    8.2 /* of a character of the 14 px bold title */
 #define SUBTITLE_PX 7.2 /* of the 12 px monospaced line below */
-#define LABEL_PX 6.7    /* of the 11 px monospaced labels */
-#define PADDING 14.0
-#define BOX_HEIGHT 48.0
-#define ROW 20.0 /* between arriving lines */
-#define GAP 22.0 /* between boxes of a layer */
-#define MARGIN 16.0
-#define LANE 46.0 /* room for the curves beside the labels */
+#define LABEL_PX    6.7 /* of the 11 px monospaced labels */
+#define PADDING     14.0
+#define BOX_HEIGHT  48.0
+#define ROW         20.0 /* between arriving lines */
+#define GAP         22.0 /* between boxes of a layer */
+#define MARGIN      16.0
+#define LANE        46.0 /* room for the curves beside the labels */
 
 struct picture {
     const struct sl_plan *plan;
@@ -30,21 +31,28 @@ struct picture {
 
 static const char style[] =
     "<style>\n"
-    "text{font-family:system-ui,-apple-system,\"Segoe UI\",\"DejaVu Sans\",sans-serif;fill:#1f2933}\n"
-    ".t{font-size:14px;font-weight:600}.u,.l{font-family:ui-monospace,\"DejaVu Sans Mono\",monospace}\n"
+    "text{font-family:system-ui,-apple-system,\"Segoe UI\",\"DejaVu "
+    "Sans\",sans-serif;fill:#1f2933}\n"
+    ".t{font-size:14px;font-weight:600}.u,.l{font-family:ui-monospace,\"DejaVu Sans "
+    "Mono\",monospace}\n"
     ".u{font-size:12px;fill:#52606d}.l{font-size:11px;fill:#616e7c}\n"
-    ".b{fill:#eef4fb;stroke:#5b7fa6;stroke-width:1.4}.i{fill:#f4f4f5;stroke:#7b8794;stroke-width:1.4}\n"
+    ".b{fill:#eef4fb;stroke:#5b7fa6;stroke-width:1.4}.i{fill:#f4f4f5;stroke:#7b8794;stroke-width:1."
+    "4}\n"
     ".o{fill:#eaf6ec;stroke:#5a9367;stroke-width:1.4}.d{stroke-dasharray:5 4}\n"
     ".e{fill:none;stroke:#8a97a6;stroke-width:1.5}.a{fill:#8a97a6}\n"
     "@media (prefers-color-scheme:dark){text{fill:#e4e7eb}.u{fill:#a9b4c0}.l{fill:#9aa5b1}\n"
-    ".b{fill:#1d2b3a;stroke:#6f9bc8}.i{fill:#2a2d31;stroke:#9aa5b1}.o{fill:#1c2f22;stroke:#6fb07e}\n"
+    ".b{fill:#1d2b3a;stroke:#6f9bc8}.i{fill:#2a2d31;stroke:#9aa5b1}.o{fill:#1c2f22;stroke:#6fb07e}"
+    "\n"
     ".e{stroke:#77828f}.a{fill:#77828f}}\n"
     "</style>\n";
 
 static void add_escaped(struct sl_str *out, const char *text) {
     for (; *text; text++) {
-        const char *entity = *text == '&' ? "&amp;" : *text == '<' ? "&lt;" : *text == '>' ? "&gt;"
-                             : *text == '"' ? "&quot;" : NULL;
+        const char *entity = *text == '&'   ? "&amp;"
+                             : *text == '<' ? "&lt;"
+                             : *text == '>' ? "&gt;"
+                             : *text == '"' ? "&quot;"
+                                            : NULL;
         if (entity)
             sl_str_add(out, entity);
         else if ((unsigned char)*text >= 0x20 || *text == '\n' || *text == '\t')
@@ -113,9 +121,11 @@ static void add_curve(struct picture *p, double x0, double y0, double x1, double
 }
 
 static void add_line(struct picture *p, const struct sl_layout_line *line) {
-    const struct sl_layout_node *from = &p->layout.nodes[line->from], *to = &p->layout.nodes[line->to];
+    const struct sl_layout_node *from = &p->layout.nodes[line->from],
+                                *to = &p->layout.nodes[line->to];
     double x0 = p->left[from->layer] + p->width[from->layer], x1 = p->left[to->layer];
-    double y0 = place_y(from, line->from_place, from->n_out), y1 = place_y(to, line->to_place, to->n_in);
+    double y0 = place_y(from, line->from_place, from->n_out),
+           y1 = place_y(to, line->to_place, to->n_in);
     const char *type = sl_layout_line_type(&p->layout, line);
     double flat = line->port < 0 ? 0 : LABEL_PX * sl_utf8_columns(type) + 16;
     double turn = x1 - flat > x0 + LANE / 2 ? x1 - flat : x1;
@@ -129,7 +139,8 @@ static void add_line(struct picture *p, const struct sl_layout_line *line) {
     if (is_bend(to))
         return;
     sl_str_addf(p->out, "<path class=\"a\" d=\"M%.1f %.1fl-8 -4v8z\"/>", x1, y1);
-    sl_str_addf(p->out, "<text class=\"l\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", x1 - 11, y1 - 5);
+    sl_str_addf(p->out, "<text class=\"l\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", x1 - 11,
+                y1 - 5);
     add_escaped(p->out, type);
     sl_str_add(p->out, "</text>\n");
 }
@@ -139,16 +150,22 @@ static void add_line(struct picture *p, const struct sl_layout_line *line) {
 static void add_box(struct picture *p, int index) {
     const struct sl_layout_node *node = &p->layout.nodes[index];
     const struct sl_plan_stage *stage = node->stage >= 0 ? &p->plan->stages[node->stage] : NULL;
-    double x = p->left[node->layer], w = p->width[node->layer], y = MARGIN + node->center - node->extent / 2;
+    double x = p->left[node->layer], w = p->width[node->layer],
+           y = MARGIN + node->center - node->extent / 2;
     double middle = MARGIN + node->center, center = x + w / 2;
     const char *class = !stage ? "i" : stage->is_output ? "o" : "b";
     sl_str_addf(p->out, "<g><title>");
     add_escaped(p->out, stage ? stage->desc->summary : p->plan->inputs[node->input].help);
-    sl_str_addf(p->out, "</title><rect class=\"%s%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.0f\"/>",
-                class, stage && stage->retry.ignore ? " d" : "", x, y, w, node->extent, stage ? 8.0 : 22.0);
-    sl_str_addf(p->out, "<text class=\"t\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", center, middle - 3);
+    sl_str_addf(p->out,
+                "</title><rect class=\"%s%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
+                "rx=\"%.0f\"/>",
+                class, stage && stage->retry.ignore ? " d" : "", x, y, w, node->extent,
+                stage ? 8.0 : 22.0);
+    sl_str_addf(p->out, "<text class=\"t\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", center,
+                middle - 3);
     add_escaped(p->out, sl_layout_title(&p->layout, index));
-    sl_str_addf(p->out, "</text><text class=\"u\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", center, middle + 14);
+    sl_str_addf(p->out, "</text><text class=\"u\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
+                center, middle + 14);
     add_escaped(p->out, sl_layout_subtitle(&p->layout, index));
     sl_str_add(p->out, "</text></g>\n");
 }
@@ -162,9 +179,11 @@ int sl_render_svg(const struct sl_plan *plan, struct sl_str *out) {
     set_extents(l);
     p.total_height = sl_layout_place(l, GAP) + 2 * MARGIN;
     set_columns(&p);
-    sl_str_addf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" "
-                     "viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n<title>Pipeline ",
-                ceil(p.total_width), ceil(p.total_height), ceil(p.total_width), ceil(p.total_height));
+    sl_str_addf(out,
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" "
+                "viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n<title>Pipeline ",
+                ceil(p.total_width), ceil(p.total_height), ceil(p.total_width),
+                ceil(p.total_height));
     add_escaped(out, plan->name);
     sl_str_addf(out, "</title>\n%s", style);
     for (int i = 0; i < l->n_lines; i++)

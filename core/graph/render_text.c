@@ -6,8 +6,8 @@
  *        │a/1  │a/1   the type, beside the arrow
  *     ┌──▼───┐┌▼──┐
  *
- * A cell of the grid holds the four directions in which lines leave it, and is turned into a character at the end;
- * text overlays it. A picture wider than MAX_COLUMNS becomes a list.
+ * A cell of the grid holds the four directions in which lines leave it, and is turned into a
+ * character at the end; text overlays it. A picture wider than MAX_COLUMNS becomes a list.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -17,9 +17,9 @@
 #include "graph/render.h"
 
 #define MAX_COLUMNS 160
-#define MAX_LINES 600
-#define GAP 3      /* columns between boxes */
-#define BOX_ROWS 4 /* top, title, subtitle, bottom */
+#define MAX_LINES   600
+#define GAP         3 /* columns between boxes */
+#define BOX_ROWS    4 /* top, title, subtitle, bottom */
 
 enum { NORTH = 1, EAST = 2, SOUTH = 4, WEST = 8 };
 
@@ -37,9 +37,9 @@ struct route {
 
 struct picture {
     struct sl_layout layout;
-    struct route *routes; /* one a line of the layout */
-    int *runs;            /* rows of runs below each layer */
-    int *top;             /* first row of each layer's boxes */
+    struct route *routes;        /* one a line of the layout */
+    int *runs;                   /* rows of runs below each layer */
+    int *top;                    /* first row of each layer's boxes */
     struct cell *cells, outside; /* what is drawn beyond the grid goes nowhere */
     int columns, rows;
 };
@@ -109,11 +109,13 @@ static int arrival_x(const struct sl_layout *l, const struct sl_layout_line *lin
     return box_left(node) + (round_int(node->extent) - total + 1) / 2 + before;
 }
 
-/* Whether another net ends or begins at column `x` of this gap; lines routed before `upto` count with their ends. */
+/* Whether another net ends or begins at column `x` of this gap; lines routed before `upto` count
+ * with their ends. */
 static bool is_taken(const struct picture *p, int layer, int upto, int x) {
     const struct sl_layout *l = &p->layout;
     for (int i = l->first_line[layer]; i < l->first_line[layer + 1]; i++)
-        if (l->lines[i].net != l->lines[upto].net && (p->routes[i].from_x == x || (i < upto && p->routes[i].to_x == x)))
+        if (l->lines[i].net != l->lines[upto].net &&
+            (p->routes[i].from_x == x || (i < upto && p->routes[i].to_x == x)))
             return true;
     return false;
 }
@@ -152,7 +154,8 @@ static int collect_spans(const struct picture *p, int layer, struct span *spans)
     int n = 0;
     for (int i = l->first_line[layer]; i < l->first_line[layer + 1]; i++) {
         const struct route *r = &p->routes[i];
-        int low = r->from_x < r->to_x ? r->from_x : r->to_x, high = r->from_x + r->to_x - low, k = 0;
+        int low = r->from_x < r->to_x ? r->from_x : r->to_x, high = r->from_x + r->to_x - low,
+            k = 0;
         while (k < n && spans[k].net != l->lines[i].net)
             k++;
         if (k == n)
@@ -196,12 +199,14 @@ static struct cell *cell_at(struct picture *p, int row, int column) {
 
 static void draw_down(struct picture *p, int column, int from, int to) {
     for (int row = from; row <= to; row++)
-        cell_at(p, row, column)->lines |= (unsigned char)((row > from ? NORTH : 0) | (row < to ? SOUTH : 0));
+        cell_at(p, row, column)->lines |=
+            (unsigned char)((row > from ? NORTH : 0) | (row < to ? SOUTH : 0));
 }
 
 static void draw_across(struct picture *p, int row, int from, int to) {
     for (int column = from; column <= to; column++)
-        cell_at(p, row, column)->lines |= (unsigned char)((column > from ? WEST : 0) | (column < to ? EAST : 0));
+        cell_at(p, row, column)->lines |=
+            (unsigned char)((column > from ? WEST : 0) | (column < to ? EAST : 0));
 }
 
 static void draw_text(struct picture *p, int row, int column, const char *text) {
@@ -218,7 +223,8 @@ static void draw_text(struct picture *p, int row, int column, const char *text) 
 
 static void draw_box(struct picture *p, int index) {
     const struct sl_layout_node *node = &p->layout.nodes[index];
-    int top = p->top[node->layer], left = box_left(node), right = box_right(node), bottom = top + BOX_ROWS - 1;
+    int top = p->top[node->layer], left = box_left(node), right = box_right(node),
+        bottom = top + BOX_ROWS - 1;
     bool doubled = node->stage >= 0 && p->layout.plan->stages[node->stage].is_output;
     sl_autostr struct sl_str below = {0};
     draw_across(p, top, left, right);
@@ -238,12 +244,14 @@ static void draw_box(struct picture *p, int index) {
 static void draw_line(struct picture *p, int index) {
     const struct sl_layout_line *line = &p->layout.lines[index];
     const struct route *r = &p->routes[index];
-    const struct sl_layout_node *from = &p->layout.nodes[line->from], *to = &p->layout.nodes[line->to];
+    const struct sl_layout_node *from = &p->layout.nodes[line->from],
+                                *to = &p->layout.nodes[line->to];
     int bottom = p->top[from->layer] + BOX_ROWS - 1, end = p->top[to->layer];
     int run = r->run < 0 ? bottom : bottom + 1 + r->run;
     if (run > bottom) {
         draw_down(p, r->from_x, bottom, run);
-        draw_across(p, run, r->from_x < r->to_x ? r->from_x : r->to_x, r->from_x < r->to_x ? r->to_x : r->from_x);
+        draw_across(p, run, r->from_x < r->to_x ? r->from_x : r->to_x,
+                    r->from_x < r->to_x ? r->to_x : r->from_x);
     }
     draw_down(p, r->to_x, run, is_bend(to) ? end + BOX_ROWS - 1 : end);
     if (is_bend(to))
@@ -253,9 +261,12 @@ static void draw_line(struct picture *p, int index) {
 }
 
 static const char *cell_text(const struct cell *cell) {
-    static const char *const plain[] = {" ", "│", "─", "╰", "│", "│", "╭", "├", "─", "╯", "─", "┴", "╮", "┤", "┬", "┼"};
-    static const char *const square[] = {" ", "│", "─", "└", "│", "│", "┌", "├", "─", "┘", "─", "┴", "┐", "┤", "┬", "┼"};
-    static const char *const doubled[] = {" ", "║", "═", "╚", "║", "║", "╔", "╠", "═", "╝", "═", "╩", "╗", "╣", "╦", "╬"};
+    static const char *const plain[] = {" ", "│", "─", "╰", "│", "│", "╭", "├",
+                                        "─", "╯", "─", "┴", "╮", "┤", "┬", "┼"};
+    static const char *const square[] = {" ", "│", "─", "└", "│", "│", "┌", "├",
+                                         "─", "┘", "─", "┴", "┐", "┤", "┬", "┼"};
+    static const char *const doubled[] = {" ", "║", "═", "╚", "║", "║", "╔", "╠",
+                                          "═", "╝", "═", "╩", "╗", "╣", "╦", "╬"};
     if (*cell->text)
         return cell->text;
     return (cell->doubled ? doubled : cell->square ? square : plain)[cell->lines];

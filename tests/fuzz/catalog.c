@@ -23,7 +23,8 @@ static void visit(const struct sl_stage_desc *stage) {
     visit_ports(stage->inputs, stage->n_inputs);
     visit_ports(stage->outputs, stage->n_outputs);
     for (int i = 0; i < stage->n_params; i++) {
-        need(stage->params[i].name && stage->params[i].unit && stage->params[i].doc && stage->params[i].kind);
+        need(stage->params[i].name && stage->params[i].unit && stage->params[i].doc &&
+             stage->params[i].kind);
         json_t *value = sl_param_default(&stage->params[i]);
         need((value != NULL) == (stage->params[i].default_value != NULL));
         json_decref(value);

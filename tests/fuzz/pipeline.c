@@ -1,4 +1,5 @@
-/* Any bytes as a pipeline file: what can be planned can be drawn. The size says whether there are settings. */
+/* Any bytes as a pipeline file: what can be planned can be drawn. The size says whether there are
+ * settings. */
 #include "unit/graph/fixture.h"
 
 #include "graph/render.h"

@@ -36,7 +36,8 @@ static const char *expand_text(const char *text) {
 }
 
 TEST(a_whole_reference_keeps_its_type) {
-    begin("{ n: 5, f: 0.5, yes: true, text: \"7\", list: [1, two], map: { default: { a: 1 } } }", NULL, 0);
+    begin("{ n: 5, f: 0.5, yes: true, text: \"7\", list: [1, two], map: { default: { a: 1 } } }",
+          NULL, 0);
     CHECK_INT(sl_yaml_type(expand("\"${params.n}\"")), SL_YAML_INT);
     CHECK_INT(sl_yaml_type(expand("${params.f}")), SL_YAML_FLOAT);
     CHECK_INT(sl_yaml_type(expand("${params.yes}")), SL_YAML_BOOL);
@@ -79,31 +80,44 @@ TEST(the_environment_is_read) {
     CHECK_STR(expand_text("a${params.home}"), "a8");
     CHECK_STR(printed(), "");
     CHECK_INT(expand("${env.SLUICE_TEST_NONE}")->kind, SL_YAML_BAD);
-    CHECK_STR(printed(), "f:1:1: error: value: environment variable SLUICE_TEST_NONE is not set; set it first: export "
+    CHECK_STR(printed(), "f:1:1: error: value: environment variable SLUICE_TEST_NONE is not set; "
+                         "set it first: export "
                          "SLUICE_TEST_NONE=...\n");
     expand("[a, \"${env.A B}\"]");
-    CHECK_HAS(printed(), "f:1:5: error: value: \"A B\" cannot be the name of an environment variable\n");
+    CHECK_HAS(printed(),
+              "f:1:5: error: value: \"A B\" cannot be the name of an environment variable\n");
 }
 
 TEST(mistakes_say_what_is_accepted) {
     begin("{ model: x, beams: 2, list: [1] }", NULL, 0);
-    expand("- ${params.modle}\n- ${params.zzzzzz}\n- ${parms.model}\n- ${in.audio}\n- ${params.model\n- a${params.list}\n"
+    expand("- ${params.modle}\n- ${params.zzzzzz}\n- ${parms.model}\n- ${in.audio}\n- "
+           "${params.model\n- a${params.list}\n"
            "- ${}\n- ${params}\n");
-    CHECK_STR(printed(),
-              "f:1:3: error: value: unknown parameter \"modle\" in ${params.modle} (did you mean \"model\"?)\n"
-              "f:2:3: error: value: unknown parameter \"zzzzzz\" in ${params.zzzzzz}; accepted: model, beams and list\n"
-              "f:3:3: error: value: ${parms.model} is not a reference; accepted: ${params.NAME} and ${env.NAME}\n"
-              "f:4:3: error: value: ${in.audio} is not a reference; accepted: ${params.NAME} and ${env.NAME} (a stage "
-              "with ports of your own, such as exec/command, also takes ${in.PORT})\n"
-              "f:5:3: error: value: \"${\" without \"}\" (a dollar sign is written $$)\n"
-              "f:6:3: error: value: a list can only be the whole value, not a part of text\n"
-              "f:7:3: error: value: ${} is not a reference; accepted: ${params.NAME} and ${env.NAME}\n"
-              "f:8:3: error: value: ${params} is not a reference; accepted: ${params.NAME} and ${env.NAME}\n");
+    CHECK_STR(
+        printed(),
+        "f:1:3: error: value: unknown parameter \"modle\" in ${params.modle} (did you mean "
+        "\"model\"?)\n"
+        "f:2:3: error: value: unknown parameter \"zzzzzz\" in ${params.zzzzzz}; accepted: model, "
+        "beams and list\n"
+        "f:3:3: error: value: ${parms.model} is not a reference; accepted: ${params.NAME} and "
+        "${env.NAME}\n"
+        "f:4:3: error: value: ${in.audio} is not a reference; accepted: ${params.NAME} and "
+        "${env.NAME} (a stage "
+        "with ports of your own, such as exec/command, also takes ${in.PORT})\n"
+        "f:5:3: error: value: \"${\" without \"}\" (a dollar sign is written $$)\n"
+        "f:6:3: error: value: a list can only be the whole value, not a part of text\n"
+        "f:7:3: error: value: ${} is not a reference; accepted: ${params.NAME} and ${env.NAME}\n"
+        "f:8:3: error: value: ${params} is not a reference; accepted: ${params.NAME} and "
+        "${env.NAME}\n");
 }
 
 TEST(settings_take_the_place_of_defaults) {
-    const struct sl_setting settings[] = {{"model", "/m/large v3: x"}, {"beams", "8"}, {"list", "[a, 2]"},
-                                          {"text", "'5'"},             {"beams", "9"}, {"empty", ""}};
+    const struct sl_setting settings[] = {{"model", "/m/large v3: x"},
+                                          {"beams", "8"},
+                                          {"list", "[a, 2]"},
+                                          {"text", "'5'"},
+                                          {"beams", "9"},
+                                          {"empty", ""}};
     begin("{ model: x, beams: 2, list: [1], text: t, empty: e }", settings, 6);
     int64_t n;
     CHECK_STR(expand_text("${params.model}"), "/m/large v3: x");
@@ -115,14 +129,17 @@ TEST(settings_take_the_place_of_defaults) {
 }
 
 TEST(settings_are_checked) {
-    const struct sl_setting settings[] = {{"modle", "x"}, {"other", "y"}, {"list", "[1, "}, {"model", "\xff"}};
+    const struct sl_setting settings[] = {
+        {"modle", "x"}, {"other", "y"}, {"list", "[1, "}, {"model", "\xff"}};
     begin("{ model: x, list: [1], must: { help: needed } }", settings, 4);
-    CHECK_STR(printed(),
-              "f: error: --set modle: there is no such parameter (did you mean \"model\"?)\n"
-              "f: error: --set other: there is no such parameter; accepted: model, list and must\n"
-              "f: error: --set list: not valid YAML: did not find expected node content (while parsing a flow node)\n"
-              "f: error: --set model: the value is not UTF-8\n"
-              "f:2:32: error: parameter \"must\" has no default and must be given: --set must=...\n");
+    CHECK_STR(
+        printed(),
+        "f: error: --set modle: there is no such parameter (did you mean \"model\"?)\n"
+        "f: error: --set other: there is no such parameter; accepted: model, list and must\n"
+        "f: error: --set list: not valid YAML: did not find expected node content (while parsing a "
+        "flow node)\n"
+        "f: error: --set model: the value is not UTF-8\n"
+        "f:2:32: error: parameter \"must\" has no default and must be given: --set must=...\n");
     int before = diags.n_errors;
     CHECK_INT(expand("${params.must}")->kind, SL_YAML_BAD);
     CHECK_INT(diags.n_errors, before); /* told once */
@@ -145,10 +162,12 @@ TEST(growth_is_bounded) {
     for (int i = 0; i < 1000; i++)
         sl_str_add(&text, "- \"${params.big}${params.big}\"\n");
     CHECK_INT(expand(text.data)->n, 1000);
-    CHECK_STR(printed(), "f:5:3: error: value: references expand to more than 1024 KiB of text in all\n");
+    CHECK_STR(printed(),
+              "f:5:3: error: value: references expand to more than 1024 KiB of text in all\n");
 }
 
-/* Text that costs work to expand, ninety thousand times by alias: the bound must end the work too. */
+/* Text that costs work to expand, ninety thousand times by alias: the bound must end the work too.
+ */
 TEST(a_spent_budget_ends_the_work) {
     sl_autostr struct sl_str text = {0};
     sl_str_add(&text, "- &b \"");
@@ -173,8 +192,8 @@ TEST(ports_are_passed_through_where_they_are_taken) {
     begin("{ n: 1 }", NULL, 0);
     int calls = 0;
     const char *text = "[\"${in.audio}\", \"a/${in.audio}-${params.n}\", \"${out.x}\"]";
-    const struct sl_yaml *list = sl_expand(&expander, "value", sl_yaml_parse(text, strlen(text), &arena, &diags),
-                                           only_audio, &calls);
+    const struct sl_yaml *list = sl_expand(
+        &expander, "value", sl_yaml_parse(text, strlen(text), &arena, &diags), only_audio, &calls);
     CHECK_STR(list->items[0]->text, "${in.audio}");
     CHECK_STR(list->items[1]->text, "a/${in.audio}-1");
     CHECK_INT(list->items[2]->kind, SL_YAML_BAD);

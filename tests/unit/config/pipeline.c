@@ -25,9 +25,11 @@ static const char *check(const char *text) {
 TEST(sections_are_read) {
     CHECK_STR(check("sluice: 1\nname: meeting\ndescription: What it does.\n"
                     "inputs: { audio: { type: file/1, help: any } }\n"
-                    "params:\n  model: { default: embedded, help: a name }\n  beams: 5\n  must: { help: given }\n  also:\n"
+                    "params:\n  model: { default: embedded, help: a name }\n  beams: 5\n  must: { "
+                    "help: given }\n  also:\n"
                     "defaults: { timeout: 5m }\n"
-                    "stages:\n  b: { use: x/y, in: { p: inputs.audio, q: a.out }, with: { k: 1 }, optional: true }\n"
+                    "stages:\n  b: { use: x/y, in: { p: inputs.audio, q: a.out }, with: { k: 1 }, "
+                    "optional: true }\n"
                     "  a: { use: x/z }\noutputs:\n  words.json: { use: e/f, in: { t: b.t } }\n"),
               "");
     CHECK_STR(pipeline->name, "meeting");
@@ -58,12 +60,13 @@ TEST(the_name_comes_from_the_file) {
 }
 
 TEST(versions_are_told_apart) {
-    CHECK_STR(check("sluice: 2\nstagse: {}\n"),
-              "dir/p.yaml:1:9: error: sluice: this is version 2 of the format; this program reads version 1\n");
-    CHECK_STR(check(STAGES),
-              "dir/p.yaml:1:1: error: key \"sluice\" is missing; begin the file with \"sluice: 1\"\n");
-    CHECK_STR(check("sluice: one\n" STAGES),
-              "dir/p.yaml:1:9: error: sluice: expected the version of the format, 1, found text \"one\"\n");
+    CHECK_STR(check("sluice: 2\nstagse: {}\n"), "dir/p.yaml:1:9: error: sluice: this is version 2 "
+                                                "of the format; this program reads version 1\n");
+    CHECK_STR(
+        check(STAGES),
+        "dir/p.yaml:1:1: error: key \"sluice\" is missing; begin the file with \"sluice: 1\"\n");
+    CHECK_STR(check("sluice: one\n" STAGES), "dir/p.yaml:1:9: error: sluice: expected the version "
+                                             "of the format, 1, found text \"one\"\n");
 }
 
 TEST(the_file_is_a_map_with_stages) {
@@ -77,12 +80,14 @@ TEST(the_file_is_a_map_with_stages) {
 }
 
 TEST(unknown_keys_have_suggestions) {
-    CHECK_STR(check("sluice: 1\nstage: {}\ninputs: { a: { typ: file/1 } }\nstages: { a: { use: x/y, wiht: 1, foo: 2 } }\n"),
+    CHECK_STR(check("sluice: 1\nstage: {}\ninputs: { a: { typ: file/1 } }\nstages: { a: { use: "
+                    "x/y, wiht: 1, foo: 2 } }\n"),
               "dir/p.yaml:2:1: error: unknown key \"stage\" (did you mean \"stages\"?)\n"
               "dir/p.yaml:3:14: error: input \"a\": key \"type\" is missing\n"
               "dir/p.yaml:3:16: error: input \"a\": unknown key \"typ\" (did you mean \"type\"?)\n"
               "dir/p.yaml:4:26: error: stage \"a\": unknown key \"wiht\" (did you mean \"with\"?)\n"
-              "dir/p.yaml:4:35: error: stage \"a\": unknown key \"foo\"; accepted: use, in, with, device, resources, "
+              "dir/p.yaml:4:35: error: stage \"a\": unknown key \"foo\"; accepted: use, in, with, "
+              "device, resources, "
               "retry, timeout and optional\n");
 }
 
@@ -98,50 +103,71 @@ TEST(keys_of_later_versions_are_refused) {
 }
 
 TEST(names_are_checked) {
-    CHECK_STR(check("sluice: 1\nstages:\n  1a: { use: x/y }\n  a b: { use: x/y }\n  inputs: { use: x/y }\n"
-                    "  Ok_-9: { use: x/y }\noutputs:\n  .hidden: { use: x/y }\n  a/b: { use: x/y }\n"
-                    "  2.words.json: { use: x/y }\n  Ok_-9: { use: x/y }\n"),
-              "dir/p.yaml:3:3: error: stage \"1a\": a name begins with a letter and holds letters, digits, _ and -, at "
-              "most 100 in all\n"
-              "dir/p.yaml:4:3: error: stage \"a b\": a name begins with a letter and holds letters, digits, _ and -, at "
-              "most 100 in all\n"
-              "dir/p.yaml:5:3: error: stage \"inputs\": this name is taken: references to the pipeline's inputs begin "
-              "with it\n"
-              "dir/p.yaml:8:3: error: output \".hidden\": a name begins with a letter or digit and holds letters, "
-              "digits, ., _ and -, at most 100 in all\n"
-              "dir/p.yaml:9:3: error: output \"a/b\": a name begins with a letter or digit and holds letters, digits, ., "
-              "_ and -, at most 100 in all\n"
-              "dir/p.yaml:11:3: error: output \"Ok_-9\": a stage has this name too, at line 6, column 3; rename one\n");
+    CHECK_STR(
+        check(
+            "sluice: 1\nstages:\n  1a: { use: x/y }\n  a b: { use: x/y }\n  inputs: { use: x/y }\n"
+            "  Ok_-9: { use: x/y }\noutputs:\n  .hidden: { use: x/y }\n  a/b: { use: x/y }\n"
+            "  2.words.json: { use: x/y }\n  Ok_-9: { use: x/y }\n"),
+        "dir/p.yaml:3:3: error: stage \"1a\": a name begins with a letter and holds letters, "
+        "digits, _ and -, at "
+        "most 100 in all\n"
+        "dir/p.yaml:4:3: error: stage \"a b\": a name begins with a letter and holds letters, "
+        "digits, _ and -, at "
+        "most 100 in all\n"
+        "dir/p.yaml:5:3: error: stage \"inputs\": this name is taken: references to the pipeline's "
+        "inputs begin "
+        "with it\n"
+        "dir/p.yaml:8:3: error: output \".hidden\": a name begins with a letter or digit and holds "
+        "letters, "
+        "digits, ., _ and -, at most 100 in all\n"
+        "dir/p.yaml:9:3: error: output \"a/b\": a name begins with a letter or digit and holds "
+        "letters, digits, ., "
+        "_ and -, at most 100 in all\n"
+        "dir/p.yaml:11:3: error: output \"Ok_-9\": a stage has this name too, at line 6, column 3; "
+        "rename one\n");
 }
 
 TEST(references_have_a_form) {
-    CHECK_STR(check("sluice: 1\nstages:\n  a:\n    use: x/y\n    in:\n      p: b.c.d\n      q: \"${params.x}\"\n      r: [b.c]\n"
-                    "      s: b.\n      t: .c\n      u:\n      v: b\n  b: { use: x/y, in: a.out }\n"),
-              "dir/p.yaml:6:10: error: stage \"a\": input \"p\": expected STAGE.PORT or inputs.NAME, found \"b.c.d\"\n"
-              "dir/p.yaml:7:10: error: stage \"a\": input \"q\": expected STAGE.PORT or inputs.NAME, found "
-              "\"${params.x}\" (parameters are not looked up here)\n"
-              "dir/p.yaml:8:10: error: stage \"a\": input \"r\": expected STAGE.PORT or inputs.NAME, found a list\n"
-              "dir/p.yaml:9:10: error: stage \"a\": input \"s\": expected STAGE.PORT or inputs.NAME, found \"b.\"\n"
-              "dir/p.yaml:10:10: error: stage \"a\": input \"t\": expected STAGE.PORT or inputs.NAME, found \".c\"\n"
-              "dir/p.yaml:11:9: error: stage \"a\": input \"u\": expected STAGE.PORT or inputs.NAME, found nothing\n"
-              "dir/p.yaml:13:22: error: stage \"b\": in: expected a map { PORT: STAGE.PORT or inputs.NAME }, found text "
-              "\"a.out\"\n");
+    CHECK_STR(
+        check("sluice: 1\nstages:\n  a:\n    use: x/y\n    in:\n      p: b.c.d\n      q: "
+              "\"${params.x}\"\n      r: [b.c]\n"
+              "      s: b.\n      t: .c\n      u:\n      v: b\n  b: { use: x/y, in: a.out }\n"),
+        "dir/p.yaml:6:10: error: stage \"a\": input \"p\": expected STAGE.PORT or inputs.NAME, "
+        "found \"b.c.d\"\n"
+        "dir/p.yaml:7:10: error: stage \"a\": input \"q\": expected STAGE.PORT or inputs.NAME, "
+        "found "
+        "\"${params.x}\" (parameters are not looked up here)\n"
+        "dir/p.yaml:8:10: error: stage \"a\": input \"r\": expected STAGE.PORT or inputs.NAME, "
+        "found a list\n"
+        "dir/p.yaml:9:10: error: stage \"a\": input \"s\": expected STAGE.PORT or inputs.NAME, "
+        "found \"b.\"\n"
+        "dir/p.yaml:10:10: error: stage \"a\": input \"t\": expected STAGE.PORT or inputs.NAME, "
+        "found \".c\"\n"
+        "dir/p.yaml:11:9: error: stage \"a\": input \"u\": expected STAGE.PORT or inputs.NAME, "
+        "found nothing\n"
+        "dir/p.yaml:13:22: error: stage \"b\": in: expected a map { PORT: STAGE.PORT or "
+        "inputs.NAME }, found text "
+        "\"a.out\"\n");
     CHECK_STR(pipeline->stages[0].refs[6].stage, "b");
     CHECK(!pipeline->stages[0].refs[6].source_port);
 }
 
 TEST(use_is_needed_and_plain) {
-    CHECK_STR(check("sluice: 1\nstages:\n  a: { in: {} }\n  b: { use: }\n  c: { use: \"${params.u}\" }\n  d: { use: [x] }\n"),
+    CHECK_STR(check("sluice: 1\nstages:\n  a: { in: {} }\n  b: { use: }\n  c: { use: "
+                    "\"${params.u}\" }\n  d: { use: [x] }\n"),
               "dir/p.yaml:3:6: error: stage \"a\": key \"use\" is missing\n"
               "dir/p.yaml:4:13: error: stage \"b\": expected use: PLUGIN/STAGE, found nothing\n"
-              "dir/p.yaml:5:13: error: stage \"c\": use: parameters are not looked up here; write PLUGIN/STAGE\n"
+              "dir/p.yaml:5:13: error: stage \"c\": use: parameters are not looked up here; write "
+              "PLUGIN/STAGE\n"
               "dir/p.yaml:6:13: error: stage \"d\": expected use: PLUGIN/STAGE, found a list\n");
 }
 
 TEST(params_take_two_keys) {
     CHECK_STR(check("sluice: 1\nparams: { a: { defualt: 1 }, 0b: 1 }\n" STAGES),
-              "dir/p.yaml:2:16: error: parameter \"a\": unknown key \"defualt\" (did you mean \"default\"?)\n"
-              "dir/p.yaml:2:30: error: parameter \"0b\": a name begins with a letter and holds letters, digits, _ and -, "
+              "dir/p.yaml:2:16: error: parameter \"a\": unknown key \"defualt\" (did you mean "
+              "\"default\"?)\n"
+              "dir/p.yaml:2:30: error: parameter \"0b\": a name begins with a letter and holds "
+              "letters, digits, _ and -, "
               "at most 100 in all\n");
 }
 

@@ -24,7 +24,8 @@ static const char *printed(void) {
 TEST(retry_reads_every_key) {
     struct sl_retry_policy p = sl_retry_default();
     sl_retry_read("stage \"a\"",
-                  parse("{attempts: 5, backoff: 500ms, factor: 1.5, max_backoff: 1m, on: [crash, timeout], then: ignore, "
+                  parse("{attempts: 5, backoff: 500ms, factor: 1.5, max_backoff: 1m, on: [crash, "
+                        "timeout], then: ignore, "
                         "grow: {memory: 2, gpu_memory: 1.5}}"),
                   &p, &diags);
     CHECK_STR(printed(), "");
@@ -44,8 +45,9 @@ TEST(defaults_are_those_of_the_format) {
     CHECK_INT(p.attempts, 3);
     CHECK_NEAR(p.backoff_s, 1, 0);
     CHECK_NEAR(p.max_backoff_s, 30, 0);
-    CHECK_INT(p.on, SL_RETRY_BIT(SL_CRASH) | SL_RETRY_BIT(SL_TIMEOUT) | SL_RETRY_BIT(SLUICE_TRANSIENT) |
-                        SL_RETRY_BIT(SLUICE_RESOURCE) | SL_RETRY_BIT(SLUICE_INTERNAL));
+    CHECK_INT(p.on, SL_RETRY_BIT(SL_CRASH) | SL_RETRY_BIT(SL_TIMEOUT) |
+                        SL_RETRY_BIT(SLUICE_TRANSIENT) | SL_RETRY_BIT(SLUICE_RESOURCE) |
+                        SL_RETRY_BIT(SLUICE_INTERNAL));
     CHECK(!p.ignore);
     CHECK_NEAR(t.start_s, 120, 0);
     CHECK_NEAR(t.total_s, 7200, 0);
@@ -54,18 +56,25 @@ TEST(defaults_are_those_of_the_format) {
 TEST(mistakes_leave_the_member_and_go_on) {
     struct sl_retry_policy p = sl_retry_default();
     sl_retry_read("stage \"a\"",
-                  parse("attempts: 0\nbackoff: soon\nfactor: 0.5\non: [crash, oops]\nthen: ignor\ntrys: 4\ngrow: 2\n"),
+                  parse("attempts: 0\nbackoff: soon\nfactor: 0.5\non: [crash, oops]\nthen: "
+                        "ignor\ntrys: 4\ngrow: 2\n"),
                   &p, &diags);
     CHECK_STR(printed(),
-              "f:1:11: error: stage \"a\": retry: attempts: expected an integer from 1 to 100, found integer 0\n"
-              "f:2:10: error: stage \"a\": retry: backoff: expected a duration such as 90s, 1h30m or 2h, found text "
+              "f:1:11: error: stage \"a\": retry: attempts: expected an integer from 1 to 100, "
+              "found integer 0\n"
+              "f:2:10: error: stage \"a\": retry: backoff: expected a duration such as 90s, 1h30m "
+              "or 2h, found text "
               "\"soon\"\n"
-              "f:3:9: error: stage \"a\": retry: factor: expected a number from 1 to 100, found number 0.5\n"
-              "f:4:13: error: stage \"a\": retry: on: expected one of crash, timeout, transient, resource or internal, "
+              "f:3:9: error: stage \"a\": retry: factor: expected a number from 1 to 100, found "
+              "number 0.5\n"
+              "f:4:13: error: stage \"a\": retry: on: expected one of crash, timeout, transient, "
+              "resource or internal, "
               "found text \"oops\"\n"
-              "f:5:7: error: stage \"a\": retry: then: expected one of fail or ignore (did you mean \"ignore\"?), found "
+              "f:5:7: error: stage \"a\": retry: then: expected one of fail or ignore (did you "
+              "mean \"ignore\"?), found "
               "text \"ignor\"\n"
-              "f:6:1: error: stage \"a\": retry: unknown key \"trys\"; accepted: attempts, backoff, factor, max_backoff, "
+              "f:6:1: error: stage \"a\": retry: unknown key \"trys\"; accepted: attempts, "
+              "backoff, factor, max_backoff, "
               "on, then and grow\n"
               "f:7:7: error: stage \"a\": retry: grow: expected a map, found integer 2\n");
     CHECK_INT(p.attempts, 3);
@@ -84,7 +93,8 @@ TEST(timeouts_have_a_short_form) {
     CHECK_STR(printed(), "");
     sl_timeouts_read("defaults", parse("[1]"), &t, &diags);
     sl_timeouts_read("defaults", parse("{idle: -3}"), &t, &diags);
-    CHECK_HAS(printed(), "f:1:1: error: defaults: timeout: expected a duration such as 90s, 1h30m or 2h, or a map of "
+    CHECK_HAS(printed(), "f:1:1: error: defaults: timeout: expected a duration such as 90s, 1h30m "
+                         "or 2h, or a map of "
                          "start, idle and total, found a list\n");
     CHECK_HAS(printed(), "f:1:8: error: defaults: timeout: idle: expected a duration");
 }
@@ -107,11 +117,14 @@ TEST(resources_and_devices) {
     sl_device_read("stage \"a\"", parse("cuda:x"), &d, &diags);
     sl_device_read("stage \"b\"", parse("[gpu]"), &d, &diags);
     sl_resources_read("stage \"c\"", parse("{memory: lots, disk: 1GiB}"), &r, &diags);
-    CHECK_HAS(printed(), "stage \"a\": device: expected auto, cpu, cuda or cuda:N, found text \"cuda:x\"\n");
+    CHECK_HAS(printed(),
+              "stage \"a\": device: expected auto, cpu, cuda or cuda:N, found text \"cuda:x\"\n");
     CHECK_HAS(printed(), "stage \"b\": device: expected auto, cpu, cuda or cuda:N, found a list\n");
-    CHECK_HAS(printed(), "f:1:10: error: stage \"c\": resources: memory: expected a size such as 512MiB or 4GiB, found "
+    CHECK_HAS(printed(), "f:1:10: error: stage \"c\": resources: memory: expected a size such as "
+                         "512MiB or 4GiB, found "
                          "text \"lots\"\n");
-    CHECK_HAS(printed(), "f:1:16: error: stage \"c\": resources: unknown key \"disk\"; accepted: memory, gpu_memory");
+    CHECK_HAS(printed(), "f:1:16: error: stage \"c\": resources: unknown key \"disk\"; accepted: "
+                         "memory, gpu_memory");
     CHECK_INT(d.kind, SL_DEVICE_CPU);
 }
 
@@ -120,7 +133,8 @@ TEST(bools_have_hints) {
     sl_optional_read("stage \"a\"", parse("yes"), &p, &diags);
     sl_optional_read("stage \"b\"", parse("Off"), &p, &diags);
     sl_optional_read("stage \"c\"", parse("1"), &p, &diags);
-    CHECK_HAS(printed(), "stage \"a\": optional: expected true or false, found text \"yes\" (write true)\n");
+    CHECK_HAS(printed(),
+              "stage \"a\": optional: expected true or false, found text \"yes\" (write true)\n");
     CHECK_HAS(printed(), "found text \"Off\" (write false)\n");
     CHECK_HAS(printed(), "found integer 1\n");
     sl_optional_read("", parse("true"), &p, &diags);
@@ -130,7 +144,8 @@ TEST(bools_have_hints) {
 TEST(quoted_numbers_have_hints) {
     struct sl_retry_policy p = sl_retry_default();
     sl_retry_read("", parse("{attempts: \"5\"}"), &p, &diags);
-    CHECK_HAS(printed(), "retry: attempts: expected an integer from 1 to 100, found text \"5\" (write it without quotes)");
+    CHECK_HAS(printed(), "retry: attempts: expected an integer from 1 to 100, found text \"5\" "
+                         "(write it without quotes)");
 }
 
 TEST(the_same_mistake_is_printed_once_and_in_order) {
@@ -142,7 +157,9 @@ TEST(the_same_mistake_is_printed_once_and_in_order) {
     sl_diag_error(&d, (struct sl_pos){2, 3}, "first");
     sl_diag_error(&d, (struct sl_pos){0, 0}, "before all");
     sl_diags_print(&d, &out);
-    CHECK_STR(out.data, "g: error: before all\ng:2:3: error: first\ng:2:5: warning: second\ng:9:1: error: last\n");
+    CHECK_STR(
+        out.data,
+        "g: error: before all\ng:2:3: error: first\ng:2:5: warning: second\ng:9:1: error: last\n");
     CHECK_INT(d.n_errors, 4);
     sl_diags_finish(&d);
 }
@@ -154,7 +171,8 @@ TEST(mistakes_are_bounded) {
         sl_diag_error(&d, (struct sl_pos){i + 1, 1}, "mistake");
     sl_diags_print(&d, &out);
     CHECK_INT(d.n_errors, 5000);
-    CHECK_HAS(out.data, "g:1000:1: error: mistake\ng: error: too many mistakes; the first 1000 are shown\n");
+    CHECK_HAS(out.data,
+              "g:1000:1: error: mistake\ng: error: too many mistakes; the first 1000 are shown\n");
     CHECK(!strstr(out.data, "g:1001:1"));
     sl_diags_finish(&d);
 }

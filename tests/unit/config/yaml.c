@@ -53,17 +53,23 @@ TEST(scalars_follow_the_core_schema) {
     static const struct {
         const char *text;
         enum sl_yaml_type type;
-    } cases[] = {{"true", SL_YAML_BOOL},     {"FALSE", SL_YAML_BOOL},   {"yes", SL_YAML_STRING},
-                 {"on", SL_YAML_STRING},     {"~", SL_YAML_NULL},       {"null", SL_YAML_NULL},
-                 {"nULL", SL_YAML_STRING},   {"0", SL_YAML_INT},        {"-12", SL_YAML_INT},
-                 {"+7", SL_YAML_INT},        {"0x1F", SL_YAML_INT},     {"0o17", SL_YAML_INT},
-                 {"0o18", SL_YAML_STRING},   {"0x", SL_YAML_STRING},    {"1.5", SL_YAML_FLOAT},
-                 {".5", SL_YAML_FLOAT},      {"5.", SL_YAML_FLOAT},     {"-1e3", SL_YAML_FLOAT},
-                 {"1e", SL_YAML_STRING},     {".", SL_YAML_STRING},     {"1.2.3", SL_YAML_STRING},
-                 {".inf", SL_YAML_FLOAT},    {"-.Inf", SL_YAML_FLOAT},  {".nan", SL_YAML_FLOAT},
-                 {"\"5\"", SL_YAML_STRING},  {"'true'", SL_YAML_STRING}, {"1:30", SL_YAML_STRING},
-                 {"2001-01-01", SL_YAML_STRING}, {"!!str 5", SL_YAML_STRING}, {"!!int \"5\"", SL_YAML_INT},
-                 {"! 5", SL_YAML_STRING},    {"--1", SL_YAML_STRING},   {"-", SL_YAML_STRING}};
+    } cases[] = {{"true", SL_YAML_BOOL},      {"FALSE", SL_YAML_BOOL},
+                 {"yes", SL_YAML_STRING},     {"on", SL_YAML_STRING},
+                 {"~", SL_YAML_NULL},         {"null", SL_YAML_NULL},
+                 {"nULL", SL_YAML_STRING},    {"0", SL_YAML_INT},
+                 {"-12", SL_YAML_INT},        {"+7", SL_YAML_INT},
+                 {"0x1F", SL_YAML_INT},       {"0o17", SL_YAML_INT},
+                 {"0o18", SL_YAML_STRING},    {"0x", SL_YAML_STRING},
+                 {"1.5", SL_YAML_FLOAT},      {".5", SL_YAML_FLOAT},
+                 {"5.", SL_YAML_FLOAT},       {"-1e3", SL_YAML_FLOAT},
+                 {"1e", SL_YAML_STRING},      {".", SL_YAML_STRING},
+                 {"1.2.3", SL_YAML_STRING},   {".inf", SL_YAML_FLOAT},
+                 {"-.Inf", SL_YAML_FLOAT},    {".nan", SL_YAML_FLOAT},
+                 {"\"5\"", SL_YAML_STRING},   {"'true'", SL_YAML_STRING},
+                 {"1:30", SL_YAML_STRING},    {"2001-01-01", SL_YAML_STRING},
+                 {"!!str 5", SL_YAML_STRING}, {"!!int \"5\"", SL_YAML_INT},
+                 {"! 5", SL_YAML_STRING},     {"--1", SL_YAML_STRING},
+                 {"-", SL_YAML_STRING}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[64];
         snprintf(text, sizeof text, "a: %s\n", cases[i].text);
@@ -71,12 +77,14 @@ TEST(scalars_follow_the_core_schema) {
             snprintf(text, sizeof text, "a: \"-\"\n");
         const struct sl_yaml *value = sl_yaml_get(parse(text), "a");
         if (sl_yaml_type(value) != cases[i].type)
-            TEST_FAIL("%s is of type %d, not %d", cases[i].text, sl_yaml_type(value), cases[i].type);
+            TEST_FAIL("%s is of type %d, not %d", cases[i].text, sl_yaml_type(value),
+                      cases[i].type);
     }
 }
 
 TEST(values_have_the_range_of_their_type) {
-    const struct sl_yaml *root = parse("[9223372036854775807, 9223372036854775808, 0xff, -0.25, 3, .inf, 1e999]");
+    const struct sl_yaml *root =
+        parse("[9223372036854775807, 9223372036854775808, 0xff, -0.25, 3, .inf, 1e999]");
     int64_t whole;
     double number;
     CHECK(sl_yaml_int(root->items[0], &whole));
@@ -109,7 +117,8 @@ TEST(merge_keys_fill_in_what_is_not_given) {
     CHECK_INT(two->n, 4);
     CHECK_STR(sl_yaml_get(two, "y")->text, "1"); /* of several, the first */
     CHECK_STR(sl_yaml_get(two, "z")->text, "2");
-    CHECK_STR(complain("a: 1\nb: { <<: 5 }\n"), "f:2:10: error: << takes a map or a list of maps\n");
+    CHECK_STR(complain("a: 1\nb: { <<: 5 }\n"),
+              "f:2:10: error: << takes a map or a list of maps\n");
     CHECK_HAS(complain("x: &x {}\nb: { <<: *x, <<: *x }\n"), "f:2:14: error: << was given before");
     CHECK_INT(parse("a: { \"<<\": 5 }")->pairs[0].value->n, 1); /* in quotes it is a key */
 }
@@ -121,9 +130,11 @@ TEST(duplicate_keys_name_both_places) {
 }
 
 TEST(aliases_are_checked) {
-    CHECK_STR(complain("model: &model x\nb: *modle\n"),
-              "f:2:4: error: alias *modle: there is no anchor &modle before it (did you mean *model?)\n");
-    CHECK_STR(complain("a: &a [1, *a]\n"), "f:1:11: error: alias *a stands inside the value that it names\n");
+    CHECK_STR(
+        complain("model: &model x\nb: *modle\n"),
+        "f:2:4: error: alias *modle: there is no anchor &modle before it (did you mean *model?)\n");
+    CHECK_STR(complain("a: &a [1, *a]\n"),
+              "f:1:11: error: alias *a stands inside the value that it names\n");
     CHECK_HAS(complain("a: &a { b: { c: *a } }\n"), "f:1:17: error: alias *a stands inside");
 }
 
@@ -136,7 +147,8 @@ TEST(billion_laughs_are_refused) {
             sl_str_addf(&text, "%s*a%d", k ? ", " : "", i - 1);
         sl_str_add(&text, "]\n");
     }
-    CHECK_HAS(complain(text.data), "f:5:45: error: more than 100000 values once aliases are followed\n");
+    CHECK_HAS(complain(text.data),
+              "f:5:45: error: more than 100000 values once aliases are followed\n");
 }
 
 TEST(merges_count_too) {
@@ -175,15 +187,23 @@ TEST(depth_is_bounded) {
 
 TEST(bytes_are_checked_first) {
     const struct sl_yaml *root;
-    CHECK_STR(complain("a: 1\nb: caf\xe9\n"), "f:2:7: error: byte 0xE9 is not UTF-8; save the file as UTF-8\n");
+    CHECK_STR(complain("a: 1\nb: caf\xe9\n"),
+              "f:2:7: error: byte 0xE9 is not UTF-8; save the file as UTF-8\n");
     CHECK_STR(messages("a: 1\nb: \0x\n", 10, &root),
               "f:2:4: error: control character 0x00: only text is allowed here\n");
     CHECK_HAS(complain("a: \x01"), "f:1:4: error: control character 0x01");
     CHECK_HAS(complain("a: \xc2\x80"), "f:1:4: error: control character 0x80");
-    CHECK_HAS(messages("\xff\xfe" "a\0", 4, &root), "f:1:1: error: the file is UTF-16; save it as UTF-8");
+    CHECK_HAS(messages("\xff\xfe"
+                       "a\0",
+                       4, &root),
+              "f:1:1: error: the file is UTF-16; save it as UTF-8");
     CHECK_HAS(messages("\xfe\xff\0a", 4, &root), "UTF-16");
     CHECK_STR(complain("a: \"x\\0y\"\n"), "f:1:4: error: text holds a NUL character (\\0)\n");
-    check_pos(parse("\xef\xbb\xbf" "a: 1")->pairs[0].pos, 1, 1); /* a byte order mark is passed over */
+    check_pos(parse("\xef\xbb\xbf"
+                    "a: 1")
+                  ->pairs[0]
+                  .pos,
+              1, 1); /* a byte order mark is passed over */
 }
 
 TEST(syntax_errors_have_a_place) {
@@ -194,17 +214,20 @@ TEST(syntax_errors_have_a_place) {
               "f:1:10: error: inside { } and [ ] a reference must be quoted: \"${...}\"\n");
     CHECK_HAS(complain("a: \"open\n"), ": error: not valid YAML: found unexpected end of stream");
     CHECK_HAS(complain("a: b: c\n"), "f:1:5: error: not valid YAML: ");
-    CHECK_HAS(complain("%YAML 3.0\n---\na: 1\n"), "not valid YAML: found incompatible YAML document");
+    CHECK_HAS(complain("%YAML 3.0\n---\na: 1\n"),
+              "not valid YAML: found incompatible YAML document");
 }
 
 TEST(documents_keys_and_tags_are_checked) {
     CHECK_STR(complain(""), "f: error: the file is empty\n");
     CHECK_STR(complain("# only a comment\n"), "f: error: the file is empty\n");
-    CHECK_STR(complain("a: 1\n---\nb: 2\n"), "f:2:1: error: a second document begins here; one is read\n");
+    CHECK_STR(complain("a: 1\n---\nb: 2\n"),
+              "f:2:1: error: a second document begins here; one is read\n");
     CHECK_STR(complain("? [a]\n: 1\n"), "f:1:3: error: a key must be text, not a list or a map\n");
     CHECK_STR(complain("a: !secret x\nb: !!set {x}\n"),
               "f:1:4: error: tag \"!secret\" is not supported here; write the value without a tag\n"
-              "f:2:4: error: tag \"tag:yaml.org,2002:set\" is not supported here; write the value without a tag\n");
+              "f:2:4: error: tag \"tag:yaml.org,2002:set\" is not supported here; write the value "
+              "without a tag\n");
     CHECK_INT(parse("a: !!map {x: !!seq [1]}")->n, 1);
 }
 
@@ -233,7 +256,8 @@ TEST(files_are_looked_at_before_they_are_read) {
     char dir[] = "/tmp/yaml-test-XXXXXX";
     CHECK(mkdtemp(dir));
     sl_autofree char *big = sl_path_join(dir, "big.yaml"), *good = sl_path_join(dir, "good.yaml"),
-                     *fifo = sl_path_join(dir, "fifo"), *missing = sl_path_join(dir, "missing.yaml");
+                     *fifo = sl_path_join(dir, "fifo"),
+                     *missing = sl_path_join(dir, "missing.yaml");
     CHECK_INT(sl_write_file(good, "a: 1\n", 5, NULL), 0);
     CHECK_INT(sl_write_file(big, "", 0, NULL), 0);
     CHECK_INT(truncate(big, 9 << 20), 0);

@@ -9,8 +9,9 @@ static struct sl_err err;
 
 /* A plugin with one stage that holds `members`. */
 static int add_stage(const char *members) {
-    sl_autofree char *json = sl_xasprintf("{\"name\": \"p\", \"abi\": [1, 0], \"stages\": [{\"id\": \"p/s\"%s%s}]}",
-                                          *members ? ", " : "", members);
+    sl_autofree char *json =
+        sl_xasprintf("{\"name\": \"p\", \"abi\": [1, 0], \"stages\": [{\"id\": \"p/s\"%s%s}]}",
+                     *members ? ", " : "", members);
     err.msg[0] = 0;
     return sl_catalog_add(&catalog, "/p.so", "", json, strlen(json), &err);
 }
@@ -29,7 +30,9 @@ static const char *refuse_stage(const char *members) {
 }
 
 TEST(a_description_is_read_whole) {
-    CHECK_INT(sl_catalog_add(&catalog, "/audio.so", "ab12", fixture_audio_json, strlen(fixture_audio_json), &err), 0);
+    CHECK_INT(sl_catalog_add(&catalog, "/audio.so", "ab12", fixture_audio_json,
+                             strlen(fixture_audio_json), &err),
+              0);
     const struct sl_plugin_desc *p = catalog.plugins[0];
     CHECK_STR(p->name, "audio");
     CHECK_STR(p->licence, "MIT");
@@ -59,7 +62,9 @@ TEST(the_first_plugin_wins_and_broken_ones_are_listed) {
     fixture_catalog(&catalog);
     int n = catalog.n_plugins;
     const struct sl_stage_desc *first = sl_catalog_stage(&catalog, "audio/decode");
-    CHECK_INT(sl_catalog_add(&catalog, "/other.so", NULL, fixture_audio_json, strlen(fixture_audio_json), &err), 0);
+    CHECK_INT(sl_catalog_add(&catalog, "/other.so", NULL, fixture_audio_json,
+                             strlen(fixture_audio_json), &err),
+              0);
     CHECK(sl_catalog_stage(&catalog, "audio/decode") == first);
     CHECK_INT(catalog.n_plugins, n + 1);
     const struct sl_plugin_desc *broken = catalog.plugins[n - 1];
@@ -78,7 +83,8 @@ TEST(kinds_have_names) {
 }
 
 TEST(unknown_keys_are_passed_over) {
-    CHECK_INT(add_stage("\"colour\": \"red\", \"flags\": [\"quantum\", \"cuda\"], \"max_jobs\": 0"), 0);
+    CHECK_INT(add_stage("\"colour\": \"red\", \"flags\": [\"quantum\", \"cuda\"], \"max_jobs\": 0"),
+              0);
     CHECK_INT(catalog.plugins[0]->stages[0].flags, SLUICE_STAGE_CUDA);
     CHECK_INT(catalog.plugins[0]->stages[0].max_jobs, 1);
     sl_catalog_finish(&catalog);
@@ -89,48 +95,73 @@ TEST(what_is_no_description_is_refused) {
     CHECK_HAS(refuse("[]"), "plugin: \"description\" is not an object");
     CHECK_HAS(refuse("{}"), "plugin: \"name\" is not text");
     CHECK_HAS(refuse("{\"name\": \"p\"}"), "\"abi\" is not a pair of version numbers");
-    CHECK_HAS(refuse("{\"name\": \"P q\", \"abi\": [1, 0]}"), "\"name\" is not of the form [a-z][a-z0-9_]*");
+    CHECK_HAS(refuse("{\"name\": \"P q\", \"abi\": [1, 0]}"),
+              "\"name\" is not of the form [a-z][a-z0-9_]*");
     CHECK_HAS(refuse("{\"name\": \"p\\u0007\", \"abi\": [1, 0]}"), "without control characters");
     CHECK_HAS(refuse("{\"name\": \"p\", \"abi\": [1, -1]}"), "\"abi\"");
-    CHECK_HAS(refuse("{\"name\": \"p\", \"abi\": [1, 0], \"stages\": {}}"), "\"stages\" is not a list");
-    CHECK_HAS(refuse("{\"name\": \"p\", \"abi\": [1, 0], \"stages\": [5]}"), "\"stages\" is not a list of objects");
+    CHECK_HAS(refuse("{\"name\": \"p\", \"abi\": [1, 0], \"stages\": {}}"),
+              "\"stages\" is not a list");
+    CHECK_HAS(refuse("{\"name\": \"p\", \"abi\": [1, 0], \"stages\": [5]}"),
+              "\"stages\" is not a list of objects");
     CHECK_HAS(refuse("{\"name\": \"p\", \"abi\": [1, 0], \"stages\": [{\"id\": \"q/s\"}]}"),
               "stage id \"q/s\" is not of the form p/NAME");
-    CHECK_HAS(refuse("{\"name\": \"p\", \"abi\": [1, 0], \"stages\": [{\"id\": \"p/s\"}, {\"id\": \"p/s\"}]}"),
+    CHECK_HAS(refuse("{\"name\": \"p\", \"abi\": [1, 0], \"stages\": [{\"id\": \"p/s\"}, {\"id\": "
+                     "\"p/s\"}]}"),
               "stage p/s is declared twice");
 }
 
 TEST(ports_are_checked) {
-    CHECK_INT(add_stage("\"inputs\": [{\"name\": \"*\", \"type\": \"*\"}], \"outputs\": [{\"name\": \"o\", \"type\": "
+    CHECK_INT(add_stage("\"inputs\": [{\"name\": \"*\", \"type\": \"*\"}], \"outputs\": "
+                        "[{\"name\": \"o\", \"type\": "
                         "\"my_type/12\"}]"),
               0);
-    CHECK_HAS(refuse_stage("\"inputs\": [{\"name\": \"In\", \"type\": \"audio/1\"}]"), "port name \"In\"");
-    CHECK_HAS(refuse_stage("\"inputs\": [{\"name\": \"in\", \"type\": \"audio\"}]"), "\"audio\" is not a type");
-    CHECK_HAS(refuse_stage("\"inputs\": [{\"name\": \"in\", \"type\": \"*\"}]"), "\"*\" is not a type");
-    CHECK_HAS(refuse_stage("\"inputs\": [{\"name\": \"in\", \"type\": \"audio/1\", \"optional\": 1}]"),
-              "stage p/s: \"optional\" is not true or false");
-    CHECK_HAS(refuse_stage("\"outputs\": [{\"name\": \"a\", \"type\": \"text/1\"}, {\"name\": \"a\", \"type\": "
-                           "\"text/1\"}]"),
-              "outputs holds \"a\" twice");
+    CHECK_HAS(refuse_stage("\"inputs\": [{\"name\": \"In\", \"type\": \"audio/1\"}]"),
+              "port name \"In\"");
+    CHECK_HAS(refuse_stage("\"inputs\": [{\"name\": \"in\", \"type\": \"audio\"}]"),
+              "\"audio\" is not a type");
+    CHECK_HAS(refuse_stage("\"inputs\": [{\"name\": \"in\", \"type\": \"*\"}]"),
+              "\"*\" is not a type");
+    CHECK_HAS(
+        refuse_stage("\"inputs\": [{\"name\": \"in\", \"type\": \"audio/1\", \"optional\": 1}]"),
+        "stage p/s: \"optional\" is not true or false");
+    CHECK_HAS(
+        refuse_stage(
+            "\"outputs\": [{\"name\": \"a\", \"type\": \"text/1\"}, {\"name\": \"a\", \"type\": "
+            "\"text/1\"}]"),
+        "outputs holds \"a\" twice");
 }
 
 TEST(parameters_are_checked) {
-    CHECK_INT(add_stage("\"params\": [{\"name\": \"a\", \"kind\": \"json\", \"default\": \"{x: [1]}\"}, {\"name\": \"b\", "
+    CHECK_INT(add_stage("\"params\": [{\"name\": \"a\", \"kind\": \"json\", \"default\": \"{x: "
+                        "[1]}\"}, {\"name\": \"b\", "
                         "\"kind\": \"string\", \"default\": \"# not a comment\"}]"),
               0);
-    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"color\"}]"), "there is no kind \"color\"");
-    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a-b\", \"kind\": \"int\"}]"), "parameter name \"a-b\"");
-    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"int\"}, {\"name\": \"a\", \"kind\": \"int\"}]"),
+    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"color\"}]"),
+              "there is no kind \"color\"");
+    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a-b\", \"kind\": \"int\"}]"),
+              "parameter name \"a-b\"");
+    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"int\"}, {\"name\": \"a\", "
+                           "\"kind\": \"int\"}]"),
               "parameter \"a\" is declared twice");
-    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"int\", \"min\": 3, \"max\": 1}]"), "range is empty");
-    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"int\", \"min\": 3}]"), "pair of numbers");
-    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"int\", \"default\": \"x\"}]"),
-              "parameter \"a\": default \"x\": default: expected an integer, found text \"x\"");
-    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"string\", \"default\": \"x\", \"choices\": "
-                           "[\"y\"]}]"),
-              "expected one of y");
-    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"json\", \"default\": \"[\"}]"), "not valid YAML");
-    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"string\", \"choices\": [1]}]"), "\"choices\"");
+    CHECK_HAS(
+        refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"int\", \"min\": 3, \"max\": 1}]"),
+        "range is empty");
+    CHECK_HAS(refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"int\", \"min\": 3}]"),
+              "pair of numbers");
+    CHECK_HAS(
+        refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"int\", \"default\": \"x\"}]"),
+        "parameter \"a\": default \"x\": default: expected an integer, found text \"x\"");
+    CHECK_HAS(
+        refuse_stage(
+            "\"params\": [{\"name\": \"a\", \"kind\": \"string\", \"default\": \"x\", \"choices\": "
+            "[\"y\"]}]"),
+        "expected one of y");
+    CHECK_HAS(
+        refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"json\", \"default\": \"[\"}]"),
+        "not valid YAML");
+    CHECK_HAS(
+        refuse_stage("\"params\": [{\"name\": \"a\", \"kind\": \"string\", \"choices\": [1]}]"),
+        "\"choices\"");
     CHECK_HAS(refuse_stage("\"max_jobs\": 1e9"), "\"max_jobs\"");
 }
 

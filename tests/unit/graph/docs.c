@@ -1,6 +1,7 @@
 /*
- * The examples of docs/pipeline-file.md: every block marked "yaml pipeline" has no mistakes, the block "text graph" is
- * the picture of the first, and "text answer" is what is said of "yaml mistakes", for a file called meeting.yaml.
+ * The examples of docs/pipeline-file.md: every block marked "yaml pipeline" has no mistakes, the
+ * block "text graph" is the picture of the first, and "text answer" is what is said of "yaml
+ * mistakes", for a file called meeting.yaml.
  */
 #include "base/io.h"
 #include "graph/render.h"

@@ -11,61 +11,80 @@
 #define FAIL(...) (fprintf(stderr, __VA_ARGS__), fputc('\n', stderr), exit(1))
 
 const char fixture_audio_json[] =
-    "{\"name\": \"audio\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], \"stages\": ["
+    "{\"name\": \"audio\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], "
+    "\"stages\": ["
     "{\"id\": \"audio/decode\", \"version\": \"1\", \"summary\": \"Decodes any media file.\","
     " \"flags\": [\"deterministic\"], \"max_jobs\": 1,"
-    " \"inputs\": [{\"name\": \"file\", \"type\": \"file/1\", \"doc\": \"any audio or video file\"}],"
+    " \"inputs\": [{\"name\": \"file\", \"type\": \"file/1\", \"doc\": \"any audio or video "
+    "file\"}],"
     " \"outputs\": [{\"name\": \"audio\", \"type\": \"audio/1\", \"doc\": \"the samples\"}],"
-    " \"params\": [{\"name\": \"channel\", \"kind\": \"int\", \"default\": \"-1\", \"min\": 0, \"max\": 63}]},"
-    "{\"id\": \"audio/vad\", \"version\": \"1\", \"summary\": \"Finds speech.\", \"flags\": [\"deterministic\"],"
+    " \"params\": [{\"name\": \"channel\", \"kind\": \"int\", \"default\": \"-1\", \"min\": 0, "
+    "\"max\": 63}]},"
+    "{\"id\": \"audio/vad\", \"version\": \"1\", \"summary\": \"Finds speech.\", \"flags\": "
+    "[\"deterministic\"],"
     " \"inputs\": [{\"name\": \"audio\", \"type\": \"audio/1\"}],"
     " \"outputs\": [{\"name\": \"regions\", \"type\": \"regions/1\"}],"
-    " \"params\": [{\"name\": \"min_silence\", \"kind\": \"duration\", \"default\": \"500ms\", \"min\": 0, \"max\": 30},"
-    "  {\"name\": \"threshold\", \"kind\": \"float\", \"default\": \"0.5\", \"min\": 0, \"max\": 1}]}]}";
+    " \"params\": [{\"name\": \"min_silence\", \"kind\": \"duration\", \"default\": \"500ms\", "
+    "\"min\": 0, \"max\": 30},"
+    "  {\"name\": \"threshold\", \"kind\": \"float\", \"default\": \"0.5\", \"min\": 0, \"max\": "
+    "1}]}]}";
 
 static const char whisper_json[] =
-    "{\"name\": \"whisper\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], \"stages\": ["
+    "{\"name\": \"whisper\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], "
+    "\"stages\": ["
     "{\"id\": \"whisper/transcribe\", \"version\": \"1\", \"summary\": \"Speech to text.\","
     " \"flags\": [\"deterministic\", \"cuda\"], \"max_jobs\": 16,"
     " \"inputs\": [{\"name\": \"audio\", \"type\": \"audio/1\", \"doc\": \"what to transcribe\"},"
-    "  {\"name\": \"regions\", \"type\": \"regions/1\", \"optional\": true, \"doc\": \"where speech is\"}],"
+    "  {\"name\": \"regions\", \"type\": \"regions/1\", \"optional\": true, \"doc\": \"where "
+    "speech is\"}],"
     " \"outputs\": [{\"name\": \"transcript\", \"type\": \"transcript/1\"},"
     "  {\"name\": \"attention\", \"type\": \"attention/1\", \"optional\": true}],"
-    " \"params\": [{\"name\": \"model\", \"kind\": \"string\", \"default\": \"embedded\", \"doc\": \"name or folder\"},"
+    " \"params\": [{\"name\": \"model\", \"kind\": \"string\", \"default\": \"embedded\", \"doc\": "
+    "\"name or folder\"},"
     "  {\"name\": \"language\", \"kind\": \"string\", \"default\": \"auto\"},"
     "  {\"name\": \"task\", \"kind\": \"string\", \"default\": \"transcribe\","
     "   \"choices\": [\"transcribe\", \"translate\"]},"
-    "  {\"name\": \"beam_size\", \"kind\": \"int\", \"default\": \"1\", \"min\": 1, \"max\": 16, \"unit\": \"beams\"},"
+    "  {\"name\": \"beam_size\", \"kind\": \"int\", \"default\": \"1\", \"min\": 1, \"max\": 16, "
+    "\"unit\": \"beams\"},"
     "  {\"name\": \"word_times\", \"kind\": \"bool\", \"default\": \"false\"},"
     "  {\"name\": \"temperatures\", \"kind\": \"json\", \"default\": \"[0, 0.2]\"},"
-    "  {\"name\": \"cache\", \"kind\": \"size\", \"default\": \"64MiB\", \"min\": 0, \"max\": 1073741824},"
+    "  {\"name\": \"cache\", \"kind\": \"size\", \"default\": \"64MiB\", \"min\": 0, \"max\": "
+    "1073741824},"
     "  {\"name\": \"seed\", \"kind\": \"int\"}]}]}";
 
 static const char export_json[] =
-    "{\"name\": \"export\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], \"stages\": ["
+    "{\"name\": \"export\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], "
+    "\"stages\": ["
     "{\"id\": \"export/srt\", \"inputs\": [{\"name\": \"transcript\", \"type\": \"transcript/1\"}],"
     " \"outputs\": [{\"name\": \"text\", \"type\": \"text/1\"}],"
-    " \"params\": [{\"name\": \"max_line_width\", \"kind\": \"int\", \"default\": \"0\", \"min\": 0, \"max\": 1000}]},"
+    " \"params\": [{\"name\": \"max_line_width\", \"kind\": \"int\", \"default\": \"0\", \"min\": "
+    "0, \"max\": 1000}]},"
     "{\"id\": \"export/txt\", \"inputs\": [{\"name\": \"transcript\", \"type\": \"transcript/1\"}],"
     " \"outputs\": [{\"name\": \"text\", \"type\": \"text/1\"}]},"
     "{\"id\": \"export/json\", \"inputs\": [{\"name\": \"transcript\", \"type\": \"transcript/1\"},"
     "  {\"name\": \"*\", \"type\": \"*\", \"optional\": true}],"
     " \"outputs\": [{\"name\": \"json\", \"type\": \"json/1\"}]},"
-    "{\"id\": \"export/any\", \"inputs\": [{\"name\": \"json\", \"type\": \"json/1\"}], \"outputs\": []}]}";
+    "{\"id\": \"export/any\", \"inputs\": [{\"name\": \"json\", \"type\": \"json/1\"}], "
+    "\"outputs\": []}]}";
 
 static const char exec_json[] =
-    "{\"name\": \"exec\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], \"stages\": ["
-    "{\"id\": \"exec/command\", \"inputs\": [{\"name\": \"*\", \"type\": \"*\", \"optional\": true}],"
+    "{\"name\": \"exec\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], "
+    "\"stages\": ["
+    "{\"id\": \"exec/command\", \"inputs\": [{\"name\": \"*\", \"type\": \"*\", \"optional\": "
+    "true}],"
     " \"outputs\": [{\"name\": \"*\", \"type\": \"*\"}],"
-    " \"params\": [{\"name\": \"argv\", \"kind\": \"json\", \"required\": true, \"doc\": \"program and arguments\"},"
+    " \"params\": [{\"name\": \"argv\", \"kind\": \"json\", \"required\": true, \"doc\": \"program "
+    "and arguments\"},"
     "  {\"name\": \"outputs\", \"kind\": \"json\", \"default\": \"{}\"},"
     "  {\"name\": \"env\", \"kind\": \"json\"}]}]}";
 
 static const char diarize_json[] =
-    "{\"name\": \"diarize\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], \"stages\": ["
+    "{\"name\": \"diarize\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], "
+    "\"stages\": ["
     "{\"id\": \"diarize/speakers\", \"inputs\": [{\"name\": \"audio\", \"type\": \"audio/1\"}],"
     " \"outputs\": [{\"name\": \"turns\", \"type\": \"turns/1\"}]},"
-    "{\"id\": \"diarize/assign\", \"inputs\": [{\"name\": \"transcript\", \"type\": \"transcript/1\"},"
+    "{\"id\": \"diarize/assign\", \"inputs\": [{\"name\": \"transcript\", \"type\": "
+    "\"transcript/1\"},"
     "  {\"name\": \"turns\", \"type\": \"turns/1\", \"optional\": true}],"
     " \"outputs\": [{\"name\": \"transcript\", \"type\": \"transcript/1\"}]}]}";
 
@@ -80,7 +99,8 @@ void fixture_catalog(struct sl_catalog *ret_catalog) {
     *ret_catalog = (struct sl_catalog){0};
     for (size_t i = 0; i < sizeof plugins / sizeof *plugins; i++) {
         struct sl_err err;
-        if (sl_catalog_add(ret_catalog, plugins[i].path, "00ff", plugins[i].json, strlen(plugins[i].json), &err) < 0)
+        if (sl_catalog_add(ret_catalog, plugins[i].path, "00ff", plugins[i].json,
+                           strlen(plugins[i].json), &err) < 0)
             FAIL("%s: %s", plugins[i].path, err.msg);
     }
     sl_catalog_add_broken(ret_catalog, "/plugins/llm.so", "undefined symbol: llm_load");
@@ -96,7 +116,8 @@ static int make(const char *bytes, size_t len, const struct sl_setting *settings
     return rc;
 }
 
-static char *check(const char *bytes, size_t len, const struct sl_setting *settings, int n_settings) {
+static char *check(const char *bytes, size_t len, const struct sl_setting *settings,
+                   int n_settings) {
     struct sl_catalog catalog;
     struct sl_diags diags = {.file = "p.yaml"};
     struct sl_plan *plan = NULL;

@@ -61,7 +61,8 @@ TEST(each_cycle_is_told_once_from_its_lowest_node) {
     CHECK_STR(cycles_of(5, "a>b b>a d>e e>d c>d"), "aba ded ");
     CHECK_STR(cycles_of(3, "a>b b>c c>a"), "abca ");
     CHECK_STR(cycles_of(4, "a>b b>c c>d d>a c>a"), "abca "); /* the shortest of the set */
-    CHECK_STR(cycles_of(4, "a>b b>c c>b c>d"), "bcb ");      /* nothing of what stands before or behind */
+    CHECK_STR(cycles_of(4, "a>b b>c c>b c>d"),
+              "bcb "); /* nothing of what stands before or behind */
 }
 
 TEST_MAIN()

@@ -6,7 +6,8 @@
 #include "unit/test.h"
 
 static const char meeting[] =
-    "sluice: 1\nname: meeting\ndescription: What & why.\ninputs: { audio: { type: file/1, help: \"<any> file\" } }\nstages:\n"
+    "sluice: 1\nname: meeting\ndescription: What & why.\ninputs: { audio: { type: file/1, help: "
+    "\"<any> file\" } }\nstages:\n"
     "  decode: { use: audio/decode, in: { file: inputs.audio } }\n"
     "  speech: { use: audio/vad, in: { audio: decode.audio } }\n"
     "  asr: { use: whisper/transcribe, in: { audio: decode.audio, regions: speech.regions } }\n"
@@ -14,36 +15,35 @@ static const char meeting[] =
     "outputs:\n"
     "  json: { use: export/json, in: { transcript: asr.transcript, turns: who.turns } }\n";
 
-static const char meeting_text[] =
-    "meeting: What & why.\n"
-    "\n"
-    "               ╭────────╮\n"
-    "               │ audio  │\n"
-    "               │ file/1 │\n"
-    "               ╰───┬────╯\n"
-    "                   │file/1\n"
-    "            ┌──────▼───────┐\n"
-    "            │ decode       │\n"
-    "            │ audio/decode │\n"
-    "            └──────┬───────┘\n"
-    "   ╭────────────┬──┴────────────╮\n"
-    "   │audio/1     │               │audio/1\n"
-    "┌──▼────────┐   │   ┌───────────▼─────────────────┐\n"
-    "│ speech    │   │   │ who                         │\n"
-    "│ audio/vad │   │   │ diarize/speakers (optional) │\n"
-    "└─────┬─────┘   │   └──────────────┬──────────────┘\n"
-    "    ╭─╯         │            ╭─────╯\n"
-    "    │regions/1  │audio/1     │\n"
-    "  ┌─▼───────────▼────────┐   │\n"
-    "  │ asr                  │   │\n"
-    "  │ whisper/transcribe   │   │\n"
-    "  └──────────┬───────────┘   │\n"
-    "           ╭─╯            ╭──╯\n"
-    "           │transcript/1  │turns/1\n"
-    "         ╔═▼══════════════▼════════╗\n"
-    "         ║ json                    ║\n"
-    "         ║ export/json             ║\n"
-    "         ╚═════════════════════════╝\n";
+static const char meeting_text[] = "meeting: What & why.\n"
+                                   "\n"
+                                   "               ╭────────╮\n"
+                                   "               │ audio  │\n"
+                                   "               │ file/1 │\n"
+                                   "               ╰───┬────╯\n"
+                                   "                   │file/1\n"
+                                   "            ┌──────▼───────┐\n"
+                                   "            │ decode       │\n"
+                                   "            │ audio/decode │\n"
+                                   "            └──────┬───────┘\n"
+                                   "   ╭────────────┬──┴────────────╮\n"
+                                   "   │audio/1     │               │audio/1\n"
+                                   "┌──▼────────┐   │   ┌───────────▼─────────────────┐\n"
+                                   "│ speech    │   │   │ who                         │\n"
+                                   "│ audio/vad │   │   │ diarize/speakers (optional) │\n"
+                                   "└─────┬─────┘   │   └──────────────┬──────────────┘\n"
+                                   "    ╭─╯         │            ╭─────╯\n"
+                                   "    │regions/1  │audio/1     │\n"
+                                   "  ┌─▼───────────▼────────┐   │\n"
+                                   "  │ asr                  │   │\n"
+                                   "  │ whisper/transcribe   │   │\n"
+                                   "  └──────────┬───────────┘   │\n"
+                                   "           ╭─╯            ╭──╯\n"
+                                   "           │transcript/1  │turns/1\n"
+                                   "         ╔═▼══════════════▼════════╗\n"
+                                   "         ║ json                    ║\n"
+                                   "         ║ export/json             ║\n"
+                                   "         ╚═════════════════════════╝\n";
 
 static char *render(const char *text, int (*how)(const struct sl_plan *, struct sl_str *)) {
     struct sl_plan *p = fixture_plan(text, NULL, 0);
@@ -69,7 +69,8 @@ TEST(text_becomes_a_list_where_it_would_be_too_wide) {
     sl_autostr struct sl_str text = {0};
     sl_str_add(&text, HEAD);
     for (int i = 0; i < 20; i++)
-        sl_str_addf(&text, "  v%d: { use: audio/vad, in: { audio: decode.audio }, optional: true }\n", i);
+        sl_str_addf(&text,
+                    "  v%d: { use: audio/vad, in: { audio: decode.audio }, optional: true }\n", i);
     sl_autofree char *got = render(text.data, sl_render_text);
     CHECK_HAS(got, "p\n\ndecode  audio/decode\n    file ◀ inputs.audio  file/1\n");
     CHECK_HAS(got, "v19  audio/vad (optional)\n    audio ◀ decode.audio  audio/1\n");
@@ -125,13 +126,17 @@ TEST(many_stages_are_drawn_in_time) {
     sl_autostr struct sl_str text = {0};
     sl_str_add(&text, HEAD);
     for (int i = 0; i < 900; i++) {
-        sl_str_addf(&text, "  s%d: { use: exec/command, with: { argv: [p], outputs: { y: audio/1 } }, in: { first: "
-                           "decode.audio", i);
+        sl_str_addf(&text,
+                    "  s%d: { use: exec/command, with: { argv: [p], outputs: { y: audio/1 } }, in: "
+                    "{ first: "
+                    "decode.audio",
+                    i);
         for (int k = 0; k < 5 && k < i; k++)
             sl_str_addf(&text, ", p%d: s%d.y", k, (i * 7919 + k * 31) % i);
         sl_str_add(&text, " } }\n");
     }
-    sl_autofree char *svg = render(text.data, sl_render_svg), *dot = render(text.data, sl_render_dot),
+    sl_autofree char *svg = render(text.data, sl_render_svg),
+                     *dot = render(text.data, sl_render_dot),
                      *list = render(text.data, sl_render_text);
     CHECK_INT(count(svg, "<rect "), 902);
     CHECK_HAS(list, "s899  exec/command");
@@ -139,11 +144,13 @@ TEST(many_stages_are_drawn_in_time) {
 }
 
 TEST(a_stage_without_edges_is_drawn) {
-    sl_autofree char *got = render("sluice: 1\nstages: { ring: { use: exec/command, with: { argv: [beep] } } }\n",
-                                   sl_render_text);
+    sl_autofree char *got =
+        render("sluice: 1\nstages: { ring: { use: exec/command, with: { argv: [beep] } } }\n",
+               sl_render_text);
     CHECK_STR(got, "p\n\n┌──────────────┐\n│ ring         │\n│ exec/command │\n└──────────────┘\n");
-    sl_autofree char *svg = render("sluice: 1\nstages: { ring: { use: exec/command, with: { argv: [beep] } } }\n",
-                                   sl_render_svg);
+    sl_autofree char *svg =
+        render("sluice: 1\nstages: { ring: { use: exec/command, with: { argv: [beep] } } }\n",
+               sl_render_svg);
     CHECK_INT(count(svg, "<rect "), 1);
 }
 
