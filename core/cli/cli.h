@@ -31,7 +31,11 @@ int sl_cmd_runs(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_show(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_logs(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_version(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_completion(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_help(const struct sl_command *self, int argc, char **argv);
+
+/* The table of commands, in main.c. */
+const struct sl_command *sl_commands(int *ret_n);
 
 /* Prints "sluice: <message>" to stderr. */
 void sl_cli_error(const struct sl_err *err);

@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "graph/render.h"
+#include "proc/limits.h"
 
 struct arguments {
     struct sl_words settings, plugins, rest;
@@ -32,6 +33,13 @@ static int load(const struct sl_command *self, const char *help, const struct sl
     return status == 0 ? -1 : status;
 }
 
+static void print_limits(void) {
+    struct sl_limiter limiter;
+    sl_limiter_init(&limiter);
+    printf("limits: %s\n", limiter.text);
+    sl_limiter_finish(&limiter);
+}
+
 int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
     struct arguments a = {0};
     struct sl_loaded l = {0};
@@ -49,6 +57,7 @@ int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
             outputs += l.plan->stages[i].is_output;
         printf("%s: ok: pipeline \"%s\", %d stages, %d outputs\n", a.rest.items[0], l.plan->name,
                l.plan->n_stages - outputs, outputs);
+        print_limits();
         status = SL_EXIT_OK;
     }
     finish(&a, &l);

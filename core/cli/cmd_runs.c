@@ -122,6 +122,8 @@ static void print_run(const struct sl_rundir *dir, const json_t *state) {
            sl_json_str(state, "file", ""), json_object_get(state, "file") ? ")" : "");
     printf("  started      %s\n", sl_json_str(state, "started", ""));
     printf("  containment  %s\n", sl_json_str(state, "containment", ""));
+    if (json_object_get(state, "limits"))
+        printf("  limits       %s\n", sl_json_str(state, "limits", ""));
     printf("  folder       %s\n", dir->path);
     json_array_foreach(json_object_get(state, "items"), i, item) print_item(item);
 }

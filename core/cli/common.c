@@ -15,8 +15,8 @@ int sl_cli_parse(const struct sl_command *self, const char *help, const struct s
                  struct sl_words *rest) {
     struct sl_err err = {0};
     int rc = sl_options_parse(table, argc, argv, rest, &err);
-    if (rc == 1) {
-        sl_options_help(self->usage, help, table);
+    if (rc > 0) {
+        sl_options_help((enum sl_help_format)rc, self->usage, help, table);
         return SL_EXIT_OK;
     }
     if (rc == 0)

@@ -33,7 +33,7 @@ struct sl_console {
     const struct sl_item *items;
     int n_items;
     const char *run_id;
-    bool quiet, terminal;
+    bool quiet, terminal, colour; /* colour: NO_COLOR is not set (no-color.org) */
     struct live live[MAX_LIVE];
     int n_live, drawn; /* lines of the block on the screen */
     int64_t began_ms, drawn_ms;
@@ -48,7 +48,9 @@ struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl
     struct sl_console *c = sl_xcalloc(1, sizeof *c);
     const char *term = getenv("TERM");
     *c = (struct sl_console){.plan = plan, .items = items, .n_items = n_items, .run_id = run_id, .quiet = quiet};
+    const char *no_color = getenv("NO_COLOR");
     c->terminal = !quiet && isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
+    c->colour = c->terminal && !(no_color && *no_color);
     c->item_began_ms = sl_xcalloc((size_t)n_items, sizeof *c->item_began_ms);
     c->item_audio_s = sl_xcalloc((size_t)n_items, sizeof *c->item_audio_s);
     c->item_explained = sl_xcalloc((size_t)n_items, sizeof *c->item_explained);
@@ -153,6 +155,15 @@ static void say(struct sl_console *c, const char *fmt, ...) {
 
 /* ---- events ---- */
 
+#define GREEN "\x1b[32m"
+#define YELLOW "\x1b[33m"
+#define RED "\x1b[31m"
+#define PLAIN "\x1b[0m"
+
+static const char *paint(const struct sl_console *c, const char *colour) {
+    return c->colour ? colour : "";
+}
+
 static struct live *find_live(struct sl_console *c, const struct sl_event *ev) {
     for (int i = 0; i < c->n_live; i++)
         if (c->live[i].item == ev->item && c->live[i].stage == ev->stage)
@@ -212,17 +223,19 @@ static void on_retry(struct sl_console *c, const struct sl_event *ev) {
     drop_live(c, ev);
     sl_format_duration(ev->seconds, delay, sizeof delay);
     if (!c->quiet)
-        say(c, "%s: %s: attempt %d failed (%s): %s; trying again%s%s", item_name(c, ev), stage_name(c, ev), ev->attempt,
-            sl_class_name(ev->cls), ev->text, ev->seconds > 0 ? " in " : "", ev->seconds > 0 ? delay : "");
+        say(c, "%s: %s: %sattempt %d failed%s (%s): %s; trying again%s%s", item_name(c, ev), stage_name(c, ev),
+            paint(c, YELLOW), ev->attempt, paint(c, PLAIN), sl_class_name(ev->cls), ev->text,
+            ev->seconds > 0 ? " in " : "", ev->seconds > 0 ? delay : "");
 }
 
 static void on_task_end(struct sl_console *c, const struct sl_event *ev) {
     char took[32];
     drop_live(c, ev);
     if (ev->state == SL_TASK_ABSENT)
-        say(c, "%s: %s: left out: %s", item_name(c, ev), stage_name(c, ev), ev->text);
+        say(c, "%s: %s: %sleft out%s: %s", item_name(c, ev), stage_name(c, ev), paint(c, YELLOW), paint(c, PLAIN),
+            ev->text);
     else if (ev->state == SL_TASK_FAILED) {
-        say(c, "%s: %s failed: %s", item_name(c, ev), stage_name(c, ev), ev->text);
+        say(c, "%s: %s %sfailed%s: %s", item_name(c, ev), stage_name(c, ev), paint(c, RED), paint(c, PLAIN), ev->text);
         c->item_explained[ev->item] = true;
     } else if (ev->state == SL_TASK_DONE && !c->quiet && !c->terminal && !c->plan->stages[ev->stage].is_output)
         say(c, "%s: %s done in %s", item_name(c, ev), stage_name(c, ev),
@@ -235,12 +248,13 @@ static void on_item_end(struct sl_console *c, const struct sl_event *ev) {
     char took[32], speed[48] = "";
     *(ev->item_state == SL_ITEM_OK ? &c->n_ok : ev->item_state == SL_ITEM_FAILED ? &c->n_failed : &c->n_cancelled) += 1;
     if (ev->item_state == SL_ITEM_FAILED && !c->item_explained[ev->item])
-        say(c, "%s: failed%s%s", item_name(c, ev), ev->text ? ": " : "", ev->text ? ev->text : "");
+        say(c, "%s: %sfailed%s%s%s", item_name(c, ev), paint(c, RED), paint(c, PLAIN), ev->text ? ": " : "",
+            ev->text ? ev->text : "");
     if (ev->item_state != SL_ITEM_OK || c->quiet)
         return;
     if (audio > 0 && seconds > 0)
         snprintf(speed, sizeof speed, ", %.1f times real time", audio / seconds);
-    say(c, "%s: ok in %s%s", item_name(c, ev), sl_format_duration(seconds, took, sizeof took), speed);
+    say(c, "%s: %sok%s in %s%s", item_name(c, ev), paint(c, GREEN), paint(c, PLAIN), sl_format_duration(seconds, took, sizeof took), speed);
 }
 
 static void on_run_end(struct sl_console *c, const struct sl_event *ev) {

@@ -14,10 +14,16 @@ static const struct sl_command commands[] = {
     {"runs", "runs [--json]", "list runs, newest first", sl_cmd_runs},
     {"show", "show RUN [--json]", "show what a run did", sl_cmd_show},
     {"logs", "logs RUN [STAGE]", "print what the stages of a run wrote", sl_cmd_logs},
+    {"completion", "completion bash|zsh", "print a completion script for a shell", sl_cmd_completion},
     {"version", "version", "print the version", sl_cmd_version},
-    {"help", "help [COMMAND]", "print this, or the help of a command", sl_cmd_help},
+    {"help", "help [COMMAND | --man]", "print this, the help of a command, or the manual page", sl_cmd_help},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+const struct sl_command *sl_commands(int *ret_n) {
+    *ret_n = N_COMMANDS;
+    return commands;
+}
 
 static const struct sl_command *find(const char *name) {
     for (int i = 0; i < N_COMMANDS; i++)
@@ -48,6 +54,22 @@ int sl_cmd_version(const struct sl_command *self, int argc, char **argv) {
     return SL_EXIT_OK;
 }
 
+static int print_man(void) {
+    char help[] = "--help=man", *words[] = {help};
+    puts(".TH SLUICE 1 \"\" \"sluice " SLUICE_VERSION "\"\n.SH NAME\nsluice \\- run speech pipelines\n.SH SYNOPSIS\n"
+         ".B sluice\n.I COMMAND\n.RI [ argument .\\|.\\|. ]\n.SH DESCRIPTION\n"
+         "A YAML file names the stages of a pipeline; each stage is a plugin and runs in a process of its own.\n"
+         ".SH COMMANDS");
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (commands[i].run != sl_cmd_help)
+            commands[i].run(&commands[i], 1, words);
+    puts(".SH EXIT STATUS\n0 all items ok, 1 some item failed, 2 bad usage or pipeline, 130 cancelled.\n"
+         ".SH ENVIRONMENT\n"
+         ".B SLUICE_STATE\nfolder of runs;\n.B SLUICE_CACHE\nfolder of caches;\n.B SLUICE_PLUGIN_PATH\n"
+         "folders with plugins, separated by colons.");
+    return SL_EXIT_OK;
+}
+
 static int print_help(FILE *to) {
     fprintf(to, "Sluice runs speech pipelines: a YAML file names stages, each runs in a process of its own.\n\n"
                 "usage: sluice COMMAND ...\n\n");
@@ -61,8 +83,10 @@ static int print_help(FILE *to) {
 int sl_cmd_help(const struct sl_command *self, int argc, char **argv) {
     char help[] = "--help", *words[] = {help};
     (void)self;
-    if (argc < 1)
-        return print_help(stdout);
+    if (argc < 1 || strcmp(argv[0], "--help=words") == 0)
+        return argc < 1 ? print_help(stdout) : SL_EXIT_OK;
+    if (strcmp(argv[0], "--man") == 0)
+        return print_man();
     const struct sl_command *c = find(argv[0]);
     if (!c)
         return unknown_command(argv[0]);

@@ -90,12 +90,21 @@ static int take(const struct sl_option *table, int argc, char **argv, int *i, st
     return store(o, value, err);
 }
 
+/* The kind of help that a word asks for, or 0. */
+static int help_wanted(const char *word) {
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        return SL_HELP_TEXT;
+    if (strcmp(word, "--help=man") == 0)
+        return SL_HELP_MAN;
+    return strcmp(word, "--help=words") == 0 ? SL_HELP_WORDS : 0;
+}
+
 int sl_options_parse(const struct sl_option *table, int argc, char **argv, struct sl_words *rest,
                      struct sl_err *err) {
     bool options = true;
     for (int i = 0; i < argc; i++) {
-        if (options && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0))
-            return 1;
+        if (options && help_wanted(argv[i]))
+            return help_wanted(argv[i]);
         if (options && strcmp(argv[i], "--") == 0) {
             options = false;
         } else if (options && argv[i][0] == '-' && argv[i][1]) {
@@ -109,11 +118,11 @@ int sl_options_parse(const struct sl_option *table, int argc, char **argv, struc
     return 0;
 }
 
-void sl_options_help(const char *usage, const char *text, const struct sl_option *table) {
+static void help_text(const char *usage, const char *text, const struct sl_option *table) {
     printf("usage: sluice %s\n\n%s\n", usage, text);
-    if (table && table->name)
+    if (table->name)
         printf("\noptions:\n");
-    for (; table && table->name; table++) {
+    for (; table->name; table++) {
         char left[64], letter[8] = "    ";
         if (table->letter)
             snprintf(letter, sizeof letter, "-%c, ", table->letter);
@@ -121,4 +130,47 @@ void sl_options_help(const char *usage, const char *text, const struct sl_option
                  table->value ? table->value : "");
         printf("  %-26s %s\n", left, table->help);
     }
+}
+
+void sl_print_roff(const char *text) {
+    bool line_start = true;
+    for (; *text; text++) {
+        if (line_start && (*text == '.' || *text == '\''))
+            fputs("\\&", stdout);
+        if (*text == '-')
+            fputs("\\-", stdout);
+        else if (*text == '\\')
+            fputs("\\e", stdout);
+        else
+            putchar(*text);
+        line_start = *text == '\n';
+    }
+}
+
+static void help_man(const char *usage, const char *text, const struct sl_option *table) {
+    fputs(".SS \"", stdout);
+    sl_print_roff(usage);
+    fputs("\"\n", stdout);
+    sl_print_roff(text);
+    putchar('\n');
+    for (; table->name; table++) {
+        fputs(".TP\n\\fB", stdout);
+        if (table->letter)
+            printf("\\-%c\\fR, \\fB", table->letter);
+        fputs("\\-\\-", stdout);
+        sl_print_roff(table->name);
+        printf("\\fR \\fI%s\\fR\n", table->value ? table->value : "");
+        sl_print_roff(table->help);
+        putchar('\n');
+    }
+}
+
+void sl_options_help(enum sl_help_format format, const char *usage, const char *text, const struct sl_option *table) {
+    if (format == SL_HELP_TEXT)
+        help_text(usage, text, table);
+    else if (format == SL_HELP_MAN)
+        help_man(usage, text, table);
+    else
+        for (; table->name; table++)
+            printf("--%s\t%s\n", table->name, table->help);
 }

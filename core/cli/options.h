@@ -28,11 +28,19 @@ struct sl_option {
     const char *help;
 };
 
+enum sl_help_format {
+    SL_HELP_TEXT = 1, /* --help */
+    SL_HELP_MAN,      /* --help=man: a section of the manual page, in roff */
+    SL_HELP_WORDS,    /* --help=words: one "--option<TAB>what it does" a line, for completion */
+};
+
 /* Ends with {0}. Words that are no options go to `rest`. "--" ends the options. SL_USAGE: with a message that names the
- * option, and the nearest one where it is unknown. Returns 1 where --help was given. */
+ * option, and the nearest one where it is unknown. Returns an sl_help_format where help was asked for. */
 int sl_options_parse(const struct sl_option *table, int argc, char **argv, struct sl_words *rest, struct sl_err *err);
 
 /* Prints the help of a command to stdout. */
-void sl_options_help(const char *usage, const char *text, const struct sl_option *table);
+void sl_options_help(enum sl_help_format format, const char *usage, const char *text, const struct sl_option *table);
+/* Text with roff's special characters escaped, to stdout. */
+void sl_print_roff(const char *text);
 
 #endif

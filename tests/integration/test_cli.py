@@ -108,6 +108,32 @@ class CommandLine(Case):
         self.sluice("stage", "fixture/hello", "-o", "out", "--wrap", "env WRAPPED=1", *fixtures())
         self.assertTrue(os.listdir(self.path("out")))
 
+    def test_completion(self):
+        script = self.write("complete", self.sluice("completion", "bash").stdout)
+        for words, want in ((["sluice", "ru"], ["run", "runs"]), (["sluice", "show", "la"], ["last"]),
+                            (["sluice", "run", "--jo"], ["--jobs"]), (["sluice", "stage", "audio/d"], ["audio/decode"])):
+            line = f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _sluice; echo ${{COMPREPLY[@]}}"
+            env = dict(self.env, PATH=os.path.dirname(SLUICE) + ":" + self.env["PATH"])
+            done = subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=True)
+            self.assertEqual(done.stdout.split(), want, done.stderr)
+        self.assertIn("#compdef sluice", self.sluice("completion", "zsh").stdout)
+
+    def test_manual_page(self):
+        page = self.sluice("help", "--man").stdout
+        self.assertTrue(page.startswith(".TH SLUICE 1"))
+        for words in (".SS \"run PIPELINE.yaml", "\\fB\\-j\\fR, \\fB\\-\\-jobs\\fR", ".SS \"logs RUN"):
+            self.assertIn(words, page)
+
+    def test_colours_only_on_terminals(self):
+        pipeline = self.pipeline("  hello: { use: fixture/hello }\n")
+        words = " ".join([SLUICE, "run", pipeline, *fixtures()])
+        plain = self.sluice("run", pipeline, *fixtures()).stderr
+        self.assertNotIn("\x1b", plain)
+        for extra, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+            done = subprocess.run(["script", "-qec", words, "/dev/null"], env=dict(self.env, TERM="xterm", **extra),
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
+            self.assertEqual("\x1b[32mok" in done.stdout, coloured, done.stdout)
+
     def test_quiet_prints_nothing(self):
         pipeline = self.pipeline("  hello: { use: fixture/hello }\n")
         done = self.sluice("run", pipeline, "-q", *fixtures())
