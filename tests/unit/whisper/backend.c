@@ -175,6 +175,28 @@ TEST(misuse_is_an_error_not_a_crash) {
     wh_model_finish(&m);
 }
 
+static int count_threads(void) {
+    char line[200];
+    int n = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        sscanf(line, "Threads: %d", &n);
+    fclose(f);
+    return n;
+}
+
+/* oneDNN's OpenMP would start one for each processor at its first product. */
+TEST(only_the_pool_has_threads) {
+    struct wh_model m;
+    for (uint32_t n_threads = 1; n_threads <= 3; n_threads += 2) {
+        model_open(&m, n_threads, 1, 1);
+        int before = count_threads();
+        encode(&m, 0, 1);
+        CHECK_INT(count_threads(), before);
+        wh_model_finish(&m);
+    }
+}
+
 TEST(search_decodes_a_batch_as_one_by_one) {
     enum { N = 3 };
     struct wh_model m;
