@@ -128,7 +128,8 @@ static void set_ends(struct picture *p, int layer) {
     for (int i = first; i < last; i++) {
         const struct sl_layout_node *to = &l->nodes[l->lines[i].to];
         int x = arrival_x(l, &l->lines[i]), from_x = p->routes[i].from_x;
-        bool fits = !is_bend(to) && from_x > box_left(to) && from_x < box_right(to);
+        int last_column = from_x + label_columns(l, &l->lines[i]) - 1; /* of its label */
+        bool fits = !is_bend(to) && from_x > box_left(to) && last_column <= box_right(to) + 1;
         if (fits && abs(from_x - x) <= (to->n_in == 1 ? round_int(to->extent) : 1))
             x = from_x; /* straight down */
         while (!is_bend(to) && is_taken(p, layer, i, x) && x + 1 < box_right(to))

@@ -88,14 +88,21 @@ static const char diarize_json[] =
     "  {\"name\": \"turns\", \"type\": \"turns/1\", \"optional\": true}],"
     " \"outputs\": [{\"name\": \"transcript\", \"type\": \"transcript/1\"}]}]}";
 
+static const char mesh_json[] =
+    "{\"name\": \"mesh\", \"version\": \"0.1.0\", \"licence\": \"MIT\", \"abi\": [1, 0], "
+    "\"stages\": ["
+    "{\"id\": \"mesh/make\", \"inputs\": [{\"name\": \"*\", \"type\": \"audio/1\"}],"
+    " \"outputs\": [{\"name\": \"mesh\", \"type\": \"mesh/1\"}, {\"name\": \"*\", \"type\": "
+    "\"text/1\"}],"
+    " \"params\": [{\"name\": \"outputs\", \"kind\": \"json\"}]},"
+    "{\"id\": \"mesh/show\", \"inputs\": [{\"name\": \"mesh\", \"type\": \"mesh/1\"}]}]}";
+
 void fixture_catalog(struct sl_catalog *ret_catalog) {
     static const struct {
         const char *path, *json;
-    } plugins[] = {{"/plugins/audio.so", fixture_audio_json},
-                   {"/plugins/whisper.so", whisper_json},
-                   {"/plugins/export.so", export_json},
-                   {"/plugins/exec.so", exec_json},
-                   {"/plugins/diarize.so", diarize_json}};
+    } plugins[] = {{"/plugins/audio.so", fixture_audio_json}, {"/plugins/whisper.so", whisper_json},
+                   {"/plugins/export.so", export_json},       {"/plugins/exec.so", exec_json},
+                   {"/plugins/diarize.so", diarize_json},     {"/plugins/mesh.so", mesh_json}};
     *ret_catalog = (struct sl_catalog){0};
     for (size_t i = 0; i < sizeof plugins / sizeof *plugins; i++) {
         struct sl_err err;

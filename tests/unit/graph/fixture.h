@@ -8,7 +8,8 @@
 #include "graph/plan.h"
 
 /* audio/decode, audio/vad, whisper/transcribe, export/srt, export/json, exec/command,
- * diarize/speakers, diarize/assign; and a plugin "broken" that could not be described. */
+ * diarize/speakers, diarize/assign, mesh/make, mesh/show (a type of its own); and a plugin "broken"
+ * that could not be described. */
 void fixture_catalog(struct sl_catalog *ret_catalog);
 
 /* The description of the audio plugin, for tests of the catalog. */

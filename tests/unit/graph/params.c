@@ -179,6 +179,39 @@ TEST(declared_outputs_are_checked) {
               "(plain text)\n");
 }
 
+TEST(declared_outputs_keep_to_the_stage) {
+    CHECK_STR(check("  m: { use: mesh/make, in: { a: decode.audio }, with: { outputs: { mesh: "
+                    "text/1, x: audio/1, "
+                    "log: text/1 } } }\n"),
+              "p.yaml:6:68: error: stage \"m\": outputs: mesh: mesh/make has an output of this "
+              "name already\n"
+              "p.yaml:6:85: error: stage \"m\": outputs: x: mesh/make gives only text/1 here\n");
+    struct sl_plan *p =
+        fixture_plan(HEAD "  m: { use: mesh/make, in: { a: decode.audio }, with: { outputs: { "
+                          "log: text/1 } } }\n",
+                     NULL, 0);
+    CHECK_STR(fixture_stage(p, "m")->outputs[0].port, "mesh");
+    CHECK_STR(fixture_stage(p, "m")->outputs[1].port, "log");
+    CHECK_INT(fixture_stage(p, "m")->n_outputs, 2);
+    sl_plan_destroy(p);
+    sl_autostr struct sl_str many = {0};
+    sl_str_add(&many, "  c: { use: exec/command, with: { argv: [x], outputs: {");
+    for (int i = 0; i < 101; i++)
+        sl_str_addf(&many, "%s o%d: text/1", i ? "," : "", i);
+    sl_str_add(&many, " } } }\n  v: { use: audio/vad, in: { audio: c.o5 } }\n");
+    CHECK_STR(check(many.data), "p.yaml:6:55: error: stage \"c\": more than 100 outputs\n");
+}
+
+TEST(references_of_an_unknown_stage_are_still_looked_up) {
+    CHECK_STR(check("  a: { use: none/at_all, with: { x: \"${params.y}\", z: \"${in.q}\" } }\n"),
+              "p.yaml:6:13: error: stage \"a\": there is no stage \"none/at_all\": no plugin "
+              "\"none\" was "
+              "found (sluice plugins lists them)\n"
+              "p.yaml:6:37: error: stage \"a\": parameter \"x\": unknown parameter \"y\" in "
+              "${params.y}; this "
+              "pipeline has no parameters\n");
+}
+
 TEST(references_to_ports_are_checked) {
     CHECK_STR(check("  c: { use: exec/command, in: { audio: decode.audio }, with: { argv: "
                     "[\"${in.adio}\", \"${out.text}\", "

@@ -195,6 +195,23 @@ TEST(types_must_fit) {
         "transcript/1, attention/1, turns/1, embeddings/1, text/1 and json/1\n");
 }
 
+TEST(plugins_bring_types_of_their_own) {
+    struct sl_plan *p =
+        plan("  m: { use: mesh/make, in: { a: decode.audio, b: decode.audio } }\n"
+             "  s: { use: mesh/show, in: { mesh: m.mesh } }\n"
+             "  c: { use: exec/command, with: { argv: [x], outputs: { m: mesh/1 } } }\n");
+    CHECK_STR(fixture_stage(p, "s")->inputs[0].type, "mesh/1");
+    sl_plan_destroy(p);
+    CHECK_STR(
+        check("  m: { use: mesh/make, in: { a: inputs.audio } }\n"
+              "  s: { use: mesh/show, in: { mesh: decode.audio } }\n"),
+        "p.yaml:6:33: error: stage \"m\": input \"a\" takes audio/1 (mono samples at 16 kHz), but "
+        "inputs.audio is file/1 (a file of yours, by path)\n"
+        "p.yaml:7:36: error: stage \"s\": input \"mesh\" takes mesh/1, but decode.audio is audio/1 "
+        "(mono "
+        "samples at 16 kHz)\n");
+}
+
 TEST(json_inputs_take_what_is_json) {
     struct sl_plan *p = plan("  a: { use: audio/vad, in: { audio: decode.audio } }\n"
                              "  b: { use: whisper/transcribe, in: { audio: decode.audio } }\n"

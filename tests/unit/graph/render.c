@@ -45,6 +45,44 @@ static const char meeting_text[] = "meeting: What & why.\n"
                                    "         ║ export/json             ║\n"
                                    "         ╚═════════════════════════╝\n";
 
+static const char wide[] = "sluice: 1\n"
+                           "name: wide\n"
+                           "inputs: { audio: { type: file/1 } }\n"
+                           "stages:\n"
+                           "  decode: { use: audio/decode, in: { file: inputs.audio } }\n"
+                           "  asr: { use: whisper/transcribe, in: { audio: decode.audio } }\n"
+                           "outputs:\n"
+                           "  srt: { use: export/srt, in: { transcript: asr.transcript } }\n"
+                           "  json: { use: export/json, in: { transcript: asr.transcript, att: "
+                           "asr.attention, a: decode.audio } }\n"
+                           "  txt: { use: export/txt, in: { transcript: asr.transcript } }\n";
+
+static const char wide_text[] =
+    "wide\n"
+    "\n"
+    "                                    ╭────────╮\n"
+    "                                    │ audio  │\n"
+    "                                    │ file/1 │\n"
+    "                                    ╰───┬────╯\n"
+    "                                        │file/1\n"
+    "                                 ┌──────▼───────┐\n"
+    "                                 │ decode       │\n"
+    "                                 │ audio/decode │\n"
+    "                                 └──────┬───────┘\n"
+    "                                        ├─────────╮\n"
+    "                                        │audio/1  │\n"
+    "                         ┌──────────────▼─────┐   │\n"
+    "                         │ asr                │   │\n"
+    "                         │ whisper/transcribe │   │\n"
+    "                         └───────┬───┬────────┘   │\n"
+    "  ╭───────────────────┬──────────┴───┼────╮       ╰────────────────────╮\n"
+    "  │                   │              ╰────┼──────────────╮             │\n"
+    "  │transcript/1       │transcript/1       │transcript/1  │attention/1  │audio/1\n"
+    "╔═▼═════════════╗   ╔═▼═════════════╗   ╔═▼══════════════▼═════════════▼════════╗\n"
+    "║ srt           ║   ║ txt           ║   ║ json                                  ║\n"
+    "║ export/srt    ║   ║ export/txt    ║   ║ export/json                           ║\n"
+    "╚═══════════════╝   ╚═══════════════╝   ╚═══════════════════════════════════════╝\n";
+
 static char *render(const char *text, int (*how)(const struct sl_plan *, struct sl_str *)) {
     struct sl_plan *p = fixture_plan(text, NULL, 0);
     struct sl_str out = {0};
@@ -63,6 +101,11 @@ static int count(const char *text, const char *part) {
 TEST(text_draws_boxes_and_lines) {
     sl_autofree char *got = render(meeting, sl_render_text);
     CHECK_STR(got, meeting_text);
+}
+
+TEST(text_keeps_runs_apart) {
+    sl_autofree char *got = render(wide, sl_render_text);
+    CHECK_STR(got, wide_text);
 }
 
 TEST(text_becomes_a_list_where_it_would_be_too_wide) {
