@@ -25,11 +25,17 @@ struct sl_timeouts {
     double total_s; /* of one attempt */
 };
 
-/* `resources:`; 0: not given. */
+/* `resources:`; 0: no limit. How each is kept: proc/limits.h. */
 struct sl_resources {
     uint64_t memory, gpu_memory; /* bytes */
     double cpus;
+    double cpu_time_s; /* of one attempt */
+    int open_files;    /* of each process */
+    int processes;     /* and threads, at a time */
+    uint64_t file_size; /* bytes of a file it writes */
+    uint64_t scratch;   /* bytes in the scratch folder */
 };
+#define SL_OPEN_FILES_MIN 32 /* a worker needs some to start */
 
 /* `device:`. */
 enum sl_device_kind { SL_DEVICE_AUTO, SL_DEVICE_CPU, SL_DEVICE_CUDA };

@@ -104,7 +104,12 @@ static const struct sl_field timeout_fields[] = {
 static const struct sl_field resources_fields[] = {
     {"memory", SL_FIELD_SIZE, offsetof(struct sl_resources, memory)},
     {"gpu_memory", SL_FIELD_SIZE, offsetof(struct sl_resources, gpu_memory)},
-    {"cpus", SL_FIELD_FLOAT, offsetof(struct sl_resources, cpus), .min = 0.01, .max = 4096},
+    {"cpus", SL_FIELD_FLOAT, offsetof(struct sl_resources, cpus), .min = 0, .max = 4096},
+    {"cpu_time", SL_FIELD_DURATION, offsetof(struct sl_resources, cpu_time_s)},
+    {"open_files", SL_FIELD_INT, offsetof(struct sl_resources, open_files), .min = 0, .max = 1048576},
+    {"processes", SL_FIELD_INT, offsetof(struct sl_resources, processes), .min = 0, .max = 4194304},
+    {"file_size", SL_FIELD_SIZE, offsetof(struct sl_resources, file_size)},
+    {"scratch", SL_FIELD_SIZE, offsetof(struct sl_resources, scratch)},
 };
 
 void sl_timeouts_read(const char *what, const struct sl_yaml *node, struct sl_timeouts *timeouts,
@@ -120,8 +125,17 @@ void sl_timeouts_read(const char *what, const struct sl_yaml *node, struct sl_ti
 
 void sl_resources_read(const char *what, const struct sl_yaml *node, struct sl_resources *resources,
                        struct sl_diags *diags) {
-    if (node)
-        SL_SCHEMA_READ(resources_fields, sub(diags, what, "resources"), node, resources, diags);
+    struct sl_resources r = *resources;
+    if (!node)
+        return;
+    const char *where = sub(diags, what, "resources");
+    SL_SCHEMA_READ(resources_fields, where, node, &r, diags);
+    if (r.open_files > 0 && r.open_files < SL_OPEN_FILES_MIN) {
+        sl_diag_expected(diags, sub(diags, where, "open_files"), sl_yaml_find(node, "open_files")->value,
+                         "at least %d, or 0 for no limit", SL_OPEN_FILES_MIN);
+        r.open_files = resources->open_files;
+    }
+    *resources = r;
 }
 
 /* ---- device --------------------------------------------------------------------------------- */

@@ -1,7 +1,8 @@
 /*
- * Control groups, see cgroup.h. Everything goes through descriptors of folders, so a group is not mistaken for another of
- * the same name. Files are opened with O_CREAT, which a cgroup file system ignores for files it has and refuses for others
- * (a controller that is missing), while a fake tree of plain files just gets them.
+ * Control groups, see cgroup.h. Everything goes through descriptors of folders, so a group is not
+ * mistaken for another of the same name. Files are opened with O_CREAT, which a cgroup file system
+ * ignores for files it has and refuses for others (a controller that is missing), while a fake tree
+ * of plain files just gets them.
  */
 #include "proc/cgroup.h"
 
@@ -24,15 +25,15 @@
 #include "proc/proctext.h"
 #include "proc/spawn.h"
 
-#define TEXT_SIZE 65536
-#define PATH_SIZE 4096
+#define TEXT_SIZE     65536
+#define PATH_SIZE     4096
 #define CPU_PERIOD_US 100000
 #define GONE_LIMIT_MS 2000
 #define GONE_PAUSE_MS 2
-#define CONTROLLERS "+memory +pids +cpu"
+#define CONTROLLERS   "+memory +pids +cpu"
 
 struct sl_cgroup_tree {
-    char *path;   /* owned, absolute */
+    char *path; /* owned, absolute */
     int folder_fd;
     bool real;    /* a cgroup2 file system */
     bool own;     /* we are in it */
@@ -100,13 +101,15 @@ static void remove_dying(struct sl_cgroup_tree *tree) {
     tree->n_dying = kept;
 }
 
-/* Groups that a core which was killed left behind. Only empty ones can be removed, so living ones are safe. */
+/* Groups that a core which was killed left behind. Only empty ones can be removed, so living ones
+ * are safe. */
 static void remove_stale(struct sl_cgroup_tree *tree) {
     int fd = openat(tree->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = !tree->real || fd < 0 ? NULL : fdopendir(fd);
     long pid;
     for (struct dirent *e; dir && (e = readdir(dir));)
-        if (sscanf(e->d_name, "sluice-%ld-", &pid) == 1 && pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+        if (sscanf(e->d_name, "sluice-%ld-", &pid) == 1 && pid > 0 && kill((pid_t)pid, 0) < 0 &&
+            errno == ESRCH)
             unlinkat(tree->folder_fd, e->d_name, AT_REMOVEDIR);
     if (dir)
         closedir(dir);
@@ -147,8 +150,8 @@ static int find_root(struct sl_cgroup_tree *tree, struct sl_err *err) {
     tree->folder_fd = open(tree->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (tree->folder_fd < 0)
         return sl_err_sys(err, SLUICE_UNSUPPORTED, errno, "%s: cannot be opened", tree->path);
-    tree->own = has_own && stat(own, &a) == 0 && fstat(tree->folder_fd, &b) == 0 && a.st_dev == b.st_dev &&
-                a.st_ino == b.st_ino;
+    tree->own = has_own && stat(own, &a) == 0 && fstat(tree->folder_fd, &b) == 0 &&
+                a.st_dev == b.st_dev && a.st_ino == b.st_ino;
     struct statfs fs;
     tree->real = fstatfs(tree->folder_fd, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
     return 0;
@@ -160,8 +163,8 @@ static int check_controllers(const struct sl_cgroup_tree *tree, struct sl_err *e
     size_t len = get(tree->folder_fd, "cgroup.controllers", text, sizeof text);
     for (int i = 0; i < 3; i++)
         if (!sl_proc_has_word(text, len, needed[i]))
-            return sl_err_set(err, SLUICE_UNSUPPORTED, "%s: the controller \"%s\" is not delegated", tree->path,
-                              needed[i]);
+            return sl_err_set(err, SLUICE_UNSUPPORTED, "%s: the controller \"%s\" is not delegated",
+                              tree->path, needed[i]);
     return 0;
 }
 
@@ -203,19 +206,37 @@ static int hand_out(struct sl_cgroup_tree *tree, struct sl_err *err) {
         return 0;
     if (tree->moved)
         move_core(tree, false);
-    return sl_err_sys(err, SLUICE_UNSUPPORTED, -rc, "%s: its controllers cannot be handed out%s", tree->path,
-                      rc == -EBUSY ? " while it holds processes" : "");
+    return sl_err_sys(err, SLUICE_UNSUPPORTED, -rc, "%s: its controllers cannot be handed out%s",
+                      tree->path, rc == -EBUSY ? " while it holds processes" : "");
 }
 
-/* Back to where we were, which must not hand out controllers then. Another core may use them by now: it keeps them. */
+/* True if there are other groups than the one of the core. */
+static bool has_others(const struct sl_cgroup_tree *tree) {
+    char name[64];
+    struct stat st;
+    bool found = false;
+    int fd = openat(tree->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    core_name(name);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        found |= e->d_name[0] != '.' && strcmp(e->d_name, name) != 0 &&
+                 fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+/* Back to where we were, which may not hand out controllers then. If others use them by now, we
+ * stay where we are. */
 static void take_back(struct sl_cgroup_tree *tree) {
-    if (!tree->moved)
+    if (!tree->moved || has_others(tree))
         return;
     put(tree->folder_fd, "cgroup.subtree_control", "-memory -pids -cpu");
     move_core(tree, false);
 }
 
-/* Whether a new process may join: needs rights on what lies between the group and us, so it is simply tried. */
+/* Whether a new process may join: needs rights on what lies between the group and us, so it is
+ * simply tried. */
 static int try_join(struct sl_cgroup_tree *tree, struct sl_err *err) {
     struct sl_cgroup *g;
     int rc = sl_cgroup_create(tree, &(struct sl_cgroup_limits){0}, &g, err);
@@ -223,7 +244,9 @@ static int try_join(struct sl_cgroup_tree *tree, struct sl_err *err) {
         return rc;
     rc = sl_spawn_try_join(g->procs_fd);
     sl_cgroup_destroy(g);
-    return rc < 0 ? sl_err_sys(err, SLUICE_UNSUPPORTED, -rc, "%s: processes cannot be moved there", tree->path) : 0;
+    return rc < 0 ? sl_err_sys(err, SLUICE_UNSUPPORTED, -rc, "%s: processes cannot be moved there",
+                               tree->path)
+                  : 0;
 }
 
 int sl_cgroup_tree_open(struct sl_cgroup_tree **ret, struct sl_err *err) {
@@ -293,8 +316,8 @@ static int write_limits(int fd, const struct sl_cgroup_limits *l) {
     return rc;
 }
 
-int sl_cgroup_create(struct sl_cgroup_tree *tree, const struct sl_cgroup_limits *limits, struct sl_cgroup **ret,
-                     struct sl_err *err) {
+int sl_cgroup_create(struct sl_cgroup_tree *tree, const struct sl_cgroup_limits *limits,
+                     struct sl_cgroup **ret, struct sl_err *err) {
     remove_dying(tree);
     struct sl_cgroup *g = sl_xcalloc(1, sizeof *g);
     *g = (struct sl_cgroup){.tree = tree, .folder_fd = -1, .procs_fd = -1};
@@ -309,7 +332,8 @@ int sl_cgroup_create(struct sl_cgroup_tree *tree, const struct sl_cgroup_limits 
         rc = g->procs_fd < 0 ? -errno : 0;
     }
     if (rc < 0) {
-        sl_err_sys(err, sl_err_class_of_errno(-rc), -rc, "%s/%s: the group cannot be made", tree->path, g->name);
+        sl_err_sys(err, sl_err_class_of_errno(-rc), -rc, "%s/%s: the group cannot be made",
+                   tree->path, g->name);
         sl_cgroup_destroy(g);
         return err ? err->cls : sl_err_class_of_errno(-rc);
     }
@@ -352,7 +376,7 @@ void sl_cgroup_destroy(struct sl_cgroup *g) {
     if (!g)
         return;
     struct sl_cgroup_tree *tree = g->tree;
-    if (g->folder_fd >= 0 && tree->real)
+    if (g->folder_fd >= 0)
         sl_cgroup_kill(g);
     sl_close(&g->procs_fd);
     sl_close(&g->folder_fd);

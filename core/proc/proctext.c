@@ -1,6 +1,7 @@
 /*
- * Parsers of /proc and cgroup text, see proctext.h. All work on a span that need not end in NUL: lines are cut out first,
- * then words, then numbers. Formats: proc(5), and "Control Group v2" of the kernel's documentation.
+ * Parsers of /proc and cgroup text, see proctext.h. All work on a span that need not end in NUL:
+ * lines are cut out first, then words, then numbers. Formats: proc(5), and "Control Group v2" of
+ * the kernel's documentation.
  */
 #include "proc/proctext.h"
 
@@ -138,8 +139,8 @@ bool sl_proc_cgroup_path(const char *text, size_t len, char *ret, size_t size) {
 static void unescape(char *text) {
     char *to = text;
     for (const char *from = text; *from; to++) {
-        bool octal = from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' && from[2] <= '7' &&
-                     from[3] >= '0' && from[3] <= '7';
+        bool octal = from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' &&
+                     from[2] <= '7' && from[3] >= '0' && from[3] <= '7';
         *to = octal ? (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0')) : *from;
         from += octal ? 4 : 1;
     }
@@ -159,7 +160,8 @@ static bool cgroup2_line(struct span line, struct span *ret_root, struct span *r
     return word_is(next_word(&line), "cgroup2");
 }
 
-bool sl_proc_cgroup_mount(const char *text, size_t len, char *ret_root, char *ret_point, size_t size) {
+bool sl_proc_cgroup_mount(const char *text, size_t len, char *ret_root, char *ret_point,
+                          size_t size) {
     struct span rest = {text, text + len}, line, root, point;
     while (next_line(&rest, &line)) {
         if (!cgroup2_line(line, &root, &point))

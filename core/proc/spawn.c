@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,13 +44,14 @@
 
 #define IN_CHILD __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
 
-enum step { STEP_NONE, STEP_USER, STEP_PARENT, STEP_FDS, STEP_EXEC };
+enum step { STEP_NONE, STEP_GROUP, STEP_USER, STEP_PARENT, STEP_FDS, STEP_LIMIT, STEP_EXEC };
 
 /* Shared between the parent, which sleeps, and the child. */
 struct child {
     const struct sl_spawn *spec; /* NULL: only try the namespaces, then exit */
     char **envp;
     int stdin_fd;
+    int group_fd; /* cgroup.procs to join; <= 0: none */
     pid_t parent;
     bool new_pid, new_user;
     char uid_map[64], gid_map[64];
@@ -100,6 +102,25 @@ IN_CHILD static void child_die_with_parent(struct child *c) {
         syscall(SYS_exit_group, EXIT_NOT_STARTED);
 }
 
+/* "0" is whoever writes it. */
+IN_CHILD static void child_join_group(struct child *c) {
+    if (c->group_fd > 0 && syscall(SYS_write, c->group_fd, "0", 1) != 1)
+        child_fail(c, STEP_GROUP);
+}
+
+/* A core dump is for who debugs by hand. */
+IN_CHILD static void child_set_limits(struct child *c) {
+    const struct sl_spawn_rlimit *all = c->spec->rlimits;
+    uint64_t none[2] = {0, 0};
+    if (c->spec->stdin_fd < 0)
+        syscall(SYS_prlimit64, 0, RLIMIT_CORE, none, NULL);
+    for (int i = 0; i < c->spec->n_rlimits; i++) {
+        uint64_t pair[2] = {all[i].soft, all[i].hard};
+        if (syscall(SYS_prlimit64, 0, all[i].resource, pair, NULL) < 0)
+            child_fail(c, STEP_LIMIT);
+    }
+}
+
 IN_CHILD static long child_move_up(struct child *c, int fd) {
     if (fd < 0)
         return -1;
@@ -136,6 +157,7 @@ IN_CHILD static void child_arrange_fds(struct child *c) {
 IN_CHILD static int child_main(void *arg) {
     struct child *c = arg;
     child_default_signals();
+    child_join_group(c);
     if (c->new_user)
         child_map_user(c);
     child_die_with_parent(c);
@@ -144,6 +166,7 @@ IN_CHILD static int child_main(void *arg) {
     if (c->spec->stdin_fd < 0)
         syscall(SYS_setsid); /* a Ctrl-C at the terminal reaches the core alone, which stops its workers in order */
     child_arrange_fds(c);
+    child_set_limits(c);
     unsigned char none[KERNEL_SIGSET_SIZE];
     for (size_t i = 0; i < sizeof none; i++)
         ((volatile unsigned char *)none)[i] = 0;
@@ -235,6 +258,17 @@ enum sl_containment sl_containment_detect(void) {
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? SL_CONTAIN_PIDNS : SL_CONTAIN_KEEPER;
 }
 
+int sl_spawn_try_join(int cgroup_procs_fd) {
+    struct child c = {.parent = getpid(), .group_fd = cgroup_procs_fd};
+    pid_t pid;
+    int pidfd, rc = start_child(&c, false, false, &pid, &pidfd);
+    if (rc < 0)
+        return rc;
+    close(pidfd);
+    reap(pid);
+    return 0;
+}
+
 const char *sl_containment_name(enum sl_containment c) {
     return c == SL_CONTAIN_PIDNS ? "pidns" : "keeper";
 }
@@ -291,6 +325,10 @@ static int start_error(const struct sl_spawn *spec, const struct child *c, int e
     switch (c->step) {
     case STEP_EXEC:
         return sl_err_sys(err, cls, error, "%s: cannot be run", spec->program);
+    case STEP_GROUP:
+        return sl_err_sys(err, cls, error, "%s: cannot join its control group", spec->program);
+    case STEP_LIMIT:
+        return sl_err_sys(err, cls, error, "%s: its limits cannot be set", spec->program);
     case STEP_USER:
         return sl_err_sys(err, cls, error, "%s: no user namespace (SLUICE_CONTAINMENT=keeper does without)",
                           spec->program);
@@ -313,6 +351,7 @@ int sl_spawn_start(const struct sl_spawn *spec, pid_t *ret_pid, int *ret_pidfd, 
     struct child c = {.spec = spec,
                       .envp = env.vars,
                       .stdin_fd = spec->stdin_fd < 0 ? null_fd : spec->stdin_fd,
+                      .group_fd = spec->cgroup_procs_fd,
                       .parent = getpid()};
     pid_t pid = -1;
     int pidfd = -1;

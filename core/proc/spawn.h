@@ -26,6 +26,7 @@
 #ifndef PROC_SPAWN_H
 #define PROC_SPAWN_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -37,6 +38,13 @@ enum sl_containment { SL_CONTAIN_PIDNS, SL_CONTAIN_KEEPER };
 enum sl_containment sl_containment_detect(void);
 const char *sl_containment_name(enum sl_containment c); /* "pidns", "keeper" */
 
+/* A resource limit of setrlimit(2) for the new process and its descendants. */
+struct sl_spawn_rlimit {
+    int resource; /* RLIMIT_* */
+    uint64_t soft, hard;
+};
+#define SL_SPAWN_MAX_RLIMITS 8
+
 struct sl_spawn {
     const char *program;     /* absolute path */
     const char *const *argv; /* NULL-terminated, argv[0] included */
@@ -47,7 +55,13 @@ struct sl_spawn {
     /* Bounds, applied before exec. 0: as inherited. */
     int cuda_device;         /* >= 0: CUDA_VISIBLE_DEVICES is set to it; -1: unchanged; -2: set empty (cpu) */
     int cpus;                /* > 0: OMP_NUM_THREADS and OPENBLAS_NUM_THREADS are set to it */
+    struct sl_spawn_rlimit rlimits[SL_SPAWN_MAX_RLIMITS];
+    int n_rlimits;
+    int cgroup_procs_fd;     /* > 0: cgroup.procs of the group it joins before anything else; borrowed */
 };
+
+/* 0 where a new process can join the group of `cgroup_procs_fd`, else the errno, negative. */
+int sl_spawn_try_join(int cgroup_procs_fd);
 
 /* Starts it; *ret_pidfd is O_CLOEXEC and owned. Errors name the program. */
 int sl_spawn_start(const struct sl_spawn *spec, pid_t *ret_pid, int *ret_pidfd, struct sl_err *err);

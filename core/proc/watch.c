@@ -1,8 +1,10 @@
 /*
- * Watching a tree, see watch.h. The walk goes from the init by the kernel's lists of children, one a thread; as the
- * worker's init adopts orphans, the walk meets all. A process that ends while it is looked at counts as nothing.
+ * Watching a tree, see watch.h. The walk goes from the init by the kernel's lists of children, one
+ * a thread; as the worker's init adopts orphans, the walk meets all. A process that ends while it
+ * is looked at counts as nothing.
  *
- * /proc/PID/status is read for memory and threads, /proc/PID/stat for CPU time: some 20 us a process and sample.
+ * /proc/PID/status is read for memory and threads, /proc/PID/stat for CPU time: some 20 us a
+ * process and sample.
  */
 #include "proc/watch.h"
 
@@ -21,9 +23,9 @@
 #include "base/mem.h"
 #include "proc/proctext.h"
 
-#define TEXT_SIZE 16384
+#define TEXT_SIZE    16384
 #define MAX_CHILDREN 2048 /* of one thread, in one sample */
-#define MAX_DEPTH 32      /* of folders */
+#define MAX_DEPTH    32   /* of folders */
 
 /* Reads a file of /proc into `text`; -1 where it cannot be read. */
 __attribute__((format(printf, 2, 3))) static ssize_t read_text(char *text, const char *fmt, ...) {
@@ -202,7 +204,10 @@ static bool add_folder(struct sum *s, int fd, int depth) {
             continue;
         else if (S_ISDIR(st.st_mode))
             all = depth < MAX_DEPTH &&
-                  add_folder(s, openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), depth + 1);
+                  add_folder(s,
+                             openat(dirfd(dir), e->d_name,
+                                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+                             depth + 1);
         else
             s->bytes += (uint64_t)st.st_blocks * 512u;
     }

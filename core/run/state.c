@@ -59,7 +59,7 @@ static void add_stages(struct builder *b, json_t *item, const char *item_name, c
 }
 
 static void on_run(struct builder *b, const json_t *r) {
-    static const char *const keys[] = {"id", "pipeline", "file", "out", "containment", "sluice", "pid", NULL};
+    static const char *const keys[] = {"id", "pipeline", "file", "out", "containment", "limits", "sluice", "pid", NULL};
     json_t *list, *item;
     size_t i;
     b->run = json_object();
@@ -97,7 +97,7 @@ static void on_attempt(struct builder *b, const json_t *r) {
     if (!stage)
         return;
     json_t *one = json_object();
-    copy_keys(one, r, (const char *const[]){"attempt", "worker", "pid", "cpus", "log", NULL});
+    copy_keys(one, r, (const char *const[]){"attempt", "worker", "pid", "cpus", "memory_limit", "log", NULL});
     sl_json_set(one, "started", json_incref(json_object_get(r, "time")));
     json_array_append_new(json_object_get(stage, "attempts"), one);
     sl_json_set(stage, "state", json_string("running"));

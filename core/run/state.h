@@ -1,11 +1,11 @@
 /*
  * What a run did, put together from its journal. The result is the JSON object that `sluice show --json` prints:
  *
- *   {"id", "pipeline", "file", "out", "containment", "sluice", "started", "ended", "state", "seconds",
+ *   {"id", "pipeline", "file", "out", "containment", "limits", "sluice", "started", "ended", "state", "seconds",
  *    "ok", "failed", "cancelled",
  *    "items": [{"name", "file", "state", "message", "outputs": [path...],
  *       "stages": [{"name", "use", "state", "class", "message",
- *          "attempts": [{"attempt", "class", "message", "wall_s", "cpu_s", "peak_bytes", "pid", "log", "metrics",
+ *          "attempts": [{"attempt", "class", "message", "wall_s", "cpu_s", "peak_bytes", "memory_limit", "pid", "log", "metrics",
  *                        "started", "retry_delay_s"}],
  *          "artifacts": [{"port", "port_type", "file", "size", "xxh3"}]}]}]}
  *

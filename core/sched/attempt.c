@@ -72,8 +72,8 @@ void sl_attempt_destroy(struct sl_attempt *a) {
     free(a);
 }
 
-int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *stage, int cpus,
-                   struct sl_frame_out *ret, struct sl_err *err) {
+int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *stage,
+                   const struct sl_resources *resources, int cpus, struct sl_frame_out *ret, struct sl_err *err) {
     bool cuda = stage->device.kind == SL_DEVICE_CUDA;
     sl_frame_init(ret, SL_FRAME_START, 0);
     sl_frame_add_text(ret, stage->desc->plugin->path);
@@ -83,8 +83,8 @@ int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *s
     sl_frame_add_u64(ret, cuda ? SLUICE_DEVICE_CUDA : SLUICE_DEVICE_CPU);
     sl_frame_add_u64(ret, 0);
     sl_frame_add_u64(ret, (uint64_t)cpus);
-    sl_frame_add_u64(ret, stage->resources.memory);
-    sl_frame_add_u64(ret, stage->resources.gpu_memory);
+    sl_frame_add_u64(ret, resources->memory);
+    sl_frame_add_u64(ret, resources->gpu_memory);
     int rc = sl_frame_finish(ret, err);
     return rc < 0 ? sl_err_wrap(err, "stage \"%s\": its parameters", stage->name) : 0;
 }

@@ -60,14 +60,12 @@ static const char **worker_argv(const struct run *run, const char **ret_program)
     return argv;
 }
 
-static int spawn_worker(struct run *run, struct carrier *c, struct sl_err *err) {
+static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task *task, struct sl_err *err) {
     const struct sl_plan_stage *stage = &run->plan->stages[c->stage];
     sl_autofree struct sl_frame_out *start = sl_xmalloc(sizeof *start);
     sl_autoclose int log_fd = -1;
     const char *program;
-    int rc = sl_start_frame(&run->places, stage, c->cpus, start, err);
-    if (rc == 0)
-        rc = spawn_fds(run, c->log_path, &log_fd, err);
+    int rc = spawn_fds(run, c->log_path, &log_fd, err);
     if (rc < 0)
         return rc;
     sl_autofree const char **argv = worker_argv(run, &program);
@@ -79,7 +77,15 @@ static int spawn_worker(struct run *run, struct carrier *c, struct sl_err *err) 
         .callbacks = &sl_run_callbacks,
         .ctx = c,
     };
-    return sl_worker_create(run->loop, &spec, start, &c->worker, err);
+    rc = sl_guard_prepare(c, task, &spec.spawn, err);
+    if (rc == 0)
+        rc = sl_start_frame(&run->places, stage, &c->guard.limits, c->cpus, start, err);
+    spec.group = c->guard.group;
+    if (rc == 0)
+        rc = sl_worker_create(run->loop, &spec, start, &c->worker, err);
+    if (rc == 0)
+        sl_guard_watch(c);
+    return rc;
 }
 
 static struct carrier *carrier_create(struct run *run, int stage, int cpus) {
@@ -103,6 +109,7 @@ void sl_run_carrier_destroy(struct carrier *c) {
     if (c->run->shared[c->stage] == c)
         c->run->shared[c->stage] = NULL;
     sl_worker_destroy(c->worker);
+    sl_guard_finish(c);
     free(c->log_path);
     free(c->why_text);
     free(c);
@@ -131,7 +138,7 @@ void sl_run_carrier_idle(struct carrier *c) {
     struct run *run = c->run;
     if (c->n_attempts > 0 || !sl_worker_is_usable(c->worker))
         return;
-    if (c->shared && run->tasks.stage_open[c->stage] > 0 && !run->stopping)
+    if (run->shared[c->stage] == c && run->tasks.stage_open[c->stage] > 0 && !run->stopping)
         return;
     if (run->shared[c->stage] == c)
         run->shared[c->stage] = NULL;
@@ -150,6 +157,7 @@ static void send_job(struct carrier *c, struct sl_attempt *a) {
         close(fds[i]);
     if (rc == 0) {
         a->sent = true;
+        c->guard.n_jobs++;
         sl_run_arm_job_timers(run, a);
     } else if (rc != SL_CRASH) {
         sl_run_conclude(run, a, rc, err.msg);
@@ -178,7 +186,7 @@ static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *tas
     if (rc == 0 && !c->worker) {
         c->first_item = task->item;
         c->first_attempt = task->attempt;
-        rc = spawn_worker(run, c, err);
+        rc = spawn_worker(run, c, task, err);
         if (rc < 0)
             sl_attempt_destroy(a);
     }
@@ -193,6 +201,7 @@ static void start_task(struct run *run, struct carrier *c, int stage) {
     struct sl_task *task = sl_tasks_take(&run->tasks, stage);
     struct sl_err err = {0};
     task->attempt++;
+    task->over = SL_LIMIT_NONE;
     int rc = begin_attempt(run, c, task, &err);
     if (rc == 0) {
         if (sl_worker_is_ready(c->worker))
@@ -209,6 +218,11 @@ static bool start_one(struct run *run, int stage) {
     const struct sl_plan_stage *s = &run->plan->stages[stage];
     struct carrier *c = run->shared[stage];
     int used = cpus_in_use(run);
+    if (c && !sl_guard_suits(c, sl_tasks_peek(&run->tasks, stage))) {
+        run->shared[stage] = NULL;
+        sl_run_carrier_idle(c);
+        c = NULL;
+    }
     if (c) {
         if (c->n_attempts >= s->desc->max_jobs || (c->n_attempts == 0 && used >= run->cpus))
             return false;

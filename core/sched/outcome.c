@@ -194,7 +194,7 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
         return;
     }
     struct sl_retry_decision d = sl_retry_decide(cls, task->attempt, &stage->retry, random_unit(run));
-    if (d.retry) {
+    if (d.retry && (cls != SLUICE_RESOURCE || sl_guard_retry(run, task))) {
         sl_record_retry(run, task, cls, message, d.delay_s);
         try_again(run, task, d.delay_s);
         return;
@@ -224,7 +224,7 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
     sl_timer_stop(run->loop, &a->idle);
     sl_timer_stop(run->loop, &a->total);
     sl_run_carrier_detach(c, a);
-    cls = judge(run, a, cls, message, &text);
+    cls = sl_guard_judge(c, a, judge(run, a, cls, message, &text), &text);
     task->wall_s = wall_of(a);
     sl_record_attempt_end(run, a, cls, text);
     if (cls == SLUICE_OK)
@@ -353,8 +353,7 @@ static void on_ready(struct sl_worker *w) {
     sl_run_carrier_idle(c);
 }
 
-/* Notes why the carrier will end; its attempts are concluded when it has. */
-static void doom(struct carrier *c, int cls, const char *text) {
+void sl_run_carrier_doom(struct carrier *c, int cls, const char *text) {
     if (c->run->shared[c->stage] == c)
         c->run->shared[c->stage] = NULL;
     if (c->why)
@@ -365,12 +364,12 @@ static void doom(struct carrier *c, int cls, const char *text) {
 
 static void on_refused(struct sl_worker *w, int cls, const char *message) {
     bool known = cls < SLUICE_OK && cls >= SLUICE_CANCELLED;
-    doom(w->ctx, known ? cls : SLUICE_INTERNAL, *message ? message : "create() failed and gave no reason; see its log");
+    sl_run_carrier_doom(w->ctx, known ? cls : SLUICE_INTERNAL, *message ? message : "create() failed and gave no reason; see its log");
 }
 
 static void on_broken(struct sl_worker *w, const char *message) {
     sl_autofree char *text = sl_xasprintf("its worker broke the protocol: %s", message);
-    doom(w->ctx, SLUICE_INTERNAL, text);
+    sl_run_carrier_doom(w->ctx, SLUICE_INTERNAL, text);
 }
 
 static void on_start_timeout(struct sl_worker *w) {
@@ -378,7 +377,7 @@ static void on_start_timeout(struct sl_worker *w) {
     char limit[32];
     sl_format_duration(c->run->plan->stages[c->stage].timeouts.start_s, limit, sizeof limit);
     sl_autofree char *text = sl_xasprintf("not ready after %s (timeout.start)", limit);
-    doom(c, SL_TIMEOUT, text);
+    sl_run_carrier_doom(c, SL_TIMEOUT, text);
 }
 
 static char *explain_end(const struct carrier *c) {
@@ -395,6 +394,7 @@ static void on_ended(struct sl_worker *w) {
     struct carrier *c = w->ctx;
     struct run *run = c->run;
     sl_autofree char *how = explain_end(c);
+    sl_guard_end(c);
     if (run->shared[c->stage] == c)
         run->shared[c->stage] = NULL;
     if (c->n_attempts == 0 && w->end.wait_status != 0 && !c->was_cancelled)

@@ -63,12 +63,14 @@ int sl_record_begin(struct run *run, struct sl_err *err) {
     sl_json_set(r, "file", run->spec->pipeline_file ? sl_json_text(run->spec->pipeline_file) : NULL);
     sl_json_set(r, "pid", json_integer(getpid()));
     sl_json_set(r, "containment", json_string(sl_containment_name(run->containment)));
+    sl_json_set(r, "limits", sl_json_text(run->limiter.text));
     sl_json_set(r, "out", run->spec->out_dir ? sl_json_text(run->spec->out_dir) : NULL);
     sl_json_set(r, "stages", stages_json(run));
     sl_json_set(r, "items", items_json(run));
     sl_journal_add(&run->journal, r);
-    sl_log(&run->log, SLUICE_LOG_INFO, "run %s: %d items, %d stages, %d processors, containment %s", run->dir->id,
-           run->spec->n_items, run->plan->n_stages, run->cpus, sl_containment_name(run->containment));
+    sl_log(&run->log, SLUICE_LOG_INFO, "run %s: %d items, %d stages, %d processors, containment %s, limits: %s",
+           run->dir->id, run->spec->n_items, run->plan->n_stages, run->cpus, sl_containment_name(run->containment),
+           run->limiter.text);
     sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_RUN_BEGIN, .item = -1, .stage = -1, .text = run->dir->path});
     return sl_journal_flush(&run->journal, true, err);
 }
@@ -79,6 +81,7 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
     sl_json_set(r, "worker", json_integer(c->number));
     sl_json_set(r, "pid", json_integer(c->worker->pid));
     sl_json_set(r, "cpus", json_integer(c->cpus));
+    sl_json_set(r, "memory_limit", c->guard.limits.memory ? json_integer((json_int_t)c->guard.limits.memory) : NULL);
     sl_json_set(r, "log", sl_json_text(a->log_path + strlen(run->places.run) + 1));
     sl_journal_add(&run->journal, r);
     sl_log(&run->log, SLUICE_LOG_INFO, "%s/%s: attempt %d in worker %d (pid %d), %d threads", a->item->name,
@@ -156,7 +159,7 @@ void sl_record_worker(struct run *run, const struct carrier *c) {
     else
         sl_json_set(r, "exit", json_integer(WEXITSTATUS(end->wait_status)));
     sl_json_set(r, "wall_s", json_real((double)(sl_now_ms() - c->began_ms) / 1000));
-    if (end->reported) {
+    if (end->reported || end->peak_bytes) {
         sl_json_set(r, "cpu_s", json_real(end->cpu_s));
         sl_json_set(r, "peak_bytes", json_integer((json_int_t)end->peak_bytes));
     }

@@ -79,6 +79,7 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     if (rc < 0)
         return rc;
     run->containment = sl_containment_detect();
+    sl_guard_set_up(run);
     sl_tasks_init(&run->tasks, run->plan, run->spec->n_items);
     run->shared = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->shared);
     return sl_record_begin(run, err);
@@ -89,11 +90,13 @@ static void tear_down(struct run *run, const sigset_t *before) {
     while (run->carriers)
         sl_run_carrier_destroy(run->carriers);
     if (run->loop) {
+        sl_timer_stop(run->loop, &run->guard);
         sl_watch_stop(run->loop, &run->signals);
         sl_loop_destroy(run->loop);
     }
     sl_close(&fd);
     sl_close(&run->log.fd);
+    sl_limiter_finish(&run->limiter);
     sl_tasks_finish(&run->tasks);
     free(run->shared);
     sigprocmask(SIG_SETMASK, before, NULL);

@@ -3,6 +3,7 @@
  *   run.c       set-up, the loop, signals, the end
  *   dispatch.c  who starts when: admission, carriers, handing over jobs
  *   outcome.c   what frames and ends mean: progress, commits, failures, retries, items
+ *   guard.c     limits: what a worker is started with, watching, the limit behind a failure
  *   record.c    journal, run log, events
  *   outputs.c   the files in the user's folder
  */
@@ -10,12 +11,25 @@
 #define SCHED_RUN_INTERNAL_H
 
 #include "base/log.h"
+#include "proc/limits.h"
 #include "run/journal.h"
 #include "sched/attempt.h"
 #include "sched/run.h"
 #include "sched/worker.h"
 
 struct run;
+
+/* What a worker may use, and what it was seen to use. */
+struct guard {
+    struct sl_resources limits; /* of the stage; the memory limit is that of the task it was started for */
+    struct sl_cgroup *group;    /* owned; NULL: none */
+    bool watched;               /* has to be sampled */
+    unsigned what;              /* SL_USAGE_* */
+    int n_jobs;                 /* given to it so far */
+    struct sl_usage last, peak; /* of the samples */
+    int64_t sampled_ms, next_ms, scratch_ms;
+    bool killed;
+};
 
 /* A worker process and the attempts it carries: one, or up to max_jobs of one stage. */
 struct carrier {
@@ -32,6 +46,7 @@ struct carrier {
     int first_item, first_attempt; /* of a carrier of one job: for the records */
     bool shared;                 /* max_jobs > 1 */
     bool was_cancelled;          /* the core stopped it: its end is no surprise */
+    struct guard guard;
     int why;                     /* class known before its end (refused, start timeout, broken), 0: none */
     char *why_text;              /* owned */
 };
@@ -53,6 +68,9 @@ struct run {
     struct sl_log log;
     struct sl_places places;
     enum sl_containment containment;
+    struct sl_limiter limiter;
+    struct sl_timer guard;       /* the next sample */
+    uint64_t oom_kills;          /* of the machine, when last looked at */
     struct carrier *carriers;
     struct carrier **shared;     /* for each stage: its usable shared carrier, or NULL */
     int cpus, slots;
@@ -82,6 +100,23 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
 void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const char *message);
 void sl_run_cancel_all(struct run *run, const char *reason);
 void sl_run_arm_job_timers(struct run *run, struct sl_attempt *a);
+/* Notes why the carrier will end; its attempts are concluded when it has. The first reason counts. */
+void sl_run_carrier_doom(struct carrier *c, int cls, const char *text);
+
+/* guard.c */
+void sl_guard_set_up(struct run *run);
+/* The memory limit of the task's next attempt; 0: none. */
+uint64_t sl_guard_memory(const struct run *run, const struct sl_task *task);
+/* Limits of a worker that is about to be spawned for `task`. */
+int sl_guard_prepare(struct carrier *c, const struct sl_task *task, struct sl_spawn *spawn, struct sl_err *err);
+void sl_guard_watch(struct carrier *c);   /* it was spawned */
+bool sl_guard_suits(const struct carrier *c, const struct sl_task *task); /* its limits are enough for the task */
+void sl_guard_end(struct carrier *c);     /* it was reaped: completes worker->end, notes the limit that was behind it */
+void sl_guard_finish(struct carrier *c);
+/* The class of a failed attempt; adds to the text the limit that was behind it. */
+int sl_guard_judge(struct carrier *c, struct sl_attempt *a, int cls, char **text);
+/* After a failure as RESOURCE: raises limits as the policy says; false: another attempt would end the same way. */
+bool sl_guard_retry(struct run *run, struct sl_task *task);
 
 /* record.c */
 int sl_record_begin(struct run *run, struct sl_err *err);

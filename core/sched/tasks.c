@@ -113,10 +113,14 @@ void sl_tasks_make_ready(struct sl_tasks *t, struct sl_task *task) {
     *ring_slot(t, task->stage, t->ready_len[task->stage]++) = task->item;
 }
 
+struct sl_task *sl_tasks_peek(const struct sl_tasks *t, int stage) {
+    return t->ready_len[stage] == 0 ? NULL : sl_task_at(t, *ring_slot(t, stage, 0), stage);
+}
+
 struct sl_task *sl_tasks_take(struct sl_tasks *t, int stage) {
-    if (t->ready_len[stage] == 0)
+    struct sl_task *task = sl_tasks_peek(t, stage);
+    if (!task)
         return NULL;
-    struct sl_task *task = sl_task_at(t, *ring_slot(t, stage, 0), stage);
     t->ready_head[stage] = (t->ready_head[stage] + 1) % t->n_items;
     t->ready_len[stage]--;
     task->state = SL_TASK_RUNNING;

@@ -42,6 +42,8 @@ struct sl_task {
     char *message;                 /* of the last failure, owned; or NULL */
     struct sl_artifact *artifacts; /* one for each output of the stage, owned; NULL until done */
     double wall_s;                 /* of the last attempt */
+    uint64_t memory, gpu_memory;   /* limits that grew after failures; 0: those of the stage */
+    int over;                      /* enum sl_limit that the last attempt went over */
     void *backoff;                 /* the scheduler's, while the state is BACKOFF */
 };
 
@@ -67,6 +69,8 @@ const char *sl_task_state_name(enum sl_task_state state);
 /* Ready tasks of a stage, first come first served. */
 int sl_tasks_ready(const struct sl_tasks *t, int stage);
 int sl_tasks_ready_in_all(const struct sl_tasks *t);
+/* The task that sl_tasks_take() would take; NULL: none. */
+struct sl_task *sl_tasks_peek(const struct sl_tasks *t, int stage);
 /* Takes the next ready task of the stage and marks it RUNNING; NULL: none. */
 struct sl_task *sl_tasks_take(struct sl_tasks *t, int stage);
 /* Puts a task that ran, or waited in BACKOFF, back among the ready ones. */

@@ -53,6 +53,8 @@ static void act(struct sl_worker *w, enum sl_worker_action action) {
         sl_timer_set(w->loop, &w->step, TERMINATE_GRACE_S);
         break;
     case SL_WORKER_DO_KILL:
+        if (w->group)
+            sl_cgroup_kill(w->group);
         signal_process(w, SIGKILL);
         break;
     case SL_WORKER_DO_BUG:
@@ -201,6 +203,7 @@ int sl_worker_create(struct sl_loop *loop, const struct sl_worker_spec *spec, co
     w->loop = loop;
     w->callbacks = spec->callbacks;
     w->ctx = spec->ctx;
+    w->group = spec->group;
     w->process = (struct sl_watch){.fd = pidfd, .ready = on_process, .ctx = w};
     w->socket = (struct sl_watch){.fd = sl_steal_fd(&ours), .ready = on_socket, .ctx = w};
     w->step = (struct sl_timer){.fire = on_grace, .ctx = w};

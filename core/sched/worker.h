@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "ipc/channel.h"
+#include "proc/cgroup.h"
 #include "proc/spawn.h"
 #include "sched/loop.h"
 #include "sched/machine.h"
@@ -47,11 +48,13 @@ struct sl_worker {
     struct sl_timer step;    /* the grace of the current step of the ladder */
     struct sl_timer start;   /* start timeout */
     int n_jobs;              /* handed over and not ended */
+    struct sl_cgroup *group; /* borrowed; NULL: none */
     struct sl_worker_end end;
 };
 
 struct sl_worker_spec {
     struct sl_spawn spawn; /* channel_fd is filled in here */
+    struct sl_cgroup *group; /* that the process joins, for killing it; borrowed until the worker is destroyed; or NULL */
     double start_timeout_s;
     const struct sl_worker_callbacks *callbacks;
     void *ctx;
