@@ -132,21 +132,10 @@ static bool read_choice(const struct reading *r, const struct sl_yaml *node) {
 
 static bool read_simple(const struct reading *r, const struct sl_yaml *node) {
     switch (r->field->kind) {
-    case SL_FIELD_MAP:
-        if (node->kind == SL_YAML_MAP)
-            *(const struct sl_yaml **)r->member = node;
-        else
-            sl_diag_expected(r->diags, r->what, node, "a map");
-        return node->kind == SL_YAML_MAP;
     case SL_FIELD_TEXT:
         if (sl_yaml_text(node, r->member))
             return true;
         sl_diag_expected(r->diags, r->what, node, "text");
-        return false;
-    case SL_FIELD_BOOL:
-        if (sl_yaml_bool(node, r->member))
-            return true;
-        sl_diag_expected(r->diags, r->what, node, "true or false");
         return false;
     case SL_FIELD_DURATION:
         if (sl_read_duration(node, r->member))

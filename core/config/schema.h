@@ -9,9 +9,7 @@
 
 enum sl_field_kind {
     SL_FIELD_NODE,     /* const struct sl_yaml *, whatever it is */
-    SL_FIELD_MAP,      /* const struct sl_yaml *, a map */
     SL_FIELD_TEXT,     /* const char *, in the tree's arena */
-    SL_FIELD_BOOL,     /* bool */
     SL_FIELD_INT,      /* int, within min..max */
     SL_FIELD_FLOAT,    /* double, within min..max */
     SL_FIELD_DURATION, /* double, seconds: `90s`, `2h`, or a number */

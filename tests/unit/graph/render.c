@@ -186,6 +186,25 @@ TEST(many_stages_are_drawn_in_time) {
     CHECK_HAS(dot, "s900");
 }
 
+TEST(lines_pass_layers_where_bends_would_be_too_many) {
+    sl_autostr struct sl_str text = {0}, last = {0};
+    sl_str_add(&text, HEAD);
+    sl_str_add(&last, "  last: { use: exec/command, with: { argv: [p] }, in: { p0: decode.audio");
+    for (int i = 0; i < 120; i++) {
+        sl_str_addf(
+            &text,
+            "  s%d: { use: exec/command, with: { argv: [p], outputs: { y: audio/1 } }, in: { ", i);
+        sl_str_addf(&text, i ? "x: s%d.y } }\n" : "x: decode.audio } }\n", i - 1);
+        sl_str_addf(&last, ", p%d: s%d.y", i + 1, i);
+    }
+    sl_str_addf(&text, "%s } }\n", last.data);
+    sl_autofree char *svg = render(text.data, sl_render_svg),
+                     *list = render(text.data, sl_render_text);
+    CHECK_INT(count(svg, "<rect "), 123);
+    CHECK_INT(count(svg, "<path class=\"e\""), 242); /* one a line: no bends */
+    CHECK_HAS(list, "last  exec/command\n    p0 ◀ decode.audio  audio/1\n");
+}
+
 TEST(a_stage_without_edges_is_drawn) {
     sl_autofree char *got =
         render("sluice: 1\nstages: { ring: { use: exec/command, with: { argv: [beep] } } }\n",
