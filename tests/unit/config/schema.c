@@ -128,6 +128,27 @@ TEST(resources_and_devices) {
     CHECK_INT(d.kind, SL_DEVICE_CPU);
 }
 
+TEST(limits_are_read) {
+    struct sl_resources r = {0};
+    sl_resources_read(
+        "", parse("{cpu_time: 10m, open_files: 64, processes: 8, file_size: 1GiB, scratch: 2GiB}"),
+        &r, &diags);
+    CHECK_STR(printed(), "");
+    CHECK_NEAR(r.cpu_time_s, 600, 0);
+    CHECK_INT(r.open_files, 64);
+    CHECK_INT(r.processes, 8);
+    CHECK_INT(r.file_size, 1ll << 30);
+    CHECK_INT(r.scratch, 2ll << 30);
+    sl_resources_read("stage \"a\"", parse("{open_files: 3, processes: -1}"), &r, &diags);
+    CHECK_HAS(
+        printed(),
+        "f:1:14: error: stage \"a\": resources: open_files: expected at least 32, or 0 for no "
+        "limit, found integer 3\n");
+    CHECK_HAS(printed(),
+              "f:1:28: error: stage \"a\": resources: processes: expected an integer from 0 to");
+    CHECK_INT(r.open_files, 64);
+}
+
 TEST(bools_have_hints) {
     struct sl_retry_policy p = sl_retry_default();
     sl_optional_read("stage \"a\"", parse("yes"), &p, &diags);
