@@ -26,6 +26,7 @@ int sl_cmd_run(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_check(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_graph(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_plugins(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_plugin(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_stage(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_runs(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_show(const struct sl_command *self, int argc, char **argv);
@@ -68,6 +69,9 @@ void sl_loaded_finish(struct sl_loaded *l);
 
 /* Splits "name=value" in place of a copy; SL_USAGE with `option` in the message. */
 int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value, struct sl_err *err);
+
+/* Words of --wrap, split at blanks, the program found in PATH; NULL-terminated, in `arena`. */
+const char **sl_cli_wrap(const char *text, struct sl_arena *arena);
 
 /* Observers of a run. */
 struct sl_console;

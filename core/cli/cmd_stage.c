@@ -12,8 +12,6 @@ static const char help[] =
     "--wrap puts a command before the worker's, which then uses this terminal: --wrap 'gdb --args',\n"
     "--wrap valgrind.";
 
-#define MAX_WRAP 64
-
 struct arguments {
     const char *out, *wrap;
     struct sl_words inputs, with, plugins, rest;
@@ -70,30 +68,6 @@ static void write_pipeline(const char *use, const struct sl_stage_desc *desc, co
     sl_str_add(out, " }\n    retry: { attempts: 1 }\n");
 }
 
-/* Words of --wrap, split at blanks. */
-static const char **split_wrap(const char *text, struct sl_arena *arena) {
-    const char **words = sl_arena_alloc(arena, (MAX_WRAP + 1) * sizeof *words);
-    char *copy = sl_arena_strdup(arena, text), *save = NULL;
-    int n = 0;
-    for (char *w = strtok_r(copy, " ", &save); w && n < MAX_WRAP; w = strtok_r(NULL, " ", &save))
-        words[n++] = w;
-    return words;
-}
-
-/* The full path of a program that is named without a slash, as execvp would find it. */
-static const char *find_program(const char *name, struct sl_arena *arena) {
-    const char *path = getenv("PATH");
-    if (strchr(name, '/') || !path)
-        return name;
-    char *copy = sl_arena_strdup(arena, path), *save = NULL;
-    for (char *dir = strtok_r(copy, ":", &save); dir; dir = strtok_r(NULL, ":", &save)) {
-        sl_autofree char *full = sl_path_join(dir, name);
-        if (sl_path_exists(full))
-            return sl_arena_strdup(arena, full);
-    }
-    return name;
-}
-
 static int run_stage(const struct arguments *a, const struct pairs *inputs, const struct sl_plan *plan,
                      struct sl_arena *arena) {
     const char **paths = sl_arena_alloc(arena, (size_t)(inputs->n + 1) * sizeof *paths), **wrap = NULL;
@@ -101,10 +75,8 @@ static int run_stage(const struct arguments *a, const struct pairs *inputs, cons
         sl_autofree char *absolute = sl_path_absolute(inputs->values[i]);
         paths[i] = sl_arena_strdup(arena, absolute);
     }
-    if (a->wrap) {
-        wrap = split_wrap(a->wrap, arena);
-        wrap[0] = wrap[0] ? find_program(wrap[0], arena) : NULL;
-    }
+    if (a->wrap)
+        wrap = sl_cli_wrap(a->wrap, arena);
     struct sl_item item = {.name = "stage", .file = inputs->n ? paths[0] : ""};
     sl_autofree char *out = sl_path_absolute(a->out);
     return sl_cli_execute(&(struct sl_cli_run){

@@ -123,3 +123,32 @@ void sl_str_add_column(struct sl_str *s, const char *text, int columns) {
     sl_str_add(s, text);
     sl_str_pad(s, ' ', columns - sl_utf8_columns(text));
 }
+
+/* ---- --wrap ---------------------------------------------------------------------------------- */
+
+#define MAX_WRAP 64
+
+/* The full path of a program that is named without a slash, as execvp would find it. */
+static const char *find_program(const char *name, struct sl_arena *arena) {
+    const char *path = getenv("PATH");
+    if (strchr(name, '/') || !path)
+        return name;
+    char *copy = sl_arena_strdup(arena, path), *save = NULL;
+    for (char *dir = strtok_r(copy, ":", &save); dir; dir = strtok_r(NULL, ":", &save)) {
+        sl_autofree char *full = sl_path_join(dir, name);
+        if (sl_path_exists(full))
+            return sl_arena_strdup(arena, full);
+    }
+    return name;
+}
+
+const char **sl_cli_wrap(const char *text, struct sl_arena *arena) {
+    const char **words = sl_arena_alloc(arena, (MAX_WRAP + 1) * sizeof *words);
+    char *copy = sl_arena_strdup(arena, text), *save = NULL;
+    int n = 0;
+    for (char *w = strtok_r(copy, " ", &save); w && n < MAX_WRAP; w = strtok_r(NULL, " ", &save))
+        words[n++] = w;
+    if (n > 0)
+        words[0] = find_program(words[0], arena);
+    return words;
+}

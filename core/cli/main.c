@@ -10,6 +10,8 @@ static const struct sl_command commands[] = {
     {"graph", "graph PIPELINE.yaml [--format text|dot|svg]", "draw a pipeline", sl_cmd_graph},
     {"plugins", "plugins [NAME[/STAGE]] [--json]", "list plugins, or show a stage's ports and parameters",
      sl_cmd_plugins},
+    {"plugin", "plugin new NAME [--cxx] [-o DIR] | plugin check FILE.so [options]", "begin a plugin, or test one",
+     sl_cmd_plugin},
     {"stage", "stage USE [--in PORT=FILE]... [--with NAME=VALUE]... -o DIR", "run one stage by hand", sl_cmd_stage},
     {"runs", "runs [--json]", "list runs, newest first", sl_cmd_runs},
     {"show", "show RUN [--json]", "show what a run did", sl_cmd_show},
