@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 static int read_open(int fd, const char *path, size_t limit, char **ret_data, size_t *ret_len, struct sl_err *err) {
@@ -157,38 +158,112 @@ int sl_make_dirs(const char *path, struct sl_err *err) {
     return 0;
 }
 
-static int remove_at(int dirfd, const char *name, const char *path, struct sl_err *err);
+/* ---- Removing a tree ---- */
 
-static int remove_content(int fd, const char *path, struct sl_err *err) {
-    DIR *dir = fdopendir(fd);
-    if (!dir) {
-        close(fd);
-        return sl_err_sys(err, SLUICE_INTERNAL, errno, "%s: cannot be listed", path);
-    }
-    int rc = 0;
-    for (struct dirent *e; rc == 0 && (e = readdir(dir));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            rc = remove_at(dirfd(dir), e->d_name, path, err);
-    closedir(dir);
-    return rc;
+/*
+ * Whoever filled the tree may be hostile: it may be deeper than there are descriptors or stack, its folders may refuse
+ * their owner, and a process may go on making files in it. So nothing recurses: what is found in a folder below the top
+ * is moved up beside it, and met again in the next round; two descriptors are open at a time.
+ */
+struct removal {
+    int top;           /* the folder that is emptied */
+    int64_t end_ms;
+    unsigned n_moved;  /* numbers the names of folders that were moved up */
+    int error;         /* errno of the first failure */
+    char failed[NAME_MAX + 1];
+};
+
+static void removal_failed(struct removal *r, const char *name) {
+    if (r->error)
+        return;
+    r->error = errno;
+    snprintf(r->failed, sizeof r->failed, "%s", name);
 }
 
-static int remove_at(int dirfd, const char *name, const char *path, struct sl_err *err) {
-    if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    if (errno != EISDIR && errno != EPERM)
-        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: %s cannot be removed", path, name);
-    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: %s cannot be removed", path, name);
-    int rc = remove_content(fd, path, err);
-    if (rc == 0 && unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
-        rc = sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: %s cannot be removed", path, name);
-    return rc;
+/* Opens a folder, never through a link, giving its owner the right to empty it. */
+static DIR *open_folder(int at, const char *name) {
+    char self[64];
+    sl_autoclose int found = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (found < 0 || fstat(found, &st) < 0)
+        return NULL;
+    snprintf(self, sizeof self, "/proc/self/fd/%d", found);
+    if ((st.st_mode & 0700) != 0700)
+        chmod(self, 0700);
+    int fd = open(self, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir && fd >= 0)
+        close(fd);
+    return dir;
+}
+
+/* The next entry that is not "." or ".."; NULL: no more, or too late. */
+static struct dirent *next_entry(const struct removal *r, DIR *dir) {
+    struct dirent *e;
+    while (sl_now_ms() < r->end_ms && (e = readdir(dir)))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            return e;
+    return NULL;
+}
+
+static bool removed(int at, const char *name) {
+    return unlinkat(at, name, 0) == 0 || errno == ENOENT || unlinkat(at, name, AT_REMOVEDIR) == 0;
+}
+
+static void move_up(struct removal *r, int from, const char *name) {
+    char unique[32];
+    do
+        snprintf(unique, sizeof unique, ".removed-%u", r->n_moved++);
+    while (faccessat(r->top, unique, F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+    /* A folder that is not writable cannot change its parent. */
+    if (renameat(from, name, r->top, unique) < 0 &&
+        (errno != EACCES || fchmodat(from, name, 0700, AT_SYMLINK_NOFOLLOW) < 0 ||
+         renameat(from, name, r->top, unique) < 0))
+        removal_failed(r, name);
+}
+
+/* One folder of the top: its files go, its folders are moved up. */
+static void empty_folder(struct removal *r, const char *name) {
+    DIR *dir = open_folder(r->top, name);
+    if (!dir) {
+        removal_failed(r, name);
+        return;
+    }
+    for (struct dirent *e; (e = next_entry(r, dir));)
+        if (!removed(dirfd(dir), e->d_name))
+            move_up(r, dirfd(dir), e->d_name);
+    closedir(dir);
+}
+
+/* One round over the top; false where nothing is left to do, or nothing can be done. */
+static bool removal_round(struct removal *r, DIR *top) {
+    bool more = false;
+    rewinddir(top);
+    for (struct dirent *e; !r->error && (e = next_entry(r, top));) {
+        if (removed(r->top, e->d_name))
+            continue;
+        empty_folder(r, e->d_name);
+        more = true;
+    }
+    return more && !r->error && sl_now_ms() < r->end_ms;
 }
 
 int sl_remove_tree(const char *path, struct sl_err *err) {
-    return remove_at(AT_FDCWD, path, path, err);
+    if (removed(AT_FDCWD, path))
+        return 0;
+    struct removal r = {.end_ms = sl_now_ms() + SL_REMOVE_LIMIT_MS};
+    DIR *top = open_folder(AT_FDCWD, path);
+    if (!top)
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be removed", path);
+    r.top = dirfd(top);
+    while (removal_round(&r, top))
+        ;
+    closedir(top);
+    if (r.error)
+        return sl_err_sys(err, sl_err_class_of_errno(r.error), r.error, "%s: %s cannot be removed", path, r.failed);
+    if (!removed(AT_FDCWD, path))
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be removed", path);
+    return 0;
 }
 
 char *sl_path_join(const char *dir, const char *name) {

@@ -24,7 +24,9 @@ int sl_write_file_from(const char *path, int fd, struct sl_err *err);
 
 /* mkdir -p. */
 int sl_make_dirs(const char *path, struct sl_err *err);
-/* rm -r: a file, or a folder and what is in it; never follows links. What is missing counts as removed. */
+#define SL_REMOVE_LIMIT_MS 20000
+/* rm -r: a file, or a folder and what is in it; never follows links. What is missing counts as removed. Of any depth;
+ * gives up after SL_REMOVE_LIMIT_MS, should a process fill it faster. */
 int sl_remove_tree(const char *path, struct sl_err *err);
 
 /* Joins with one slash into an owned string; a `name` that begins with a slash stands alone. */

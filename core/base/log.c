@@ -1,4 +1,4 @@
-/* Log lines, see log.h. A line is cut at 2 KiB, and control characters become spaces. */
+/* Log lines, see log.h. A line is cut at 2 KiB and made printable. */
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #define LINE_SIZE 2048
 
@@ -27,10 +28,7 @@ void sl_log(const struct sl_log *log, int level, const char *fmt, ...) {
     va_end(args);
     if (more < 0)
         return;
-    len = (int)strlen(line);
-    for (int i = 0; i < len; i++)
-        if ((unsigned char)line[i] < ' ')
-            line[i] = ' ';
+    len = (int)strlen(sl_make_printable(line));
     line[len++] = '\n';
     (void)!write(log->fd, line, (size_t)len);
 }

@@ -132,6 +132,31 @@ size_t sl_utf8_prefix(const char *text, int columns) {
     return at;
 }
 
+/* A lead byte and continuation bytes up to the end of the text, fewer than it announces. */
+static bool is_cut_off(const char *text) {
+    const unsigned char *t = (const unsigned char *)text;
+    size_t n = t[0] >= 0xf0 ? 4 : t[0] >= 0xe0 ? 3 : 2, have = 1;
+    while (have < n && (t[have] & 0xc0) == 0x80)
+        have++;
+    return t[0] >= 0xc2 && t[0] <= 0xf4 && have < n && t[have] == 0;
+}
+
+char *sl_make_printable(char *text) {
+    for (char *at = text; *at;) {
+        size_t n = utf8_sequence((const unsigned char *)at, strnlen(at, 4));
+        bool control = (n == 1 && ((unsigned char)*at < ' ' || *at == 0x7f)) ||
+                       (n == 2 && (unsigned char)at[0] == 0xc2 && (unsigned char)at[1] < 0xa0);
+        if (n == 0 && is_cut_off(at)) {
+            *at = 0;
+            break;
+        }
+        if (n == 0 || control)
+            memset(at, n == 0 ? '?' : ' ', n ? n : 1);
+        at += n ? n : 1;
+    }
+    return text;
+}
+
 bool sl_is_identifier(const char *text) {
     if (*text < 'a' || *text > 'z')
         return false;

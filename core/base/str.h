@@ -29,6 +29,10 @@ int sl_utf8_columns(const char *text);
 /* Length in bytes of the longest prefix of `text` with at most `columns` columns. */
 size_t sl_utf8_prefix(const char *text, int columns);
 
+/* Makes text from elsewhere fit for a line on a terminal, in place: control characters become spaces, bytes that are not
+ * UTF-8 become "?", a sequence that was cut off at the end is dropped. Returns `text`. */
+char *sl_make_printable(char *text);
+
 /* True for [a-z][a-z0-9_]* names of ports and parameters. */
 bool sl_is_identifier(const char *text);
 bool sl_starts_with(const char *text, const char *prefix);

@@ -90,6 +90,41 @@ TEST(trees_are_made_and_removed_without_following_links) {
     CHECK_INT(sl_remove_tree(outside, &err), 0); /* what is missing counts as removed */
 }
 
+/* Deeper than descriptors or stack reach, as a stage can leave its scratch folder. */
+TEST(very_deep_trees_are_removed) {
+    char *dir = make_folder();
+    int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < 5000; i++) {
+        CHECK_INT(mkdirat(at, "d", 0700), 0);
+        int next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        CHECK(next >= 0);
+        close(openat(next, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+        close(at);
+        at = next;
+    }
+    close(at);
+    CHECK_INT(sl_remove_tree(dir, NULL), 0);
+    CHECK(!sl_path_exists(dir));
+}
+
+/* As another user than root, whom folders can refuse. */
+TEST(folders_that_refuse_their_owner_are_removed) {
+    char *dir = make_folder();
+    CHECK_INT(chmod(dir, 0777), 0);
+    if (geteuid() == 0)
+        CHECK_INT(setuid(65534), 0);
+    sl_autofree char *top = sl_path_join(dir, "top"), *deep = sl_path_join(dir, "top/a/b/c"),
+                     *a = sl_path_join(dir, "top/a"), *b = sl_path_join(dir, "top/a/b");
+    struct sl_err err = {0};
+    CHECK_INT(sl_make_dirs(deep, &err), 0);
+    CHECK_INT(chmod(deep, 0), 0);
+    CHECK_INT(chmod(b, 0), 0);
+    CHECK_INT(chmod(a, 0500), 0);
+    CHECK_INT(sl_remove_tree(top, &err), 0);
+    CHECK(!sl_path_exists(top));
+    rmdir(dir);
+}
+
 TEST(folder_over_a_file_is_refused) {
     char *dir = make_folder();
     struct sl_err err = {0};

@@ -36,6 +36,25 @@ TEST(class_names_round_trip) {
     CHECK_STR(sl_class_name(-99), "unknown");
 }
 
+TEST(text_is_made_printable) {
+    static const struct {
+        const char *from, *to;
+    } cases[] = {
+        {"plain \xc3\xa9\xf0\x9f\x8e\xa4", "plain \xc3\xa9\xf0\x9f\x8e\xa4"},
+        {"a\tb\nc\x1b[31mred\x7f", "a b c [31mred "},
+        {"c1 \xc2\x9b" "31m", "c1   31m"}, /* a control sequence as one character */
+        {"\xff\xc0\xaf\xed\xa0\x80!", "??????" "!"},
+        {"cut \xe2\x82", "cut "},
+        {"\xe2\x82X", "??X"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s", cases[i].from);
+        CHECK_STR(sl_make_printable(text), cases[i].to);
+    }
+}
+
 TEST(utf8_is_checked) {
     CHECK_INT(sl_utf8_valid("a\xc3\xa9\xf0\x9f\x8e\xa4", 7), 7);
     CHECK_INT(sl_utf8_valid("a\xc0\xaf", 3), 1);     /* overlong */
