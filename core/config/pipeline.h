@@ -13,7 +13,7 @@
 #include "config/yaml.h"
 
 #define SL_PIPELINE_FORMAT     1 /* `sluice: 1` */
-#define SL_PIPELINE_MAX_STAGES 1000
+#define SL_PIPELINE_MAX_STAGES 20000
 #define SL_PIPELINE_MAX_PARAMS 1000
 #define SL_PIPELINE_MAX_INPUTS 100
 

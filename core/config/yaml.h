@@ -18,7 +18,7 @@
 
 #define SL_YAML_MAX_BYTES   (8u << 20)
 #define SL_YAML_MAX_DEPTH   64
-#define SL_YAML_MAX_NODES   100000
+#define SL_YAML_MAX_NODES   1000000
 #define SL_YAML_MAX_ANCHORS 1000
 #define SL_YAML_MAX_TEXT    (64u << 10) /* of one scalar */
 
