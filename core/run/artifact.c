@@ -92,14 +92,28 @@ static int open_sized(const char *path, uint64_t size, int *ret_fd, struct sl_er
     return 0;
 }
 
-int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, uint64_t *ret_hash, struct sl_err *err) {
+/* A read lease is refused while anyone has the file open or mapped for writing (fcntl(2)). Other refusals tell nothing. */
+static bool is_held(int fd) {
+    if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
+        return errno == EAGAIN;
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    return false;
+}
+
+int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, uint64_t *ret_hash, bool *ret_held,
+                    struct sl_err *err) {
     sl_autoclose int fd = -1;
     int rc = name_draft(d, path, err);
     sl_draft_discard(d);
     if (rc == 0)
         rc = open_sized(path, size, &fd, err);
+    bool held = rc == 0 && is_held(fd);
     if (rc == 0 && (rc = sl_hash_fd(fd, size, ret_hash, err)) < 0)
         sl_err_wrap(err, "%s", path);
+    if (rc == 0)
+        *ret_held = held;
+    else
+        unlink(path);
     return rc;
 }
 

@@ -6,6 +6,7 @@
 #ifndef RUN_ARTIFACT_H
 #define RUN_ARTIFACT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -21,9 +22,12 @@ int sl_draft_create(const char *folder, struct sl_draft *ret, struct sl_err *err
 
 /*
  * Gives the draft its name (replacing what bears it), checks that it is `size` bytes long, and hashes it through a new
- * read-only descriptor. The draft is empty after, whatever happened.
+ * read-only descriptor. The draft is empty after, whatever happened; a failure
+ * leaves no file. *ret_held: a process still has the file open or mapped
+ * for writing and could change it, as far as the kernel says. SIGIO must be ignored.
  */
-int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, uint64_t *ret_hash, struct sl_err *err);
+int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, uint64_t *ret_hash, bool *ret_held,
+                    struct sl_err *err);
 void sl_draft_discard(struct sl_draft *d);
 
 /* Opens an artifact read-only. With `check_hash` its content must still be what it was. SLUICE_INTERNAL: it is not. */

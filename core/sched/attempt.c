@@ -112,7 +112,7 @@ static int add_input(const struct sl_places *places, const struct sl_tasks *task
     } else {
         const struct sl_artifact *art = &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
         path = art->path;
-        rc = sl_artifact_open(path, art->size, art->hash, a->number > 1, &fds[*n_fds], err);
+        rc = sl_artifact_open(path, art->size, art->hash, a->number > 1 || art->held, &fds[*n_fds], err);
         *n_fds += rc == 0;
     }
     sl_frame_add_text(ret, in->port);
@@ -191,9 +191,28 @@ int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, stru
         const struct sl_plan_output *out = &a->stage->outputs[i];
         artifacts[i].path = sl_artifact_path(places, a->item->name, a->stage->name, out->port, out->type);
         artifacts[i].size = a->outputs[i].size;
-        int rc = sl_draft_commit(&a->outputs[i].draft, artifacts[i].path, artifacts[i].size, &artifacts[i].hash, err);
+        int rc = sl_draft_commit(&a->outputs[i].draft, artifacts[i].path, artifacts[i].size, &artifacts[i].hash,
+                                 &artifacts[i].held, err);
         if (rc < 0)
             return sl_err_wrap(err, "output \"%s\"", out->port);
+    }
+    return 0;
+}
+
+int sl_attempt_check_inputs(const struct sl_tasks *tasks, const struct sl_attempt *a, bool only_held,
+                            struct sl_err *err) {
+    for (int i = 0; i < a->stage->n_inputs; i++) {
+        const struct sl_plan_input *in = &a->stage->inputs[i];
+        if (in->from_stage < 0 || !is_present(tasks, a, in))
+            continue;
+        const struct sl_artifact *art = &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
+        sl_autoclose int fd = -1;
+        if (only_held && !art->held)
+            continue;
+        if (sl_artifact_open(art->path, art->size, art->hash, 1, &fd, err) < 0) {
+            sl_err_wrap(err, "its input \"%s\" changed under it", in->port);
+            return err->cls = SLUICE_INTERNAL;
+        }
     }
     return 0;
 }
@@ -213,8 +232,5 @@ char *sl_last_log_line(const char *path) {
     tail[n] = 0;
     char *line = strrchr(tail, '\n');
     line = line ? line + 1 : tail;
-    for (char *c = line; *c; c++)
-        if ((unsigned char)*c < ' ')
-            *c = ' ';
-    return *line ? sl_xstrndup(line, LOG_LINE) : NULL;
+    return *line ? sl_make_printable(sl_xstrndup(line, LOG_LINE)) : NULL;
 }

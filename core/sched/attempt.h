@@ -80,6 +80,11 @@ void sl_attempt_note_metric(struct sl_attempt *a, const char *name, double value
  * committed, or its size is not what the worker said. */
 int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, struct sl_err *err);
 
+/* SLUICE_INTERNAL: an artifact that the attempt read is not what its stage committed. With `only_held` only those are
+ * looked at that could be changed. */
+int sl_attempt_check_inputs(const struct sl_tasks *tasks, const struct sl_attempt *a, bool only_held,
+                            struct sl_err *err);
+
 /* The last line that is not empty in a log file, cut to 200 bytes, owned; NULL: none. */
 char *sl_last_log_line(const char *path);
 

@@ -14,12 +14,24 @@
 #include "sched/admit.h"
 #include "sched/run_internal.h"
 
+#define STOPPING_SHARE 3 /* living workers for each of --jobs, at most */
+#define STOPPING_MORE 8
+
 static int cpus_in_use(const struct run *run) {
     int used = 0;
     for (const struct carrier *c = run->carriers; c; c = c->next)
         if (c->n_attempts > 0)
             used += c->cpus;
     return used;
+}
+
+/* Workers that were told to stop do not hold others up, but a stage whose workers hang at their end must not pile them
+ * up either. */
+static bool too_many_workers(const struct run *run) {
+    int n = 0;
+    for (const struct carrier *c = run->carriers; c; c = c->next)
+        n++;
+    return n >= run->slots * STOPPING_SHARE + STOPPING_MORE;
 }
 
 static int workers_in_use(const struct run *run) {
@@ -83,8 +95,10 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
     spec.group = c->guard.group;
     if (rc == 0)
         rc = sl_worker_create(run->loop, &spec, start, &c->worker, err);
-    if (rc == 0)
+    if (rc == 0) {
         sl_guard_watch(c);
+        sl_logs_watch(run);
+    }
     return rc;
 }
 
@@ -187,8 +201,10 @@ static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *tas
         c->first_item = task->item;
         c->first_attempt = task->attempt;
         rc = spawn_worker(run, c, task, err);
-        if (rc < 0)
+        if (rc < 0) {
+            sl_run_start_failed(run, task->stage, rc, err->msg);
             sl_attempt_destroy(a);
+        }
     }
     if (rc < 0)
         return rc;
@@ -217,6 +233,14 @@ static void start_task(struct run *run, struct carrier *c, int stage) {
 static bool start_one(struct run *run, int stage) {
     const struct sl_plan_stage *s = &run->plan->stages[stage];
     struct carrier *c = run->shared[stage];
+    if (sl_storm_rages(&run->health[stage].storm) && sl_tasks_peek(&run->tasks, stage)->attempt == 0) {
+        sl_run_task_not_tried(run, sl_tasks_take(&run->tasks, stage));
+        return true;
+    }
+    if (c && !sl_worker_is_usable(c->worker)) { /* it lost its connection */
+        run->shared[stage] = NULL;
+        c = NULL;
+    }
     int used = cpus_in_use(run);
     if (c && !sl_guard_suits(c, sl_tasks_peek(&run->tasks, stage))) {
         run->shared[stage] = NULL;
@@ -229,7 +253,7 @@ static bool start_one(struct run *run, int stage) {
         start_task(run, c, stage);
         return true;
     }
-    if (workers_in_use(run) >= run->slots)
+    if (workers_in_use(run) >= run->slots || too_many_workers(run))
         return false;
     int cpus = sl_admit_cpus(run->cpus, used, s->resources.cpus, sl_tasks_ready_in_all(&run->tasks));
     if (cpus == 0)

@@ -9,10 +9,13 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "base/units.h"
+#include "proc/orphans.h"
 #include "sched/retry.h"
 #include "sched/run_internal.h"
 
+#define MAX_LOGS 2000          /* LOG frames of one worker; its host stops at half as many */
 #define JOB_CANCEL_GRACE_S 3.0 /* for one job of a shared worker, before the whole worker is stopped */
 
 static double wall_of(const struct sl_attempt *a) {
@@ -71,6 +74,7 @@ static void on_total(struct sl_timer *t) {
     char limit[32];
     if (a->verdict) {
         c->was_cancelled = true;
+        sl_run_carrier_doom(c, SL_CRASH, "its worker was stopped because another job in it did not stop when cancelled");
         sl_worker_abandon(c->worker);
         return;
     }
@@ -183,12 +187,42 @@ static void drop_artifacts(struct sl_task *task, int n) {
     task->artifacts = NULL;
 }
 
-void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const char *message) {
-    const struct sl_plan_stage *stage = &run->plan->stages[task->stage];
-    drop_artifacts(task, stage->n_outputs);
+static void note_failure(struct run *run, struct sl_task *task, int cls, const char *message) {
+    drop_artifacts(task, run->plan->stages[task->stage].n_outputs);
     free(task->message);
     task->message = sl_xstrdup(message);
     task->cls = cls;
+}
+
+static void settle_failed(struct run *run, struct sl_task *task) {
+    bool ignore = run->plan->stages[task->stage].retry.ignore;
+    run->result.n_warnings += ignore;
+    settle(run, task, ignore ? SL_TASK_ABSENT : SL_TASK_FAILED);
+}
+
+void sl_run_task_not_tried(struct run *run, struct sl_task *task) {
+    const struct health *h = &run->health[task->stage];
+    sl_autofree char *text = sl_xasprintf("not tried: the stage failed to start %d times in a row, the last time: %s",
+                                          h->storm.streak, h->text);
+    note_failure(run, task, h->cls, text);
+    settle_failed(run, task);
+}
+
+void sl_run_start_failed(struct run *run, int stage, int cls, const char *text) {
+    struct health *h = &run->health[stage];
+    bool raged = sl_storm_rages(&h->storm);
+    sl_storm_failed(&h->storm, cls);
+    free(h->text);
+    h->text = sl_xstrdup(text);
+    h->cls = cls;
+    if (sl_storm_rages(&h->storm) && !raged)
+        sl_log(&run->log, SLUICE_LOG_ERROR, "%s: failed to start %d times in a row; it is not tried for further items",
+               run->plan->stages[stage].name, h->storm.streak);
+}
+
+void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const char *message) {
+    const struct sl_plan_stage *stage = &run->plan->stages[task->stage];
+    note_failure(run, task, cls, message);
     if (run->tasks.items[task->item] != SL_ITEM_OPEN || run->stopping || cls == SLUICE_CANCELLED) {
         settle(run, task, SL_TASK_CANCELLED);
         return;
@@ -199,16 +233,20 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
         try_again(run, task, d.delay_s);
         return;
     }
-    run->result.n_warnings += stage->retry.ignore;
-    settle(run, task, stage->retry.ignore ? SL_TASK_ABSENT : SL_TASK_FAILED);
+    settle_failed(run, task);
 }
 
 /* The class and the sentence of an attempt's end, after the core's verdict and the commit of its outputs. */
 static int judge(struct run *run, struct sl_attempt *a, int cls, const char *message, char **ret_text) {
     struct sl_err err = {0};
-    if (cls == SLUICE_OK && (cls = sl_attempt_commit(&run->places, a, &err)) != SLUICE_OK)
+    bool own = cls != SLUICE_OK && a->verdict == 0 && cls != SLUICE_CANCELLED;
+    int changed = cls == SLUICE_OK || own ? sl_attempt_check_inputs(&run->tasks, a, cls == SLUICE_OK, &err) : 0;
+    if (changed < 0) {
+        cls = changed;
         message = err.msg;
-    else if (cls != SLUICE_OK && a->verdict) {
+    } else if (cls == SLUICE_OK && (cls = sl_attempt_commit(&run->places, a, &err)) != SLUICE_OK) {
+        message = err.msg;
+    } else if (cls != SLUICE_OK && a->verdict) {
         cls = a->verdict;
         message = a->reason;
     }
@@ -248,6 +286,12 @@ static struct sl_attempt *find_job(struct carrier *c, uint32_t job) {
     return NULL;
 }
 
+/* A text of the worker's, fit to be printed. */
+static const char *text_of(const struct sl_frame *f, int i, char *buf, size_t size) {
+    sl_frame_text(f, i, buf, size);
+    return sl_make_printable(buf);
+}
+
 static void heartbeat(struct run *run, struct sl_attempt *a) {
     if (a->idle.at_ms)
         sl_timer_set(run->loop, &a->idle, a->stage->timeouts.idle_s);
@@ -262,14 +306,14 @@ static void on_progress(struct run *run, struct sl_attempt *a, const struct sl_f
     struct sl_event ev = event_of(a, SL_EVENT_PROGRESS);
     ev.fraction = sl_frame_f64(f, 0);
     ev.fraction = ev.fraction >= 0 && ev.fraction <= 1 ? ev.fraction : ev.fraction > 1 ? 1 : -1;
-    ev.text = sl_frame_text(f, 1, text, sizeof text);
+    ev.text = text_of(f, 1, text, sizeof text);
     sl_run_emit(run, &ev);
 }
 
 static void on_part(struct run *run, struct sl_attempt *a, const struct sl_frame *f) {
-    char port[64];
+    char port[256];
     struct sl_event ev = event_of(a, SL_EVENT_PART);
-    ev.port = sl_frame_text(f, 0, port, sizeof port);
+    ev.port = text_of(f, 0, port, sizeof port);
     ev.text = f->fields[1].data;
     ev.len = f->fields[1].len;
     sl_run_emit(run, &ev);
@@ -279,8 +323,11 @@ static void on_log(struct carrier *c, const struct sl_attempt *a, const struct s
     char text[SL_ERR_SIZE];
     const struct sl_plan_stage *stage = &c->run->plan->stages[c->stage];
     struct sl_event ev = {.type = SL_EVENT_LOG, .item = a ? a->task->item : -1, .stage = c->stage};
-    ev.level = (int)sl_frame_u64(f, 0);
-    ev.text = sl_frame_text(f, 1, text, sizeof text);
+    uint64_t level = sl_frame_u64(f, 0);
+    if (c->n_logs++ >= MAX_LOGS)
+        return;
+    ev.level = level <= SLUICE_LOG_ERROR ? (int)level : SLUICE_LOG_WARN;
+    ev.text = text_of(f, 1, text, sizeof text);
     if (a)
         sl_log(&c->run->log, ev.level, "%s/%s: %s", a->item->name, stage->name, ev.text);
     else
@@ -289,9 +336,9 @@ static void on_log(struct carrier *c, const struct sl_attempt *a, const struct s
 }
 
 static void on_commit(struct carrier *c, struct sl_attempt *a, const struct sl_frame *f) {
-    char port[64];
+    char port[256];
     struct sl_err err = {0};
-    sl_frame_text(f, 0, port, sizeof port);
+    text_of(f, 0, port, sizeof port);
     if (sl_attempt_note_commit(a, port, sl_frame_u64(f, 1), &err) < 0)
         stop_attempt(c->run, a, SLUICE_INTERNAL, sl_xstrdup(err.msg));
 }
@@ -299,7 +346,7 @@ static void on_commit(struct carrier *c, struct sl_attempt *a, const struct sl_f
 static void on_done(struct carrier *c, struct sl_attempt *a, const struct sl_frame *f) {
     char text[SL_ERR_SIZE];
     int64_t status = (int64_t)sl_frame_u64(f, 0);
-    sl_frame_text(f, 1, text, sizeof text);
+    text_of(f, 1, text, sizeof text);
     if (status > SLUICE_OK || status < SLUICE_CANCELLED) {
         snprintf(text, sizeof text, "the stage returned %lld, which is not a status", (long long)status);
         status = SLUICE_INTERNAL;
@@ -314,7 +361,7 @@ static void on_metric(struct run *run, struct sl_attempt *a, const struct sl_fra
     struct sl_event ev = event_of(a, SL_EVENT_METRIC);
     ev.fraction = sl_frame_f64(f, 1);
     ev.port = sl_frame_text(f, 0, name, sizeof name);
-    if (!isfinite(ev.fraction))
+    if (!isfinite(ev.fraction) || !sl_is_identifier(name))
         return;
     sl_attempt_note_metric(a, name, ev.fraction);
     sl_run_emit(run, &ev);
@@ -344,6 +391,8 @@ static void on_frame(struct sl_worker *w, const struct sl_frame *f) {
 
 static void on_ready(struct sl_worker *w) {
     struct carrier *c = w->ctx;
+    c->was_ready = true;
+    sl_storm_ready(&c->run->health[c->stage].storm);
     for (struct sl_attempt *a = c->attempts; a; a = a->next) {
         struct sl_event ev = event_of(a, SL_EVENT_TASK_READY);
         ev.seconds = wall_of(a);
@@ -364,7 +413,9 @@ void sl_run_carrier_doom(struct carrier *c, int cls, const char *text) {
 
 static void on_refused(struct sl_worker *w, int cls, const char *message) {
     bool known = cls < SLUICE_OK && cls >= SLUICE_CANCELLED;
-    sl_run_carrier_doom(w->ctx, known ? cls : SLUICE_INTERNAL, *message ? message : "create() failed and gave no reason; see its log");
+    sl_autofree char *text = sl_make_printable(sl_xstrdup(message));
+    sl_run_carrier_doom(w->ctx, known ? cls : SLUICE_INTERNAL,
+                        *text ? text : "create() failed and gave no reason; see its log");
 }
 
 static void on_broken(struct sl_worker *w, const char *message) {
@@ -390,11 +441,28 @@ static char *explain_end(const struct carrier *c) {
                         line ? "; its last line: " : "", line ? line : "");
 }
 
+static bool is_worker(void *ctx, pid_t pid) {
+    for (const struct carrier *c = ctx; c; c = c->next)
+        if (c->worker && c->worker->pid == pid)
+            return true;
+    return false;
+}
+
+static void kill_orphans(struct run *run) {
+    int n = run->adopts ? sl_orphans_kill(is_worker, run->carriers) : 0;
+    if (n > 0)
+        sl_log(&run->log, SLUICE_LOG_WARN, "killed %d processes that a worker left behind", n);
+}
+
 static void on_ended(struct sl_worker *w) {
     struct carrier *c = w->ctx;
     struct run *run = c->run;
     sl_autofree char *how = explain_end(c);
     sl_guard_end(c);
+    sl_logs_bound(c);
+    kill_orphans(run);
+    if (!c->was_ready && !c->was_cancelled && !run->stopping)
+        sl_run_start_failed(run, c->stage, c->why ? c->why : SL_CRASH, c->why ? c->why_text : how);
     if (run->shared[c->stage] == c)
         run->shared[c->stage] = NULL;
     if (c->n_attempts == 0 && w->end.wait_status != 0 && !c->was_cancelled)

@@ -14,7 +14,7 @@ static int write_one(struct run *run, int item, const char *name, const struct s
                      struct sl_err *err) {
     sl_autofree char *path = sl_xasprintf("%s/%s", run->spec->out_dir, name);
     sl_autoclose int fd = -1;
-    int rc = sl_artifact_open(artifact->path, artifact->size, artifact->hash, 0, &fd, err);
+    int rc = sl_artifact_open(artifact->path, artifact->size, artifact->hash, 1, &fd, err);
     if (rc == 0)
         rc = sl_write_file_from(path, fd, err);
     if (rc == 0)

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "proc/orphans.h"
 #include "sched/run_internal.h"
 
 #define PIPELINE_MAX_BYTES (8u << 20)
@@ -46,6 +47,7 @@ static int take_signals(struct run *run, sigset_t *ret_before, struct sl_err *er
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, ret_before);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGIO, SIG_IGN); /* of a lease that is broken while it is tried (run/artifact.c) */
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
         return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "signals cannot be watched");
@@ -79,8 +81,10 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     if (rc < 0)
         return rc;
     run->containment = sl_containment_detect();
+    run->adopts = run->containment == SL_CONTAIN_KEEPER && !run->spec->wrap && sl_orphans_adopt();
     sl_guard_set_up(run);
     sl_tasks_init(&run->tasks, run->plan, run->spec->n_items);
+    run->health = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->health);
     run->shared = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->shared);
     return sl_record_begin(run, err);
 }
@@ -91,6 +95,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
         sl_run_carrier_destroy(run->carriers);
     if (run->loop) {
         sl_timer_stop(run->loop, &run->guard);
+        sl_timer_stop(run->loop, &run->logs);
         sl_watch_stop(run->loop, &run->signals);
         sl_loop_destroy(run->loop);
     }
@@ -98,7 +103,12 @@ static void tear_down(struct run *run, const sigset_t *before) {
     sl_close(&run->log.fd);
     sl_limiter_finish(&run->limiter);
     sl_tasks_finish(&run->tasks);
+    for (int s = 0; run->health && s < run->plan->n_stages; s++)
+        free(run->health[s].text);
+    free(run->health);
     free(run->shared);
+    if (run->adopts)
+        sl_orphans_release();
     sigprocmask(SIG_SETMASK, before, NULL);
 }
 

@@ -3,6 +3,7 @@
  *   run.c       set-up, the loop, signals, the end
  *   dispatch.c  who starts when: admission, carriers, handing over jobs
  *   outcome.c   what frames and ends mean: progress, commits, failures, retries, items
+ *   logs.c      what workers print is kept within bounds
  *   guard.c     limits: what a worker is started with, watching, the limit behind a failure
  *   record.c    journal, run log, events
  *   outputs.c   the files in the user's folder
@@ -15,6 +16,7 @@
 #include "run/journal.h"
 #include "sched/attempt.h"
 #include "sched/run.h"
+#include "sched/storm.h"
 #include "sched/worker.h"
 
 struct run;
@@ -45,10 +47,19 @@ struct carrier {
     int64_t began_ms;
     int first_item, first_attempt; /* of a carrier of one job: for the records */
     bool shared;                 /* max_jobs > 1 */
+    bool was_ready;
+    int n_logs;                  /* LOG frames it sent */
     bool was_cancelled;          /* the core stopped it: its end is no surprise */
     struct guard guard;
     int why;                     /* class known before its end (refused, start timeout, broken), 0: none */
     char *why_text;              /* owned */
+};
+
+/* How the workers of a stage start. */
+struct health {
+    struct sl_storm storm;
+    int cls; /* of the last start that failed */
+    char *text; /* its sentence, owned; NULL: none failed */
 };
 
 /* A task waiting for its next attempt. */
@@ -72,6 +83,9 @@ struct run {
     struct sl_timer guard;       /* the next sample */
     uint64_t oom_kills;          /* of the machine, when last looked at */
     struct carrier *carriers;
+    struct health *health;       /* of each stage */
+    bool adopts;                 /* orphans of workers become our children */
+    struct sl_timer logs;        /* the next look at the logs */
     struct carrier **shared;     /* for each stage: its usable shared carrier, or NULL */
     int cpus, slots;
     uint32_t last_job;
@@ -98,10 +112,18 @@ void sl_run_carrier_destroy(struct carrier *c);
 extern const struct sl_worker_callbacks sl_run_callbacks;
 void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char *message);
 void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const char *message);
+/* A task that is not tried because its stage does not start. */
+void sl_run_task_not_tried(struct run *run, struct sl_task *task);
+/* A worker of the stage did not become ready. */
+void sl_run_start_failed(struct run *run, int stage, int cls, const char *text);
 void sl_run_cancel_all(struct run *run, const char *reason);
 void sl_run_arm_job_timers(struct run *run, struct sl_attempt *a);
 /* Notes why the carrier will end; its attempts are concluded when it has. The first reason counts. */
 void sl_run_carrier_doom(struct carrier *c, int cls, const char *text);
+
+/* logs.c */
+void sl_logs_watch(struct run *run); /* a worker was spawned */
+void sl_logs_bound(const struct carrier *c); /* cuts its log if it is too long */
 
 /* guard.c */
 void sl_guard_set_up(struct run *run);

@@ -31,6 +31,7 @@ enum sl_item_state { SL_ITEM_OPEN, SL_ITEM_OK, SL_ITEM_FAILED, SL_ITEM_CANCELLED
 struct sl_artifact {
     char *path; /* absolute, owned; NULL: not committed (an optional output) */
     uint64_t size, hash;
+    bool held;  /* its stage could still change it: looked at again by those who read it */
 };
 
 struct sl_task {

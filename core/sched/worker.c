@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #define TERMINATE_GRACE_S 2.0 /* SIGTERM sent */
 #define ORPHAN_GRACE_S 1.0    /* the socket closed: the process should be ending */
 #define FRAMES_A_TURN 64      /* so that one chatty worker does not starve the others */
+#define FRAMES_AT_END 4096    /* more than a socket buffer holds; a process that is left may go on writing */
 
 static void step(struct sl_worker *w, enum sl_worker_event event);
 
@@ -151,8 +151,9 @@ static void on_socket(struct sl_watch *watch) {
     struct sl_worker *w = watch->ctx;
     if (drain(w, FRAMES_A_TURN))
         return;
+    bool usable = sl_worker_is_usable(w);
     close_socket(w);
-    if (sl_worker_is_usable(w))
+    if (usable)
         sl_timer_set(w->loop, &w->step, ORPHAN_GRACE_S);
 }
 
@@ -170,11 +171,7 @@ static void reap(struct sl_worker *w) {
 
 static void on_process(struct sl_watch *watch) {
     struct sl_worker *w = watch->ctx;
-    while (w->socket.fd >= 0 && drain(w, FRAMES_A_TURN) && w->socket.fd >= 0) {
-        char byte;
-        if (recv(w->socket.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
-            break;
-    }
+    drain(w, FRAMES_AT_END);
     close_socket(w);
     reap(w);
     step(w, SL_WORKER_EV_ENDED);
@@ -236,11 +233,11 @@ void sl_worker_destroy(struct sl_worker *w) {
 }
 
 bool sl_worker_is_ready(const struct sl_worker *w) {
-    return w->state == SL_WORKER_IDLE || w->state == SL_WORKER_BUSY;
+    return w->socket.fd >= 0 && (w->state == SL_WORKER_IDLE || w->state == SL_WORKER_BUSY);
 }
 
 bool sl_worker_is_usable(const struct sl_worker *w) {
-    return w->state <= SL_WORKER_BUSY;
+    return w->socket.fd >= 0 && w->state <= SL_WORKER_BUSY;
 }
 
 int sl_worker_send_job(struct sl_worker *w, const struct sl_frame_out *job, const int *fds, int n_fds,

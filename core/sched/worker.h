@@ -68,7 +68,7 @@ void sl_worker_destroy(struct sl_worker *w);
 
 /* Ready and willing to take a job. */
 bool sl_worker_is_ready(const struct sl_worker *w);
-/* Spawned and neither told to stop nor gone. */
+/* Spawned, connected, and neither told to stop nor gone. */
 bool sl_worker_is_usable(const struct sl_worker *w);
 
 /* Hands a job over. Descriptors are borrowed. */

@@ -3,6 +3,7 @@
 #include "sched/admit.h"
 #include "sched/machine.h"
 #include "sched/retry.h"
+#include "sched/storm.h"
 #include "unit/test.h"
 
 static const struct sl_retry_policy policy = {
@@ -93,6 +94,30 @@ TEST(a_cancelled_worker_that_obeys_is_let_go) {
 TEST(nothing_happens_after_the_end) {
     for (int e = 0; e < SL_WORKER_N_EVENTS; e++)
         CHECK_INT(sl_worker_next(SL_WORKER_GONE, e).next, SL_WORKER_GONE);
+}
+
+TEST(a_stage_that_never_starts_is_given_up) {
+    struct sl_storm s = {0};
+    for (int i = 0; i < SL_STORM_STARTS - 1; i++)
+        sl_storm_failed(&s, i % 2 ? SL_CRASH : SLUICE_INPUT);
+    CHECK(!sl_storm_rages(&s));
+    sl_storm_failed(&s, SL_TIMEOUT);
+    CHECK(sl_storm_rages(&s));
+    for (int i = 0; i < 1000; i++)
+        sl_storm_failed(&s, SL_CRASH);
+    CHECK_INT(s.streak, SL_STORM_STARTS);
+    sl_storm_ready(&s);
+    CHECK(!sl_storm_rages(&s));
+}
+
+TEST(failures_that_pass_with_time_are_no_storm) {
+    struct sl_storm s = {0};
+    for (int i = 0; i < 100; i++) {
+        sl_storm_failed(&s, SLUICE_TRANSIENT);
+        sl_storm_failed(&s, SLUICE_RESOURCE);
+        sl_storm_failed(&s, SLUICE_CANCELLED);
+    }
+    CHECK(!sl_storm_rages(&s));
 }
 
 TEST_MAIN()
