@@ -53,6 +53,12 @@ struct parser {
     size_t n_tokens, n_bytes;
 };
 
+/* "<|endoftext|>": a special token among the pieces. */
+static bool looks_special(const char *piece) {
+    size_t len = strlen(piece);
+    return len > 4 && memcmp(piece, "<|", 2) == 0 && memcmp(piece + len - 2, "|>", 2) == 0;
+}
+
 static int32_t measure(struct parser *p, json_t *object, const char *file, bool special) {
     const char *piece;
     json_t *value;
@@ -61,7 +67,8 @@ static int32_t measure(struct parser *p, json_t *object, const char *file, bool 
                         p->folder, file);
     json_object_foreach(object, piece, value) {
         json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
-        ptrdiff_t n = special ? (ptrdiff_t)strlen(piece) : piece_bytes(p->code, piece, NULL);
+        ptrdiff_t n = special || looks_special(piece) ? (ptrdiff_t)strlen(piece)
+                                                      : piece_bytes(p->code, piece, NULL);
         if (id < 0 || id >= NUM_BPE_MAX_TOKENS)
             return num_fail(p->err, SLUICE_INPUT, "%s/%s: the token %.60s has no usable number",
                             p->folder, file, piece);
@@ -84,18 +91,27 @@ static void fill(const struct parser *p, json_t *object, bool special, struct nu
     json_t *value;
     json_object_foreach(object, piece, value) {
         uint8_t *to = bpe->bytes + *at;
-        size_t n = special ? strlen(piece) : (size_t)piece_bytes(p->code, piece, to);
-        if (special)
+        bool literal = special || looks_special(piece);
+        size_t n = literal ? strlen(piece) : (size_t)piece_bytes(p->code, piece, to);
+        if (literal)
             memcpy(to, piece, n);
-        bpe->tokens[json_integer_value(value)] = (struct num_bpe_token){to, (uint32_t)n, special};
+        bpe->tokens[json_integer_value(value)] = (struct num_bpe_token){to, (uint32_t)n, literal};
         *at += n;
     }
 }
 
-static int32_t build(struct parser *p, json_t *vocab, json_t *added, struct num_bpe *ret) {
-    int32_t status = measure(p, vocab, "vocab.json", false);
+struct files {
+    const char *vocab, *added; /* where they come from, for messages */
+};
+
+static const struct files two_files = {"vocab.json", "added_tokens.json"};
+static const struct files one_file = {"tokenizer.json", "tokenizer.json"};
+
+static int32_t build(struct parser *p, const struct files *files, json_t *vocab, json_t *added,
+                     struct num_bpe *ret) {
+    int32_t status = measure(p, vocab, files->vocab, false);
     if (!status && added)
-        status = measure(p, added, "added_tokens.json", true);
+        status = measure(p, added, files->added, true);
     if (status)
         return status;
     struct num_bpe bpe = {.n_tokens = p->n_tokens};
@@ -127,10 +143,80 @@ int32_t num_bpe_parse(const char *vocab, size_t vocab_len, const char *added, si
         status = num_fail(err, SLUICE_INPUT, "%s/added_tokens.json, line %d: %s", folder, why.line,
                           why.text);
     else
-        status = build(&p, vocab_json, added_json, ret);
+        status = build(&p, &two_files, vocab_json, added_json, ret);
     json_decref(vocab_json);
     json_decref(added_json);
     return status;
+}
+
+/* {"content": id} of tokenizer.json's list of added tokens, a new reference; NULL with an error. */
+static json_t *added_of(const struct parser *p, json_t *list) {
+    json_t *added = json_object(), *entry;
+    size_t i;
+    json_array_foreach(list, i, entry) {
+        const char *content = json_string_value(json_object_get(entry, "content"));
+        json_t *id = json_object_get(entry, "id");
+        if (!content || !id || json_object_set(added, content, id) < 0) {
+            num_fail(p->err, SLUICE_INPUT,
+                     "%s/tokenizer.json: added token %zu has no \"content\" and \"id\"", p->folder,
+                     i);
+            json_decref(added);
+            return NULL;
+        }
+    }
+    return added;
+}
+
+int32_t num_bpe_parse_tokenizer(const char *text, size_t len, const char *folder,
+                                struct num_bpe *ret, struct num_err *err) {
+    struct parser p = {.folder = folder, .err = err};
+    json_error_t why;
+    fill_codes(p.code);
+    json_t *root = json_loadb(text, len, 0, &why);
+    if (!root)
+        return num_fail(err, SLUICE_INPUT, "%s/tokenizer.json, line %d: %s", folder, why.line,
+                        why.text);
+    json_t *model = json_object_get(root, "model");
+    const char *type = json_string_value(json_object_get(model, "type"));
+    json_t *vocab = json_object_get(model, "vocab");
+    json_t *added = json_object_get(root, "added_tokens");
+    int32_t status = SLUICE_OK;
+    if (!json_is_object(vocab) || (type && strcmp(type, "BPE") != 0))
+        status = num_fail(err, SLUICE_INPUT,
+                          "%s/tokenizer.json holds a model of type %.40s; Whisper's is BPE with a "
+                          "vocab",
+                          folder, type ? type : "(none)");
+    json_t *by_name = status ? NULL : added_of(&p, added);
+    if (!status)
+        status = by_name ? build(&p, &one_file, vocab, by_name, ret) : SLUICE_INPUT;
+    json_decref(by_name);
+    json_decref(root);
+    return status;
+}
+
+int32_t num_bpe_build(const struct num_bpe_token *tokens, size_t n, struct num_bpe *ret,
+                      struct num_err *err) {
+    struct num_bpe bpe = {.n_tokens = n};
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        n_bytes += tokens[i].len;
+    bpe.tokens = calloc(n + 1, sizeof *bpe.tokens);
+    bpe.bytes = malloc(n_bytes + 1);
+    if (!bpe.tokens || !bpe.bytes) {
+        num_bpe_finish(&bpe);
+        return num_fail_memory(err, "a tokenizer", n * sizeof *bpe.tokens + n_bytes);
+    }
+    uint8_t *to = bpe.bytes;
+    for (size_t i = 0; i < n; i++) {
+        if (!tokens[i].bytes)
+            continue;
+        bpe.tokens[i] = (struct num_bpe_token){to, tokens[i].len, tokens[i].special};
+        if (tokens[i].len)
+            memcpy(to, tokens[i].bytes, tokens[i].len);
+        to += tokens[i].len;
+    }
+    *ret = bpe;
+    return SLUICE_OK;
 }
 
 void num_bpe_finish(struct num_bpe *bpe) {

@@ -1,7 +1,7 @@
 /*
  * Byte-pair tokenizer in GPT-2's files: vocab.json (piece -> id, with bytes written as printable
- * characters) and added_tokens.json (special token -> id). Turns ids into bytes; it does not encode
- * text.
+ * characters) and added_tokens.json (special token -> id), or tokenizer.json, which holds both; or
+ * from a list of tokens. Turns ids into bytes; it does not encode text.
  */
 #ifndef NUM_BPE_H
 #define NUM_BPE_H
@@ -32,11 +32,18 @@ struct num_bpe {
 };
 
 /*
- * Parses the contents of both files; `added` may be NULL. `folder` names them in messages.
- * SLUICE_INPUT where they are not a tokenizer.
+ * Parses the contents of both files; `added` may be NULL. `folder` names them in messages. A piece
+ * of vocab.json that is written like a special token, "<|endoftext|>", is one. SLUICE_INPUT where
+ * they are not a tokenizer.
  */
 int32_t num_bpe_parse(const char *vocab, size_t vocab_len, const char *added, size_t added_len,
                       const char *folder, struct num_bpe *ret, struct num_err *err);
+/* Parses the contents of tokenizer.json: the vocabulary of its model and its added tokens. */
+int32_t num_bpe_parse_tokenizer(const char *text, size_t len, const char *folder,
+                                struct num_bpe *ret, struct num_err *err);
+/* Copies n tokens, at most NUM_BPE_MAX_TOKENS; `bytes` NULL where an id is not used. */
+int32_t num_bpe_build(const struct num_bpe_token *tokens, size_t n, struct num_bpe *ret,
+                      struct num_err *err);
 void num_bpe_finish(struct num_bpe *bpe);
 
 /* The id of the special token of that name, or -1. */
