@@ -16,17 +16,12 @@ struct item {
     int32_t token;
 };
 
-/* Where the softmaxed cross-attention of the alignment heads is wanted. */
-struct capture {
-    float *weights; /* (n_alignment_heads, n_tokens, T) */
-    size_t n_tokens;
-};
 
 struct pass {
     struct wh_cpu *cpu;
     const struct item *items;
     size_t n;
-    const struct capture *capture;
+    const struct wh_alignment *capture;
     size_t layer;
     const struct wh_decoder_layer *weights;
     /* (MAX_ITEMS, ...) each; rows padded to whole panels: D32, 3 D32, F32 */
@@ -52,7 +47,7 @@ size_t wh_decoder_work_floats(const struct wh_cpu *cpu) {
 }
 
 static void pass_init(struct pass *p, struct wh_cpu *cpu, const struct item *items, size_t n,
-                      const struct capture *capture) {
+                      const struct wh_alignment *capture) {
     *p = (struct pass){.cpu = cpu, .items = items, .n = n, .capture = capture};
     p->ld = padded(cpu->dims.n_state);
     p->ld_qkv = padded(3 * cpu->dims.n_state);
@@ -103,7 +98,7 @@ static void capture_weights(const struct pass *p, size_t item, size_t head, cons
     const struct wh_dims *s = &p->cpu->dims;
     for (size_t a = 0; a < s->n_alignment_heads; a++)
         if (s->alignment_heads[a].layer == p->layer && s->alignment_heads[a].head == head)
-            memcpy(p->capture->weights +
+            memcpy(p->capture->ret_weights +
                        (a * p->capture->n_tokens + p->items[item].position) * s->n_audio_ctx,
                    weights, s->n_audio_ctx * sizeof *weights);
 }
@@ -209,9 +204,31 @@ static void logits_of(const struct pass *p, size_t first, size_t n, float *ret) 
     }
 }
 
+/* Probability of `token` among the first n of `logits`; 0 where it is none of them. */
+static float prob_of(const struct wh_cpu *cpu, const float *logits, uint32_t n, int32_t token) {
+    float max = cpu->kernels->max(logits, n);
+    if ((uint32_t)token >= n)
+        return 0;
+    return expf(logits[token] - max) / cpu->kernels->sum_exp(logits, n, max);
+}
+
+/* The wanted probabilities of an alignment whose positions [at, at + n) have just passed. */
+static void probs_of(const struct pass *p, uint32_t at, uint32_t n) {
+    const struct wh_alignment *a = p->capture;
+    struct wh_cpu *cpu = p->cpu;
+    for (uint32_t i = 0; i < a->n_probs; i++) {
+        uint32_t token = a->first_prob + i, before = token - 1;
+        if (before < at || before >= at + n)
+            continue;
+        num_linear_run(&cpu->logits, cpu->pool, p->norm + (before - at) * p->ld, p->ld, 1, false,
+                       cpu->logits_work, cpu->V32);
+        a->ret_probs[i] = prob_of(cpu, cpu->logits_work, a->n_text, a->tokens[token]);
+    }
+}
+
 static int32_t run_row(struct wh_cpu *cpu, uint32_t row, uint32_t slot, const int32_t *tokens,
                        uint32_t n_tokens, uint32_t first_logits, float *ret_logits,
-                       const struct capture *capture, struct num_err *err) {
+                       const struct wh_alignment *capture, struct num_err *err) {
     struct item items[MAX_ITEMS];
     struct pass p;
     if (slot >= cpu->limits.n_slots)
@@ -228,6 +245,8 @@ static int32_t run_row(struct wh_cpu *cpu, uint32_t row, uint32_t slot, const in
             items[i] = (struct item){row, at + i, tokens[at + i]};
         pass_init(&p, cpu, items, n, capture);
         run_pass(&p);
+        if (capture)
+            probs_of(&p, at, n);
         uint32_t skip = first_logits > at ? first_logits - at : 0;
         if (skip < n)
             logits_of(&p, skip, n - skip,
@@ -249,10 +268,11 @@ int32_t wh_cpu_prefill(void *self, const struct wh_prompt *prompts, uint32_t n,
     return SLUICE_OK;
 }
 
-int32_t wh_cpu_attention(void *self, uint32_t row, uint32_t slot, const int32_t *tokens,
-                         uint32_t n_tokens, float *ret, struct num_err *err) {
-    struct capture capture = {ret, n_tokens};
-    return run_row(self, row, slot, tokens, n_tokens, n_tokens, NULL, &capture, err);
+int32_t wh_cpu_attention(void *self, const struct wh_alignment *a, struct num_err *err) {
+    if (a->n_probs && (a->first_prob == 0 || a->first_prob + a->n_probs > a->n_tokens))
+        return num_fail(err, SLUICE_INTERNAL, "probabilities of %u tokens from %u on, of %u",
+                        a->n_probs, a->first_prob, a->n_tokens);
+    return run_row(self, a->row, a->slot, a->tokens, a->n_tokens, a->n_tokens, NULL, a, err);
 }
 
 int32_t wh_cpu_step(void *self, const struct wh_step *steps, uint32_t n, float *ret_logits,

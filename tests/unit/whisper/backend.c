@@ -143,7 +143,27 @@ TEST(attention_is_a_distribution_over_the_window) {
     CHECK_INT(m.dims.n_alignment_heads, 2);
     float *weights = calloc(rows * T, sizeof *weights);
     encode(&m, 0, 3);
-    CHECK_INT(m.backend->attention(m.self, 0, 0, tokens, N, weights, &err), 0);
+    float probs[N - 1];
+    struct wh_alignment alignment = {.tokens = tokens,
+                                     .n_tokens = N,
+                                     .ret_weights = weights,
+                                     .first_prob = 1,
+                                     .n_probs = N - 1,
+                                     .n_text = 512,
+                                     .ret_probs = probs};
+    CHECK_INT(m.backend->attention(m.self, &alignment, &err), 0);
+    float *all = calloc(N * m.dims.n_vocab, sizeof *all);
+    struct wh_prompt prompt = {0, 0, tokens, N, 0, all};
+    CHECK_INT(m.backend->prefill(m.self, &prompt, 1, &err), 0);
+    for (uint32_t i = 0; i + 1 < N; i++) {
+        double sum = 0;
+        for (uint32_t v = 0; v < 512; v++)
+            sum += exp(all[i * m.dims.n_vocab + v]);
+        CHECK_NEAR(probs[i], exp(all[i * m.dims.n_vocab + (uint32_t)tokens[i + 1]]) / sum, 1e-5);
+    }
+    free(all);
+    alignment.n_probs = N;
+    CHECK_INT(m.backend->attention(m.self, &alignment, &err), SLUICE_INTERNAL);
     for (size_t r = 0; r < rows; r++) {
         double sum = 0;
         for (size_t t = 0; t < T; t++) {
