@@ -1,5 +1,6 @@
 /*
- * The plugin `audio`, stage audio/decode: the glue between the host and the decoder.
+ * The plugin `audio`, and its stage audio/decode: the glue between the host and the decoder. (The
+ * stage audio/vad is in vad/stage.c.)
  *
  * Samples are appended to the mapped output, which grows by half again when it is full. The
  * safetensors header stands in front of them and needs their number, so room of a fixed size is
@@ -16,6 +17,7 @@
 
 #include "audio/decode.h"
 #include "audio/input.h"
+#include "audio/vad/stage.h"
 #include "num/safetensors.h"
 #include "num/utf8.h"
 
@@ -238,7 +240,7 @@ static const struct sluice_stage stage_decode = {
     .destroy = decode_destroy,
 };
 
-static const struct sluice_stage *const stages[] = {&stage_decode, NULL};
+static const struct sluice_stage *const stages[] = {&stage_decode, &vad_stage, NULL};
 
 SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {
     SLUICE_PLUGIN_HEADER, .name = "audio",  .version = SLUICE_VERSION,
