@@ -166,7 +166,7 @@ static bool kill_child(struct walk *w, pid_t pid, pid_t parent) {
     sl_autoclose int fd = (int)syscall(SYS_pidfd_open, pid, 0);
     ssize_t len = fd < 0 ? -1 : read_text(w->text, "/proc/%ld/stat", (long)pid);
     return len > 0 && sl_proc_stat_parse(w->text, (size_t)len, &stat) && stat.parent == parent &&
-           syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) == 0;
+           stat.state != 'Z' && syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) == 0;
 }
 
 int sl_usage_kill_below(pid_t init) {

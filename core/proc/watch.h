@@ -37,7 +37,8 @@ void sl_usage_raise(struct sl_usage *peak, const struct sl_usage *now);
 
 /*
  * SIGKILL to the children of `init` (the plugin's process, and orphans); the init, which sees its
- * plugin's process end, kills what is left below and reports. Returns how many were signalled.
+ * plugin's process end, kills what is left below and reports. Returns how many lived and were
+ * signalled.
  */
 int sl_usage_kill_below(pid_t init);
 
