@@ -106,8 +106,10 @@ TEST(resources_and_devices) {
     CHECK_INT(r.memory, 4ll << 30);
     CHECK_INT(r.gpu_memory, 1500000000);
     CHECK_NEAR(r.cpus, 2.5, 0);
-    sl_resources_read("", parse("{cpu_time: 1h30m, open_files: 256, processes: 8, file_size: 1GiB, scratch: 2GB}"),
-                      &r, &diags);
+    sl_resources_read(
+        "",
+        parse("{cpu_time: 1h30m, open_files: 256, processes: 8, file_size: 1GiB, scratch: 2GB}"),
+        &r, &diags);
     CHECK_NEAR(r.cpu_time_s, 5400, 0);
     CHECK_INT(r.open_files, 256);
     CHECK_INT(r.processes, 8);
@@ -161,11 +163,16 @@ TEST(limits_are_read) {
 
 TEST(limits_are_checked) {
     struct sl_resources r = {.open_files = 99};
-    sl_resources_read("s", parse("{open_file: 99, open_files: 31, processes: -1, cpu_time: x, file_size: []}"), &r,
-                      &diags);
-    CHECK_HAS(printed(), "s: resources: unknown key \"open_file\" (did you mean \"open_files\"?)\n");
-    CHECK_HAS(printed(), "s: resources: open_files: expected at least 32, or 0 for no limit, found 31\n");
-    CHECK_HAS(printed(), "s: resources: processes: expected an integer from 0 to 4194304, found -1\n");
+    sl_resources_read(
+        "s", parse("{open_file: 99, open_files: 31, processes: -1, cpu_time: x, file_size: []}"),
+        &r, &diags);
+    CHECK_HAS(printed(),
+              "s: resources: unknown key \"open_file\" (did you mean \"open_files\"?)\n");
+    CHECK_HAS(
+        printed(),
+        "s: resources: open_files: expected at least 32, or 0 for no limit, found integer 31\n");
+    CHECK_HAS(printed(),
+              "s: resources: processes: expected an integer from 0 to 4194304, found integer -1\n");
     CHECK_HAS(printed(), "s: resources: cpu_time: expected a duration");
     CHECK_HAS(printed(), "s: resources: file_size: expected a size");
     CHECK_INT(r.open_files, 99);
