@@ -140,6 +140,8 @@ int sl_write_file_from(const char *path, int from, struct sl_err *err) {
 }
 
 int sl_make_dirs(const char *path, struct sl_err *err) {
+    if (mkdir(path, 0777) == 0)
+        return 0; /* the usual case: only the last folder is missing */
     sl_autofree char *part = sl_xstrdup(path);
     for (char *at = part + 1;; at++) {
         char was = *at;
