@@ -11,18 +11,16 @@
  *   Q5_0   22        d, 4 bytes high bits, 16       x = d (q - 16)
  *   Q5_1   24        d, m, 4 bytes high bits, 16    x = d q + m
  *   Q8_0   34        d, 32 signed bytes             x = d q
- *          Byte i of `qs` holds element i in its low half and element i + 16 in its high half; bit j
- *          of `qh` (as one 32-bit number) is the fifth bit of element j.
- *   Q4_K  144        d, dmin, 12 bytes scales, 128 bytes of two 4-bit q
- *   Q5_K  176        d, dmin, 12 bytes scales, 32 bytes high bits, 128
- *          Eight parts of 32; part p has a 6-bit scale and a 6-bit minimum (num_k_scale()):
- *          x = (d scale) q - (dmin minimum). Bytes 32 c to 32 c + 31 of `qs` hold part 2 c in their
- *          low halves and part 2 c + 1 in their high ones; bit p of qh[i] is the fifth bit of
- *          element i of part p.
- *   Q6_K  210        128 bytes low 4 bits, 64 bytes high 2 bits, 16 signed scales, d
- *          Two halves of 128, each four parts of 32: element i of part p of half h has its low bits
- *          in byte 64 h + 32 (p % 2) + i of `ql` (low half of the byte for p < 2), its high bits in
- *          bits 2 p and 2 p + 1 of qh[32 h + i]; x = (d scales[8 h + 2 p + i / 16]) (q - 32).
+ *          Byte i of `qs` holds element i in its low half and element i + 16 in its high half; bit
+ * j of `qh` (as one 32-bit number) is the fifth bit of element j. Q4_K  144        d, dmin, 12
+ * bytes scales, 128 bytes of two 4-bit q Q5_K  176        d, dmin, 12 bytes scales, 32 bytes high
+ * bits, 128 Eight parts of 32; part p has a 6-bit scale and a 6-bit minimum (num_k_scale()): x = (d
+ * scale) q - (dmin minimum). Bytes 32 c to 32 c + 31 of `qs` hold part 2 c in their low halves and
+ * part 2 c + 1 in their high ones; bit p of qh[i] is the fifth bit of element i of part p. Q6_K 210
+ * 128 bytes low 4 bits, 64 bytes high 2 bits, 16 signed scales, d Two halves of 128, each four
+ * parts of 32: element i of part p of half h has its low bits in byte 64 h + 32 (p % 2) + i of `ql`
+ * (low half of the byte for p < 2), its high bits in bits 2 p and 2 p + 1 of qh[32 h + i]; x = (d
+ * scales[8 h + 2 p + i / 16]) (q - 32).
  *
  * All products above are exact in float, so dequantised values do not depend on how they are
  * evaluated. Formats as published by ggml (github.com/ggml-org/ggml, MIT).

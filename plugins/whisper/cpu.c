@@ -32,9 +32,9 @@ static void read_tensor(struct loader *l, const char *prefix, const char *name,
     if (l->status)
         return;
     snprintf(full, sizeof full, "%s%s", prefix, name);
-    const struct num_tensor *t = wh_weights_get(l->weights, l->err, full, shape);
+    const struct num_weights *t = wh_weights_get(l->weights, l->err, full, shape);
     if (t)
-        num_tensor_to_f32(t, to);
+        num_weights_to_f32(t, 0, t->rows, to);
     else
         l->status = l->err->status;
 }

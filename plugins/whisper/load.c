@@ -1,335 +1,28 @@
 /*
- * Reads a Hugging Face Whisper folder: its two configuration files, its tokenizer and its weights.
- * Knows names, sizes and special tokens; what the numbers are good for is the backend's business.
+ * Loads a model: a Hugging Face folder or a file of whisper.cpp becomes sizes, tokens, rules and
+ * views of the weights, which the backend then takes. config.c, files.c, ggml.c and published.c
+ * know the formats; this file knows the order.
  *
- * Special tokens are found by their names in added_tokens.json, so multilingual, English-only and
- * own models need no table. Not read: tokenizer.json, weights in several files,
- * preprocessor_config.json (all it says follows from the sizes).
+ * preprocessor_config.json is not read: all it says follows from the sizes.
  */
-#include "whisper/model.h"
-
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include <jansson.h>
+#include "whisper/files.h"
+#include "whisper/ggml.h"
+#include "whisper/published.h"
 
-#define MAX_FILE_BYTES            (64u << 20)
-#define MAX_PATH_BYTES            4096
-#define DEFAULT_MAX_INITIAL_STEPS 50    /* 1.0 s */
-#define ENGLISH_ONLY_VOCAB        51864 /* of the published .en models; the others have more */
-
-/* ---- Configuration -------------------------------------------------------------------------- */
-
-struct size_key {
-    const char *key;
-    size_t offset;
-    uint32_t max;
-};
-
-#define SIZE_KEY(key, member, max)                                                                 \
-    { key, offsetof(struct wh_dims, member), max }
-
-static const struct size_key size_keys[] = {
-    SIZE_KEY("num_mel_bins", n_mels, 1024),
-    SIZE_KEY("max_source_positions", n_audio_ctx, 1 << 16),
-    SIZE_KEY("max_target_positions", n_text_ctx, 1 << 16),
-    SIZE_KEY("d_model", n_state, 1 << 16),
-    SIZE_KEY("vocab_size", n_vocab, NUM_BPE_MAX_TOKENS),
-    SIZE_KEY("encoder_layers", n_audio_layers, 1024),
-    SIZE_KEY("encoder_attention_heads", n_audio_heads, 1024),
-    SIZE_KEY("encoder_ffn_dim", n_audio_ffn, 1 << 18),
-    SIZE_KEY("decoder_layers", n_text_layers, 1024),
-    SIZE_KEY("decoder_attention_heads", n_text_heads, 1024),
-    SIZE_KEY("decoder_ffn_dim", n_text_ffn, 1 << 18),
-};
-
-static int32_t read_sizes(const json_t *config, const char *folder, struct wh_dims *ret,
-                          struct num_err *err) {
-    for (size_t i = 0; i < sizeof size_keys / sizeof *size_keys; i++) {
-        const struct size_key *k = &size_keys[i];
-        const json_t *value = json_object_get(config, k->key);
-        json_int_t n = json_is_integer(value) ? json_integer_value(value) : 0;
-        if (n < 1 || n > k->max)
-            return num_fail(err, SLUICE_INPUT,
-                            "%s/config.json: %s must be a whole number from 1 to %u", folder,
-                            k->key, k->max);
-        uint32_t size = (uint32_t)n;
-        memcpy((char *)ret + k->offset, &size, sizeof size);
-    }
-    if (ret->n_state % ret->n_audio_heads || ret->n_state % ret->n_text_heads || ret->n_state % 2)
-        return num_fail(err, SLUICE_INPUT,
-                        "%s/config.json: d_model %u cannot be split into %u and %u heads", folder,
-                        ret->n_state, ret->n_audio_heads, ret->n_text_heads);
-    return SLUICE_OK;
-}
-
-static int32_t read_alignment(const json_t *generation, const char *folder, struct wh_dims *dims,
-                              struct num_err *err) {
-    const json_t *heads = json_object_get(generation, "alignment_heads"), *pair;
-    size_t i;
-    json_array_foreach(heads, i, pair) {
-        json_int_t layer = json_integer_value(json_array_get(pair, 0));
-        json_int_t head = json_integer_value(json_array_get(pair, 1));
-        if (json_array_size(pair) != 2 || layer < 0 || layer >= dims->n_text_layers || head < 0 ||
-            head >= dims->n_text_heads || i >= WH_MAX_ALIGNMENT_HEADS)
-            return num_fail(err, SLUICE_INPUT,
-                            "%s/generation_config.json: alignment_heads names a head that "
-                            "the model does not have",
-                            folder);
-        dims->alignment_heads[i].layer = (uint32_t)layer;
-        dims->alignment_heads[i].head = (uint32_t)head;
-        dims->n_alignment_heads = (uint32_t)i + 1;
-    }
-    return SLUICE_OK;
-}
-
-/* English-only models list language tokens too, so the tokenizer cannot tell. */
-static bool is_english_only(const json_t *generation, const struct wh_dims *dims) {
-    const json_t *multilingual = json_object_get(generation, "is_multilingual");
-    if (json_is_boolean(multilingual))
-        return json_is_false(multilingual);
-    return dims->n_vocab == ENGLISH_ONLY_VOCAB;
-}
-
-/* Appends the token list `key` to `lists`; returns how many. Other entries than tokens are left
- * out. */
-static int32_t read_list(const json_t *generation, const char *key, int32_t *lists,
-                         uint32_t n_vocab) {
-    const json_t *list = json_object_get(generation, key), *value;
-    size_t i;
-    int32_t n = 0;
-    json_array_foreach(list, i, value) {
-        json_int_t id = json_is_integer(value) ? json_integer_value(value) : -1;
-        if (id >= 0 && id < n_vocab)
-            lists[n++] = (int32_t)id;
-    }
-    return n;
-}
-
-static int32_t read_rules(const json_t *generation, const struct wh_dims *dims,
-                          struct wh_rules *ret, int32_t **ret_lists, struct num_err *err) {
-    size_t n = json_array_size(json_object_get(generation, "suppress_tokens")) +
-               json_array_size(json_object_get(generation, "begin_suppress_tokens"));
-    int32_t *lists = malloc((n + 1) * sizeof *lists);
-    if (!lists)
-        return num_fail_memory(err, "the suppressed tokens", n * sizeof *lists);
-    const json_t *initial = json_object_get(generation, "max_initial_timestamp_index");
-    json_int_t steps =
-        json_is_integer(initial) ? json_integer_value(initial) : DEFAULT_MAX_INITIAL_STEPS;
-    struct wh_rules rules = {
-        .n_vocab = (int32_t)dims->n_vocab, .timestamps = true, .suppress_blank = true};
-    rules.max_initial = steps < 0 ? 0 : steps > rules.n_vocab ? rules.n_vocab : (int32_t)steps;
-    rules.suppress = lists;
-    rules.n_suppress = read_list(generation, "suppress_tokens", lists, dims->n_vocab);
-    rules.begin_suppress = lists + rules.n_suppress;
-    rules.n_begin_suppress =
-        read_list(generation, "begin_suppress_tokens", lists + rules.n_suppress, dims->n_vocab);
-    *ret = rules;
-    *ret_lists = lists;
-    return SLUICE_OK;
-}
-
-static int32_t parse_object(const char *text, size_t len, const char *folder, const char *file,
-                            json_t **ret, struct num_err *err) {
-    json_error_t why;
-    json_t *json = json_loadb(text, len, 0, &why);
-    if (json_is_object(json)) {
-        *ret = json;
-        return SLUICE_OK;
-    }
-    bool parsed = json != NULL;
-    json_decref(json);
-    return num_fail(err, SLUICE_INPUT, "%s/%s, line %d: %s", folder, file, parsed ? 1 : why.line,
-                    parsed ? "not a JSON object" : why.text);
-}
-
-int32_t wh_config_parse(const char *config, size_t config_len, const char *generation,
-                        size_t generation_len, const char *folder, struct wh_dims *ret_dims,
-                        struct wh_rules *ret_rules, int32_t **ret_lists, struct num_err *err) {
-    json_t *c = NULL, *g = NULL;
-    struct wh_dims dims = {0};
-    int32_t status = parse_object(config, config_len, folder, "config.json", &c, err);
-    if (!status && generation)
-        status =
-            parse_object(generation, generation_len, folder, "generation_config.json", &g, err);
-    if (!status)
-        status = read_sizes(c, folder, &dims, err);
-    if (!status)
-        status = read_alignment(g, folder, &dims, err);
-    if (!status)
-        status = read_rules(g, &dims, ret_rules, ret_lists, err);
-    dims.english_only = is_english_only(g, &dims);
-    if (!status)
-        *ret_dims = dims;
-    json_decref(c);
-    json_decref(g);
-    return status;
-}
-
-/* ---- Special tokens ------------------------------------------------------------------------- */
-
-/* "<|en|>": two or three small letters. */
-static bool is_language(const struct num_bpe_token *t, char code[8]) {
-    if (!t->special || t->len < 6 || t->len > 7 || memcmp(t->bytes, "<|", 2) != 0 ||
-        memcmp(t->bytes + t->len - 2, "|>", 2) != 0)
-        return false;
-    memset(code, 0, 8);
-    for (uint32_t i = 2; i < t->len - 2; i++) {
-        if (t->bytes[i] < 'a' || t->bytes[i] > 'z')
-            return false;
-        code[i - 2] = (char)t->bytes[i];
-    }
-    return true;
-}
-
-static void find_languages(const struct num_bpe *bpe, uint32_t n_vocab, struct wh_tokens *tokens) {
-    for (size_t i = 0; i < bpe->n_tokens && i < n_vocab && tokens->n_languages < WH_MAX_LANGUAGES;
-         i++) {
-        struct wh_language *l = &tokens->languages[tokens->n_languages];
-        if (is_language(&bpe->tokens[i], l->code)) {
-            l->token = (int32_t)i;
-            tokens->n_languages++;
-        }
-    }
-}
-
-int32_t wh_tokens_find(const struct num_bpe *bpe, const struct wh_dims *dims, const char *folder,
-                       struct wh_tokens *ret, struct wh_rules *rules, struct num_err *err) {
-    struct wh_tokens t = {0};
-    int32_t eot, no_timestamps;
-    const struct {
-        const char *name, *other;
-        int32_t *id;
-        bool needed;
-    } wanted[] = {
-        {"<|endoftext|>", NULL, &eot, true},
-        {"<|startoftranscript|>", NULL, &t.sot, true},
-        {"<|notimestamps|>", NULL, &no_timestamps, true},
-        {"<|nospeech|>", "<|nocaptions|>", &t.no_speech, false},
-        {"<|transcribe|>", NULL, &t.transcribe, false},
-        {"<|translate|>", NULL, &t.translate, false},
-    };
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-        int32_t id = num_bpe_special(bpe, wanted[i].name);
-        if (id < 0 && wanted[i].other)
-            id = num_bpe_special(bpe, wanted[i].other);
-        if (wanted[i].needed && (id < 0 || id >= (int32_t)dims->n_vocab))
-            return num_fail(err, SLUICE_INPUT,
-                            "%s/added_tokens.json has no token %s below the vocabulary's "
-                            "size %u: it is not a Whisper model's",
-                            folder, wanted[i].name, dims->n_vocab);
-        *wanted[i].id = id < (int32_t)dims->n_vocab ? id : -1;
-    }
-    if (eot >= no_timestamps)
-        return num_fail(err, SLUICE_INPUT,
-                        "%s/added_tokens.json: <|endoftext|> must come before "
-                        "<|notimestamps|>",
-                        folder);
-    if (!dims->english_only && t.transcribe >= 0)
-        find_languages(bpe, dims->n_vocab, &t);
-    *ret = t;
-    rules->eot = eot;
-    rules->no_timestamps = no_timestamps;
-    rules->timestamp_begin = no_timestamps + 1;
-    return SLUICE_OK;
-}
-
-const struct wh_language *wh_language_find(const struct wh_tokens *tokens, const char *code) {
-    for (uint32_t i = 0; i < tokens->n_languages; i++)
-        if (strcmp(tokens->languages[i].code, code) == 0)
-            return &tokens->languages[i];
-    return NULL;
-}
-
-/* ---- Weights -------------------------------------------------------------------------------- */
-
-const struct num_tensor *wh_weights_get(const struct wh_weights *w, struct num_err *err,
-                                        const char *name, const uint64_t *shape) {
-    const struct num_tensor *t = num_safetensors_find(w->file, name);
-    uint32_t n_dims = 0;
-    while (shape[n_dims])
-        n_dims++;
-    if (!t) {
-        num_fail(err, SLUICE_INPUT, "%s has no tensor %s", w->path, name);
-        return NULL;
-    }
-    if (t->n_dims != n_dims || memcmp(t->shape, shape, n_dims * sizeof *shape) != 0) {
-        char expected[128], found[128];
-        num_shape_text(shape, n_dims, expected, sizeof expected);
-        num_shape_text(t->shape, t->n_dims, found, sizeof found);
-        num_fail(err, SLUICE_INPUT, "%s: tensor %s has the shape %s where config.json asks for %s",
-                 w->path, name, found, expected);
-        return NULL;
-    }
-    if (!num_tensor_is_float(t)) {
-        num_fail(err, SLUICE_INPUT, "%s: tensor %s is of type %s; F32, F16 and BF16 can be read",
-                 w->path, name, num_dtype_name(t->dtype));
-        return NULL;
-    }
-    return t;
-}
-
-/* ---- The folder ----------------------------------------------------------------------------- */
-
-static int32_t join_path(const char *folder, const char *file, char path[MAX_PATH_BYTES],
-                         struct num_err *err) {
-    int n = snprintf(path, MAX_PATH_BYTES, "%s/%s", folder, file);
-    if (n < 0 || n >= MAX_PATH_BYTES)
-        return num_fail(err, SLUICE_INPUT, "the path of the model is longer than %d bytes",
-                        MAX_PATH_BYTES);
-    return SLUICE_OK;
-}
-
-/* The whole file, malloc'ed. A missing optional file gives *ret = NULL. */
-static int32_t read_file(const char *folder, const char *file, bool optional, char **ret,
-                         size_t *ret_len, struct num_err *err) {
-    char path[MAX_PATH_BYTES];
-    int32_t status = join_path(folder, file, path, err);
-    if (status)
-        return status;
-    FILE *f = fopen(path, "rbe");
-    if (!f && optional && errno == ENOENT) {
-        *ret = NULL;
-        *ret_len = 0;
-        return SLUICE_OK;
-    }
-    if (!f)
-        return num_fail(err, SLUICE_INPUT,
-                        "cannot open %s: %s; a model is a Hugging Face Whisper folder", path,
-                        strerror(errno));
-    size_t size = 1 << 16, len = 0, got;
-    char *text = malloc(size);
-    while (text && (got = fread(text + len, 1, size - len, f)) > 0) {
-        len += got;
-        if (len < size)
-            continue;
-        char *bigger = size < MAX_FILE_BYTES ? realloc(text, size *= 2) : NULL;
-        if (!bigger)
-            free(text);
-        text = bigger;
-    }
-    bool failed = ferror(f) != 0;
-    fclose(f);
-    if (!text || failed) {
-        free(text);
-        return failed ? num_fail(err, SLUICE_INPUT, "cannot read %s: %s", path, strerror(errno))
-                      : num_fail(err, SLUICE_INPUT, "%s is too large", path);
-    }
-    *ret = text;
-    *ret_len = len;
-    return SLUICE_OK;
-}
+/* ---- A folder ------------------------------------------------------------------------------- */
 
 static int32_t load_config(const char *folder, struct wh_model *m, struct num_err *err) {
     char *config = NULL, *generation = NULL;
     size_t config_len, generation_len;
-    int32_t status = read_file(folder, "config.json", false, &config, &config_len, err);
+    int32_t status = wh_file_read(folder, "config.json", false, &config, &config_len, err);
     if (!status)
         status =
-            read_file(folder, "generation_config.json", true, &generation, &generation_len, err);
+            wh_file_read(folder, "generation_config.json", true, &generation, &generation_len, err);
     if (!status)
         status = wh_config_parse(config, config_len, generation, generation_len, folder, &m->dims,
                                  &m->rules, &m->lists, err);
@@ -338,43 +31,114 @@ static int32_t load_config(const char *folder, struct wh_model *m, struct num_er
     return status;
 }
 
-static int32_t load_tokenizer(const char *folder, struct wh_model *m, struct num_err *err) {
+static int32_t read_two_files(const char *folder, struct num_bpe *ret, struct num_err *err) {
     char *vocab = NULL, *added = NULL;
     size_t vocab_len, added_len;
-    int32_t status = read_file(folder, "vocab.json", false, &vocab, &vocab_len, err);
+    int32_t status = wh_file_read(folder, "vocab.json", false, &vocab, &vocab_len, err);
     if (!status)
-        status = read_file(folder, "added_tokens.json", false, &added, &added_len, err);
+        status = wh_file_read(folder, "added_tokens.json", false, &added, &added_len, err);
     if (!status)
-        status = num_bpe_parse(vocab, vocab_len, added, added_len, folder, &m->bpe, err);
-    if (!status)
-        status = wh_tokens_find(&m->bpe, &m->dims, folder, &m->tokens, &m->rules, err);
+        status = num_bpe_parse(vocab, vocab_len, added, added_len, folder, ret, err);
     free(vocab);
     free(added);
     return status;
 }
 
-static int32_t load_weights(const char *folder, struct wh_model *m, struct num_err *err) {
-    char path[MAX_PATH_BYTES];
-    struct num_safetensors file;
-    int32_t status = join_path(folder, "model.safetensors", path, err);
+static int32_t read_one_file(const char *folder, struct num_bpe *ret, struct num_err *err) {
+    char *text = NULL;
+    size_t len;
+    int32_t status = wh_file_read(folder, "tokenizer.json", false, &text, &len, err);
     if (!status)
-        status = num_safetensors_open(path, &file, err);
-    if (status)
-        return status;
-    struct wh_weights weights = {&file, path};
-    status = m->backend->load(&weights, &m->dims, &m->limits, &m->self, err);
-    num_safetensors_close(&file);
+        status = num_bpe_parse_tokenizer(text, len, folder, ret, err);
+    free(text);
     return status;
 }
 
-int32_t wh_model_load(const char *folder, const struct wh_backend *backend,
+static int32_t load_tokenizer(const char *folder, struct wh_model *m, struct num_err *err) {
+    bool two = wh_file_exists(folder, "vocab.json") && wh_file_exists(folder, "added_tokens.json");
+    bool one = !two && wh_file_exists(folder, "tokenizer.json");
+    return one ? read_one_file(folder, &m->bpe, err) : read_two_files(folder, &m->bpe, err);
+}
+
+static int32_t load_folder(const char *folder, struct wh_model *m, struct num_err *err) {
+    int32_t status = load_config(folder, m, err);
+    if (!status)
+        status = load_tokenizer(folder, m, err);
+    if (!status)
+        status = wh_tokens_find(&m->bpe, &m->dims, folder, &m->tokens, &m->rules, err);
+    if (!status)
+        status = wh_files_open(folder, &m->files, err);
+    return status;
+}
+
+/* ---- A file --------------------------------------------------------------------------------- */
+
+/* Moves the views of a parsed file into m->files. */
+static int32_t take_views(struct wh_ggml *ggml, const char *path, void *map, size_t len,
+                          struct wh_model *m, struct num_err *err) {
+    m->files = wh_files_create(path, "the header");
+    if (!m->files)
+        return num_fail_memory(err, "the list of files", sizeof *m->files);
+    m->files->map = map;
+    m->files->map_len = len;
+    m->files->tensors = ggml->tensors;
+    m->files->weights.n_tensors = ggml->n_tensors;
+    m->files->names = ggml->names;
+    ggml->tensors = NULL;
+    ggml->names = NULL;
+    return wh_files_index(m->files, err);
+}
+
+static int32_t load_file(const char *path, struct wh_model *m, struct num_err *err) {
+    struct wh_ggml ggml = {0};
+    void *map = NULL;
+    size_t len = 0;
+    int32_t status = wh_file_map(path, &map, &len, err);
+    if (!status)
+        status = wh_ggml_parse(map, len, path, &ggml, err);
+    if (!status)
+        status = wh_ggml_bpe(&ggml, path, &m->bpe, err);
+    if (!status) {
+        m->dims = ggml.dims;
+        wh_published_alignment(&m->dims, path);
+        m->rules = (struct wh_rules){.n_vocab = (int32_t)m->dims.n_vocab,
+                                     .timestamps = true,
+                                     .suppress_blank = true,
+                                     .max_initial = WH_DEFAULT_MAX_INITIAL};
+        status = wh_tokens_find(&m->bpe, &m->dims, path, &m->tokens, &m->rules, err);
+    }
+    if (!status)
+        status = take_views(&ggml, path, map, len, m, err);
+    if (!m->files && map)
+        wh_file_unmap(map, len);
+    wh_ggml_finish(&ggml);
+    return status;
+}
+
+/* ---- Both ----------------------------------------------------------------------------------- */
+
+/* A published model whose files list no suppressed tokens gets the reference's. */
+static int32_t default_lists(struct wh_model *m, struct num_err *err) {
+    if (!wh_published_vocab(m->dims.n_vocab) || m->rules.n_suppress || m->rules.n_begin_suppress)
+        return SLUICE_OK;
+    free(m->lists);
+    m->lists = NULL;
+    return wh_published_suppress(&m->bpe, &m->rules, &m->lists, err);
+}
+
+int32_t wh_model_load(const char *path, const struct wh_backend *backend,
                       const struct wh_limits *limits, struct wh_model *ret, struct num_err *err) {
     struct wh_model m = {.backend = backend, .limits = *limits};
-    int32_t status = load_config(folder, &m, err);
+    struct stat info;
+    int32_t status;
+    if (stat(path, &info) < 0)
+        status = num_fail(err, SLUICE_INPUT, "cannot open %s: %s", path, strerror(errno));
+    else
+        status = S_ISDIR(info.st_mode) ? load_folder(path, &m, err) : load_file(path, &m, err);
     if (!status)
-        status = load_tokenizer(folder, &m, err);
+        status = default_lists(&m, err);
     if (!status)
-        status = load_weights(folder, &m, err);
+        status = backend->load(&m.files->weights, &m.dims, &m.limits, &m.self, err);
     if (status)
         wh_model_finish(&m);
     else
@@ -385,6 +149,7 @@ int32_t wh_model_load(const char *folder, const struct wh_backend *backend,
 void wh_model_finish(struct wh_model *model) {
     if (model->self)
         model->backend->free(model->self);
+    wh_files_close(model->files);
     num_bpe_finish(&model->bpe);
     free(model->lists);
     *model = (struct wh_model){0};

@@ -11,7 +11,8 @@
  *     F  n_audio_ffn, n_text_ffn
  *     V  n_vocab
  *
- * Tensors of model.safetensors, under Hugging Face's names (F32, F16 or BF16):
+ * Tensors, under Hugging Face's names, whatever file they come from (in F32, F16, BF16 or a block
+ * type of num/weights.h):
  *     model.encoder.conv1.{weight,bias}                         (D, M, 3) (D)
  *     model.encoder.conv2.{weight,bias}                         (D, D, 3) (D)  stride 2
  *     model.encoder.embed_positions.weight                      (T, D)
@@ -39,7 +40,7 @@
 
 #include "num/bpe.h"
 #include "num/err.h"
-#include "num/safetensors.h"
+#include "num/weights.h"
 #include "whisper/rules.h"
 
 #ifdef __cplusplus
@@ -73,11 +74,15 @@ struct wh_tokens {
     uint32_t n_languages; /* 0: English only, and the prompt is <|startoftranscript|> alone */
 };
 
-/* The weight file as the backend sees it. */
+/* The weights as the backend sees them: views into mapped files, sorted by name. */
 struct wh_weights {
-    const struct num_safetensors *file;
-    const char *path; /* for messages */
+    const struct num_weights *tensors;
+    size_t n_tensors;
+    const char *path;       /* for messages */
+    const char *sizes_from; /* what states the sizes, for messages: "config.json" */
 };
+
+struct wh_files; /* owns the mappings: files.h */
 
 /* What a backend has to make room for. */
 struct wh_limits {
@@ -133,8 +138,8 @@ struct wh_alignment {
 struct wh_backend {
     const char *name; /* "cpu" */
 
-    /* Checks and converts the weights, makes room for `limits`. The weights may be closed
-     * afterwards. */
+    /* Checks and converts the weights, makes room for `limits`. Views (their `data`, not the
+     * structs) stay valid until after free(): a backend may compute with the mapped bytes. */
     int32_t (*load)(const struct wh_weights *weights, const struct wh_dims *dims,
                     const struct wh_limits *limits, void **ret_self, struct num_err *err);
     void (*free)(void *self);
@@ -176,14 +181,15 @@ struct wh_model {
     const struct wh_backend *backend;
     void *self;
     struct wh_limits limits;
+    struct wh_files *files;
 };
 
 /*
- * Loads a Hugging Face folder: config.json, generation_config.json, vocab.json, added_tokens.json
- * and model.safetensors. Every failure of the folder's content is SLUICE_INPUT with a sentence that
- * names the file.
+ * Loads the model at `path`: a Hugging Face folder (config.json, generation_config.json, vocab.json
+ * and added_tokens.json or tokenizer.json alone, model.safetensors or its shards) or a .bin file of
+ * whisper.cpp. Every failure of their content is SLUICE_INPUT with a sentence that names the file.
  */
-int32_t wh_model_load(const char *folder, const struct wh_backend *backend,
+int32_t wh_model_load(const char *path, const struct wh_backend *backend,
                       const struct wh_limits *limits, struct wh_model *ret, struct num_err *err);
 /* Takes a zeroed struct too. */
 void wh_model_finish(struct wh_model *model);
@@ -197,19 +203,19 @@ int32_t wh_config_parse(const char *config, size_t config_len, const char *gener
                         size_t generation_len, const char *folder, struct wh_dims *ret_dims,
                         struct wh_rules *ret_rules, int32_t **ret_lists, struct num_err *err);
 
-/* Fills the special tokens, and those of `rules`, from the tokenizer. */
-int32_t wh_tokens_find(const struct num_bpe *bpe, const struct wh_dims *dims, const char *folder,
+/* Fills the special tokens, and those of `rules`, from the tokenizer that was read from `path`. */
+int32_t wh_tokens_find(const struct num_bpe *bpe, const struct wh_dims *dims, const char *path,
                        struct wh_tokens *ret, struct wh_rules *rules, struct num_err *err);
 
 /* The language's entry, or NULL. */
 const struct wh_language *wh_language_find(const struct wh_tokens *tokens, const char *code);
 
 /*
- * The float tensor `name` of the given shape (ending with a 0), or NULL with a sentence that tells
- * the expected shape from the found one.
+ * The tensor `name` of the given shape (ending with a 0), or NULL with a sentence that tells the
+ * expected shape from the found one.
  */
-const struct num_tensor *wh_weights_get(const struct wh_weights *w, struct num_err *err,
-                                        const char *name, const uint64_t *shape);
+const struct num_weights *wh_weights_get(const struct wh_weights *w, struct num_err *err,
+                                         const char *name, const uint64_t *shape);
 
 #ifdef __cplusplus
 }
