@@ -14,30 +14,37 @@
 #include "graph/param.h"
 #include "ipc/portcheck.h"
 
+#define SANITIZER_BYTES                                                                            \
+    (1ull << 40) /* AddressSanitizer and ThreadSanitizer reserve more than that */
+
 /* ---- Parameters ------------------------------------------------------------------------------ */
 
-json_t *sl_case_param_value(const struct sl_param_desc *param, const char *text, struct sl_err *err) {
+json_t *sl_case_param_value(const struct sl_param_desc *param, const char *text,
+                            struct sl_err *err) {
     struct sl_arena arena = {0};
     struct sl_diags diags = {0};
     json_t *value = NULL;
-    const struct sl_yaml *node = param->kind == SLUICE_PARAM_JSON
-                                     ? sl_yaml_parse(text, strlen(text), &arena, &diags)
-                                     : sl_yaml_scalar(&arena, (struct sl_pos){0}, SL_YAML_EITHER, text);
+    const struct sl_yaml *node =
+        param->kind == SLUICE_PARAM_JSON
+            ? sl_yaml_parse(text, strlen(text), &arena, &diags)
+            : sl_yaml_scalar(&arena, (struct sl_pos){0}, SL_YAML_EITHER, text);
     if (node)
         sl_param_read(param, param->name, node, &diags, &value);
     if (!value)
-        sl_err_set(err, SL_USAGE, "parameter \"%s\": %s", param->name, diags.n ? diags.items[0].text : "cannot be read");
+        sl_err_set(err, SL_USAGE, "%s", diags.n ? diags.items[0].text : "cannot be read");
     sl_diags_finish(&diags);
     sl_arena_finish(&arena);
     return value;
 }
 
-/* What the options give for a parameter of the stage, by its full id or the part after the slash; NULL: nothing. */
+/* What the options give for a parameter of the stage, by its full id or the part after the slash;
+ * NULL: nothing. */
 static const char *given(const struct sl_case *c, const char *param) {
     sl_autofree char *full = sl_xasprintf("%s.%s", c->stage->id, param);
     const char *bare = strchr(full, '/') + 1, *value = NULL;
     for (int i = 0; i < c->options->n_with; i++)
-        if (strcmp(c->options->with[i].name, full) == 0 || strcmp(c->options->with[i].name, bare) == 0)
+        if (strcmp(c->options->with[i].name, full) == 0 ||
+            strcmp(c->options->with[i].name, bare) == 0)
             value = c->options->with[i].value;
     return value;
 }
@@ -53,8 +60,9 @@ int sl_case_read_params(struct sl_case *c, struct sl_err *err) {
         if (value)
             json_object_set_new(c->params, p->name, value);
         else if (p->required && !c->unusable[0])
-            snprintf(c->unusable, sizeof c->unusable, "parameter \"%s\" is required: --with %s.%s=VALUE", p->name,
-                     c->stage->id, p->name);
+            snprintf(c->unusable, sizeof c->unusable,
+                     "parameter \"%s\" is required: --with %s.%s=VALUE", p->name, c->stage->id,
+                     p->name);
     }
     c->params_text = sl_json_line(c->params);
     return 0;
@@ -87,10 +95,12 @@ static const char *ms_text(int ms, char buf[32]) {
     return buf;
 }
 
-bool sl_case_judge_create(struct sl_case *c, const char *what, enum sl_drive_end end, int status, const char *message) {
+bool sl_case_judge_create(struct sl_case *c, const char *what, enum sl_drive_end end, int status,
+                          const char *message) {
     char limit[32];
     if (end == SL_DRIVE_SILENT)
-        sl_case_fail(c, "%s: create() did not end within %s", what, ms_text(sl_case_limit_ms(c), limit));
+        sl_case_fail(c, "%s: create() did not end within %s", what,
+                     ms_text(sl_case_limit_ms(c), limit));
     else if (end == SL_DRIVE_DIED)
         sl_case_fail(c, "%s: in create(), %s", what, message);
     else if (end == SL_DRIVE_ENDED && status < 0 && strstr(message, "without saying why"))
@@ -114,7 +124,8 @@ struct sl_drive *sl_case_worker(struct sl_case *c, const char *params) {
     enum sl_drive_end end = sl_drive_ready(d, sl_case_limit_ms(c), &status, message);
     if (end == SL_DRIVE_ENDED && status == 0)
         return d;
-    if (sl_case_judge_create(c, params ? "these parameters" : "default parameters", end, status, message))
+    if (sl_case_judge_create(c, params ? "these parameters" : "default parameters", end, status,
+                             message))
         sl_case_fail(c, "a second create() with the same parameters is refused: %s", message);
     sl_drive_destroy(d);
     return NULL;
@@ -135,6 +146,14 @@ void sl_case_release(struct sl_case *c, struct sl_drive *d) {
     sl_drive_destroy(d);
 }
 
+bool sl_case_sanitized(struct sl_case *c, struct sl_drive *d) {
+    struct sl_drive_usage usage;
+    if (!sl_drive_usage(d, &usage) || usage.data_bytes < SANITIZER_BYTES)
+        return false;
+    sl_case_skip(c, "built with a sanitizer, which uses memory in ways of its own");
+    return true;
+}
+
 /* ---- Jobs ------------------------------------------------------------------------------------ */
 
 const char *sl_case_file(struct sl_case *c, const struct sl_str *bytes, struct sl_arena *arena) {
@@ -145,8 +164,8 @@ const char *sl_case_file(struct sl_case *c, const struct sl_str *bytes, struct s
     return path;
 }
 
-static void add_input(struct sl_case *c, const struct sl_port_desc *port, bool large, struct sl_arena *arena,
-                      struct sl_drive_job *job) {
+static void add_input(struct sl_case *c, const struct sl_port_desc *port, bool large,
+                      struct sl_arena *arena, struct sl_drive_job *job) {
     sl_autostr struct sl_str bytes = {0};
     struct sl_drive_input *in = &job->inputs[job->n_inputs++];
     in->port = strcmp(port->name, "*") == 0 ? "extra" : port->name;
@@ -158,13 +177,15 @@ static void add_input(struct sl_case *c, const struct sl_port_desc *port, bool l
     in->path = sl_case_file(c, &bytes, arena);
 }
 
-static void add_output(struct sl_drive_job *job, const char *port, const char *type, bool optional) {
+static void add_output(struct sl_drive_job *job, const char *port, const char *type,
+                       bool optional) {
     if (job->n_outputs < SL_DRIVE_MAX_PORTS)
-        job->outputs[job->n_outputs++] = (struct sl_drive_output){
-            .port = port, .type = type, .optional = optional, .fd = -1};
+        job->outputs[job->n_outputs++] =
+            (struct sl_drive_output){.port = port, .type = type, .optional = optional, .fd = -1};
 }
 
-void sl_case_job(struct sl_case *c, enum sl_case_inputs which, struct sl_arena *arena, struct sl_drive_job *ret) {
+void sl_case_job(struct sl_case *c, enum sl_case_inputs which, struct sl_arena *arena,
+                 struct sl_drive_job *ret) {
     const struct sl_stage_desc *s = c->stage;
     const char *name;
     json_t *type;
@@ -177,9 +198,9 @@ void sl_case_job(struct sl_case *c, enum sl_case_inputs which, struct sl_arena *
             add_output(ret, s->outputs[i].name, s->outputs[i].type, s->outputs[i].optional);
     for (int i = 0; i < s->n_outputs; i++)
         if (strcmp(s->outputs[i].name, "*") == 0)
-            json_object_foreach(json_object_get(c->params, "outputs"), name, type)
-                if (json_is_string(type))
-                    add_output(ret, name, json_string_value(type), false);
+            json_object_foreach(json_object_get(c->params, "outputs"), name,
+                                type) if (json_is_string(type))
+                add_output(ret, name, json_string_value(type), false);
 }
 
 void sl_case_run_job(struct sl_case *c, struct sl_drive *d, struct sl_drive_job *job) {
@@ -210,14 +231,15 @@ static bool judge_output(struct sl_case *c, const struct sl_drive_output *out, c
     }
     void *data = map_output(out);
     if (sl_port_check(out->type, data == MAP_FAILED ? "" : data, out->len, &err) < 0)
-        sl_case_fail(c, "%s: output \"%s\" is not of type %s: %s", what, out->port, out->type, err.msg);
+        sl_case_fail(c, "%s: output \"%s\" is not of type %s: %s", what, out->port, out->type,
+                     err.msg);
     if (data != MAP_FAILED)
         munmap(data, out->len);
     return !sl_case_failed(c);
 }
 
-static bool judge_failure(struct sl_case *c, const struct sl_drive_job *job, enum sl_case_input_kind kind,
-                          const char *what) {
+static bool judge_failure(struct sl_case *c, const struct sl_drive_job *job,
+                          enum sl_case_input_kind kind, const char *what) {
     const char *cls = sl_class_name(job->status);
     if (!job->message[0] || strstr(job->message, "without saying why"))
         sl_case_fail(c, "%s: it fails as %s without a message (host->fail)", what, cls);
@@ -226,19 +248,21 @@ static bool judge_failure(struct sl_case *c, const struct sl_drive_job *job, enu
     else if (job->status == SLUICE_INTERNAL && kind == SL_VALID_INPUT)
         sl_case_fail(c, "%s: it fails as internal, which means a defect: %s", what, job->message);
     else if (job->status == SLUICE_INTERNAL)
-        sl_case_warn(c, "%s: it fails as internal, which is retried; bad input is SLUICE_INPUT: %s", what, job->message);
+        sl_case_warn(c, "%s: it fails as internal, which is retried; bad input is SLUICE_INPUT: %s",
+                     what, job->message);
     return !sl_case_failed(c);
 }
 
-static void judge_death(struct sl_case *c, const struct sl_drive *d, const struct sl_drive_job *job, const char *what) {
+static void judge_death(struct sl_case *c, const struct sl_drive *d, const struct sl_drive_job *job,
+                        const char *what) {
     if (sl_drive_exit_status(d) == SL_CASE_OUT_OF_MEMORY)
         sl_case_note(c, "%s: memory ran out in the worker itself, which said so", what);
     else
         sl_case_fail(c, "%s: %s", what, job->message);
 }
 
-bool sl_case_judge(struct sl_case *c, struct sl_drive *d, struct sl_drive_job *job, enum sl_case_input_kind kind,
-                   const char *what) {
+bool sl_case_judge(struct sl_case *c, struct sl_drive *d, struct sl_drive_job *job,
+                   enum sl_case_input_kind kind, const char *what) {
     char limit[32];
     if (sl_case_failed(c))
         return false;

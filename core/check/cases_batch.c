@@ -1,6 +1,7 @@
 /*
- * Test of several jobs at once, for stages that declare max_jobs: of as many as they take, one gets hostile bytes and one is
- * cancelled. The others end as a job alone does, with the same outputs where the stage is deterministic.
+ * Test of several jobs at once, for stages that declare max_jobs: of as many as they take, one gets
+ * hostile bytes and one is cancelled. The others end as a job alone does, with the same outputs
+ * where the stage is deterministic.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #include "check/payload.h"
 
 #define MOST_JOBS 8
-#define HOSTILE 1   /* which of them */
+#define HOSTILE   1 /* which of them */
 #define CANCELLED 2 /* only where there are three */
 
 static void make_hostile(struct sl_case *c, struct sl_arena *arena, struct sl_drive_job *job) {
@@ -26,7 +27,9 @@ static void judge_others(struct sl_case *c, struct sl_drive *d, struct sl_drive_
     for (int i = 0; i < n && !sl_case_failed(c); i++) {
         char what[64];
         snprintf(what, sizeof what, "job %d of %d%s", i + 1, n,
-                 i == HOSTILE ? " (hostile input)" : i == CANCELLED ? " (cancelled)" : "");
+                 i == HOSTILE     ? " (hostile input)"
+                 : i == CANCELLED ? " (cancelled)"
+                                  : "");
         sl_case_judge(c, d, &jobs[i], i == HOSTILE ? SL_HOSTILE_INPUT : SL_VALID_INPUT, what);
         if (i == HOSTILE || i == CANCELLED || sl_case_failed(c))
             continue;
@@ -34,12 +37,15 @@ static void judge_others(struct sl_case *c, struct sl_drive *d, struct sl_drive_
             sl_case_fail(c, "%s ends as %s, alone as %s: %s", what, sl_class_name(jobs[i].status),
                          sl_class_name(alone->status), jobs[i].message);
         else if (deterministic && !sl_case_same_outputs(&jobs[i], alone))
-            sl_case_fail(c, "%s gives other bytes than alone, though the stage is declared deterministic", what);
+            sl_case_fail(
+                c, "%s gives other bytes than alone, though the stage is declared deterministic",
+                what);
     }
 }
 
 /* `jobs` are copies of the one that ran alone: the same files. */
-static void run_together(struct sl_case *c, struct sl_drive *d, struct sl_drive_job *jobs, int n, struct sl_arena *arena) {
+static void run_together(struct sl_case *c, struct sl_drive *d, struct sl_drive_job *jobs, int n,
+                         struct sl_arena *arena) {
     struct sl_err err;
     for (int i = 0; i < n; i++) {
         if (i == HOSTILE)
@@ -82,7 +88,8 @@ static void test_mixed(struct sl_case *c) {
 }
 
 const struct sl_test sl_batch_tests[] = {
-    {"batch.mixed", "of several jobs at once, one with hostile bytes and one cancelled harm no other", .per_stage = true,
-     .needs_worker = true, .run = test_mixed},
+    {"batch.mixed",
+     "of several jobs at once, one with hostile bytes and one cancelled harm no other",
+     .per_stage = true, .needs_worker = true, .run = test_mixed},
     {0},
 };

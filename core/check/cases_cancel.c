@@ -1,12 +1,13 @@
 /*
- * Tests of cancelling: a job that was asked to stop ends within a second, cancelled or done, and the next one is fine. Large
- * inputs keep the stage busy meanwhile. The best of three counts, for the machine may be busy too.
+ * Tests of cancelling: a job that was asked to stop ends within a second, cancelled or done, and
+ * the next one is fine. Large inputs keep the stage busy meanwhile. The best of three counts, for
+ * the machine may be busy too.
  */
 #include "base/clock.h"
 #include "check/case.h"
 
-#define LIMIT_MS 1000 /* plugin.h: return SLUICE_CANCELLED within a second */
-#define TRIES 3
+#define LIMIT_MS    1000 /* plugin.h: return SLUICE_CANCELLED within a second */
+#define TRIES       3
 #define PROGRESS_MS 500 /* for the first sign of progress */
 
 struct attempt {
@@ -33,7 +34,8 @@ static struct attempt try_once(struct sl_case *c, bool working) {
         sl_drive_cancel(d, &job);
         sl_drive_wait(d, &job, sl_case_limit_ms(c));
         if (job.end == SL_DRIVE_SILENT)
-            sl_case_fail(c, "it is deaf: %d s after it was cancelled the job still runs", sl_case_limit_ms(c) / 1000);
+            sl_case_fail(c, "it is deaf: %d s after it was cancelled the job still runs",
+                         sl_case_limit_ms(c) / 1000);
         else
             sl_case_judge(c, d, &job, SL_VALID_INPUT, "a job that is cancelled");
         a.ms = running ? job.ended_ms - asked_ms : -1;
@@ -55,7 +57,9 @@ static void run(struct sl_case *c, bool working) {
     if (sl_case_failed(c))
         return;
     if (best > LIMIT_MS)
-        sl_case_fail(c, "a cancelled job ends after %lld ms at best, not within %d: look at host->cancelled() more often",
+        sl_case_fail(c,
+                     "a cancelled job ends after %lld ms at best, not within %d: look at "
+                     "host->cancelled() more often",
                      (long long)best, LIMIT_MS);
     else if (best < 0)
         sl_case_note(c, "it had ended before");
@@ -72,9 +76,9 @@ static void test_working(struct sl_case *c) {
 }
 
 const struct sl_test sl_cancel_tests[] = {
-    {"cancel.at_once", "a job cancelled as it starts ends within a second", .per_stage = true, .needs_worker = true,
-     .run = test_at_once},
-    {"cancel.working", "a job cancelled while it works ends within a second", .per_stage = true, .needs_worker = true,
-     .run = test_working},
+    {"cancel.at_once", "a job cancelled as it starts ends within a second", .per_stage = true,
+     .needs_worker = true, .run = test_at_once},
+    {"cancel.working", "a job cancelled while it works ends within a second", .per_stage = true,
+     .needs_worker = true, .run = test_working},
     {0},
 };

@@ -29,7 +29,8 @@ static void test_format(struct sl_case *c) {
     else if (c->elf.type != ET_DYN || c->elf.is_program)
         sl_case_fail(c, "it is a program, not a shared object: build it with -shared");
     else if (c->elf.machine != MACHINE)
-        sl_case_fail(c, "it is for another machine (ELF machine %u, here %u)", c->elf.machine, MACHINE);
+        sl_case_fail(c, "it is for another machine (ELF machine %u, here %u)", c->elf.machine,
+                     MACHINE);
     else if (!sl_ends_with(c->path, ".so"))
         sl_case_fail(c, "its name does not end in .so, so it is never found");
 }
@@ -59,23 +60,30 @@ static void test_exports(struct sl_case *c) {
             sl_str_addf(&list, "%s%s", others > 1 ? ", " : "", name);
     }
     if (!entry)
-        sl_case_fail(c, "it does not export %s: declare it with SLUICE_EXPORT", SLUICE_PLUGIN_ENTRY_NAME);
+        sl_case_fail(c, "it does not export %s: declare it with SLUICE_EXPORT",
+                     SLUICE_PLUGIN_ENTRY_NAME);
     else if (others)
-        sl_case_fail(c, "it exports %d symbols beside its entry (%s%s): build with -fvisibility=hidden, or link with a "
-                        "version script", others, sl_str_text(&list), others > LISTED ? ", ..." : "");
+        sl_case_fail(c,
+                     "it exports %d symbols beside its entry (%s%s): build with "
+                     "-fvisibility=hidden, or link with a "
+                     "version script",
+                     others, sl_str_text(&list), others > LISTED ? ", ..." : "");
 }
 
 static void test_relocations(struct sl_case *c) {
     if (has_elf(c) && c->elf.text_relocations)
-        sl_case_fail(c, "its code is changed when it is loaded (text relocations): build all of it with -fPIC");
+        sl_case_fail(
+            c,
+            "its code is changed when it is loaded (text relocations): build all of it with -fPIC");
 }
 
 static void test_segments(struct sl_case *c) {
     if (!has_elf(c))
         return;
     if (c->elf.executable_stack)
-        sl_case_fail(c, "it asks for an executable stack: link with -z noexecstack (assembler files need a "
-                        ".note.GNU-stack section)");
+        sl_case_fail(
+            c, "it asks for an executable stack: link with -z noexecstack (assembler files need a "
+               ".note.GNU-stack section)");
     else if (c->elf.writable_code)
         sl_case_fail(c, "a segment of it is both writable and executable");
 }
@@ -95,9 +103,14 @@ static void test_search_path(struct sl_case *c) {
         char *rest = copy;
         for (char *folder; (folder = strsep(&rest, ":"));) {
             if (is_build_path(folder))
-                sl_case_warn(c, "it looks for libraries in %s, which other machines do not have: use $ORIGIN", folder);
+                sl_case_warn(
+                    c,
+                    "it looks for libraries in %s, which other machines do not have: use $ORIGIN",
+                    folder);
             if (*folder && *folder != '/' && *folder != '$')
-                sl_case_fail(c, "it looks for libraries in \"%s\", relative to the working directory", folder);
+                sl_case_fail(c,
+                             "it looks for libraries in \"%s\", relative to the working directory",
+                             folder);
         }
     }
 }
@@ -111,7 +124,10 @@ static void test_needed(struct sl_case *c) {
     for (int i = 0; (name = sl_elf_needed(&c->elf, i)); i++)
         for (size_t h = 0; h < sizeof heavy / sizeof *heavy; h++)
             if (sl_starts_with(name, heavy[h]))
-                sl_case_fail(c, "it needs %s to be loaded at all: open it in create() with dlopen, where a GPU is used", name);
+                sl_case_fail(c,
+                             "it needs %s to be loaded at all: open it in create() with dlopen, "
+                             "where a GPU is used",
+                             name);
 }
 
 const struct sl_test sl_elf_tests[] = {
@@ -119,7 +135,8 @@ const struct sl_test sl_elf_tests[] = {
     {"elf.exports", "exports its entry and nothing else", .run = test_exports},
     {"elf.relocations", "code is not changed when it is loaded", .run = test_relocations},
     {"elf.segments", "no executable stack, no writable code", .run = test_segments},
-    {"elf.search_path", "libraries are not looked for in folders of the build", .run = test_search_path},
+    {"elf.search_path", "libraries are not looked for in folders of the build",
+     .run = test_search_path},
     {"elf.needed", "no CUDA library is needed to load it", .run = test_needed},
     {0},
 };

@@ -1,6 +1,7 @@
 /*
- * Tests of process(): typical, short, empty and hostile inputs. One input at a time is replaced, the others stay typical. All
- * jobs of a test go to one worker, so what a bad input leaves behind shows in the next job.
+ * Tests of process(): typical, short, empty and hostile inputs. One input at a time is replaced,
+ * the others stay typical. All jobs of a test go to one worker, so what a bad input leaves behind
+ * shows in the next job.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 
 /* ---- Typical --------------------------------------------------------------------------------- */
 
-static void run_typical(struct sl_case *c, struct sl_drive *d, enum sl_case_inputs which, const char *what) {
+static void run_typical(struct sl_case *c, struct sl_drive *d, enum sl_case_inputs which,
+                        const char *what) {
     struct sl_arena arena = {0};
     struct sl_drive_job job;
     sl_case_job(c, which, &arena, &job);
@@ -32,8 +34,10 @@ static void test_typical(struct sl_case *c) {
 
 /* ---- Others ---------------------------------------------------------------------------------- */
 
-/* Finds the i-th replacement for an input of this type: fills `bytes`, or sets *ret_path. NULL past the end. */
-typedef const char *replacement(const char *type, int i, struct sl_str *bytes, const char **ret_path);
+/* Finds the i-th replacement for an input of this type: fills `bytes`, or sets *ret_path. NULL past
+ * the end. */
+typedef const char *replacement(const char *type, int i, struct sl_str *bytes,
+                                const char **ret_path);
 
 static const char *short_one(const char *type, int i, struct sl_str *bytes, const char **ret_path) {
     (void)ret_path;
@@ -47,8 +51,10 @@ static const char *empty_one(const char *type, int i, struct sl_str *bytes, cons
     return i == 0 ? "0 bytes" : NULL;
 }
 
-/* The core checks what stages commit, but not what a user gives, so hostile bytes reach every input. */
-static const char *hostile_one(const char *type, int i, struct sl_str *bytes, const char **ret_path) {
+/* The core checks what stages commit, but not what a user gives, so hostile bytes reach every
+ * input. */
+static const char *hostile_one(const char *type, int i, struct sl_str *bytes,
+                               const char **ret_path) {
     bool file = strcmp(type, SLUICE_TYPE_FILE) == 0;
     if (file && i == 0)
         return *ret_path = "/no/such/file", "a path where nothing is";
@@ -82,9 +88,10 @@ static void check_recovered(struct sl_case *c, struct sl_drive *d, int status_be
     struct sl_drive_job job;
     sl_case_job(c, SL_INPUTS_ALL, &arena, &job);
     sl_case_run_job(c, d, &job);
-    if (sl_case_judge(c, d, &job, SL_VALID_INPUT, "a typical input after them") && job.status != status_before)
-        sl_case_fail(c, "a typical input after them ends as %s, before as %s: %s", sl_class_name(job.status),
-                     sl_class_name(status_before), job.message);
+    if (sl_case_judge(c, d, &job, SL_VALID_INPUT, "a typical input after them") &&
+        job.status != status_before)
+        sl_case_fail(c, "a typical input after them ends as %s, before as %s: %s",
+                     sl_class_name(job.status), sl_class_name(status_before), job.message);
     sl_drive_job_finish(&job);
     sl_arena_finish(&arena);
 }
@@ -133,11 +140,13 @@ static void test_hostile(struct sl_case *c) {
 }
 
 const struct sl_test sl_input_tests[] = {
-    {"inputs.typical", "typical inputs; all connected, then required ones only", .per_stage = true, .needs_worker = true,
-     .run = test_typical},
-    {"inputs.short", "the least that is valid of each type", .per_stage = true, .needs_worker = true, .run = test_short},
-    {"inputs.empty", "inputs of 0 bytes", .per_stage = true, .needs_worker = true, .run = test_empty},
-    {"inputs.hostile", "bytes that are not of the type, and a good job after them", .per_stage = true,
-     .needs_worker = true, .run = test_hostile},
+    {"inputs.typical", "typical inputs; all connected, then required ones only", .per_stage = true,
+     .needs_worker = true, .run = test_typical},
+    {"inputs.short", "the least that is valid of each type", .per_stage = true,
+     .needs_worker = true, .run = test_short},
+    {"inputs.empty", "inputs of 0 bytes", .per_stage = true, .needs_worker = true,
+     .run = test_empty},
+    {"inputs.hostile", "bytes that are not of the type, and a good job after them",
+     .per_stage = true, .needs_worker = true, .run = test_hostile},
     {0},
 };

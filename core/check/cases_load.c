@@ -1,10 +1,11 @@
-/* Tests of loading: what dlopen and the constructors of the plugin do to a process. It has to be nothing. */
+/* Tests of loading: what dlopen and the constructors of the plugin do to a process. It has to be
+ * nothing. */
 #include <string.h>
 
 #include "check/case.h"
 
 #define LOAD_LIMIT_MS 250
-#define TRIES 3
+#define TRIES         3
 
 static bool is_loaded(struct sl_case *c) {
     sl_case_inspect(c);
@@ -32,8 +33,10 @@ static void test_time(struct sl_case *c) {
         best = c->inspection.load_ms < best ? c->inspection.load_ms : best;
     }
     if (best > LOAD_LIMIT_MS)
-        sl_case_fail(c, "loading takes %.0f ms, more than %d: each worker pays this; do heavy work in create()", best,
-                     LOAD_LIMIT_MS);
+        sl_case_fail(
+            c,
+            "loading takes %.0f ms, more than %d: each worker pays this; do heavy work in create()",
+            best, LOAD_LIMIT_MS);
     else
         sl_case_note(c, "%.1f ms", best);
 }
@@ -45,18 +48,21 @@ static void test_threads(struct sl_case *c) {
 
 static void test_files(struct sl_case *c) {
     if (is_loaded(c) && json_array_size(c->inspection.opened) > 0)
-        sl_case_fail(c, "loading it leaves %zu files open: %s", json_array_size(c->inspection.opened),
+        sl_case_fail(c, "loading it leaves %zu files open: %s",
+                     json_array_size(c->inspection.opened),
                      json_string_value(json_array_get(c->inspection.opened, 0)));
 }
 
 static void test_output(struct sl_case *c) {
     if (is_loaded(c) && c->inspection.printed > 0)
-        sl_case_fail(c, "loading it prints %lld bytes to standard output", (long long)c->inspection.printed);
+        sl_case_fail(c, "loading it prints %lld bytes to standard output",
+                     (long long)c->inspection.printed);
 }
 
 static bool is_of_cuda(const char *path) {
     const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-    return sl_starts_with(name, "libcuda") || sl_starts_with(name, "libcublas") || sl_starts_with(name, "libcudnn");
+    return sl_starts_with(name, "libcuda") || sl_starts_with(name, "libcublas") ||
+           sl_starts_with(name, "libcudnn");
 }
 
 static void test_libraries(struct sl_case *c) {

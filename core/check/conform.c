@@ -1,6 +1,7 @@
 /*
- * Conformance, see conform.h: the table of tests, and the loop over it. What belongs to the plugin as a whole is tested once,
- * the rest for each stage. A plugin that does not load or describe itself has no stages, so only the first kind is run.
+ * Conformance, see conform.h: the table of tests, and the loop over it. What belongs to the plugin
+ * as a whole is tested once, the rest for each stage. A plugin that does not load or describe
+ * itself has no stages, so only the first kind is run.
  */
 #include "check/conform.h"
 
@@ -18,9 +19,9 @@
 
 #define MAX_PLUGIN_BYTES (1u << 30)
 
-static const struct sl_test *const families[] = {sl_elf_tests,    sl_load_tests,   sl_describe_tests,
-                                                 sl_create_tests, sl_input_tests,  sl_repeat_tests,
-                                                 sl_cancel_tests, sl_memory_tests, sl_batch_tests};
+static const struct sl_test *const families[] = {
+    sl_elf_tests,    sl_load_tests,   sl_describe_tests, sl_create_tests, sl_input_tests,
+    sl_repeat_tests, sl_cancel_tests, sl_memory_tests,   sl_batch_tests};
 enum { N_FAMILIES = sizeof families / sizeof *families };
 
 static const struct sl_test *nth_test(int i) {
@@ -48,7 +49,8 @@ const char *sl_conform_outcome_name(enum sl_conform_outcome o) {
 /* ---- Verdicts -------------------------------------------------------------------------------- */
 
 /* A verdict replaces a weaker one, and a note. */
-static void verdict(struct sl_case *c, enum sl_conform_outcome outcome, const char *fmt, va_list args) {
+static void verdict(struct sl_case *c, enum sl_conform_outcome outcome, const char *fmt,
+                    va_list args) {
     if (c->why.len && c->outcome >= outcome)
         return;
     c->outcome = outcome;
@@ -95,6 +97,8 @@ static bool is_wanted(const struct sl_case *c, const char *stage, const char *te
     bool wanted = c->options->n_only == 0;
     for (int i = 0; i < c->options->n_only; i++)
         wanted |= names(c->options->only[i], stage, test);
+    for (int i = 0; i < c->options->n_except; i++)
+        wanted &= !names(c->options->except[i], stage, test);
     return wanted;
 }
 
@@ -110,11 +114,12 @@ static bool names_anything(const struct sl_case *c, const char *word) {
     return false;
 }
 
-static int check_only(const struct sl_case *c, struct sl_err *err) {
-    for (int i = 0; i < c->options->n_only; i++)
-        if (!names_anything(c, c->options->only[i]))
-            return sl_err_set(err, SL_USAGE, "there is no test or stage \"%s\"; --list names the tests",
-                              c->options->only[i]);
+static int check_words(const struct sl_case *c, const char *const *words, int n,
+                       struct sl_err *err) {
+    for (int i = 0; i < n; i++)
+        if (!names_anything(c, words[i]))
+            return sl_err_set(err, SL_USAGE,
+                              "there is no test or stage \"%s\"; --list names the tests", words[i]);
     return 0;
 }
 
@@ -135,9 +140,12 @@ static void find_usable(struct sl_case *c) {
     }
     struct sl_drive *d = sl_case_spawn(c, NULL, 0);
     int status = 0;
-    enum sl_drive_end end = d ? sl_drive_ready(d, sl_case_limit_ms(c), &status, c->unusable) : SL_DRIVE_DIED;
+    enum sl_drive_end end =
+        d ? sl_drive_ready(d, sl_case_limit_ms(c), &status, c->unusable) : SL_DRIVE_DIED;
     bool refused = end == SL_DRIVE_ENDED && status < 0 && status != SLUICE_INTERNAL;
-    c->usable = end == SL_DRIVE_ENDED && status == 0 ? SL_STAGE_USABLE : refused ? SL_STAGE_SKIPPED : SL_STAGE_BROKEN;
+    c->usable = end == SL_DRIVE_ENDED && status == 0 ? SL_STAGE_USABLE
+                : refused                            ? SL_STAGE_SKIPPED
+                                                     : SL_STAGE_BROKEN;
     sl_drive_destroy(d);
 }
 
@@ -221,10 +229,23 @@ static int check_with(const struct sl_case *c, struct sl_err *err) {
                 found |= strcmp(stage->params[p].name, dot + 1) == 0;
         }
         if (!found)
-            return sl_err_set(err, SL_USAGE, "--with %s: the plugin has no such parameter; expected STAGE.PARAMETER=VALUE",
-                              name);
+            return sl_err_set(
+                err, SL_USAGE,
+                "--with %s: the plugin has no such parameter; expected STAGE.PARAMETER=VALUE",
+                name);
     }
     return 0;
+}
+
+/* Values that do not fit are found before anything is run. */
+static int check_values(struct sl_case *c, struct sl_err *err) {
+    int rc = 0;
+    for (int i = 0; rc == 0 && c->plugin && i < c->plugin->n_stages; i++) {
+        c->stage = &c->plugin->stages[i];
+        rc = sl_case_read_params(c, err);
+        leave_stage(c);
+    }
+    return rc;
 }
 
 static int make_folder(struct sl_case *c, struct sl_err *err) {
@@ -232,7 +253,8 @@ static int make_folder(struct sl_case *c, struct sl_err *err) {
     c->folder = sl_xasprintf("%s/sluice-check-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     if (mkdtemp(c->folder))
         return 0;
-    int rc = sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: no temporary folder", c->folder);
+    int rc =
+        sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: no temporary folder", c->folder);
     free(c->folder);
     c->folder = NULL;
     return rc;
@@ -250,12 +272,20 @@ static int set_up(struct sl_case *c, struct sl_err *err) {
     struct sl_err why = {0};
     if (sl_elf_read(c->file, c->file_len, &c->elf, &why) < 0)
         snprintf(c->elf_failure, sizeof c->elf_failure, "%s", why.msg);
-    rc = sl_registry_probe(&(struct sl_registry_options){.worker = o->worker, .no_cache = true}, c->path, &c->catalog, err);
+    sl_case_inspect(c);
+    if (!c->inspection
+             .load_failed) /* else the description would fail in the same way, and as slowly */
+        rc = sl_registry_probe(&(struct sl_registry_options){.worker = o->worker, .no_cache = true},
+                               c->path, &c->catalog, err);
     if (rc == 0 && c->catalog.n_plugins > 0)
         c->plugin = c->catalog.plugins[0];
     if (rc == 0)
-        rc = check_only(c, err);
-    return rc < 0 ? rc : check_with(c, err);
+        rc = check_words(c, o->only, o->n_only, err);
+    if (rc == 0)
+        rc = check_words(c, o->except, o->n_except, err);
+    if (rc == 0)
+        rc = check_with(c, err);
+    return rc < 0 ? rc : check_values(c, err);
 }
 
 static void tear_down(struct sl_case *c) {
@@ -271,7 +301,8 @@ static void tear_down(struct sl_case *c) {
     free(c->file);
 }
 
-int sl_conform_run(const struct sl_conform_options *options, struct sl_conform_summary *ret, struct sl_err *err) {
+int sl_conform_run(const struct sl_conform_options *options, struct sl_conform_summary *ret,
+                   struct sl_err *err) {
     struct sl_case c = {.options = options};
     struct sl_conform_summary sum = {.stopped = false};
     int rc = set_up(&c, err);

@@ -1,6 +1,6 @@
 /*
- * Conformance of a plugin: a list of tests, each with workers of its own, so that a plugin that crashes, hangs or leaks costs
- * one test. The plugin's code never runs in the process that calls.
+ * Conformance of a plugin: a list of tests, each with workers of its own, so that a plugin that
+ * crashes, hangs or leaks costs one test. The plugin's code never runs in the process that calls.
  */
 #ifndef CHECK_CONFORM_H
 #define CHECK_CONFORM_H
@@ -26,23 +26,28 @@ struct sl_conform_result {
     const char *why; /* one sentence, "" for nothing to say */
 };
 
-/* A value for a parameter: "stage.name" or "plugin/stage.name", and the text as it would stand in a pipeline file. */
+/* A value for a parameter: "stage.name" or "plugin/stage.name", and the text as it would stand in a
+ * pipeline file. */
 struct sl_conform_with {
     const char *name, *value;
 };
 
 struct sl_conform_options {
-    const char *plugin;      /* path of the shared object */
-    const char *worker;      /* path of sluice-worker */
-    const char *share;       /* folder of installed data */
-    const char *const *only; /* tests to run: "TEST", "FAMILY", "STAGE" or "STAGE:TEST"; none: all */
+    const char *plugin; /* path of the shared object */
+    const char *worker; /* path of sluice-worker */
+    const char *share;  /* folder of installed data */
+    const char *const
+        *only; /* tests to run: "TEST", "FAMILY", "STAGE" or "STAGE:TEST"; none: all */
     int n_only;
+    const char *const *except; /* tests to leave out, in the same form */
+    int n_except;
     const struct sl_conform_with *with;
     int n_with;
-    const char *const *wrap; /* command before the worker's, NULL-terminated; NULL: none. Time limits are lifted */
-    bool in_process;         /* a worker without an init serves test after test: for debuggers */
-    int limit_s;             /* for a job, or for create() */
-    int stop_fd;             /* readable once the user wants to stop; -1: none */
+    const char *const *
+        wrap; /* command before the worker's, NULL-terminated; NULL: none. Time limits are lifted */
+    bool in_process; /* a worker without an init serves test after test: for debuggers */
+    int limit_s;     /* for a job, or for create() */
+    int stop_fd;     /* readable once the user wants to stop; -1: none */
     void (*report)(void *to, const struct sl_conform_result *result); /* after each test */
     void *to;
 };
@@ -52,8 +57,10 @@ struct sl_conform_summary {
     bool stopped;                    /* by stop_fd, before all were run */
 };
 
-/* Runs the tests. SL_USAGE: a test or a parameter that does not exist; INPUT: the file cannot be read. */
-int sl_conform_run(const struct sl_conform_options *options, struct sl_conform_summary *ret, struct sl_err *err);
+/* Runs the tests. SL_USAGE: a test or a parameter that does not exist; INPUT: the file cannot be
+ * read. */
+int sl_conform_run(const struct sl_conform_options *options, struct sl_conform_summary *ret,
+                   struct sl_err *err);
 
 /* Name and purpose of the i-th test, or NULL past the end. */
 const char *sl_conform_test(int i, const char **ret_what, bool *ret_per_stage);

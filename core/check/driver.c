@@ -1,7 +1,8 @@
 /*
- * The driver, see driver.h: one worker, a list of the jobs it has, and pump(), which waits for the next frame and books it.
- * Everything else is pump() in a loop with a condition and a deadline. What the worker's process holds is read from outside,
- * through /proc, and limited by prlimit(2), so that the worker needs no part in it.
+ * The driver, see driver.h: one worker, a list of the jobs it has, and pump(), which waits for the
+ * next frame and books it. Everything else is pump() in a loop with a condition and a deadline.
+ * What the worker's process holds is read from outside, through /proc, and limited by prlimit(2),
+ * so that the worker needs no part in it.
  */
 #include "check/driver.h"
 
@@ -26,12 +27,12 @@
 #include "check/procfs.h"
 #include "ipc/channel.h"
 
-#define MAX_WRAP 64
-#define CPUS 2
-#define LOG_TAIL 4096
+#define MAX_WRAP       64
+#define CPUS           2
+#define LOG_TAIL       4096
 #define LINE_MAX_BYTES 300
-#define REAP_MS 8000      /* the init kills what is left for at most 5 s */
-#define FIND_HOST_MS 2000 /* the init forks before it does anything else */
+#define REAP_MS        8000 /* the init kills what is left for at most 5 s */
+#define FIND_HOST_MS   2000 /* the init forks before it does anything else */
 
 struct sl_drive {
     struct sl_drive_spec spec;
@@ -40,8 +41,8 @@ struct sl_drive {
     uint32_t last_id;
     struct sl_drive_job *jobs; /* those that have not ended */
     enum { STARTING, READY, REFUSED, GONE } state;
-    int status;                /* of REFUSED */
-    int wait_status;           /* of the plugin's process, -1 while unknown */
+    int status;      /* of REFUSED */
+    int wait_status; /* of the plugin's process, -1 while unknown */
     bool stopped;
     char message[SL_ERR_SIZE]; /* of REFUSED, or how it went */
     char complaint[256];
@@ -78,7 +79,8 @@ static void describe_end(struct sl_drive *d) {
     else
         snprintf(what, sizeof what, "its process is gone");
     const char *line = last_line(d->log_fd, buf);
-    snprintf(d->message, sizeof d->message, *line ? "%s; last line of its log: %s" : "%s", what, line);
+    snprintf(d->message, sizeof d->message, *line ? "%s; last line of its log: %s" : "%s", what,
+             line);
 }
 
 /* Waits for the process that was spawned; kills it where it does not end. */
@@ -290,7 +292,8 @@ int sl_drive_create(const struct sl_drive_spec *spec, struct sl_drive **ret, str
     return 0;
 }
 
-enum sl_drive_end sl_drive_ready(struct sl_drive *d, int limit_ms, int *ret_status, char message[SL_ERR_SIZE]) {
+enum sl_drive_end sl_drive_ready(struct sl_drive *d, int limit_ms, int *ret_status,
+                                 char message[SL_ERR_SIZE]) {
     int64_t deadline = sl_now_ms() + limit_ms;
     while (d->state == STARTING)
         if (!pump(d, deadline) && d->state == STARTING)
@@ -302,13 +305,15 @@ enum sl_drive_end sl_drive_ready(struct sl_drive *d, int limit_ms, int *ret_stat
 
 /* ---- Jobs ------------------------------------------------------------------------------------ */
 
-/* Descriptors of a job: inputs that are not files by path, opened here and closed once they were sent, then outputs. */
+/* Descriptors of a job: inputs that are not files by path, opened here and closed once they were
+ * sent, then outputs. */
 struct job_fds {
     int fds[2 * SL_DRIVE_MAX_PORTS];
     int n, n_inputs;
 };
 
-static int add_input(struct sl_drive *d, const struct sl_drive_input *in, struct job_fds *f, struct sl_err *err) {
+static int add_input(struct sl_drive *d, const struct sl_drive_input *in, struct job_fds *f,
+                     struct sl_err *err) {
     sl_frame_add_text(&d->out, in->port);
     sl_frame_add_text(&d->out, in->type);
     sl_frame_add_text(&d->out, in->path);
@@ -322,7 +327,8 @@ static int add_input(struct sl_drive *d, const struct sl_drive_input *in, struct
     return 0;
 }
 
-static int add_output(struct sl_drive *d, struct sl_drive_output *out, struct job_fds *f, struct sl_err *err) {
+static int add_output(struct sl_drive *d, struct sl_drive_output *out, struct job_fds *f,
+                      struct sl_err *err) {
     out->committed = false;
     out->fd = memfd_create(out->port, MFD_CLOEXEC);
     if (out->fd < 0)
@@ -400,7 +406,8 @@ int sl_drive_stop(struct sl_drive *d, int limit_ms, struct sl_err *err) {
     send_out(d, NULL, 0, NULL);
     while (d->state != GONE)
         if (!pump(d, deadline) && d->state != GONE)
-            return sl_err_set(err, SLUICE_INTERNAL, "it did not end within %g s of being asked to", limit_ms / 1000.0);
+            return sl_err_set(err, SLUICE_INTERNAL, "it did not end within %g s of being asked to",
+                              limit_ms / 1000.0);
     if (WIFEXITED(d->wait_status) && WEXITSTATUS(d->wait_status) == 0)
         return 0;
     return sl_err_set(err, SLUICE_INTERNAL, "%s", d->message);

@@ -1,8 +1,9 @@
 /*
- * A core that drives one worker and waits for it: spawn, START, jobs, cancel, STOP. For tests of plugins; sluice itself
- * schedules without waiting (sched/).
+ * A core that drives one worker and waits for it: spawn, START, jobs, cancel, STOP. For tests of
+ * plugins; sluice itself schedules without waiting (sched/).
  *
- * Every wait has a limit. A worker that dies or stays silent is an answer, not an error. Main thread only.
+ * Every wait has a limit. A worker that dies or stays silent is an answer, not an error. Main
+ * thread only.
  */
 #ifndef CHECK_DRIVER_H
 #define CHECK_DRIVER_H
@@ -17,15 +18,16 @@
 #define SL_DRIVE_MAX_PORTS 64
 
 struct sl_drive_spec {
-    const char *worker;      /* path of sluice-worker */
+    const char *worker; /* path of sluice-worker */
     const char *plugin, *stage, *share;
     const char *params;      /* JSON object: all parameters that have a value */
     const char *scratch;     /* folder for the scratch folders of jobs */
     const char *const *wrap; /* command before the worker's, NULL-terminated; NULL: none */
     enum sl_containment containment;
-    bool no_init;            /* the plugin's process is the one that is spawned; needs SL_CONTAIN_KEEPER */
-    int stop_fd;             /* readable once the user wants to stop; -1: none; borrowed */
-    uint64_t data_limit;     /* RLIMIT_DATA of the plugin's process before START, bytes beyond what it has; 0: none */
+    bool no_init; /* the plugin's process is the one that is spawned; needs SL_CONTAIN_KEEPER */
+    int stop_fd;  /* readable once the user wants to stop; -1: none; borrowed */
+    uint64_t data_limit; /* RLIMIT_DATA of the plugin's process before START, bytes beyond what it
+                            has; 0: none */
 };
 
 struct sl_drive_input {
@@ -67,16 +69,17 @@ struct sl_drive_job {
 struct sl_drive;
 
 /*
- * Spawns a worker and sends START. *ret (owned: sl_drive_destroy) also where it dies at once. Fails only where no worker can
- * be run.
+ * Spawns a worker and sends START. *ret (owned: sl_drive_destroy) also where it dies at once. Fails
+ * only where no worker can be run.
  */
 int sl_drive_create(const struct sl_drive_spec *spec, struct sl_drive **ret, struct sl_err *err);
 
 /* Waits for READY or REFUSED: SL_DRIVE_ENDED, with the status (0: ready) and the message. */
-enum sl_drive_end sl_drive_ready(struct sl_drive *d, int limit_ms, int *ret_status, char message[SL_ERR_SIZE]);
+enum sl_drive_end sl_drive_ready(struct sl_drive *d, int limit_ms, int *ret_status,
+                                 char message[SL_ERR_SIZE]);
 
-/* Sends a job, which stays the caller's and must live until it has ended or the drive is destroyed. The open files are
- * closed by sl_drive_job_finish. */
+/* Sends a job, which stays the caller's and must live until it has ended or the drive is destroyed.
+ * The open files are closed by sl_drive_job_finish. */
 int sl_drive_send(struct sl_drive *d, struct sl_drive_job *job, struct sl_err *err);
 void sl_drive_cancel(struct sl_drive *d, const struct sl_drive_job *job);
 /* Waits until the job has ended; job->end tells how. */
@@ -85,7 +88,8 @@ void sl_drive_wait(struct sl_drive *d, struct sl_drive_job *job, int limit_ms);
 void sl_drive_wait_progress(struct sl_drive *d, struct sl_drive_job *job, int limit_ms);
 void sl_drive_job_finish(struct sl_drive_job *job);
 
-/* Sends STOP and waits for the end. 0, or SLUICE_INTERNAL with what happened instead of an exit with status 0. */
+/* Sends STOP and waits for the end. 0, or SLUICE_INTERNAL with what happened instead of an exit
+ * with status 0. */
 int sl_drive_stop(struct sl_drive *d, int limit_ms, struct sl_err *err);
 /* Kills what is left; NULL is fine. */
 void sl_drive_destroy(struct sl_drive *d);
@@ -103,7 +107,8 @@ struct sl_drive_usage {
     int threads, fds;
 };
 bool sl_drive_usage(struct sl_drive *d, struct sl_drive_usage *ret);
-/* Limits the plugin's process to what it has now and `headroom` bytes of private writable memory. */
+/* Limits the plugin's process to what it has now and `headroom` bytes of private writable memory.
+ */
 bool sl_drive_limit_data(struct sl_drive *d, uint64_t headroom);
 
 #endif

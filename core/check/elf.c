@@ -1,9 +1,11 @@
 /*
- * The ELF reader, see elf.h. What a loader would see, in its own order: file header, program headers, the dynamic segment, and
- * through it strings, symbols and hash tables, whose addresses are turned into file offsets by the loaded segments.
+ * The ELF reader, see elf.h. What a loader would see, in its own order: file header, program
+ * headers, the dynamic segment, and through it strings, symbols and hash tables, whose addresses
+ * are turned into file offsets by the loaded segments.
  *
- * The number of dynamic symbols is written nowhere: it is the chain count of the old hash table, or follows from the last
- * chain of the GNU one. Nothing is copied; each access goes through at(), which knows the file's end.
+ * The number of dynamic symbols is written nowhere: it is the chain count of the old hash table, or
+ * follows from the last chain of the GNU one. Nothing is copied; each access goes through at(),
+ * which knows the file's end.
  */
 #include "check/elf.h"
 
@@ -14,7 +16,8 @@
 
 #define wrong(err, ...) sl_err_set((err), SLUICE_INPUT, __VA_ARGS__)
 
-/* Copies `size` bytes at `offset`; false where the file ends before. Copying spares questions of alignment. */
+/* Copies `size` bytes at `offset`; false where the file ends before. Copying spares questions of
+ * alignment. */
 static bool at(const struct sl_elf *e, uint64_t offset, void *ret, size_t size) {
     if (offset > e->len || size > e->len - offset)
         return false;
@@ -35,7 +38,8 @@ static int read_file_header(struct sl_elf *e, Elf64_Ehdr *ret, struct sl_err *er
         return wrong(err, "it is not a 64-bit little-endian ELF file");
     if (ret->e_phentsize != sizeof(Elf64_Phdr) || ret->e_phnum > MAX_PROGRAM_HEADERS)
         return wrong(err, "its program headers are not of this kind of file");
-    if (ret->e_phoff > e->len || (uint64_t)ret->e_phnum * sizeof(Elf64_Phdr) > e->len - ret->e_phoff)
+    if (ret->e_phoff > e->len ||
+        (uint64_t)ret->e_phnum * sizeof(Elf64_Phdr) > e->len - ret->e_phoff)
         return wrong(err, "its program headers lie outside the file");
     e->type = ret->e_type;
     e->machine = ret->e_machine;
@@ -64,11 +68,12 @@ static int read_segments(struct sl_elf *e, const Elf64_Ehdr *h, struct sl_err *e
 /* ---- The dynamic segment --------------------------------------------------------------------- */
 
 static bool dynamic_entry(const struct sl_elf *e, uint64_t i, Elf64_Dyn *ret) {
-    return i < e->dynamic.len / sizeof *ret && at(e, e->dynamic.at + i * sizeof *ret, ret, sizeof *ret) &&
-           ret->d_tag != DT_NULL;
+    return i < e->dynamic.len / sizeof *ret &&
+           at(e, e->dynamic.at + i * sizeof *ret, ret, sizeof *ret) && ret->d_tag != DT_NULL;
 }
 
-/* The place in the file of a loaded address, and how much of the file follows it in its segment; len 0: nowhere. */
+/* The place in the file of a loaded address, and how much of the file follows it in its segment;
+ * len 0: nowhere. */
 static struct sl_elf_span locate(const struct sl_elf *e, const Elf64_Ehdr *h, uint64_t address) {
     Elf64_Phdr p;
     for (int i = 0; i < h->e_phnum && program_header(e, h, i, &p); i++) {
@@ -122,7 +127,8 @@ static const char *string_at(const struct sl_elf *e, uint64_t offset) {
 static const char *nth_string(const struct sl_elf *e, int64_t tag, int64_t other_tag, int n) {
     Elf64_Dyn d;
     for (uint64_t i = 0; dynamic_entry(e, i, &d); i++) {
-        const char *text = d.d_tag == tag || d.d_tag == other_tag ? string_at(e, d.d_un.d_val) : NULL;
+        const char *text =
+            d.d_tag == tag || d.d_tag == other_tag ? string_at(e, d.d_un.d_val) : NULL;
         if (text && n-- == 0)
             return text;
     }
@@ -159,14 +165,16 @@ static uint64_t count_by_gnu_hash(const struct sl_elf *e) {
         return 0;
     uint64_t buckets = e->gnu_hash.at + sizeof head + 8 * (uint64_t)head[2], last = 0;
     uint32_t first_of;
-    for (uint32_t i = 0; i < head[0] && at(e, buckets + 4 * (uint64_t)i, &first_of, sizeof first_of); i++)
+    for (uint32_t i = 0;
+         i < head[0] && at(e, buckets + 4 * (uint64_t)i, &first_of, sizeof first_of); i++)
         last = first_of > last ? first_of : last;
     return last == 0 ? head[1] : chain_end(e, buckets + 4 * (uint64_t)head[0], head[1], last);
 }
 
 static uint64_t count_by_sysv_hash(const struct sl_elf *e) {
     uint32_t head[2]; /* buckets, symbols */
-    return e->sysv_hash.len >= sizeof head && at(e, e->sysv_hash.at, head, sizeof head) ? head[1] : 0;
+    return e->sysv_hash.len >= sizeof head && at(e, e->sysv_hash.at, head, sizeof head) ? head[1]
+                                                                                        : 0;
 }
 
 static int read_symbols(struct sl_elf *e, struct sl_err *err) {
@@ -181,13 +189,15 @@ static int read_symbols(struct sl_elf *e, struct sl_err *err) {
 
 static bool is_exported(const Elf64_Sym *s) {
     unsigned bind = ELF64_ST_BIND(s->st_info), seen = ELF64_ST_VISIBILITY(s->st_other);
-    return s->st_shndx != SHN_UNDEF && (bind == STB_GLOBAL || bind == STB_WEAK || bind == STB_GNU_UNIQUE) &&
+    return s->st_shndx != SHN_UNDEF &&
+           (bind == STB_GLOBAL || bind == STB_WEAK || bind == STB_GNU_UNIQUE) &&
            (seen == STV_DEFAULT || seen == STV_PROTECTED);
 }
 
 const char *sl_elf_export(const struct sl_elf *e, uint64_t *cursor) {
     Elf64_Sym s;
-    while (*cursor < e->symbols.len / sizeof s && at(e, e->symbols.at + *cursor * sizeof s, &s, sizeof s)) {
+    while (*cursor < e->symbols.len / sizeof s &&
+           at(e, e->symbols.at + *cursor * sizeof s, &s, sizeof s)) {
         ++*cursor;
         const char *name = is_exported(&s) ? string_at(e, s.st_name) : NULL;
         if (name && *name)

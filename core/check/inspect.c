@@ -1,4 +1,5 @@
-/* Runs `sluice-worker --inspect` once for all tests of loading: a process of its own, with a limit. */
+/* Runs `sluice-worker --inspect` once for all tests of loading: a process of its own, with a limit.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,9 +16,10 @@
 #include "check/case.h"
 #include "proc/spawn.h"
 
-#define EXIT_LOAD 1 /* of sluice-worker --inspect: it was not opened; the reason is the last line */
+#define EXIT_LOAD 1 /* of sluice-worker --inspect: it was not opened; the reason is the last line  \
+                     */
 #define EXIT_WRONG 2
-#define MAX_JSON (1u << 20)
+#define MAX_JSON   (1u << 20)
 
 /* What the process wrote, how it ended, and the last of its words. */
 struct outcome {
@@ -65,8 +67,13 @@ static int run(const struct sl_case *c, struct outcome *o, struct sl_err *err) {
         return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "no pipe");
     sl_autoclose int log_fd = memfd_create("log", MFD_CLOEXEC);
     const char *argv[] = {c->options->worker, "--inspect", c->path, "--fd", "3", NULL};
-    struct sl_spawn spec = {.program = argv[0], .argv = argv, .log_fd = log_fd, .channel_fd = ends[1], .stdin_fd = -1,
-                            .containment = SL_CONTAIN_KEEPER, .cuda_device = -2};
+    struct sl_spawn spec = {.program = argv[0],
+                            .argv = argv,
+                            .log_fd = log_fd,
+                            .channel_fd = ends[1],
+                            .stdin_fd = -1,
+                            .containment = SL_CONTAIN_KEEPER,
+                            .cuda_device = -2};
     int rc = sl_spawn_start(&spec, &pid, &pidfd, err);
     close(ends[1]);
     if (rc == 0) {
@@ -89,11 +96,13 @@ static void set_failure(struct sl_inspection *in, const struct outcome *o, int l
     if (o->late)
         snprintf(in->failure, sizeof in->failure, "loading it took longer than %d s", limit_s);
     else if (WIFSIGNALED(s))
-        snprintf(in->failure, sizeof in->failure, "loading it crashed (%s)", strsignal(WTERMSIG(s)));
+        snprintf(in->failure, sizeof in->failure, "loading it crashed (%s)",
+                 strsignal(WTERMSIG(s)));
     else if (WEXITSTATUS(s) == EXIT_LOAD || WEXITSTATUS(s) == EXIT_WRONG)
         snprintf(in->failure, sizeof in->failure, "%s", o->words);
     else
-        snprintf(in->failure, sizeof in->failure, "loading it ended the process (exit status %d)", WEXITSTATUS(s));
+        snprintf(in->failure, sizeof in->failure, "loading it ended the process (exit status %d)",
+                 WEXITSTATUS(s));
     if (WIFEXITED(s) && WEXITSTATUS(s) == EXIT_WRONG && !o->late)
         in->load_failed = false;
 }

@@ -1,6 +1,7 @@
 /*
- * Payloads, see payload.h: one maker a type with a size, small and large, and hostile ones that are made out of the typical one.
- * The tone is a sine of 440 Hz at half scale; "random" bytes are those of xorshift64 from a fixed seed.
+ * Payloads, see payload.h: one maker a type with a size, small and large, and hostile ones that are
+ * made out of the typical one. The tone is a sine of 440 Hz at half scale; "random" bytes are those
+ * of xorshift64 from a fixed seed.
  */
 #include "check/payload.h"
 
@@ -10,13 +11,13 @@
 
 #include <sluice/types.h>
 
-#define RATE_HZ 16000
-#define TONE_HZ 440.0
-#define LARGE_ITEMS 20000
-#define LARGE_SECONDS 120
-#define LARGE_TEXT_BYTES (4u << 20)
-#define RANDOM_BYTES 4096
-#define NESTING 100000 /* levels of a JSON list */
+#define RATE_HZ          16000
+#define TONE_HZ          440.0
+#define LARGE_ITEMS      20000
+#define LARGE_SECONDS    120
+#define LARGE_TEXT_BYTES (4 << 20)
+#define RANDOM_BYTES     4096
+#define NESTING          100000 /* levels of a JSON list */
 
 static void add_u64(struct sl_str *s, uint64_t value) {
     sl_str_addn(s, (const char *)&value, sizeof value);
@@ -45,10 +46,11 @@ static void add_header(struct sl_str *s, const char *header) {
 
 static void add_audio(struct sl_str *s, int n_samples, bool silent) {
     sl_autostr struct sl_str header = {0};
-    sl_str_addf(&header,
-                "{\"__metadata__\":{\"sample_rate\":\"16000\",\"source\":\"made\",\"duration\":\"%.6f\"},"
-                "\"pcm\":{\"dtype\":\"F32\",\"shape\":[%d],\"data_offsets\":[0,%d]}}",
-                n_samples / (double)RATE_HZ, n_samples, 4 * n_samples);
+    sl_str_addf(
+        &header,
+        "{\"__metadata__\":{\"sample_rate\":\"16000\",\"source\":\"made\",\"duration\":\"%.6f\"},"
+        "\"pcm\":{\"dtype\":\"F32\",\"shape\":[%d],\"data_offsets\":[0,%d]}}",
+        n_samples / (double)RATE_HZ, n_samples, 4 * n_samples);
     add_header(s, sl_str_text(&header));
     for (int i = 0; i < n_samples; i++) {
         float x = silent ? 0 : (float)tone(i);
@@ -60,7 +62,9 @@ static void add_audio(struct sl_str *s, int n_samples, bool silent) {
 static void add_matrix(struct sl_str *s, const char *name, int rows) {
     sl_autostr struct sl_str header = {0};
     if (rows > 0)
-        sl_str_addf(&header, "{\"%s\":{\"dtype\":\"F32\",\"shape\":[%d,4],\"data_offsets\":[0,%d]}}", name, rows, 16 * rows);
+        sl_str_addf(&header,
+                    "{\"%s\":{\"dtype\":\"F32\",\"shape\":[%d,4],\"data_offsets\":[0,%d]}}", name,
+                    rows, 16 * rows);
     else
         sl_str_add(&header, "{}");
     add_header(s, sl_str_text(&header));
@@ -103,7 +107,8 @@ static void add_regions(struct sl_str *s, int n) {
 static void add_turn_list(struct sl_str *s, const char *name, int n) {
     sl_str_addf(s, "\"%s\":[", name);
     for (int i = 0; i < n; i++)
-        sl_str_addf(s, "%s{\"start\":%d.0,\"end\":%d.5,\"speaker\":\"SPEAKER_%02d\"}", i ? "," : "", i, i, i % 3);
+        sl_str_addf(s, "%s{\"start\":%d.0,\"end\":%d.5,\"speaker\":\"SPEAKER_%02d\"}", i ? "," : "",
+                    i, i, i % 3);
     sl_str_add(s, "]");
 }
 
@@ -116,15 +121,19 @@ static void add_turns(struct sl_str *s, int n) {
 }
 
 static void add_segment(struct sl_str *s, int i) {
-    sl_str_addf(s,
-                "{\"id\":%d,\"start\":%d.0,\"end\":%d.9,\"text\":\" Größe %d, said Ada.\",\"tokens\":[1,2,3],"
-                "\"temperature\":0.0,\"avg_logprob\":-0.25,\"compression_ratio\":1.1,\"no_speech_prob\":0.01,"
-                "\"words\":[{\"word\":\" Größe\",\"start\":%d.0,\"end\":%d.5,\"probability\":0.9}]}",
-                i, i, i, i, i, i);
+    sl_str_addf(
+        s,
+        "{\"id\":%d,\"start\":%d.0,\"end\":%d.9,\"text\":\" Größe %d, said "
+        "Ada.\",\"tokens\":[1,2,3],"
+        "\"temperature\":0.0,\"avg_logprob\":-0.25,\"compression_ratio\":1.1,\"no_speech_prob\":0."
+        "01,"
+        "\"words\":[{\"word\":\" Größe\",\"start\":%d.0,\"end\":%d.5,\"probability\":0.9}]}",
+        i, i, i, i, i, i);
 }
 
 static void add_transcript(struct sl_str *s, int n) {
-    sl_str_addf(s, "{\"language\":\"en\",\"duration\":%d.0,\"text\":\"%s\",\"segments\":[", n, n ? " Größe 0, said Ada." : "");
+    sl_str_addf(s, "{\"language\":\"en\",\"duration\":%d.0,\"text\":\"%s\",\"segments\":[", n,
+                n ? " Größe 0, said Ada." : "");
     for (int i = 0; i < n; i++) {
         sl_str_add(s, i ? "," : "");
         add_segment(s, i);
@@ -139,49 +148,57 @@ static void add_json(struct sl_str *s, int n) {
     sl_str_add(s, "],\"text\":\"Größe\",\"none\":null,\"yes\":true,\"half\":0.5}");
 }
 
-static void add_text(struct sl_str *s, size_t len) {
+static void add_text(struct sl_str *s, int len) {
     static const char sentence[] = "Ada met Bob in Köln, and Bob left early. ";
-    while (s->len < len)
+    while (s->len < (size_t)len)
         sl_str_add(s, sentence);
     sl_str_add(s, "\n");
 }
 
 /* ---- By type --------------------------------------------------------------------------------- */
 
-static void audio_none(struct sl_str *s) { add_audio(s, 0, true); }
-static void audio_one(struct sl_str *s) { add_audio(s, 1, false); }
-static void audio_silence(struct sl_str *s) { add_audio(s, RATE_HZ / 10, true); }
-static void audio_tone(struct sl_str *s) { add_audio(s, RATE_HZ, false); }
-static void audio_large(struct sl_str *s) { add_audio(s, LARGE_SECONDS * RATE_HZ, false); }
-static void regions_none(struct sl_str *s) { add_regions(s, 0); }
-static void regions_one(struct sl_str *s) { add_regions(s, 1); }
-static void regions_large(struct sl_str *s) { add_regions(s, LARGE_ITEMS); }
-static void turns_none(struct sl_str *s) { add_turns(s, 0); }
-static void turns_two(struct sl_str *s) { add_turns(s, 2); }
-static void turns_large(struct sl_str *s) { add_turns(s, LARGE_ITEMS); }
-static void transcript_none(struct sl_str *s) { add_transcript(s, 0); }
-static void transcript_one(struct sl_str *s) { add_transcript(s, 1); }
-static void transcript_three(struct sl_str *s) { add_transcript(s, 3); }
-static void transcript_large(struct sl_str *s) { add_transcript(s, LARGE_ITEMS); }
-static void tensors_none(struct sl_str *s) { add_matrix(s, "none", 0); }
-static void attention_one(struct sl_str *s) { add_matrix(s, "segment_0", 3); }
-static void attention_large(struct sl_str *s) { add_matrix(s, "segment_0", LARGE_ITEMS); }
-static void embeddings_two(struct sl_str *s) { add_matrix(s, "embeddings", 2); }
-static void embeddings_large(struct sl_str *s) { add_matrix(s, "embeddings", LARGE_ITEMS); }
-static void json_null_value(struct sl_str *s) { sl_str_add(s, "null"); }
-static void json_empty(struct sl_str *s) { sl_str_add(s, "{}"); }
-static void json_object_value(struct sl_str *s) { add_json(s, 3); }
-static void json_large(struct sl_str *s) { add_json(s, LARGE_ITEMS); }
-static void text_none(struct sl_str *s) { sl_str_add(s, ""); }
-static void text_word(struct sl_str *s) { sl_str_add(s, "Ada"); }
-static void text_lines(struct sl_str *s) { add_text(s, 100); }
-static void text_large(struct sl_str *s) { add_text(s, LARGE_TEXT_BYTES); }
-static void file_wav(struct sl_str *s) { add_wav(s, 1); }
-static void file_large(struct sl_str *s) { add_wav(s, LARGE_SECONDS); }
+static void add_tone(struct sl_str *s, int n_samples) {
+    add_audio(s, n_samples, false);
+}
 
+static void add_silence(struct sl_str *s, int n_samples) {
+    add_audio(s, n_samples, true);
+}
+
+static void add_attention(struct sl_str *s, int rows) {
+    add_matrix(s, "segment_0", rows);
+}
+
+static void add_embeddings(struct sl_str *s, int rows) {
+    add_matrix(s, "embeddings", rows);
+}
+
+static void add_null(struct sl_str *s, int n) {
+    (void)n;
+    sl_str_add(s, "null");
+}
+
+static void add_empty_object(struct sl_str *s, int n) {
+    (void)n;
+    sl_str_add(s, "{}");
+}
+
+static void add_word(struct sl_str *s, int n) {
+    (void)n;
+    sl_str_add(s, "Ada");
+}
+
+static void add_nothing(struct sl_str *s, int n) {
+    (void)n;
+    sl_str_add(s, "");
+}
+
+/* A payload by its maker and what that takes as a size: samples, elements, rows, bytes or seconds.
+ */
 struct made {
     const char *what;
-    void (*make)(struct sl_str *s);
+    void (*make)(struct sl_str *s, int n);
+    int n;
 };
 
 static const struct kind {
@@ -190,25 +207,69 @@ static const struct kind {
     struct made large;
     bool json, tensors;
 } kinds[] = {
-    {SLUICE_TYPE_AUDIO,
-     {{"no samples", audio_none}, {"one sample", audio_one}, {"0.1 s of silence", audio_silence}, {"1 s of a tone", audio_tone}},
-     {"120 s of a tone", audio_large}, .tensors = true},
-    {SLUICE_TYPE_REGIONS, {{"no region", regions_none}, {"one region", regions_one}},
-     {"20,000 regions", regions_large}, .json = true},
-    {SLUICE_TYPE_TURNS, {{"no turn", turns_none}, {"two turns", turns_two}}, {"20,000 turns", turns_large}, .json = true},
-    {SLUICE_TYPE_TRANSCRIPT,
-     {{"no segment", transcript_none}, {"one segment", transcript_one}, {"three segments", transcript_three}},
-     {"20,000 segments", transcript_large}, .json = true},
-    {SLUICE_TYPE_ATTENTION, {{"no tensor", tensors_none}, {"one tensor", attention_one}},
-     {"a large tensor", attention_large}, .tensors = true},
-    {SLUICE_TYPE_EMBEDDINGS, {{"no tensor", tensors_none}, {"two rows", embeddings_two}},
-     {"20,000 rows", embeddings_large}, .tensors = true},
-    {SLUICE_TYPE_JSON, {{"null", json_null_value}, {"an empty object", json_empty}, {"an object", json_object_value}},
-     {"a list of 20,000", json_large}, .json = true},
-    {SLUICE_TYPE_TEXT, {{"an empty text", text_none}, {"a word", text_word}, {"a few sentences", text_lines}},
-     {"4 MiB of text", text_large}},
-    {SLUICE_TYPE_FILE, {{"an empty file", text_none}, {"a text file", text_lines}, {"a WAV file of 1 s", file_wav}},
-     {"a WAV file of 120 s", file_large}},
+    {
+        SLUICE_TYPE_AUDIO,
+        {{"no samples", add_silence, 0},
+         {"one sample", add_tone, 1},
+         {"0.1 s of silence", add_silence, RATE_HZ / 10},
+         {"1 s of a tone", add_tone, RATE_HZ}},
+        {"120 s of a tone", add_tone, LARGE_SECONDS *RATE_HZ},
+        .tensors = true,
+    },
+    {
+        SLUICE_TYPE_REGIONS,
+        {{"no region", add_regions, 0}, {"one region", add_regions, 1}},
+        {"20,000 regions", add_regions, LARGE_ITEMS},
+        .json = true,
+    },
+    {
+        SLUICE_TYPE_TURNS,
+        {{"no turn", add_turns, 0}, {"two turns", add_turns, 2}},
+        {"20,000 turns", add_turns, LARGE_ITEMS},
+        .json = true,
+    },
+    {
+        SLUICE_TYPE_TRANSCRIPT,
+        {{"no segment", add_transcript, 0},
+         {"one segment", add_transcript, 1},
+         {"three segments", add_transcript, 3}},
+        {"20,000 segments", add_transcript, LARGE_ITEMS},
+        .json = true,
+    },
+    {
+        SLUICE_TYPE_ATTENTION,
+        {{"no tensor", add_attention, 0}, {"one tensor", add_attention, 3}},
+        {"a large tensor", add_attention, LARGE_ITEMS},
+        .tensors = true,
+    },
+    {
+        SLUICE_TYPE_EMBEDDINGS,
+        {{"no tensor", add_embeddings, 0}, {"two rows", add_embeddings, 2}},
+        {"20,000 rows", add_embeddings, LARGE_ITEMS},
+        .tensors = true,
+    },
+    {
+        SLUICE_TYPE_JSON,
+        {{"null", add_null, 0},
+         {"an empty object", add_empty_object, 0},
+         {"an object", add_json, 3}},
+        {"a list of 20,000", add_json, LARGE_ITEMS},
+        .json = true,
+    },
+    {
+        SLUICE_TYPE_TEXT,
+        {{"an empty text", add_nothing, 0},
+         {"a word", add_word, 0},
+         {"a few sentences", add_text, 100}},
+        {"4 MiB of text", add_text, LARGE_TEXT_BYTES},
+    },
+    {
+        SLUICE_TYPE_FILE,
+        {{"an empty file", add_nothing, 0},
+         {"a text file", add_text, 100},
+         {"a WAV file of 1 s", add_wav, 1}},
+        {"a WAV file of 120 s", add_wav, LARGE_SECONDS},
+    },
 };
 
 static const struct kind *find_kind(const char *type) {
@@ -220,7 +281,7 @@ static const struct kind *find_kind(const char *type) {
 
 static const char *make(const struct made *m, struct sl_str *ret) {
     if (m->what)
-        m->make(ret);
+        m->make(ret, m->n);
     return m->what;
 }
 
@@ -302,9 +363,12 @@ static const char *nested(const struct kind *k, struct sl_str *ret) {
 static const char *numbers_out_of_range(const struct kind *k, struct sl_str *ret) {
     if (!k || !k->json)
         return NULL;
-    sl_str_add(ret, "{\"language\":\"\",\"duration\":-1e308,\"text\":\"\\u0000\",\"segments\":[{\"id\":1e300,\"start\":1e308,"
-                    "\"end\":-1e308,\"text\":\"\\ud800\",\"tokens\":[-1]}],\"regions\":[{\"start\":1e308,\"end\":-1,"
-                    "\"score\":9e99}],\"turns\":[{\"start\":-5,\"end\":1e308,\"speaker\":\"\"}],\"exclusive\":{}}");
+    sl_str_add(ret, "{\"language\":\"\",\"duration\":-1e308,\"text\":\"\\u0000\",\"segments\":[{"
+                    "\"id\":1e300,\"start\":1e308,"
+                    "\"end\":-1e308,\"text\":\"\\ud800\",\"tokens\":[-1]}],\"regions\":[{\"start\":"
+                    "1e308,\"end\":-1,"
+                    "\"score\":9e99}],\"turns\":[{\"start\":-5,\"end\":1e308,\"speaker\":\"\"}],"
+                    "\"exclusive\":{}}");
     return "JSON with numbers out of range";
 }
 
@@ -326,7 +390,8 @@ static const char *far_offsets(const struct kind *k, struct sl_str *ret) {
 
 const char *sl_payload_hostile(const char *type, int i, struct sl_str *ret) {
     static const char *(*const makers[])(const struct kind *, struct sl_str *) = {
-        random_bytes, ones, zeros, half, changed, nested, numbers_out_of_range, huge_header, far_offsets};
+        random_bytes,         ones,        zeros,      half, changed, nested,
+        numbers_out_of_range, huge_header, far_offsets};
     const struct kind *k = find_kind(type);
     for (size_t m = 0; m < sizeof makers / sizeof *makers; m++) {
         const char *what = makers[m](k, ret);

@@ -1,13 +1,14 @@
-/* Payloads for tests of plugins: small valid ones, large valid ones and hostile bytes of every type. */
+/* Payloads for tests of plugins: small valid ones, large valid ones and hostile bytes of every
+ * type. */
 #ifndef CHECK_PAYLOAD_H
 #define CHECK_PAYLOAD_H
 
 #include "base/str.h"
 
 /*
- * Each function fills `ret` (empty before, owned by the caller) and returns what the payload is ("1 s of a tone", borrowed for
- * good), or NULL past the end. A type that is not known here has no valid payload, and only raw bytes as hostile ones. The
- * same call always gives the same bytes.
+ * Each function fills `ret` (empty before, owned by the caller) and returns what the payload is ("1
+ * s of a tone", borrowed for good), or NULL past the end. A type that is not known here has no
+ * valid payload, and only raw bytes as hostile ones. The same call always gives the same bytes.
  */
 
 /* Valid ones: the least first, a typical one last. For file/1 the last is a WAV file. */

@@ -5,15 +5,16 @@
 
 #include "cli/plugin.h"
 
-static const char help[] =
-    "plugin new    makes a folder with a stage that builds, is described, runs and passes the check\n"
-    "plugin check  tests a plugin: file, loading, declarations, and every stage in processes of its own\n\n"
-    "`sluice plugin new --help` and `sluice plugin check --help` say more.";
+static const char help[] = "plugin new    makes a folder with a stage that builds, is described, "
+                           "runs and passes the check\n"
+                           "plugin check  tests a plugin: file, loading, declarations, and every "
+                           "stage in processes of its own\n\n"
+                           "`sluice plugin new --help` and `sluice plugin check --help` say more.";
 
 static const struct sl_command halves[] = {
     {"new", "plugin new NAME [--cxx] [-o DIR]", "begin a plugin", sl_plugin_new},
-    {"check", "plugin check FILE.so [--only TEST]... [--with STAGE.NAME=VALUE]... [options]", "test a plugin",
-     sl_plugin_check},
+    {"check", "plugin check FILE.so [--only TEST]... [--with STAGE.NAME=VALUE]... [options]",
+     "test a plugin", sl_plugin_check},
 };
 
 int sl_cmd_plugin(const struct sl_command *self, int argc, char **argv) {
@@ -29,8 +30,10 @@ int sl_cmd_plugin(const struct sl_command *self, int argc, char **argv) {
         return SL_EXIT_OK;
     int status = sl_cli_parse(self, help, none, argc, argv, &rest);
     if (status < 0) {
-        fprintf(stderr, "sluice: expected `plugin new NAME` or `plugin check FILE.so`%s\nusage: sluice %s\n",
-                rest.n ? ", not another word" : "", self->usage);
+        fprintf(
+            stderr,
+            "sluice: expected `plugin new NAME` or `plugin check FILE.so`%s\nusage: sluice %s\n",
+            rest.n ? ", not another word" : "", self->usage);
         status = SL_EXIT_USAGE;
     }
     free(rest.items);

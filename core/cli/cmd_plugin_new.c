@@ -1,8 +1,8 @@
 /*
  * sluice plugin new: a folder with a plugin that builds, is described, runs and passes the check.
  *
- * The files come from templates/, in which @WORDS@ are replaced. The folder is made under a temporary name and renamed when it
- * is complete, so there is a whole one or none.
+ * The files come from templates/, in which @WORDS@ are replaced. The folder is made under a
+ * temporary name and renamed when it is complete, so there is a whole one or none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,9 +16,9 @@
 #include "cli/plugin.h"
 #include "cli/templates.h"
 
-static const char help[] =
-    "Makes the folder NAME with a plugin of one stage: its source, CMakeLists.txt, a pipeline that uses it, a test\n"
-    "and a README. It builds against the Sluice that made it.";
+static const char help[] = "Makes the folder NAME with a plugin of one stage: its source, "
+                           "CMakeLists.txt, a pipeline that uses it, a test\n"
+                           "and a README. It builds against the Sluice that made it.";
 
 #define NAME_MAX_BYTES 48
 
@@ -85,7 +85,9 @@ static int write_files(const struct project *p, const char *folder, struct sl_er
 }
 
 static int exists_already(const char *folder, struct sl_err *err) {
-    return sl_err_set(err, SL_USAGE, "%s: exists already; choose another name, or another place with -o DIR", folder);
+    return sl_err_set(err, SL_USAGE,
+                      "%s: exists already; choose another name, or another place with -o DIR",
+                      folder);
 }
 
 /* The complete folder gets its name; one that has appeared meanwhile is left alone. */
@@ -97,12 +99,14 @@ static int name_folder(const char *from, const char *to, struct sl_err *err) {
         return 0;
     if (errno == EEXIST)
         return exists_already(to, err);
-    if (errno == EINVAL && !sl_path_exists(to) && rename(from, to) == 0) /* a file system that cannot promise it */
+    if (errno == EINVAL && !sl_path_exists(to) &&
+        rename(from, to) == 0) /* a file system that cannot promise it */
         return 0;
     return sl_err_sys(err, SL_USAGE, errno, "%s: cannot be made", to);
 }
 
-static int make_folder(const struct project *p, const char *parent, const char *folder, struct sl_err *err) {
+static int make_folder(const struct project *p, const char *parent, const char *folder,
+                       struct sl_err *err) {
     if (sl_path_exists(folder))
         return exists_already(folder, err);
     int rc = sl_make_dirs(parent, err);
@@ -124,10 +128,12 @@ static int make_folder(const struct project *p, const char *parent, const char *
 static int check_name(const char *name, struct sl_err *err) {
     if (!sl_is_identifier(name))
         return sl_err_set(err, SL_USAGE,
-                          "\"%s\" cannot be the name of a plugin: expected lower-case letters, digits and _, a letter first",
+                          "\"%s\" cannot be the name of a plugin: expected lower-case letters, "
+                          "digits and _, a letter first",
                           name);
     if (strlen(name) > NAME_MAX_BYTES)
-        return sl_err_set(err, SL_USAGE, "the name of a plugin has at most %d letters", NAME_MAX_BYTES);
+        return sl_err_set(err, SL_USAGE, "the name of a plugin has at most %d letters",
+                          NAME_MAX_BYTES);
     return 0;
 }
 
@@ -142,14 +148,16 @@ static int make(const char *name, bool cxx, const char *parent, struct sl_err *e
                                   {"@SOURCE@", source},
                                   {"@PREFIX@", prefix},
                                   {"@LANGUAGE@", cxx ? "CXX" : "C"},
-                                  {"@STANDARD@", cxx ? "CXX_STANDARD 11 CXX_STANDARD_REQUIRED ON" : "C_STANDARD 11"},
+                                  {"@STANDARD@", cxx ? "CXX_STANDARD 11 CXX_STANDARD_REQUIRED ON"
+                                                     : "C_STANDARD 11"},
                                   {"@COMPILE@", cxx ? "c++ -std=c++11" : "cc -std=c11"}}};
     int rc = check_name(name, err);
     return rc < 0 ? rc : make_folder(&p, parent, folder, err);
 }
 
 static void print_next(const char *parent, const char *name) {
-    sl_autofree char *folder = strcmp(parent, ".") == 0 ? sl_xstrdup(name) : sl_path_join(parent, name);
+    sl_autofree char *folder =
+        strcmp(parent, ".") == 0 ? sl_xstrdup(name) : sl_path_join(parent, name);
     printf("made %s; next:\n"
            "  cd %s\n"
            "  cmake -B build && cmake --build build\n"
@@ -170,7 +178,8 @@ int sl_plugin_new(const struct sl_command *self, int argc, char **argv) {
     };
     int status = sl_cli_parse(self, help, table, argc, argv, &rest);
     if (status < 0 && rest.n != 1) {
-        fprintf(stderr, "sluice: expected one name, such as my_plugin\nusage: sluice %s\n", self->usage);
+        fprintf(stderr, "sluice: expected one name, such as my_plugin\nusage: sluice %s\n",
+                self->usage);
         status = SL_EXIT_USAGE;
     }
     if (status < 0) {

@@ -1,6 +1,7 @@
 /*
- * Inspecting, see inspect.h: looks at the own process through /proc before and after the plugin is loaded, in the process where
- * its constructors run. What they undo themselves (a file opened and closed) is not seen.
+ * Inspecting, see inspect.h: looks at the own process through /proc before and after the plugin is
+ * loaded, in the process where its constructors run. What they undo themselves (a file opened and
+ * closed) is not seen.
  */
 #include "worker/inspect.h"
 
@@ -23,7 +24,7 @@
 #include "worker/loader.h"
 
 #define PRIVATE_FD_FROM 200
-#define MAX_FDS 1024
+#define MAX_FDS         1024
 
 struct state {
     long threads, data_kib;
@@ -102,7 +103,8 @@ static int load_and_report(const char *path, int fd, int printed_fd) {
     sl_json_set(facts, "load_ms", json_real(load_ms));
     sl_json_set(facts, "threads", json_integer(after.threads - before.threads));
     sl_json_set(facts, "printed", json_integer(lseek(printed_fd, 0, SEEK_END)));
-    sl_json_set(facts, "data_bytes", json_integer(1024 * (json_int_t)(after.data_kib - before.data_kib)));
+    sl_json_set(facts, "data_bytes",
+                json_integer(1024 * (json_int_t)(after.data_kib - before.data_kib)));
     sl_json_set(facts, "opened", opened_between(&before, &after));
     sl_json_set(facts, "libraries", libraries.names);
     return write_facts(fd, facts);

@@ -1,4 +1,5 @@
-# Writes the templates as a table of bytes in C: cmake -DOUT=FILE.c -DFOLDER=DIR -DFILES="a;b" -P embed.cmake
+# Writes the templates as a table of bytes in C:
+#     cmake -DOUT=FILE.c -DFOLDER=DIR "-DFILES=a;b" -P embed.cmake
 set(text "/* Made of the templates by embed.cmake. */\n#include \"cli/templates.h\"\n\n")
 set(rows "")
 foreach(name ${FILES})

@@ -1,8 +1,9 @@
 /*
  * The plugin @NAME@: one stage, @NAME@/hello, which greets whoever its input names.
  *
- * A stage is declared as data, at the end of this file; describing a plugin runs none of its code. It runs in a process of
- * its own: create() once, process() for each job, destroy() at the end. <sluice/plugin.h> says what is promised.
+ * A stage is declared as data, at the end of this file; describing a plugin runs none of its code.
+ * It runs in a process of its own: create() once, process() for each job, destroy() at the end.
+ * <sluice/plugin.h> says what is promised.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -60,7 +61,8 @@ static int32_t create(const struct sluice_host *host, void **ret_self) {
     return SLUICE_OK;
 }
 
-/* On failure: say why with host->fail(), and return the class that decides about a retry (<sluice/types.h>). */
+/* On failure: say why with host->fail(), and return the class that decides about a retry
+ * (<sluice/types.h>). */
 static int32_t process(void *self, struct sluice_job *job) {
     const struct hello *h = self;
     const struct sluice_host *host = h->host;
@@ -80,7 +82,8 @@ static int32_t process(void *self, struct sluice_job *job) {
         return SLUICE_INPUT; /* never retried: nobody can process this */
     }
 
-    /* Work that takes long calls progress() as its heartbeat, and stops within a second of being cancelled. */
+    /* Work that takes long calls progress() as its heartbeat, and stops within a second of being
+     * cancelled. */
     host->progress(job, 0, "greeting");
     if (host->cancelled(job))
         return SLUICE_CANCELLED;
@@ -139,7 +142,8 @@ static const struct sluice_param *const params[] = {&greeting_param, &times_para
 
 static const struct sluice_stage hello = {
     .size = SLUICE_SIZED(struct sluice_stage),
-    .flags = SLUICE_STAGE_DETERMINISTIC, /* same inputs and parameters give the same bytes: tested by the check */
+    .flags = SLUICE_STAGE_DETERMINISTIC, /* same inputs and parameters give the same bytes: tested
+                                            by the check */
     .id = "@NAME@/hello",
     .version = "1", /* of the results: change it when they change */
     .summary = "Greets somebody.",

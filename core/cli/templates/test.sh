@@ -21,6 +21,7 @@ expect() { # FILE TEXT
 expect "$out/text.txt" "Hello, world!"
 
 echo "Ada" > "$out/ada.txt"
-"$sluice" run "$here/pipeline.yaml" "$out/ada.txt" --plugins "$build" --set greeting=Welcome -o "$out/greeted" --quiet
+"$sluice" run "$here/pipeline.yaml" "$out/ada.txt" --plugins "$build" --set greeting=Welcome \
+    -o "$out/greeted" --quiet
 expect "$out/greeted/ada.txt" "Welcome, Ada!"
 echo "test.sh: ok"

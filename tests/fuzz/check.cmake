@@ -1,0 +1,1 @@
+sluice_fuzz_target(elf elf.c LIBS core_check)
