@@ -15,9 +15,9 @@
 #include "num/mel.h"
 #include "num/safetensors.h"
 #include "whisper/longform.h"
+#include "whisper/resolve.h"
 #include "whisper/transcript.h"
 
-#define EMBEDDED_MODEL "whisper-synth"
 #define MAX_PATH_BYTES 4096
 #define MAX_PART_BYTES (32 << 10)
 
@@ -46,17 +46,6 @@ static void stage_destroy(void *self) {
     free(s);
 }
 
-/* The model's folder: a path, or a name among the installed models. */
-static int32_t model_folder(const struct sluice_host *host, const char *model, char *path,
-                            size_t size, struct num_err *err) {
-    const char *name = strcmp(model, "embedded") == 0 ? EMBEDDED_MODEL : model;
-    int n = strchr(name, '/') ? snprintf(path, size, "%s", name)
-                              : snprintf(path, size, "%s/models/%s", host->share_dir(host), name);
-    if (n < 0 || (size_t)n >= size)
-        return num_fail(err, SLUICE_INPUT, "the path of the model is longer than %zu bytes", size);
-    return SLUICE_OK;
-}
-
 static int32_t read_options(struct stage *s, const char **ret_model, struct num_err *err) {
     const char *language, *task;
     int32_t status = s->host->param_string(s->host, "model", ret_model);
@@ -72,19 +61,18 @@ static int32_t read_options(struct stage *s, const char **ret_model, struct num_
 }
 
 static int32_t load_model(struct stage *s, struct num_err *err) {
-    char folder[MAX_PATH_BYTES];
-    const char *model;
+    char path[MAX_PATH_BYTES];
+    const char *model = "";
     struct wh_limits limits = {
         .n_threads = s->host->budget(s->host)->cpus, .n_slots = 1, .n_rows = 1};
     double start = now_s();
     int32_t status = read_options(s, &model, err);
     if (!status)
-        status = model_folder(s->host, model, folder, sizeof folder, err);
-    if (!status) {
-        status = wh_model_load(folder, &wh_backend_cpu, &limits, &s->model, err);
-        if (status)
-            num_fail_in(err, "model \"%.100s\"", model);
-    }
+        status = wh_model_resolve(model, s->host->share_dir(s->host), path, sizeof path, err);
+    if (!status)
+        status = wh_model_load(path, &wh_backend_cpu, &limits, &s->model, err);
+    if (status)
+        num_fail_in(err, "model \"%.100s\"", model);
     if (!status)
         status = wh_options_check(&s->model, &s->options, err);
     if (!status)
@@ -256,7 +244,8 @@ static const struct sluice_param param_model = {
     .kind = SLUICE_PARAM_STRING,
     .name = "model",
     .default_value = "embedded",
-    .doc = "A Hugging Face Whisper folder, the name of an installed model, or \"embedded\".",
+    .doc = "The name of an installed model, a Hugging Face Whisper folder, a .bin file of whisper.cpp, "
+           "or \"embedded\".",
 };
 
 static const struct sluice_param param_language = {

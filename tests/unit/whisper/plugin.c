@@ -62,7 +62,7 @@ TEST(refuses_bad_parameters_and_inputs) {
     start(&h, pcm, 100, "16000");
     fake_param(&h, "model", "no-such-model");
     CHECK_INT(fake_run(&h), SLUICE_INPUT);
-    CHECK_HAS(h.error, "no-such-model/config.json: No such file");
+    CHECK_HAS(h.error, "\"no-such-model\": there is no model of that name: installed are embedded");
     fake_param(&h, "model", MODEL_DIR);
     fake_param(&h, "language", "xx");
     CHECK_INT(fake_run(&h), SLUICE_UNSUPPORTED);
