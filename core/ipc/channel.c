@@ -115,7 +115,11 @@ int sl_channel_recv(int fd, void *buf, struct sl_frame *ret_frame, int *ret_fds,
     if (n < 0)
         return sl_err_sys(err, SLUICE_INTERNAL, errno, "a message could not be received");
     *ret_n_fds = take_fds(&msg, ret_fds);
-    if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+    if (msg.msg_flags & MSG_TRUNC)
+        return drop_fds(ret_fds, ret_n_fds,
+                        sl_err_set(err, SLUICE_INTERNAL, "a message is longer than %u bytes",
+                                   SL_FRAME_MAX_SIZE));
+    if (msg.msg_flags & MSG_CTRUNC)
         return drop_fds(ret_fds, ret_n_fds,
                         sl_err_set(err, SLUICE_INTERNAL,
                                    "a message arrived cut off (is the limit of open files "

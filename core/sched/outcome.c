@@ -239,6 +239,8 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
 /* The class and the sentence of an attempt's end, after the core's verdict and the commit of its outputs. */
 static int judge(struct run *run, struct sl_attempt *a, int cls, const char *message, char **ret_text) {
     struct sl_err err = {0};
+    if (a->verdict == SLUICE_INTERNAL && cls == SLUICE_OK)
+        cls = SLUICE_INTERNAL; /* it lied on the way */
     bool own = cls != SLUICE_OK && a->verdict == 0 && cls != SLUICE_CANCELLED;
     int changed = cls == SLUICE_OK || own ? sl_attempt_check_inputs(&run->tasks, a, cls == SLUICE_OK, &err) : 0;
     if (changed < 0) {
@@ -436,6 +438,9 @@ static char *explain_end(const struct carrier *c) {
     int status = c->worker->end.wait_status;
     sl_autofree char *line = sl_last_log_line(c->log_path);
     bool exited = WIFEXITED(status);
+    if (exited && c->worker->hung_up && !c->worker->end.reported)
+        return sl_xasprintf("its process closed its connection to sluice%s%s", line ? "; its last line: " : "",
+                            line ? line : "");
     sl_wait_status_text(status, how, sizeof how);
     return sl_xasprintf("its process %s%s%s%s%s", exited ? "" : "was ", how, exited ? " before the job was done" : "",
                         line ? "; its last line: " : "", line ? line : "");

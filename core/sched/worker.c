@@ -152,6 +152,7 @@ static void on_socket(struct sl_watch *watch) {
     if (drain(w, FRAMES_A_TURN))
         return;
     bool usable = sl_worker_is_usable(w);
+    w->hung_up = true;
     close_socket(w);
     if (usable)
         sl_timer_set(w->loop, &w->step, ORPHAN_GRACE_S);

@@ -48,6 +48,7 @@ struct sl_worker {
     struct sl_timer step;    /* the grace of the current step of the ladder */
     struct sl_timer start;   /* start timeout */
     int n_jobs;              /* handed over and not ended */
+    bool hung_up;            /* its end of the socket was closed before its process ended */
     struct sl_cgroup *group; /* borrowed; NULL: none */
     struct sl_worker_end end;
 };

@@ -4,6 +4,7 @@ Environment: SLUICE_BUILD, the build folder (default build/release); SLUICE_SANI
 """
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -122,6 +123,18 @@ class Case(unittest.TestCase):
                 return s["attempts"]
         self.fail(f"no stage {stage} in the run")
 
+    def run_folder(self, run="last"):
+        return os.path.join(self.state, "runs", self.show(run)["id"])
+
+    def left_overs(self, run="last"):
+        """Files of a run folder that should not be there after its end, and processes of this test."""
+        folder = self.run_folder(run)
+        known = re.compile(r"journal|log|lock|pipeline\.yaml|logs/[^/]+/[^/]+\.\d+\.log|logs/[^/]+\.worker-\d+\.log")
+        kept = {a["file"] for i in self.show(run)["items"] for s in i["stages"] for a in s["artifacts"]}
+        files = [os.path.relpath(os.path.join(at, name), folder) for at, _, names in os.walk(folder) for name in names]
+        found = [f for f in files if not known.fullmatch(f) and f not in kept]
+        return found + [n for n in os.listdir(folder) if n == "scratch"] + processes_with(self.state)
+
     def events(self, text):
         return [json.loads(line) for line in text.splitlines()]
 
@@ -136,5 +149,5 @@ def main():
 
 
 __all__ = ["BUILD", "CONFIGS", "Case", "DATA", "FIXTURES", "LIMIT", "SANITIZED", "SHARED", "SLUICE", "SOURCE", "WORKER",
-           "children_of", "fixtures", "main", "os", "processes_with", "shutil", "signal", "subprocess", "time",
+           "children_of", "fixtures", "main", "os", "processes_with", "re", "shutil", "signal", "subprocess", "sys", "time",
            "unittest", "wait_until", "json"]
