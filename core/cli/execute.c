@@ -1,26 +1,12 @@
-/* A run from the plan to the exit status: the folder, the observers, the list of files written. */
+/* A run from the plan to the exit status: the folder, the observers, the summary. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/io.h"
-#include "base/json.h"
 #include "cli/cli.h"
-#include "run/state.h"
+#include "cli/summary.h"
 #include "sched/run.h"
-
-/* The files that were written, one a line on stdout, for scripts and pipes. */
-static void print_outputs(const struct sl_rundir *dir) {
-    sl_autojson json_t *state = NULL;
-    json_t *item, *path;
-    size_t i, k;
-    struct sl_err err;
-    if (sl_state_read(dir->path, &state, &err) < 0)
-        return;
-    json_array_foreach(json_object_get(state, "items"), i, item)
-        json_array_foreach(json_object_get(item, "outputs"), k, path)
-            puts(json_string_value(path));
-}
 
 static int exit_status(const struct sl_run_result *r) {
     if (r->interrupted)
@@ -49,8 +35,9 @@ static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir, co
         sl_cli_error(&err);
         return SL_EXIT_FAILED;
     }
-    if (!spec->json)
-        print_outputs(dir);
+    if (!spec->json && sl_summary_print(dir->path, spec->plan, spec->items, spec->n_items, !spec->quiet && !spec->wrap, true,
+                                        &err) < 0)
+        sl_cli_error(&err);
     return exit_status(&result);
 }
 

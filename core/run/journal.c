@@ -15,6 +15,7 @@
 #include "base/mem.h"
 
 #define SUM_DIGITS 16
+#define READ_CHUNK (64u << 10)
 
 int sl_journal_create(const char *path, struct sl_journal *ret, struct sl_err *err) {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -101,4 +102,29 @@ int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const 
     }
     *ret_good = at;
     return n;
+}
+
+int sl_journal_read_file(const char *path, void (*each)(void *ctx, const json_t *record), void *ctx,
+                         struct sl_err *err) {
+    sl_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be opened", path);
+    sl_autofree char *chunk = sl_xmalloc(READ_CHUNK);
+    sl_autostr struct sl_str text = {0};
+    for (ssize_t n; (n = read(fd, chunk, READ_CHUNK)) != 0;) {
+        size_t good;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be read", path);
+        sl_str_addn(&text, chunk, (size_t)n);
+        if (!memchr(chunk, '\n', (size_t)n))
+            continue;
+        sl_journal_read(text.data, text.len, each, ctx, &good);
+        if (memchr(text.data + good, '\n', text.len - good))
+            return 0;
+        memmove(text.data, text.data + good, text.len - good);
+        text.len -= good;
+    }
+    return 0;
 }

@@ -45,4 +45,8 @@ int sl_journal_close(struct sl_journal *j, struct sl_err *err);
 int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const json_t *record), void *ctx,
                     size_t *ret_good);
 
+/* The same from a file, read piece by piece: a long journal is never in memory. Returns 0, also where it is damaged at some
+ * point (records before that were given). */
+int sl_journal_read_file(const char *path, void (*each)(void *ctx, const json_t *record), void *ctx, struct sl_err *err);
+
 #endif

@@ -141,4 +141,27 @@ TEST(records_out_of_place_are_ignored) {
     CHECK_STR(sl_json_str(state, "id", ""), "r");
 }
 
+/* Records of every length, so that they meet the pieces of the file everywhere; and damage in the middle. */
+TEST(a_file_is_read_piece_by_piece) {
+    struct sl_journal j;
+    struct sl_err err = {0};
+    int n = 0, fd = mkstemp(path);
+    CHECK_INT(sl_journal_create(path, &j, &err), 0);
+    for (int i = 0; i < 2000; i++) {
+        sl_autofree char *filler = sl_xcalloc(1, (size_t)(i % 50 ? i % 777 : 70000) + 1);
+        memset(filler, 'x', (size_t)(i % 50 ? i % 777 : 70000));
+        sl_journal_add(&j, json_pack("{s:s,s:i}", "filler", filler, "i", i));
+    }
+    CHECK_INT(sl_journal_close(&j, &err), 0);
+    CHECK_INT(sl_journal_read_file(path, count, &n, &err), 0);
+    CHECK_INT(n, 2000);
+    CHECK(pwrite(fd, "?", 1, lseek(fd, 0, SEEK_END) / 2) == 1);
+    n = 0;
+    CHECK_INT(sl_journal_read_file(path, count, &n, &err), 0);
+    CHECK(n > 100 && n < 1990);
+    close(fd);
+    unlink(path);
+    CHECK(sl_journal_read_file(path, count, &n, &err) < 0);
+}
+
 TEST_MAIN()
