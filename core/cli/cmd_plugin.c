@@ -17,16 +17,22 @@ static const struct sl_command halves[] = {
      "test a plugin", sl_plugin_check},
 };
 
+/* The manual page and completion want to know of both halves. */
+static bool is_about_both(const char *word) {
+    return strcmp(word, "--help=man") == 0 || strcmp(word, "--help=words") == 0;
+}
+
 int sl_cmd_plugin(const struct sl_command *self, int argc, char **argv) {
     const struct sl_option none[] = {{0}};
     struct sl_words rest = {0};
+    bool both = argc > 0 && is_about_both(argv[0]);
     for (int i = 0; i < 2; i++) {
         if (argc > 0 && strcmp(argv[0], halves[i].name) == 0)
             return halves[i].run(&halves[i], argc - 1, argv + 1);
-        if (argc > 0 && strcmp(argv[0], "--help=man") == 0)
+        if (both)
             halves[i].run(&halves[i], argc, argv);
     }
-    if (argc > 0 && strcmp(argv[0], "--help=man") == 0)
+    if (both)
         return SL_EXIT_OK;
     int status = sl_cli_parse(self, help, none, argc, argv, &rest);
     if (status < 0) {
