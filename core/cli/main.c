@@ -16,6 +16,7 @@ static const struct sl_command commands[] = {
     {"runs", "runs [--json]", "list runs, newest first", sl_cmd_runs},
     {"show", "show RUN [--json]", "show what a run did", sl_cmd_show},
     {"logs", "logs RUN [STAGE]", "print what the stages of a run wrote", sl_cmd_logs},
+    {"models", "models list | get NAME | path NAME | verify NAME [options]", "list and download models", sl_cmd_models},
     {"completion", "completion bash|zsh", "print a completion script for a shell", sl_cmd_completion},
     {"version", "version", "print the version", sl_cmd_version},
     {"help", "help [COMMAND | --man]", "print this, the help of a command, or the manual page", sl_cmd_help},

@@ -1,0 +1,196 @@
+/* Installed and known models: see models.h. */
+#include "fetch/models.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+
+#define MAX_MANIFEST_BYTES (1u << 20)
+
+/* ---- Known names ----------------------------------------------------------------------------- */
+
+static const struct sl_known_model known[] = {
+    {"tiny", "openai/whisper-tiny", 154},
+    {"tiny.en", "openai/whisper-tiny.en", 154},
+    {"base", "openai/whisper-base", 293},
+    {"base.en", "openai/whisper-base.en", 293},
+    {"small", "openai/whisper-small", 970},
+    {"small.en", "openai/whisper-small.en", 970},
+    {"medium", "openai/whisper-medium", 3060},
+    {"medium.en", "openai/whisper-medium.en", 3060},
+    {"large-v1", "openai/whisper-large", 6180},
+    {"large-v2", "openai/whisper-large-v2", 6180},
+    {"large-v3", "openai/whisper-large-v3", 3090},
+    {"turbo", "openai/whisper-large-v3-turbo", 1620},
+    {"distil-small.en", "distil-whisper/distil-small.en", 340},
+    {"distil-medium.en", "distil-whisper/distil-medium.en", 790},
+    {"distil-large-v2", "distil-whisper/distil-large-v2", 1520},
+    {"distil-large-v3", "distil-whisper/distil-large-v3", 1520},
+    {0},
+};
+
+const struct sl_known_model *sl_known_models(void) {
+    return known;
+}
+
+const struct sl_known_model *sl_known_model_find(const char *name) {
+    for (const struct sl_known_model *k = known; k->name; k++)
+        if (strcmp(k->name, name) == 0)
+            return k;
+    return NULL;
+}
+
+bool sl_model_name_ok(const char *name) {
+    int slashes = 0;
+    for (const char *c = name; *c; c++) {
+        bool part_start = c == name || c[-1] == '/';
+        slashes += *c == '/';
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./", *c) ||
+            (part_start && (*c == '.' || *c == '/')))
+            return false;
+    }
+    size_t len = strlen(name);
+    return len > 0 && len < 200 && name[len - 1] != '/' && slashes < 2;
+}
+
+/* ---- Folders --------------------------------------------------------------------------------- */
+
+char *sl_models_folder(void) {
+    const char *set = getenv("SLUICE_MODELS"), *data = getenv("XDG_DATA_HOME"),
+               *home = getenv("HOME");
+    if (set && *set)
+        return sl_path_absolute(set);
+    if (data && *data)
+        return sl_path_join(data, "sluice/models");
+    return home && *home ? sl_path_join(home, ".local/share/sluice/models") : NULL;
+}
+
+/* DIR/NAME, DIR/NAME.bin or DIR/ggml-NAME.bin; NULL: none is there. */
+static char *find_in(const char *dir, const char *name) {
+    static const char *const patterns[] = {"%s/%s", "%s/%s.bin", "%s/ggml-%s.bin"};
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        char *path = sl_xasprintf(patterns[i], dir, name);
+        if (sl_path_exists(path))
+            return path;
+        free(path);
+    }
+    return NULL;
+}
+
+char *sl_model_find(const char *model, const char *share) {
+    const char *name = strcmp(model, SL_MODEL_EMBEDDED) == 0 ? SL_MODEL_EMBEDDED_NAME : model;
+    if (strchr(model, '/') && sl_path_exists(model))
+        return sl_path_absolute(model);
+    if (!sl_model_name_ok(name))
+        return NULL;
+    sl_autofree char *installed = sl_path_join(share, "models"), *mine = sl_models_folder();
+    char *found = find_in(installed, name);
+    return found || !mine ? found : find_in(mine, name);
+}
+
+int sl_model_manifest(const char *folder, json_t **ret, struct sl_err *err) {
+    sl_autofree char *path = sl_path_join(folder, SL_MODEL_MANIFEST), *text = NULL;
+    sl_autojson json_t *manifest = NULL;
+    size_t len = 0;
+    if (!sl_path_exists(path))
+        return sl_err_set(
+            err, SLUICE_INPUT,
+            "%s has no %s: it was not installed by `sluice models get`, so there is nothing to "
+            "compare it with",
+            folder, SL_MODEL_MANIFEST);
+    if (sl_read_file(path, MAX_MANIFEST_BYTES, &text, &len, err) < 0)
+        return err->cls;
+    if (sl_json_parse(text, len, &manifest, err) < 0)
+        return sl_err_wrap(err, "%s", path);
+    if (!json_is_array(json_object_get(manifest, "files")))
+        return sl_err_set(err, SLUICE_INPUT, "%s: it has no list \"files\"", path);
+    *ret = sl_steal(&manifest);
+    return 0;
+}
+
+/* ---- Listing --------------------------------------------------------------------------------- */
+
+/* Bytes of a file, or of the files right in a folder; links count as what they lead to. */
+static uint64_t bytes_of(const char *path) {
+    struct stat info;
+    uint64_t sum = 0;
+    if (stat(path, &info) < 0 || !S_ISDIR(info.st_mode))
+        return stat(path, &info) < 0 ? 0 : (uint64_t)info.st_size;
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        sl_autofree char *file = sl_path_join(path, entry->d_name);
+        if (entry->d_name[0] != '.' && stat(file, &info) == 0 && S_ISREG(info.st_mode))
+            sum += (uint64_t)info.st_size;
+    }
+    if (dir)
+        closedir(dir);
+    return sum;
+}
+
+static bool is_folder(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static bool is_model(const char *path) {
+    sl_autofree char *config = sl_path_join(path, "config.json");
+    return is_folder(path) ? sl_path_exists(config) : sl_ends_with(path, ".bin");
+}
+
+/* Adds the models in `dir`; folders that are none are looked into once, for "owner/repo". */
+static void add_from(struct sl_model_list *list, const char *dir, const char *owner) {
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    while (d && (entry = readdir(d))) {
+        if (entry->d_name[0] == '.')
+            continue;
+        char *path = sl_path_join(dir, entry->d_name);
+        if (is_model(path)) {
+            bool embedded = !owner && strcmp(entry->d_name, SL_MODEL_EMBEDDED_NAME) == 0;
+            SL_PUSH_ROOM(list->items, list->n, list->cap);
+            list->items[list->n++] = (struct sl_model_entry){
+                .name = owner ? sl_xasprintf("%s/%s", owner, entry->d_name)
+                              : sl_xstrdup(embedded ? SL_MODEL_EMBEDDED : entry->d_name),
+                .path = path,
+                .bytes = bytes_of(path),
+            };
+            continue;
+        }
+        if (!owner && is_folder(path))
+            add_from(list, path, entry->d_name);
+        free(path);
+    }
+    if (d)
+        closedir(d);
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const struct sl_model_entry *)a)->name,
+                  ((const struct sl_model_entry *)b)->name);
+}
+
+struct sl_model_list sl_models_list(const char *share) {
+    struct sl_model_list list = {0};
+    sl_autofree char *installed = sl_path_join(share, "models"), *mine = sl_models_folder();
+    add_from(&list, installed, NULL);
+    if (mine)
+        add_from(&list, mine, NULL);
+    if (list.n)
+        qsort(list.items, (size_t)list.n, sizeof *list.items, by_name);
+    return list;
+}
+
+void sl_model_list_finish(struct sl_model_list *list) {
+    for (int i = 0; i < list->n; i++) {
+        free(list->items[i].name);
+        free(list->items[i].path);
+    }
+    free(list->items);
+    *list = (struct sl_model_list){0};
+}
