@@ -161,12 +161,14 @@ static void add_cpu_time(struct sl_str *s, const struct sl_limit_case *c) {
                 used, sl_format_duration(c->limit, limit, sizeof limit));
 }
 
+/* An account of the machine's does not tell a container's limit from the machine's end. */
 static void add_machine(struct sl_str *s, const struct sl_limit_case *c) {
     char used[32];
-    sl_str_add(s, "the kernel killed it because the machine had no memory left");
+    sl_str_add(s, "the kernel killed it for want of memory");
     if (c->used > 0)
         sl_str_addf(s, " (it used %s)", sl_format_size((uint64_t)c->used, used, sizeof used));
-    sl_str_add(s, "; run fewer stages at a time (--jobs), or on a machine with more memory");
+    sl_str_add(s, ": this machine, or the container that sluice runs in, had none left; run fewer "
+                  "stages at a time (--jobs), or give it more");
 }
 
 char *sl_limit_text(const struct sl_limit_case *c) {

@@ -261,7 +261,7 @@ class FakeTree(Case):
     def test_oom_kill_from_above_is_the_machines(self):
         attempt = self.kill_with("oom 0\noom_kill 1\n")
         self.assertEqual(attempt["class"], "resource")
-        self.assertIn("the kernel killed it because the machine had no memory left", attempt["message"])
+        self.assertIn("the kernel killed it for want of memory", attempt["message"])
 
     def test_kill_without_proof_is_a_crash(self):
         attempt = self.kill_with("oom 0\noom_kill 0\n")

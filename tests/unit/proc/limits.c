@@ -215,10 +215,11 @@ TEST(each_limit_has_its_sentence) {
     check_text((struct sl_limit_case){SL_LIMIT_SCRATCH, 120.0 * MIB, 100.0 * MIB, false, 0},
                "its scratch folder held 120.0 MiB, over its limit of 100.0 MiB "
                "(resources.scratch); raise it");
-    check_text((struct sl_limit_case){SL_LIMIT_MACHINE, 2048.0 * MIB, 0, true, 0},
-               "the kernel killed it because the machine had no memory left (it used 2.0 GiB); run "
-               "fewer stages at a "
-               "time (--jobs), or on a machine with more memory");
+    check_text(
+        (struct sl_limit_case){SL_LIMIT_MACHINE, 2048.0 * MIB, 0, true, 0},
+        "the kernel killed it for want of memory (it used 2.0 GiB): this machine, or the "
+        "container that sluice runs in, had none left; run fewer stages at a time (--jobs), or "
+        "give it more");
 }
 
 TEST(limits_out_of_our_sight_are_listed) {
