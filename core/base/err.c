@@ -5,21 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
+
 static const char *const class_names[] = {"ok",        "input", "unsupported", "resource", "transient", "internal",
                                           "cancelled", "crash", "timeout",     "usage"};
-
-/* Cuts a partial UTF-8 sequence off the end of a full buffer. */
-static void cut_partial_utf8(char *text, size_t size) {
-    size_t len = strlen(text), back = 0;
-    if (len + 1 < size)
-        return;
-    while (back < 3 && back < len && ((unsigned char)text[len - 1 - back] & 0xc0) == 0x80)
-        back++;
-    unsigned char lead = (unsigned char)text[len - 1 - back];
-    size_t need = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
-    if (need > back + 1)
-        text[len - 1 - back] = 0;
-}
 
 static int set(struct sl_err *err, int cls, int sys_errno, const char *fmt, va_list args) {
     if (!err)
@@ -31,7 +20,7 @@ static int set(struct sl_err *err, int cls, int sys_errno, const char *fmt, va_l
         size_t len = strlen(err->msg);
         snprintf(err->msg + len, sizeof err->msg - len, ": %s", strerror(sys_errno));
     }
-    cut_partial_utf8(err->msg, sizeof err->msg);
+    sl_make_printable(err->msg); /* it may quote anything: names of files, words of plugins */
     return cls;
 }
 
@@ -60,7 +49,7 @@ int sl_err_wrap(struct sl_err *err, const char *fmt, ...) {
     memcpy(was, err->msg, sizeof was);
     int len = snprintf(err->msg, sizeof err->msg, "%.500s: ", head);
     snprintf(err->msg + len, sizeof err->msg - (size_t)len, "%s", was);
-    cut_partial_utf8(err->msg, sizeof err->msg);
+    sl_make_printable(err->msg);
     return err->cls;
 }
 

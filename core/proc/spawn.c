@@ -344,6 +344,8 @@ static int start_error(const struct sl_spawn *spec, const struct child *c, int e
 
 int sl_spawn_start(const struct sl_spawn *spec, pid_t *ret_pid, int *ret_pidfd, struct sl_err *err) {
     sl_autoclose int null_fd = -1;
+    if (syscall(SYS_gettid) != getpid())
+        return sl_err_set(err, SLUICE_INTERNAL, "%s: is to be started by the main thread", spec->program);
     if (spec->stdin_fd < 0 && (null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
         return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "/dev/null: cannot be opened");
     struct environment env = {0};

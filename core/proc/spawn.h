@@ -63,7 +63,10 @@ struct sl_spawn {
 /* 0 where a new process can join the group of `cgroup_procs_fd`, else the errno, negative. */
 int sl_spawn_try_join(int cgroup_procs_fd);
 
-/* Starts it; *ret_pidfd is O_CLOEXEC and owned. Errors name the program. */
+/*
+ * Starts it; *ret_pidfd is O_CLOEXEC and owned. Errors name the program. Call from the main thread, which is refused
+ * otherwise: a child dies with the thread that started it (PDEATHSIG, prctl(2)), not with the process.
+ */
 int sl_spawn_start(const struct sl_spawn *spec, pid_t *ret_pid, int *ret_pidfd, struct sl_err *err);
 
 #endif

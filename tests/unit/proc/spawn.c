@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -215,6 +216,27 @@ TEST(the_child_dies_with_its_parent) {
     sleeper_dies_with_parent(SL_CONTAIN_KEEPER);
     if (sl_containment_detect() == SL_CONTAIN_PIDNS)
         sleeper_dies_with_parent(SL_CONTAIN_PIDNS);
+}
+
+static void *start_in_thread(void *arg) {
+    const char *const argv[] = {"/bin/true", NULL};
+    struct sl_spawn spec = {.program = "/bin/true", .argv = argv, .log_fd = STDERR_FILENO, .channel_fd = -1, .stdin_fd = -1,
+                            .containment = SL_CONTAIN_KEEPER};
+    struct sl_err err = {0};
+    pid_t pid;
+    int pidfd;
+    *(int *)arg = sl_spawn_start(&spec, &pid, &pidfd, &err);
+    CHECK_HAS(err.msg, "by the main thread");
+    return NULL;
+}
+
+/* A thread's end would kill what it started. */
+TEST(only_the_main_thread_starts_children) {
+    pthread_t thread;
+    int rc = 0;
+    CHECK_INT(pthread_create(&thread, NULL, start_in_thread, &rc), 0);
+    pthread_join(thread, NULL);
+    CHECK_INT(rc, SLUICE_INTERNAL);
 }
 
 /* An ordinary user gets a PID namespace inside a user namespace, where the system permits it. */
