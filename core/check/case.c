@@ -266,7 +266,9 @@ bool sl_case_judge(struct sl_case *c, struct sl_drive *d, struct sl_drive_job *j
     char limit[32];
     if (sl_case_failed(c))
         return false;
-    if (job->end == SL_DRIVE_SILENT)
+    if (*sl_drive_complaint(d))
+        sl_case_fail(c, "%s: %s", what, sl_drive_complaint(d));
+    else if (job->end == SL_DRIVE_SILENT)
         sl_case_fail(c, "%s: it did not end within %s", what, ms_text(sl_case_limit_ms(c), limit));
     else if (job->end == SL_DRIVE_DIED)
         judge_death(c, d, job, what);
@@ -275,8 +277,6 @@ bool sl_case_judge(struct sl_case *c, struct sl_drive *d, struct sl_drive_job *j
     for (int i = 0; job->end == SL_DRIVE_ENDED && job->status == 0 && i < job->n_outputs; i++)
         if (!judge_output(c, &job->outputs[i], what))
             break;
-    if (*sl_drive_complaint(d))
-        sl_case_fail(c, "%s: %s", what, sl_drive_complaint(d));
     return !sl_case_failed(c);
 }
 

@@ -59,6 +59,8 @@ static void create_with(struct sl_case *c, uint64_t headroom) {
     enum sl_drive_end end = sl_drive_ready(d, sl_case_limit_ms(c), &status, message);
     if (end == SL_DRIVE_DIED && sl_drive_exit_status(d) == SL_CASE_OUT_OF_MEMORY)
         sl_case_note(c, "%s, memory ran out in the worker itself, which said so", what);
+    else if (end == SL_DRIVE_ENDED && status < 0 && sl_starts_with(message, c->path))
+        sl_case_note(c, "%s it cannot be loaded, which is said", what);
     else if (end == SL_DRIVE_ENDED && status == SLUICE_INTERNAL)
         sl_case_warn(c, "%s, create() fails as internal; lack of memory is SLUICE_RESOURCE: %s",
                      what, message);

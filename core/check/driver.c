@@ -125,6 +125,9 @@ static void worker_is_gone(struct sl_drive *d) {
 
 /* ---- Frames ---------------------------------------------------------------------------------- */
 
+/* A worker of ours never says these things, so somebody else has written to its socket. */
+#define FORGED "it wrote to the socket between the worker and sluice, which is not its own"
+
 static void complain(struct sl_drive *d, const char *what) {
     if (!d->complaint[0])
         snprintf(d->complaint, sizeof d->complaint, "%s", what);
@@ -145,13 +148,17 @@ static struct sl_drive_job *find_job(struct sl_drive *d, uint32_t id) {
 
 static void take_commit(struct sl_drive *d, struct sl_drive_job *job) {
     char port[256];
+    bool known = false;
     sl_frame_text(&d->in, 0, port, sizeof port);
     for (int i = 0; i < job->n_outputs; i++) {
         if (strcmp(job->outputs[i].port, port) != 0)
             continue;
+        known = true;
         job->outputs[i].committed = true;
         job->outputs[i].len = sl_frame_u64(&d->in, 1);
     }
+    if (!known)
+        complain(d, FORGED);
 }
 
 static void take_done(struct sl_drive *d, struct sl_drive_job *job) {
@@ -163,6 +170,8 @@ static void take_done(struct sl_drive *d, struct sl_drive_job *job) {
 
 static void take_job_frame(struct sl_drive *d) {
     struct sl_drive_job *job = find_job(d, d->in.job);
+    if (!job && (d->in.job != 0 || d->in.type != SL_FRAME_LOG))
+        complain(d, FORGED);
     if (d->in.type == SL_FRAME_LOG)
         check_text(d, 1, "a log line is not valid UTF-8");
     if (d->in.type == SL_FRAME_PROGRESS)
@@ -178,6 +187,11 @@ static void take_job_frame(struct sl_drive *d) {
 }
 
 static void take_frame(struct sl_drive *d) {
+    bool first_words = d->in.type == SL_FRAME_READY || d->in.type == SL_FRAME_REFUSED;
+    if (d->wait_status != -1 || (first_words && d->state != STARTING)) {
+        complain(d, FORGED);
+        return;
+    }
     switch (d->in.type) {
     case SL_FRAME_READY:
         d->state = READY;
@@ -211,10 +225,14 @@ static bool pump(struct sl_drive *d, int64_t deadline_ms) {
     int rc = sl_channel_recv(d->fd, d->buf, &d->in, fds, &n_fds, &err);
     for (int i = 0; rc == 1 && i < n_fds; i++)
         close(fds[i]);
+    if (rc == 1 && n_fds > 0)
+        complain(d, FORGED);
     if (rc == 1)
         take_frame(d);
-    if (rc == SLUICE_INTERNAL)
-        complain(d, "it wrote to the socket between the worker and sluice, which is not its own");
+    if (rc == SLUICE_INTERNAL) {
+        complain(d, FORGED);
+        kill(d->pid, SIGKILL);
+    }
     if (rc < 0)
         worker_is_gone(d);
     return true;

@@ -16,8 +16,9 @@
 #include "check/case.h"
 #include "proc/spawn.h"
 
-#define EXIT_LOAD 1 /* of sluice-worker --inspect: it was not opened; the reason is the last line  \
-                     */
+#define EXIT_LOAD                                                                                  \
+    1 /* of sluice-worker --inspect: it was not opened; the reason is the last line                \
+       */
 #define EXIT_WRONG 2
 #define MAX_JSON   (1u << 20)
 

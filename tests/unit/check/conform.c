@@ -146,6 +146,25 @@ TEST(inputs) {
               "did not end within 5 s");
 }
 
+/* Whatever is written to the worker's socket is found, or at least changes nothing. */
+TEST(intruders) {
+    static const struct {
+        const char *how, *finding;
+    } rows[] = {
+        {"junk", "not its own"},         {"counts", "not its own"}, {"foreign_job", "not its own"},
+        {"foreign_port", "not its own"}, {"ready", "not its own"},  {"refused", "not its own"},
+        {"exit", "not its own"},         {"fds", "not its own"},    {"shut", "its process"},
+        {"done", "all inputs: "},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct sl_conform_with how = {"intruder.how", rows[i].how};
+        struct results r = check(FIXTURES "fixture.so", "fixture/intruder:inputs.typical", &how);
+        CHECK_INT(r.n, 1);
+        if (r.items[0].outcome != SL_CONFORM_FAIL || !strstr(r.items[0].why, rows[i].finding))
+            TEST_FAIL("%s: %s", rows[i].how, r.items[0].why);
+    }
+}
+
 TEST(time_and_order) {
     CHECK_HAS(MANNERS("random:repeat.bytes"), "FAIL: ");
     CHECK_HAS(MANNERS("deaf:cancel.working"), "FAIL: a cancelled job ends after 1");
