@@ -74,6 +74,21 @@ int sl_cmd_runs(const struct sl_command *self, int argc, char **argv) {
 
 /* ---- show ---- */
 
+/* Makes every text in it fit for a terminal: names of files can be anything. */
+static void make_printable(json_t *value) {
+    const char *key;
+    json_t *one;
+    size_t i;
+    if (json_is_string(value)) {
+        sl_autofree char *text = sl_make_printable(sl_xstrdup(json_string_value(value)));
+        json_string_set(value, text);
+    }
+    json_object_foreach(value, key, one)
+        make_printable(one);
+    json_array_foreach(value, i, one)
+        make_printable(one);
+}
+
 static void print_attempt(const json_t *a) {
     char took[32] = "-", peak[32] = "";
     double wall = sl_json_num(a, "wall_s", -1), bytes = sl_json_num(a, "peak_bytes", 0);
@@ -164,6 +179,7 @@ int sl_cmd_show(const struct sl_command *self, int argc, char **argv) {
         sl_autofree char *line = sl_json_line(state);
         puts(line);
     } else if (status < 0) {
+        make_printable(state);
         print_run(&dir, state);
     }
     sl_rundir_finish(&dir);

@@ -19,6 +19,7 @@
 #define MAX_LIVE 32
 #define BAR_COLUMNS 24
 #define REDRAW_MS 100
+#define MAX_LOGS 20 /* of one task in a row */
 
 /* A stage at work. */
 struct live {
@@ -41,6 +42,7 @@ struct sl_console {
     double *item_audio_s; /* duration of the recording, where a stage said it */
     bool *item_explained; /* the reason of its failure was printed */
     int n_ok, n_failed, n_cancelled;
+    int log_item, log_stage, n_logs; /* who logged last, and how often in a row */
 };
 
 struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items, int n_items,
@@ -211,11 +213,24 @@ static void on_part(struct sl_console *c, const struct sl_event *ev) {
     sl_autojson json_t *segment = NULL;
     if (c->quiet || c->n_items > 1 || sl_json_parse(ev->text, ev->len, &segment, NULL) < 0)
         return;
-    const char *text = sl_json_str(segment, "text", NULL);
+    const char *said = sl_json_str(segment, "text", NULL);
     double start = sl_json_num(segment, "start", 0), end = sl_json_num(segment, "end", 0);
-    if (text)
-        say(c, "[%02d:%05.2f --> %02d:%05.2f] %s", (int)(start / 60), fmod(start, 60), (int)(end / 60), fmod(end, 60),
-            text + (*text == ' '));
+    if (!said)
+        return;
+    sl_autofree char *text = sl_make_printable(sl_xstrdup(said));
+    say(c, "[%02.0f:%05.2f --> %02.0f:%05.2f] %s", floor(start / 60), fmod(start, 60), floor(end / 60), fmod(end, 60),
+        text + (*text == ' '));
+}
+
+static void on_log(struct sl_console *c, const struct sl_event *ev) {
+    bool again = c->n_logs > 0 && c->log_item == ev->item && c->log_stage == ev->stage;
+    c->log_item = ev->item;
+    c->log_stage = ev->stage;
+    c->n_logs = again ? c->n_logs + 1 : 1;
+    if ((c->quiet && ev->level < SLUICE_LOG_ERROR) || c->n_logs > MAX_LOGS)
+        return;
+    say(c, "%s%s%s: %s: %s", ev->item >= 0 ? item_name(c, ev) : "", ev->item >= 0 ? ": " : "", stage_name(c, ev),
+        sl_log_level_name(ev->level), c->n_logs < MAX_LOGS ? ev->text : "further messages are in the log of the run");
 }
 
 static void on_retry(struct sl_console *c, const struct sl_event *ev) {
@@ -292,9 +307,7 @@ void sl_console_event(void *console, const struct sl_event *ev) {
         on_part(c, ev);
         break;
     case SL_EVENT_LOG:
-        if (!c->quiet || ev->level >= SLUICE_LOG_ERROR)
-            say(c, "%s%s%s: %s: %s", ev->item >= 0 ? item_name(c, ev) : "", ev->item >= 0 ? ": " : "",
-                stage_name(c, ev), sl_log_level_name(ev->level), ev->text);
+        on_log(c, ev);
         break;
     case SL_EVENT_RETRY:
         on_retry(c, ev);
