@@ -117,7 +117,7 @@ static int32_t read_rules(const json_t *generation, const struct wh_dims *dims,
     struct wh_rules rules = {
         .n_vocab = (int32_t)dims->n_vocab, .timestamps = true, .suppress_blank = true};
     rules.max_initial = steps < 0 ? 0 : steps > rules.n_vocab ? rules.n_vocab : (int32_t)steps;
-    rules.suppress = lists;
+    rules.suppress = json_is_array(json_object_get(generation, "suppress_tokens")) ? lists : NULL;
     rules.n_suppress = read_list(generation, "suppress_tokens", lists, dims->n_vocab);
     rules.begin_suppress = lists + rules.n_suppress;
     rules.n_begin_suppress =
@@ -157,6 +157,7 @@ int32_t wh_config_parse(const char *config, size_t config_len, const char *gener
     if (!status)
         status = read_rules(g, &dims, ret_rules, ret_lists, err);
     dims.english_only = is_english_only(g, &dims);
+    dims.no_previous_text = json_is_false(json_object_get(g, "condition_on_prev_tokens"));
     if (!status && dims.n_alignment_heads == 0)
         wh_published_alignment(&dims, folder);
     if (!status)

@@ -55,6 +55,7 @@ struct wh_dims {
     uint32_t n_audio_layers, n_audio_heads, n_audio_ffn;
     uint32_t n_text_layers, n_text_heads, n_text_ffn;
     bool english_only; /* the prompt has neither language nor task */
+    bool no_previous_text; /* trained without: the end of the text so far confuses it */
     uint32_t n_alignment_heads;
     struct {
         uint32_t layer, head;
@@ -175,7 +176,7 @@ extern const struct wh_backend wh_backend_cpu;
 struct wh_model {
     struct wh_dims dims;
     struct wh_tokens tokens;
-    struct wh_rules rules; /* with the model's suppress lists, which `lists` owns */
+    struct wh_rules rules; /* with the model's suppress lists (NULL: it names none), owned by `lists` */
     int32_t *lists;
     struct num_bpe bpe;
     const struct wh_backend *backend;

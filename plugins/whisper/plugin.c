@@ -55,6 +55,7 @@ static int32_t read_options(struct stage *s, const char **ret_model, struct num_
         status = s->host->param_string(s->host, "task", &task);
     if (status)
         return num_fail(err, status, "the stage's parameters could not be read");
+    wh_options_default(&s->options);
     s->options.language = strcmp(language, "auto") == 0 ? NULL : language;
     s->options.translate = strcmp(task, "translate") == 0;
     return SLUICE_OK;
@@ -64,15 +65,17 @@ static int32_t load_model(struct stage *s, struct num_err *err) {
     char path[MAX_PATH_BYTES];
     const char *model = "";
     struct wh_limits limits = {
-        .n_threads = s->host->budget(s->host)->cpus, .n_slots = 1, .n_rows = 1};
+        .n_threads = s->host->budget(s->host)->cpus, .n_slots = 1};
     double start = now_s();
     int32_t status = read_options(s, &model, err);
+    limits.n_rows = wh_options_rows(&s->options);
     if (!status)
         status = wh_model_resolve(model, s->host->share_dir(s->host), path, sizeof path, err);
     if (!status)
         status = wh_model_load(path, &wh_backend_cpu, &limits, &s->model, err);
     if (status)
         num_fail_in(err, "model \"%.100s\"", model);
+    s->options.condition_on_previous_text &= !s->model.dims.no_previous_text;
     if (!status)
         status = wh_options_check(&s->model, &s->options, err);
     if (!status)

@@ -1,15 +1,17 @@
 /*
- * Which tokens a row may produce next: pure functions on one row's history and logits, for the host
- * and for device code. They follow decoding.py of github.com/openai/whisper (SuppressBlank,
- * SuppressTokens, ApplyTimestampRules), applied in that order:
+ * Which tokens a row may produce next, and which it takes: pure functions on one row's history and
+ * logits, for the host and for device code. They follow decoding.py of github.com/openai/whisper
+ * (SuppressBlank, SuppressTokens, ApplyTimestampRules), applied in that order:
  *
- *   - listed tokens, and all special tokens, never; some not at the beginning;
- *   - the first token is a timestamp, not later than max_initial_timestamp;
+ *   - listed tokens never; some not at the beginning;
+ *   - with timestamps, the first token is one, not later than max_initial;
  *   - timestamps come in pairs, except right before the end of the text, and never go back; a
  *     closing one is later than the opening one;
  *   - where timestamps together are likelier than the likeliest other token, it is a timestamp.
  *
- * Without timestamps only the first rule holds, and timestamps count as special.
+ * Before them come, where asked for, the two penalties of github.com/OpenNMT/CTranslate2: a factor
+ * on the logits of texts that the row holds already, and no n-gram twice. Here both leave the end
+ * of text and the timestamps alone.
  */
 #ifndef WH_RULES_H
 #define WH_RULES_H
@@ -18,11 +20,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#ifdef __CUDACC__
-#define WH_FN __host__ __device__ static inline
-#else
-#define WH_FN static inline
-#endif
+#include "num/philox.h"
+
+#define WH_FN NUM_FN
 
 /* Seconds of one timestamp step; the token after <|notimestamps|> is 0.00. */
 #define WH_TIMESTAMP_S 0.02
@@ -32,13 +32,15 @@ struct wh_rules {
     int32_t eot;             /* texts are the ids below it, special tokens those above */
     int32_t no_timestamps;   /* <|notimestamps|> */
     int32_t timestamp_begin; /* no_timestamps + 1; timestamps reach up to n_vocab */
-    int32_t max_initial;     /* steps: the first timestamp is at most this */
+    int32_t max_initial;     /* steps: the first timestamp is at most this; below 0: any */
     bool timestamps;         /* decode with them */
     bool suppress_blank;     /* apply `begin_suppress` to the first token */
     const int32_t *suppress; /* never produced */
     int32_t n_suppress;
     const int32_t *begin_suppress; /* not as the first token */
     int32_t n_begin_suppress;
+    float repetition_penalty; /* above 1: produced texts become less likely; 0 and 1: off */
+    int32_t no_repeat_ngram;  /* no sequence of this many tokens twice; 0: off */
 };
 
 /* What the rules need to know of the tokens that a row has produced. */
@@ -75,17 +77,19 @@ struct wh_range {
 WH_FN int wh_forbidden(const struct wh_rules *r, struct wh_history h,
                        struct wh_range ret[WH_MAX_RANGES]) {
     int n = 0;
-    struct wh_range special = {r->eot + 1, r->timestamps ? r->timestamp_begin : r->n_vocab};
-    ret[n++] = special;
     if (!r->timestamps)
         return n;
     if (h.n == 0) {
         struct wh_range not_timestamp = {0, r->timestamp_begin};
-        struct wh_range late = {r->timestamp_begin + r->max_initial + 1, r->n_vocab};
         ret[n++] = not_timestamp;
-        ret[n++] = late;
+        if (r->max_initial >= 0) {
+            struct wh_range late = {r->timestamp_begin + r->max_initial + 1, r->n_vocab};
+            ret[n++] = late;
+        }
         return n;
     }
+    struct wh_range marker = {r->no_timestamps, r->timestamp_begin};
+    ret[n++] = marker;
     if (h.last_is_timestamp && h.previous_is_timestamp) {
         struct wh_range timestamp = {r->timestamp_begin, r->n_vocab};
         ret[n++] = timestamp;
@@ -123,9 +127,42 @@ WH_FN bool wh_timestamp_is_due(const struct wh_rules *r, const float *logits) {
     return max + logf(sum) > text_max;
 }
 
-/* Sets the logits (n_vocab) of all tokens that may not come next to minus infinity. */
-WH_FN void wh_rules_apply(const struct wh_rules *r, struct wh_history h, float *logits) {
+/* Weakens each text among the row's n tokens once. */
+WH_FN void wh_penalise(const struct wh_rules *r, const int32_t *tokens, int32_t n, float *logits) {
+    for (int32_t i = 0; i < n; i++) {
+        bool again = tokens[i] >= r->eot;
+        for (int32_t k = 0; !again && k < i; k++)
+            again = tokens[k] == tokens[i];
+        float *x = logits + tokens[i];
+        if (!again)
+            *x = *x < 0 ? *x * r->repetition_penalty : *x / r->repetition_penalty;
+    }
+}
+
+/* Forbids every text that would make the row's last tokens a sequence that it holds already. */
+WH_FN void wh_forbid_repeats(const struct wh_rules *r, const int32_t *tokens, int32_t n,
+                             float *logits) {
+    int32_t before = r->no_repeat_ngram - 1;
+    for (int32_t at = 0; at + before < n; at++) {
+        bool same = tokens[at + before] < r->eot;
+        for (int32_t i = 0; same && i < before; i++)
+            same = tokens[at + i] == tokens[n - before + i];
+        if (same)
+            logits[tokens[at + before]] = -INFINITY;
+    }
+}
+
+/*
+ * Sets the logits (n_vocab) of all tokens that may not come next to minus infinity. `tokens`: the
+ * h.n that the row has produced; looked at only where a penalty is on.
+ */
+WH_FN void wh_rules_apply(const struct wh_rules *r, struct wh_history h, const int32_t *tokens,
+                          float *logits) {
     struct wh_range ranges[WH_MAX_RANGES];
+    if (r->repetition_penalty > 0 && r->repetition_penalty != 1)
+        wh_penalise(r, tokens, h.n, logits);
+    if (r->no_repeat_ngram > 0)
+        wh_forbid_repeats(r, tokens, h.n, logits);
     if (h.n == 0 && r->suppress_blank)
         wh_suppress_list(r, r->begin_suppress, r->n_begin_suppress, logits);
     wh_suppress_list(r, r->suppress, r->n_suppress, logits);
@@ -136,6 +173,44 @@ WH_FN void wh_rules_apply(const struct wh_rules *r, struct wh_history h, float *
     if (r->timestamps && wh_timestamp_is_due(r, logits))
         for (int32_t i = 0; i < r->timestamp_begin; i++)
             logits[i] = -INFINITY;
+}
+
+/* Where a draw takes its noise from: `stream` names the window and the attempt. */
+struct wh_noise {
+    uint64_t seed;
+    uint32_t stream[2];
+};
+
+#define WH_MAX_GUMBEL 23.0f /* of 32 random bits: -log(-log(1 - 2^-33)) = 22.87 */
+
+/*
+ * A token drawn with the probabilities softmax(logits / temperature): the largest of logits /
+ * temperature + noise of Gumbel's distribution. The noise of token v is a function of the seed, the
+ * stream, the sample's number, the step and v alone. -1 where every token is forbidden.
+ */
+WH_FN int32_t wh_sample(const float *logits, int32_t n_vocab, float temperature,
+                        struct wh_noise noise, uint32_t sample, uint32_t step) {
+    float best = -INFINITY;
+    int32_t token = -1;
+    struct num_philox bits = {{0}};
+    int32_t held = -1; /* the group of four that `bits` are of */
+    for (int32_t v = 0; v < n_vocab; v++) {
+        float x = logits[v] / temperature;
+        if (!(x + WH_MAX_GUMBEL > best))
+            continue;
+        if (held != v / 4) {
+            struct num_philox counter = {
+                {(uint32_t)(v / 4), sample << 16 | step, noise.stream[0], noise.stream[1]}};
+            held = v / 4;
+            bits = num_philox(counter, noise.seed);
+        }
+        x += (float)-log(-log(num_uniform(bits.v[v % 4])));
+        if (x > best) {
+            best = x;
+            token = v;
+        }
+    }
+    return token;
 }
 
 #endif

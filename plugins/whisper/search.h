@@ -1,11 +1,14 @@
 /*
- * Finds the tokens of windows that a backend has encoded, for a batch of rows at once: greedy
- * choice under the rules of rules.h. Knows neither audio nor text.
+ * Finds the tokens of windows that a backend has encoded, for a batch of requests at once, under
+ * the rules of rules.h: the likeliest token each time, beams, or the best of several samples, as
+ * decoding.py of github.com/openai/whisper. Knows neither audio nor text.
  */
 #ifndef WH_SEARCH_H
 #define WH_SEARCH_H
 
 #include "whisper/model.h"
+
+#define WH_MAX_CANDIDATES 32 /* beams or samples of one request */
 
 /* Buffers for the rows of one model; made once. */
 struct wh_search;
@@ -16,33 +19,44 @@ void wh_search_destroy(struct wh_search *search);
 /* One window to decode. Borrowed for the call. */
 struct wh_request {
     uint32_t slot;
-    const int32_t *prompt; /* ends with the tokens of wh_prompt_tokens() */
+    const int32_t *prompt;
     uint32_t n_prompt;
     uint32_t sot_index;  /* of <|startoftranscript|> in the prompt: there the silence is judged */
-    uint32_t max_tokens; /* at most this many are produced */
+    uint32_t max_tokens; /* at most this many are produced; n_prompt + max_tokens <= C + 1 */
     struct wh_rules rules;
+    float temperature;     /* 0: beams, or the likeliest token; above: samples */
+    uint32_t n_candidates; /* rows that the request takes; 0 counts as 1 */
+    float patience; /* beams: n_candidates * patience texts are finished first; 0 counts as 1 */
+    float length_penalty;  /* alpha of Wu et al. 2016, equation 14; below 0: by plain length */
+    struct wh_noise noise; /* of samples */
 };
 
 struct wh_result {
-    int32_t
-        *tokens; /* (max_tokens), the caller's room: what was produced, without the end of text */
+    /* (max_tokens), the caller's room: what was produced, without the end of text */
+    int32_t *tokens;
     uint32_t n_tokens;
-    double
-        sum_logprob; /* of the tokens and of the end of text, among those that the rules allowed */
+    /* of the tokens, and of the end of text where it was reached, among what the rules allowed */
+    double sum_logprob;
     double avg_logprob; /* sum / (n_tokens + 1) */
-    double
-        no_speech_prob; /* of <|nospeech|> where the transcript starts; 0 for models without it */
+    /* of <|nospeech|> where the transcript starts; 0 for models without it */
+    double no_speech_prob;
 };
 
-/*
- * Decodes n requests, at most the model's n_rows. Asks `watch` before every token. On failure the
- * results are undefined; SLUICE_CANCELLED where `watch` said so.
- */
-int32_t wh_search_greedy(struct wh_search *search, const struct wh_request *requests, uint32_t n,
-                         const struct wh_watch *watch, struct wh_result *results,
-                         struct num_err *err);
+/* Rows that a request takes. */
+static inline uint32_t wh_request_rows(const struct wh_request *request) {
+    return request->n_candidates ? request->n_candidates : 1;
+}
 
-/* Logits (V) behind the single token <|startoftranscript|>, for language detection. Uses row 0. */
+/*
+ * Decodes n requests whose rows are together at most the model's n_rows. Each gets what it would
+ * get alone. Asks `watch` before every token. On failure the results are undefined;
+ * SLUICE_CANCELLED where `watch` said so.
+ */
+int32_t wh_search_run(struct wh_search *search, const struct wh_request *requests, uint32_t n,
+                      const struct wh_watch *watch, struct wh_result *results, struct num_err *err);
+
+/* Logits (V) behind the single token <|startoftranscript|>, for language detection. Uses row 0.
+ * Borrowed until the next call. */
 int32_t wh_search_start_logits(struct wh_search *search, uint32_t slot, const float **ret_logits,
                                struct num_err *err);
 

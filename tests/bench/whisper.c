@@ -53,8 +53,11 @@ int main(int argc, char **argv) {
         return fail("usage: bench_whisper MODEL_FOLDER FILE.wav N_THREADS [ROUNDS]");
     float *pcm = wav_read(argv[2], &n);
     struct wh_limits limits = {(uint32_t)atoi(argv[3]), 1, 1};
-    struct wh_options options = {0};
+    struct wh_options options;
     struct wh_listener listener = {0};
+    wh_options_default(&options);
+    options.n_temperatures = options.beam_size = 1;
+    options.condition_on_previous_text = false;
     int rounds = argc > 4 ? atoi(argv[4]) : 10;
     rounds = rounds < 1 ? 1 : rounds > MAX_ROUNDS ? MAX_ROUNDS : rounds;
     if (!pcm)

@@ -230,13 +230,17 @@ TEST(search_decodes_a_batch_as_one_by_one) {
     struct wh_result alone[N], batch[N];
     for (uint32_t i = 0; i < N; i++) {
         encode(&m, i, i + 1);
-        requests[i] = (struct wh_request){i, prompt, 3, 0, 10 + i * 20, m.rules};
+        requests[i] = (struct wh_request){.slot = i,
+                                          .prompt = prompt,
+                                          .n_prompt = 3,
+                                          .max_tokens = 10 + i * 20,
+                                          .rules = m.rules};
         alone[i].tokens = alone_tokens[i];
         batch[i].tokens = batch_tokens[i];
     }
     for (uint32_t i = 0; i < N; i++)
-        CHECK_INT(wh_search_greedy(search, &requests[i], 1, NULL, &alone[i], &err), 0);
-    CHECK_INT(wh_search_greedy(search, requests, N, NULL, batch, &err), 0);
+        CHECK_INT(wh_search_run(search, &requests[i], 1, NULL, &alone[i], &err), 0);
+    CHECK_INT(wh_search_run(search, requests, N, NULL, batch, &err), 0);
     for (uint32_t i = 0; i < N; i++) {
         CHECK_INT(batch[i].n_tokens, alone[i].n_tokens);
         CHECK(memcmp(batch_tokens[i], alone_tokens[i], batch[i].n_tokens * sizeof(int32_t)) == 0);
@@ -244,7 +248,7 @@ TEST(search_decodes_a_batch_as_one_by_one) {
         CHECK(batch[i].no_speech_prob == alone[i].no_speech_prob);
     }
     requests[0].max_tokens = 200;
-    CHECK_INT(wh_search_greedy(search, requests, 1, NULL, batch, &err), SLUICE_INTERNAL);
+    CHECK_INT(wh_search_run(search, requests, 1, NULL, batch, &err), SLUICE_INTERNAL);
     wh_search_destroy(search);
     wh_model_finish(&m);
 }

@@ -9,7 +9,7 @@
 
 #include "num/safetensors.h"
 #include "unit/test.h"
-#include "whisper/model.h"
+#include "whisper/longform.h"
 
 #define MODEL_DIR SOURCE_DIR "/plugins/whisper/models/whisper-synth"
 
@@ -60,6 +60,18 @@ static inline void model_open(struct wh_model *ret, uint32_t n_threads, uint32_t
     struct wh_limits limits = {n_threads, n_slots, n_rows};
     if (wh_model_load(MODEL_DIR, &wh_backend_cpu, &limits, ret, &err))
         TEST_FAIL("%s", err.text);
+}
+
+/* The mode in which the stored values were made: the likeliest token, each window for itself, with
+ * silence behind the end. */
+static inline struct wh_options options_greedy(void) {
+    struct wh_options o;
+    wh_options_default(&o);
+    o.n_temperatures = 1;
+    o.beam_size = 1;
+    o.condition_on_previous_text = false;
+    o.silence_behind_end = true;
+    return o;
 }
 
 /* Largest difference of n values. */

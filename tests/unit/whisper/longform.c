@@ -4,6 +4,7 @@
 #include "unit/whisper/clips.h"
 
 #include "whisper/longform.h"
+#include "whisper/text.h"
 #include "whisper/transcript.h"
 
 /* Keeps what the listener was told. */
@@ -42,7 +43,7 @@ static bool on_cancelled(void *ctx) {
 static int32_t run(struct wh_model *m, const float *pcm, size_t n, struct record *r,
                    struct wh_report *report, struct num_err *err) {
     struct wh_longform *lf;
-    struct wh_options options = {0};
+    struct wh_options options = options_greedy();
     struct wh_listener listener = {r, on_segment, on_progress, on_cancelled};
     r->segments = json_array();
     CHECK_INT(wh_longform_create(m, &lf, err), 0);
@@ -215,23 +216,42 @@ TEST(refuses_what_the_model_does_not_know) {
     struct wh_model m;
     struct num_err err = {0};
     model_open(&m, 1, 1, 1);
-    CHECK_INT(wh_options_check(&m, &(struct wh_options){.language = "en"}, &err), 0);
-    CHECK_INT(wh_options_check(&m, &(struct wh_options){.translate = true}, &err), 0);
-    CHECK_INT(wh_options_check(&m, &(struct wh_options){.language = "tlh"}, &err),
-              SLUICE_UNSUPPORTED);
+    struct wh_options english = options_greedy(), klingon = english, translate = english;
+    english.language = "en";
+    klingon.language = "tlh";
+    translate.translate = true;
+    CHECK_INT(wh_options_check(&m, &english, &err), 0);
+    CHECK_INT(wh_options_check(&m, &translate, &err), 0);
+    CHECK_INT(wh_options_check(&m, &klingon, &err), SLUICE_UNSUPPORTED);
     CHECK_HAS(err.text, "\"tlh\"; it knows: en");
     m.tokens.translate = -1;
-    CHECK_INT(wh_options_check(&m, &(struct wh_options){.translate = true}, &err),
-              SLUICE_UNSUPPORTED);
+    CHECK_INT(wh_options_check(&m, &translate, &err), SLUICE_UNSUPPORTED);
     CHECK_HAS(err.text, "cannot translate");
     wh_model_finish(&m);
 }
 
+/* The ratio of a text, through the tokens of the model. */
+static double ratio_of(struct wh_model *m, const char *text) {
+    struct num_bpe_encoder *encoder;
+    struct num_err err;
+    int32_t *ids;
+    size_t n;
+    CHECK_INT(num_bpe_encoder_create(&m->bpe, &encoder, &err), 0);
+    CHECK_INT(num_bpe_encode(encoder, text, strlen(text), &ids, &n, &err), 0);
+    double ratio = wh_compression_ratio(m, ids, (uint32_t)n);
+    free(ids);
+    num_bpe_encoder_destroy(encoder);
+    return ratio;
+}
+
 TEST(compression_ratio_is_high_for_repetition) {
-    CHECK(wh_compression_ratio("A plain sentence of speech.") < 1.2);
-    CHECK(wh_compression_ratio("ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha") >
-          2.4);
-    CHECK(wh_compression_ratio("") == 0);
+    struct wh_model m;
+    model_open(&m, 1, 1, 1);
+    CHECK(ratio_of(&m, "A plain sentence of speech.") < 1.2);
+    CHECK(ratio_of(&m, "ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha ha") > 2.4);
+    CHECK(ratio_of(&m, "") == 0);
+    CHECK(ratio_of(&m, "  ha\n") == ratio_of(&m, "ha"));
+    wh_model_finish(&m);
 }
 
 TEST_MAIN()

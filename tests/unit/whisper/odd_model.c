@@ -360,12 +360,12 @@ TEST(language_is_the_likelier_one) {
     open_odd_model(NUM_BF16, 1, &m);
     CHECK_INT(m.tokens.n_languages, 2);
     CHECK_INT(m.tokens.no_speech, 16);
+    struct wh_options options = options_greedy();
     CHECK_INT(wh_longform_create(&m, &lf, &err), 0);
     static float pcm[16000];
     for (size_t i = 0; i < 16000; i++)
         pcm[i] = next_random() / 4;
-    CHECK_INT(wh_longform_run(lf, pcm, 16000, &(struct wh_options){0}, &(struct wh_listener){0},
-                              &report, &err),
+    CHECK_INT(wh_longform_run(lf, pcm, 16000, &options, &(struct wh_listener){0}, &report, &err),
               0);
 
     float logits[V];
@@ -373,8 +373,8 @@ TEST(language_is_the_likelier_one) {
     CHECK_INT(m.backend->prefill(m.self, &prompt, 1, &err),
               0); /* the window is still in its slot */
     CHECK_STR(report.language, logits[13] > logits[12] ? "de" : "en");
-    CHECK_INT(wh_longform_run(lf, pcm, 16000, &(struct wh_options){.language = "de"},
-                              &(struct wh_listener){0}, &report, &err),
+    options.language = "de";
+    CHECK_INT(wh_longform_run(lf, pcm, 16000, &options, &(struct wh_listener){0}, &report, &err),
               0);
     CHECK_STR(report.language, "de");
     wh_longform_destroy(lf);

@@ -110,11 +110,16 @@ static void check_greedy(struct wh_model *m, struct wh_search *search, const cha
     int32_t room[100];
     int32_t prompt[] = {m->tokens.sot, m->tokens.languages[0].token, m->tokens.transcribe,
                         m->rules.no_timestamps};
-    struct wh_request request = {0, prompt, 4, 0, 100, m->rules};
+    struct wh_request request = {
+        .prompt = prompt, .n_prompt = 4, .max_tokens = 100, .rules = m->rules};
     struct wh_result result = {.tokens = room};
+    int32_t special[600]; /* the stored values have none */
+    request.rules.suppress = special;
+    for (int32_t id = m->rules.eot + 1; id < m->rules.n_vocab; id++)
+        special[request.rules.n_suppress++] = id;
     request.rules.timestamps = false;
     request.rules.suppress_blank = false;
-    CHECK_INT(wh_search_greedy(search, &request, 1, NULL, &result, &err), 0);
+    CHECK_INT(wh_search_run(search, &request, 1, NULL, &result, &err), 0);
     const json_t *tokens = json_object_get(want, "tokens");
     printf("  %s: %u tokens, sum %.4f\n", name, result.n_tokens, result.sum_logprob);
     CHECK_INT(result.n_tokens, json_array_size(tokens));

@@ -1,0 +1,33 @@
+/*
+ * From the cross-attention of a text to the times of its tokens: pure functions on arrays, after
+ * timing.py of github.com/openai/whisper.
+ */
+#ifndef WH_ALIGN_H
+#define WH_ALIGN_H
+
+#include "whisper/model.h"
+
+#define WH_MEDIAN_WIDTH 7
+
+/* Median of each value and its three neighbours on both sides, mirrored at the ends; n <= 3 values
+ * are copied. `to` is not `from`. */
+void wh_median_filter(const float *from, size_t n, float *to);
+
+/*
+ * How well each of the tokens [first, end) fits each of the first n_frames positions: the heads'
+ * attention, normalised over those positions and, position by position, over all tokens; median
+ * filtered; averaged over the heads. weights (n_heads, n_tokens, T), overwritten;
+ * ret (end - first, n_frames).
+ */
+int32_t wh_attention_matrix(float *weights, size_t n_heads, size_t n_tokens, size_t T,
+                            size_t n_frames, size_t first, size_t end, float *ret,
+                            struct num_err *err);
+
+/*
+ * Dynamic time warping: the monotonic path through `fit` (n_rows, n_frames), both at least 1, that
+ * collects most; ret_starts[r] is the position where it enters row r.
+ */
+int32_t wh_warp(const float *fit, size_t n_rows, size_t n_frames, uint32_t *ret_starts,
+                struct num_err *err);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * What the search keeps of its rows and requests, shared by search.c (the loop, greedy choice and
+ * samples) and beam.c.
+ */
+#ifndef WH_ROWS_H
+#define WH_ROWS_H
+
+#include "num/cpu/kernels.h"
+#include "whisper/search.h"
+
+/* A sequence on its way. */
+struct wh_row {
+    struct wh_history history;
+    double sum; /* log-probability of its tokens */
+};
+
+/* A request on its way: rows [base, base + n_alive) go on. */
+struct wh_group {
+    const struct wh_request *request;
+    struct wh_result *result; /* holds the best text so far */
+    uint32_t base, n_alive;
+    uint32_t n_finished;
+    double best_score; /* of what `result` holds; minus infinity: nothing */
+};
+
+/* A token that could continue a row. */
+struct wh_candidate {
+    double sum; /* log-probability with it */
+    uint32_t row;
+    int32_t token;
+};
+
+struct wh_search {
+    struct wh_model *model;
+    const struct num_kernels *kernels;
+    struct wh_row *rows, *next_rows;    /* (n_rows) */
+    int32_t *tokens, *next_tokens;      /* (n_rows, C + 1): what each row produced */
+    struct wh_group *groups;            /* (n_rows): no request has fewer than one */
+    struct wh_step *steps, *next_steps; /* (n_rows): the rows that go on */
+    uint32_t n_next;                    /* in next_steps */
+    uint32_t *to, *from;                /* (n_rows): rows to copy */
+    struct wh_candidate *candidates;    /* (WH_MAX_CANDIDATES * (WH_MAX_CANDIDATES + 1)) */
+    float *logits;                      /* (n_rows, V) */
+    float *prompt_logits;               /* (C, V): from <|startoftranscript|> on */
+};
+
+static inline int32_t *wh_row_tokens(const struct wh_search *s, int32_t *tokens, uint32_t row) {
+    return tokens + (size_t)row * (s->model->dims.n_text_ctx + 1);
+}
+
+/* log of the sum of exp(logits); minus infinity where all are. */
+double wh_log_sum_exp(const struct wh_search *s, const float *logits, size_t n);
+
+/* Takes the text of n tokens as the group's result where it ranks above what is there. */
+void wh_group_offer(struct wh_group *group, const int32_t *tokens, uint32_t n, double sum);
+
+/*
+ * Continues the group's beams by one token each. logits (n_alive, V), overwritten. At the first
+ * call n_alive is 1. Sets n_alive to 0 where the search is over; the backend's rows follow.
+ */
+int32_t wh_beam_advance(struct wh_search *s, struct wh_group *group, float *logits,
+                        struct num_err *err);
+
+#endif
