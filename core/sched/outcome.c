@@ -122,6 +122,7 @@ static void end_item(struct run *run, int item) {
     sl_record_item(run, item, message);
     if (state == SL_ITEM_OK && !run->spec->keep_artifacts)
         sl_artifacts_remove(run, item);
+    sl_tasks_forget(&run->tasks, item);
     if (state == SL_ITEM_FAILED && run->spec->fail_fast && !run->stopping)
         sl_run_cancel_all(run, "an item failed (--fail-fast)");
 }

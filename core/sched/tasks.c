@@ -60,6 +60,13 @@ static void finish_task(struct sl_task *task, int n_outputs) {
     for (int o = 0; task->artifacts && o < n_outputs; o++)
         free(task->artifacts[o].path);
     free(task->artifacts);
+    task->artifacts = NULL;
+    task->message = NULL;
+}
+
+void sl_tasks_forget(struct sl_tasks *t, int item) {
+    for (int s = 0; s < t->plan->n_stages; s++)
+        finish_task(sl_task_at(t, item, s), t->plan->stages[s].n_outputs);
 }
 
 void sl_tasks_finish(struct sl_tasks *t) {

@@ -63,6 +63,9 @@ struct sl_tasks {
 void sl_tasks_init(struct sl_tasks *t, const struct sl_plan *plan, int n_items);
 void sl_tasks_finish(struct sl_tasks *t);
 
+/* Frees what is kept of an item whose tasks are all settled, but for their states: messages and the names of artifacts. */
+void sl_tasks_forget(struct sl_tasks *t, int item);
+
 struct sl_task *sl_task_at(const struct sl_tasks *t, int item, int stage);
 bool sl_task_is_settled(const struct sl_task *task);
 const char *sl_task_state_name(enum sl_task_state state);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/exit.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -46,7 +47,7 @@ void sl_host_send(struct sl_host *host) {
         if (rc == 0)
             return;
         if (rc != SLUICE_TRANSIENT && rc != SLUICE_RESOURCE)
-            _exit(SL_HOST_EXIT_CORE_GONE);
+            sl_exit(SL_HOST_EXIT_CORE_GONE);
         poll(NULL, 0, RESEND_PAUSE_MS);
     }
 }
@@ -229,10 +230,10 @@ static int receive(const struct sl_host *host, void *buf, struct sl_frame *frame
     int n_fds = 0;
     int rc = sl_channel_recv(host->socket, buf, frame, fds, &n_fds, &err);
     if (rc == SL_CRASH)
-        _exit(SL_HOST_EXIT_CORE_GONE);
+        sl_exit(SL_HOST_EXIT_CORE_GONE);
     if (rc != 1) {
         write_line(SLUICE_LOG_ERROR, rc < 0 ? err.msg : "the socket of the worker does not wait");
-        _exit(SL_HOST_EXIT_CORE_GONE);
+        sl_exit(SL_HOST_EXIT_CORE_GONE);
     }
     return n_fds;
 }
@@ -259,7 +260,7 @@ static void start_io_thread(struct sl_host *host) {
     pthread_sigmask(SIG_SETMASK, &was, NULL);
     if (error) {
         fprintf(stderr, "error: no thread: %s\n", strerror(error));
-        _exit(SL_HOST_EXIT_REFUSED);
+        sl_exit(SL_HOST_EXIT_REFUSED);
     }
     pthread_detach(thread);
 }
@@ -307,7 +308,7 @@ static int take_start(struct sl_host *host, struct sl_err *err) {
     for (int i = 0; i < n_fds; i++)
         close(fds[i]);
     if (frame->type == SL_FRAME_STOP)
-        _exit(0);
+        sl_exit(0);
     if (frame->type != SL_FRAME_START)
         return sl_err_set(err, SLUICE_INTERNAL,
                           "the first message to a worker is of type %u, not START", frame->type);
@@ -380,7 +381,7 @@ static _Noreturn void refuse(struct sl_host *host, const struct sl_err *err) {
     sl_frame_add_u64(&host->frame, (uint64_t)(int64_t)err->cls);
     sl_frame_add_text(&host->frame, err->msg);
     sl_host_send(host);
-    _exit(SL_HOST_EXIT_REFUSED);
+    sl_exit(SL_HOST_EXIT_REFUSED);
 }
 
 /* ---- The main loop --------------------------------------------------------------------------- */
@@ -467,5 +468,5 @@ _Noreturn void sl_host_run(int socket) {
     if (host->stage.destroy)
         host->stage.destroy(host->self);
     fflush(NULL);
-    _exit(0);
+    sl_exit(0);
 }

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/exit.h"
 #include "base/mem.h"
 #include "ipc/channel.h"
 
@@ -107,13 +108,13 @@ static void report_exit(const struct init *in) {
 static void end_with_host(struct init *in) {
     kill_tree(in);
     report_exit(in);
-    _exit(WIFEXITED(in->host_status) && WEXITSTATUS(in->host_status) == 0 ? 0 : 1);
+    sl_exit(WIFEXITED(in->host_status) && WEXITSTATUS(in->host_status) == 0 ? 0 : 1);
 }
 
 static void end_without_core(struct init *in) {
     kill(in->host, SIGKILL);
     kill_tree(in);
-    _exit(1);
+    sl_exit(1);
 }
 
 /* ---- Watching -------------------------------------------------------------------------------- */
@@ -154,7 +155,7 @@ static int become_keeper(struct init *in) {
 
 static int become_host(const struct init *in, pid_t parent, const sigset_t *was) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-        _exit(1);
+        sl_exit(1);
     close(in->signals);
     if (in->core >= 0)
         close(in->core);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/exit.h"
 #include "base/units.h"
 #include "worker/describe.h"
 #include "worker/host.h"
@@ -43,13 +44,13 @@ static int serve(int socket, bool with_init) {
 static _Noreturn void describe(const char *path, int fd) {
     int code = sl_describe(path, fd);
     fflush(NULL);
-    _exit(code);
+    sl_exit(code);
 }
 
 static _Noreturn void inspect(const char *path, int fd) {
     int code = sl_inspect(path, fd);
     fflush(NULL);
-    _exit(code);
+    sl_exit(code);
 }
 
 int main(int argc, char **argv) {
