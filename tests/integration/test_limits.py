@@ -41,7 +41,7 @@ class Limits(Case):
         super().setUp()
         if self.containment:
             self.env["SLUICE_CONTAINMENT"] = self.containment
-        self.env.pop("SLUICE_CGROUP_ROOT", None)
+        self.env["SLUICE_CGROUP_ROOT"] = "/nonexistent"  # also where there is a real one
 
     def run_one(self, stages, status=1):
         """Runs one item to its end and returns its attempts at `bad` and the standard error."""
@@ -112,6 +112,8 @@ class Limits(Case):
         self.run_one(stage("what: memory, amount: 60MiB, where: forked, hold: 1s", "memory: 90MiB"), status=0)
 
     def test_file_pages_do_not_count(self):
+        if "tmpfs" in subprocess.run(["stat", "-f", "-c", "%T", self.folder], capture_output=True, text=True).stdout:
+            self.skipTest("files in the temporary folder are memory")
         self.run_one(stage("what: map, amount: 128MiB, hold: 500ms", "memory: 64MiB"), status=0)
 
     def test_memory_grows(self):
@@ -136,7 +138,20 @@ class Limits(Case):
         self.sluice("run", pipeline, "-o", "out", *fixtures())
         self.assertEqual([a["memory_limit"] for a in self.attempts("bad")], [1 << 30, 3 << 30])
 
+    def test_growth_among_jobs_of_one_worker(self):
+        """Jobs that shared the worker are tried again; the one that needs it gets a worker with a higher limit."""
+        pipeline = self.pipeline("  bad: { use: fixture/eat4, with: { what: memory, amount: 100MiB, only: f3 },\n"
+                                 "    resources: { memory: 64MiB }, retry: { backoff: 10ms, grow: { memory: 2 } } }\n",
+                                 head="inputs: { file: { type: file/1 } }\n")
+        files = [self.write(f"f{i}.txt", "x") for i in range(12)]
+        self.sluice("run", pipeline, *files, "-o", "out", "--jobs", "3", *fixtures())
+        tries = self.attempts("bad", item=3)
+        self.assertEqual([a["class"] for a in tries][-1], "ok")
+        self.assertEqual([a["memory_limit"] for a in tries if a["class"] != "crash"][-1], 128 << 20)
+        self.assertIn("over its limit of 64.0 MiB", tries[0]["message"])
+
     def test_what_is_in_force_is_said(self):
+        del self.env["SLUICE_CGROUP_ROOT"]
         pipeline = self.pipeline("  hello: { use: fixture/hello }\n")
         words = "rlimits and watched memory (no delegated cgroup v2)"
         text = self.sluice("check", pipeline, *fixtures()).stdout
@@ -177,6 +192,7 @@ class Nobody(Case):
         super().setUp()
         if os.getuid() != 0 or not shutil.which("setpriv"):
             self.skipTest("needs root and setpriv, to become somebody else")
+        self.env["SLUICE_CGROUP_ROOT"] = "/nonexistent"
         self.as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         os.chmod(self.folder, 0o777)
         if subprocess.run([*self.as_nobody, "test", "-x", SLUICE, "-a", "-r", FIXTURES]).returncode != 0:
