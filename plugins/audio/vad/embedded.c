@@ -13,14 +13,13 @@
 #include "audio/vad/features.h"
 
 static const float weights[VAD_N_FEATURES] = {
-    [VAD_SNR] = -1.4966f,          [VAD_SNR_HIGH] = 1.1834f,      [VAD_VOICED] = 0.4176f,
-    [VAD_HARMONICS] = 2.3117f,     [VAD_FLATNESS] = -0.3133f,     [VAD_VOICED_SNR] = 0.3519f,
-    [VAD_FLUX] = 6.4323f,          [VAD_SNR_NEAR] = 1.8041f,      [VAD_SNR_WIDE] = -0.1639f,
-    [VAD_VOICED_NEAR] = 6.4783f,   [VAD_VOICED_MAX] = 13.0204f,   [VAD_VOICED_WIDE] = -4.5476f,
-    [VAD_SWING] = -3.5703f,        [VAD_BELOW_MAX] = 0.4791f,     [VAD_RANGE] = 0.8113f,
-    [VAD_FLATNESS_NEAR] = 0.3591f, [VAD_VOICED_SWING] = -4.3320f,
+    [VAD_SNR] = -0.0101f,         [VAD_SNR_HIGH] = 1.4392f,      [VAD_VOICED] = 0.3409f,
+    [VAD_FLATNESS] = -0.3580f,    [VAD_FLUX] = 13.9009f,         [VAD_SNR_NEAR] = 0.9037f,
+    [VAD_SNR_WIDE] = -0.4286f,    [VAD_VOICED_NEAR] = 6.2667f,   [VAD_VOICED_MAX] = 10.0355f,
+    [VAD_VOICED_WIDE] = -4.0266f, [VAD_SWING] = -6.3735f,        [VAD_BELOW_MAX] = -0.4992f,
+    [VAD_RANGE] = 1.2500f,        [VAD_FLATNESS_NEAR] = 0.5710f,
 };
-static const float bias = -8.7364f;
+static const float bias = -9.8931f;
 
 static void embedded_run(void *self, const struct vad_samples *samples, int64_t first, int n,
                          float *ret) {

@@ -34,6 +34,11 @@
 #define LAG_STEP  2
 #define N_LAGS    96 /* to 70 Hz */
 
+/* Limits, so that one click does not outweigh everything else. */
+#define FLUX_MAX  0.8f
+#define RANGE_MAX 3.0f
+#define SWING_MAX 1.5f
+
 #define N_BANDS   18
 #define LOW_BAND  3  /* the first from 300 Hz */
 #define HIGH_BAND 13 /* the first from 3400 Hz */
@@ -43,7 +48,7 @@ static const int edges[N_BANDS + 1] = {6,  10, 14,  19,  25,  31,  39,  47,  57,
                                        82, 98, 116, 138, 163, 193, 228, 272, 447};
 
 struct basics {
-    float snr, snr_high, voiced, harmonics, flatness, flux, level;
+    float snr, snr_high, voiced, flatness, flux, level;
 };
 
 struct vad_features {
@@ -125,16 +130,13 @@ static float mean_snr(const float *power, const float *noise, int first, int end
     return sum / (float)(end - first);
 }
 
-/* Voicing and the share of bins that carry it. */
-static void find_voice(const struct vad_features *f, const float *power, const float *noise,
-                       struct basics *ret) {
-    float x[N_VOICED], sum = 0, squares = 0, floor = 0, best = 0;
+static float find_voice(const struct vad_features *f, const float *power, const float *noise) {
+    float x[N_VOICED], sum = 0, floor = 0, best = 0;
     for (int i = 0; i < N_VOICED; i++) {
         float above = power[FIRST_BIN + i] - 2 * noise[FIRST_BIN + i];
         x[i] = above > 0 ? sqrtf(above) : 0;
         floor += sqrtf(noise[FIRST_BIN + i]);
         sum += x[i];
-        squares += x[i] * x[i];
     }
     for (int lag = 0; lag < N_LAGS; lag++) {
         float r = 0;
@@ -143,8 +145,7 @@ static void find_voice(const struct vad_features *f, const float *power, const f
         best = r > best ? r : best;
     }
     best /= sum + floor;
-    ret->voiced = best < 1 ? best : 1;
-    ret->harmonics = squares > 0 ? sum * sum / squares / N_VOICED : 0;
+    return best < 1 ? best : 1;
 }
 
 /* Bins 13 to 255: 200 to 4000 Hz. */
@@ -161,7 +162,7 @@ static float flux(const float *a, const float *b) {
     float sum = 0;
     for (int i = 0; i < N_BANDS; i++)
         sum += fabsf(a[i] - b[i]);
-    return sum / N_BANDS;
+    return sum < FLUX_MAX * N_BANDS ? sum / N_BANDS : FLUX_MAX;
 }
 
 static void run_basics(struct vad_features *f, int64_t n_frames) {
@@ -171,7 +172,7 @@ static void run_basics(struct vad_features *f, int64_t n_frames) {
     struct basics *b = &f->basics[t % RING];
     float noise[N_BINS], sum = 0;
     find_noise(f, first, last, noise);
-    find_voice(f, power, noise, b);
+    b->voiced = find_voice(f, power, noise);
     b->snr = mean_snr(power, noise, LOW_BAND, HIGH_BAND);
     b->snr_high = mean_snr(power, noise, HIGH_BAND, N_BANDS);
     b->flatness = flatness(power);
@@ -219,7 +220,6 @@ static void combine(const struct vad_features *f, int64_t t, int64_t n_frames, f
     const struct basics *b = &f->basics[t % RING];
     struct range near = around(t, 4, n_frames), mid = around(t, 8, n_frames);
     struct range wide = around(t, WIDE_SPAN, n_frames);
-    struct spread snr = SPREAD(wide, snr), voiced = SPREAD(wide, voiced);
     struct spread level = SPREAD(wide, level);
     float product = 0;
     for (int64_t i = wide.first; i <= wide.last; i++)
@@ -227,20 +227,17 @@ static void combine(const struct vad_features *f, int64_t t, int64_t n_frames, f
     ret[VAD_SNR] = b->snr;
     ret[VAD_SNR_HIGH] = b->snr_high;
     ret[VAD_VOICED] = b->voiced;
-    ret[VAD_HARMONICS] = b->harmonics;
     ret[VAD_FLATNESS] = b->flatness;
-    ret[VAD_VOICED_SNR] = b->voiced * b->snr;
     ret[VAD_FLUX] = SPREAD(near, flux).mean;
     ret[VAD_SNR_NEAR] = SPREAD(near, snr).mean;
-    ret[VAD_SNR_WIDE] = snr.mean;
+    ret[VAD_SNR_WIDE] = SPREAD(wide, snr).mean;
     ret[VAD_VOICED_NEAR] = SPREAD(near, voiced).mean;
     ret[VAD_VOICED_MAX] = SPREAD(mid, voiced).max;
     ret[VAD_VOICED_WIDE] = product / (float)(wide.last - wide.first + 1);
-    ret[VAD_SWING] = level.deviation;
-    ret[VAD_BELOW_MAX] = b->level - level.max;
-    ret[VAD_RANGE] = level.max - level.min;
+    ret[VAD_SWING] = fminf(level.deviation, SWING_MAX);
+    ret[VAD_BELOW_MAX] = fmaxf(b->level - level.max, -RANGE_MAX);
+    ret[VAD_RANGE] = fminf(level.max - level.min, RANGE_MAX);
     ret[VAD_FLATNESS_NEAR] = SPREAD(near, flatness).mean;
-    ret[VAD_VOICED_SWING] = voiced.deviation;
 }
 
 void vad_features_next(struct vad_features *f, const struct vad_samples *samples, int64_t frame,

@@ -168,7 +168,7 @@ static int32_t read_rules(const struct sluice_host *host, struct vad_rules *ret,
         read_ms(host, "speech_pad_ms", &r.pad))
         return num_fail(err, SLUICE_INTERNAL, "cannot read the parameters");
     r.max_speech = vad_max_speech(max_s, r.pad);
-    if (r.neg_threshold > r.threshold && r.threshold > 0.01)
+    if (r.neg_threshold > fmax(r.threshold, 0.01))
         return num_fail(err, SLUICE_INPUT,
                         "neg_threshold is %g, above threshold (%g); it must be lower: speech ends "
                         "below it",
@@ -312,7 +312,7 @@ static const struct sluice_param param_pad = {
     .kind = SLUICE_PARAM_INT,
     .flags = SLUICE_PARAM_RANGED,
     .name = "speech_pad_ms",
-    .default_value = "200",
+    .default_value = "400",
     .min = 0,
     .max = 60000,
     .unit = "ms",

@@ -1,0 +1,1 @@
+sluice_fuzz_target(vad_weights vad_weights.c LIBS vad_engine)
