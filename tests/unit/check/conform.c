@@ -115,6 +115,22 @@ TEST(what_happens_at_load) {
     CHECK_HAS(one(WORKER, "elf.format"), "FAIL: it is a program");
 }
 
+TEST(what_is_needed_at_load) {
+    CHECK_HAS(one(CHECKED "needs_cuda.so", "elf.needed"), "FAIL: it needs libcuda.so.1");
+    CHECK_HAS(one(CHECKED "needs_cuda.so", "load.libraries"), "FAIL: loading it maps ");
+    CHECK_HAS(one(CHECKED "needs_cuda.so", "elf.search_path"),
+              "FAIL: it looks for libraries in \"lib\"");
+}
+
+TEST(descriptions_that_are_hard_to_use) {
+    CHECK_HAS(one(CHECKED "bad_docs.so", "describe.docs"),
+              "FAIL: fine_docs/stage: the doc of input text has no text");
+    CHECK_HAS(one(CHECKED "bad_docs.so", "describe.defaults"),
+              "warn: fine_docs/stage: the default of number, -1, lies outside");
+    CHECK_HAS(one(CHECKED "bad_docs.so", "describe.names"),
+              "FAIL: fine_docs/stage: parameter choice has the choice \"a\" twice");
+}
+
 #define MANNERS(test) one(CHECKED "manners.so", "manners/" test)
 
 TEST(leaks) {
@@ -183,6 +199,7 @@ TEST(memory) {
 
 TEST(create_at_the_bounds) {
     static const struct sl_conform_with in_create = {"fixture/crash.when", "create"};
+    CHECK_HAS(one(FIXTURES "fixture.so", "fixture/echo:create.bounds"), "ok: ");
     CHECK_HAS(one(FIXTURES "fixture.so", "fixture/sleepy:create.bounds"),
               "starting = 1000000000.0: create() did not end");
     struct results r = check(FIXTURES "fixture.so", "fixture/crash:create", &in_create);
