@@ -100,21 +100,19 @@ static bool is_held(int fd) {
     return false;
 }
 
-int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, uint64_t *ret_hash, bool *ret_held,
+int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, int *ret_fd, bool *ret_held,
                     struct sl_err *err) {
-    sl_autoclose int fd = -1;
-    int rc = name_draft(d, path, err);
+    int fd = -1, rc = name_draft(d, path, err);
     sl_draft_discard(d);
     if (rc == 0)
         rc = open_sized(path, size, &fd, err);
-    bool held = rc == 0 && is_held(fd);
-    if (rc == 0 && (rc = sl_hash_fd(fd, size, ret_hash, err)) < 0)
-        sl_err_wrap(err, "%s", path);
-    if (rc == 0)
-        *ret_held = held;
-    else
+    if (rc < 0) {
         unlink(path);
-    return rc;
+        return rc;
+    }
+    *ret_held = is_held(fd);
+    *ret_fd = fd;
+    return 0;
 }
 
 int sl_artifact_open(const char *path, uint64_t size, uint64_t hash, int check_hash, int *ret_fd,

@@ -21,12 +21,11 @@ struct sl_draft {
 int sl_draft_create(const char *folder, struct sl_draft *ret, struct sl_err *err);
 
 /*
- * Gives the draft its name (replacing what bears it), checks that it is `size` bytes long, and hashes it through a new
- * read-only descriptor. The draft is empty after, whatever happened; a failure
- * leaves no file. *ret_held: a process still has the file open or mapped
- * for writing and could change it, as far as the kernel says. SIGIO must be ignored.
+ * Gives the draft its name (replacing what bears it), opens it anew and read-only (*ret_fd, owned) and checks that it is
+ * `size` bytes long. The draft is empty after, whatever happened; a failure leaves no file. *ret_held: a process still
+ * has the file open or mapped for writing and could change it, as far as the kernel says. SIGIO must be ignored.
  */
-int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, uint64_t *ret_hash, bool *ret_held,
+int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, int *ret_fd, bool *ret_held,
                     struct sl_err *err);
 void sl_draft_discard(struct sl_draft *d);
 

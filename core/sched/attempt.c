@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 
+#define HASH_AT_ONCE (1u << 20) /* bytes; larger artifacts are hashed after their takers were started */
 #define LOG_TAIL 2048
 #define LOG_LINE 200
 
@@ -110,9 +111,12 @@ static int add_input(const struct sl_places *places, const struct sl_tasks *task
         path = in->from_port == 0 ? a->item->file : places->inputs[in->from_port];
         rc = open_user_file(path, in->type, fds, n_fds, err);
     } else {
-        const struct sl_artifact *art = &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
+        struct sl_artifact *art = &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
+        bool check = a->number > 1 || art->held;
         path = art->path;
-        rc = sl_artifact_open(path, art->size, art->hash, a->number > 1 || art->held, &fds[*n_fds], err);
+        rc = check ? sl_artifact_settle(art, err) : 0;
+        if (rc == 0)
+            rc = sl_artifact_open(path, art->size, art->hash, check, &fds[*n_fds], err);
         *n_fds += rc == 0;
     }
     sl_frame_add_text(ret, in->port);
@@ -177,6 +181,15 @@ void sl_attempt_note_metric(struct sl_attempt *a, const char *name, double value
         sl_json_set(a->metrics, name, json_real(value));
 }
 
+int sl_artifact_settle(struct sl_artifact *art, struct sl_err *err) {
+    if (!art->unhashed)
+        return 0;
+    int rc = sl_hash_fd(art->fd, art->size, &art->hash, err);
+    sl_close(&art->fd);
+    art->unhashed = false;
+    return rc < 0 ? sl_err_wrap(err, "%s", art->path) : 0;
+}
+
 int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, struct sl_err *err) {
     int n = a->stage->n_outputs;
     for (int i = 0; i < n; i++)
@@ -191,8 +204,11 @@ int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, stru
         const struct sl_plan_output *out = &a->stage->outputs[i];
         artifacts[i].path = sl_artifact_path(places, a->item->name, a->stage->name, out->port, out->type);
         artifacts[i].size = a->outputs[i].size;
-        int rc = sl_draft_commit(&a->outputs[i].draft, artifacts[i].path, artifacts[i].size, &artifacts[i].hash,
+        int rc = sl_draft_commit(&a->outputs[i].draft, artifacts[i].path, artifacts[i].size, &artifacts[i].fd,
                                  &artifacts[i].held, err);
+        artifacts[i].unhashed = rc == 0;
+        if (rc == 0 && artifacts[i].size <= HASH_AT_ONCE)
+            rc = sl_artifact_settle(&artifacts[i], err);
         if (rc < 0)
             return sl_err_wrap(err, "output \"%s\"", out->port);
     }

@@ -76,7 +76,10 @@ int sl_job_frame(const struct sl_places *places, const struct sl_tasks *tasks, s
 int sl_attempt_note_commit(struct sl_attempt *a, const char *port, uint64_t size, struct sl_err *err);
 void sl_attempt_note_metric(struct sl_attempt *a, const char *name, double value);
 
-/* Names and hashes the drafts and gives them to the task as its artifacts. SLUICE_INTERNAL: a declared output was not
+/* Makes the hash of an artifact that has none yet. */
+int sl_artifact_settle(struct sl_artifact *art, struct sl_err *err);
+
+/* Names the drafts, hashes those that are small, and gives them to the task as its artifacts. SLUICE_INTERNAL: a declared output was not
  * committed, or its size is not what the worker said. */
 int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, struct sl_err *err);
 

@@ -116,5 +116,5 @@ int sl_loop_turn(struct sl_loop *loop, int max_wait_ms, struct sl_err *err) {
     }
     loop->n_events = 0;
     fire_due(loop);
-    return 0;
+    return n > 0 ? n : 0;
 }

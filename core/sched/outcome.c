@@ -102,7 +102,36 @@ static void stop_attempts_of_item(struct run *run, int item) {
 
 /* ---- items ---- */
 
+/* Hashes what was committed in this turn and is large, after its takers were started: they need not wait. */
+void sl_run_hash_late(struct run *run) {
+    for (int i = 0; i < run->n_late; i++) {
+        const struct late_hash *late = &run->late[i];
+        struct sl_task *task = sl_task_at(&run->tasks, late->item, late->stage);
+        struct sl_err err = {0};
+        if (!task->artifacts)
+            continue;
+        if (sl_artifact_settle(&task->artifacts[late->port], &err) < 0)
+            sl_log(&run->log, SLUICE_LOG_ERROR, "%s", err.msg);
+        sl_record_artifact(run, task, late->port);
+    }
+    run->n_late = 0;
+}
+
+static void note_artifacts(struct run *run, const struct sl_attempt *a) {
+    for (int i = 0; i < a->stage->n_outputs; i++) {
+        if (!a->task->artifacts[i].path)
+            continue;
+        if (!a->task->artifacts[i].unhashed) {
+            sl_record_artifact(run, a->task, i);
+            continue;
+        }
+        SL_PUSH_ROOM(run->late, run->n_late, run->cap_late);
+        run->late[run->n_late++] = (struct late_hash){a->task->item, a->task->stage, i};
+    }
+}
+
 static void end_item(struct run *run, int item) {
+    sl_run_hash_late(run);
     struct sl_err err = {0};
     const char *message = NULL;
     if (run->tasks.items[item] == SL_ITEM_OK && sl_outputs_write(run, item, &err) < 0) {
@@ -121,7 +150,7 @@ static void end_item(struct run *run, int item) {
     run->open_items--;
     sl_record_item(run, item, message);
     if (state == SL_ITEM_OK && !run->spec->keep_artifacts)
-        sl_artifacts_remove(run, item);
+        sl_artifacts_remove_later(run, item);
     sl_tasks_forget(&run->tasks, item);
     if (state == SL_ITEM_FAILED && run->spec->fail_fast && !run->stopping)
         sl_run_cancel_all(run, "an item failed (--fail-fast)");
@@ -181,15 +210,8 @@ static void try_again(struct run *run, struct sl_task *task, double delay_s) {
     sl_timer_set(run->loop, &b->timer, delay_s);
 }
 
-static void drop_artifacts(struct sl_task *task, int n) {
-    for (int i = 0; task->artifacts && i < n; i++)
-        free(task->artifacts[i].path);
-    free(task->artifacts);
-    task->artifacts = NULL;
-}
-
 static void note_failure(struct run *run, struct sl_task *task, int cls, const char *message) {
-    drop_artifacts(task, run->plan->stages[task->stage].n_outputs);
+    sl_task_drop_artifacts(task, run->plan->stages[task->stage].n_outputs);
     free(task->message);
     task->message = sl_xstrdup(message);
     task->cls = cls;
@@ -269,7 +291,7 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
     task->wall_s = wall_of(a);
     sl_record_attempt_end(run, a, cls, text);
     if (cls == SLUICE_OK)
-        sl_record_artifacts(run, a);
+        note_artifacts(run, a);
     sl_attempt_destroy(a);
     if (cls != SLUICE_OK)
         sl_run_task_failed(run, task, cls, text);

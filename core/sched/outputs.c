@@ -68,7 +68,17 @@ int sl_outputs_write(struct run *run, int item, struct sl_err *err) {
     return rc;
 }
 
-void sl_artifacts_remove(struct run *run, int item) {
-    sl_autofree char *folder = sl_xasprintf("%s/items/%s", run->places.run, run->spec->items[item].name);
+/* Removing files can take the disk as long as a whole task: it waits until the loop has nothing else to do. */
+void sl_artifacts_remove_later(struct run *run, int item) {
+    SL_PUSH_ROOM(run->done_items, run->n_done, run->cap_done);
+    run->done_items[run->n_done++] = item;
+}
+
+bool sl_artifacts_remove_some(struct run *run) {
+    if (run->n_done == 0)
+        return false;
+    const struct sl_item *item = &run->spec->items[run->done_items[--run->n_done]];
+    sl_autofree char *folder = sl_xasprintf("%s/items/%s", run->places.run, item->name);
     sl_remove_tree(folder, NULL);
+    return true;
 }

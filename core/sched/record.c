@@ -104,21 +104,18 @@ void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls,
            sl_class_name(cls), *message ? ": " : "", message);
 }
 
-void sl_record_artifacts(struct run *run, const struct sl_attempt *a) {
-    for (int i = 0; i < a->stage->n_outputs; i++) {
-        const struct sl_artifact *art = &a->task->artifacts[i];
-        if (!art->path)
-            continue;
-        char hash[20];
-        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)art->hash);
-        json_t *r = task_record(run, "artifact", a->task->item, a->task->stage);
-        sl_json_set(r, "port", json_string(a->stage->outputs[i].port));
-        sl_json_set(r, "port_type", json_string(a->stage->outputs[i].type));
-        sl_json_set(r, "file", sl_json_text(art->path + strlen(run->places.run) + 1));
-        sl_json_set(r, "size", json_integer((json_int_t)art->size));
-        sl_json_set(r, "xxh3", json_string(hash));
-        sl_journal_add(&run->journal, r);
-    }
+void sl_record_artifact(struct run *run, const struct sl_task *task, int port) {
+    const struct sl_artifact *art = &task->artifacts[port];
+    const struct sl_plan_output *out = &run->plan->stages[task->stage].outputs[port];
+    char hash[20];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)art->hash);
+    json_t *r = task_record(run, "artifact", task->item, task->stage);
+    sl_json_set(r, "port", json_string(out->port));
+    sl_json_set(r, "port_type", json_string(out->type));
+    sl_json_set(r, "file", sl_json_text(art->path + strlen(run->places.run) + 1));
+    sl_json_set(r, "size", json_integer((json_int_t)art->size));
+    sl_json_set(r, "xxh3", json_string(hash));
+    sl_journal_add(&run->journal, r);
 }
 
 void sl_record_task(struct run *run, const struct sl_task *task) {

@@ -106,6 +106,8 @@ static void tear_down(struct run *run, const sigset_t *before) {
     for (int s = 0; run->health && s < run->plan->n_stages; s++)
         free(run->health[s].text);
     free(run->health);
+    free(run->late);
+    free(run->done_items);
     free(run->shared);
     if (run->adopts)
         sl_orphans_release();
@@ -124,11 +126,17 @@ static void flush_journal(struct run *run, bool force, struct sl_err *err) {
 static int loop(struct run *run, struct sl_err *err) {
     while (run->open_items > 0 || run->carriers) {
         sl_run_dispatch(run);
+        sl_run_hash_late(run);
         flush_journal(run, false, err);
-        int rc = sl_loop_turn(run->loop, sl_journal_due_ms(&run->journal), err);
-        if (rc < 0)
-            return rc;
+        int wait_ms = run->n_done ? 0 : sl_journal_due_ms(&run->journal);
+        int events = sl_loop_turn(run->loop, wait_ms, err);
+        if (events < 0)
+            return events;
+        if (events == 0)
+            sl_artifacts_remove_some(run);
     }
+    while (sl_artifacts_remove_some(run))
+        ;
     return run->journal_failed;
 }
 

@@ -69,6 +69,11 @@ struct backoff {
     struct sl_task *task;
 };
 
+/* A large artifact that is hashed at the end of the turn. */
+struct late_hash {
+    int item, stage, port;
+};
+
 struct run {
     const struct sl_run_spec *spec;
     const struct sl_plan *plan;
@@ -94,6 +99,10 @@ struct run {
     int n_signals;
     bool stopping;               /* nothing new starts */
     bool interrupted;
+    struct late_hash *late;
+    int n_late, cap_late;
+    int *done_items;             /* whose artifacts are to be removed when there is time */
+    int n_done, cap_done;
     int open_items;
     unsigned random_state;
     int64_t began_ms;
@@ -117,6 +126,7 @@ void sl_run_task_not_tried(struct run *run, struct sl_task *task);
 /* A worker of the stage did not become ready. */
 void sl_run_start_failed(struct run *run, int stage, int cls, const char *text);
 void sl_run_cancel_all(struct run *run, const char *reason);
+void sl_run_hash_late(struct run *run);
 void sl_run_arm_job_timers(struct run *run, struct sl_attempt *a);
 /* Notes why the carrier will end; its attempts are concluded when it has. The first reason counts. */
 void sl_run_carrier_doom(struct carrier *c, int cls, const char *text);
@@ -144,7 +154,7 @@ bool sl_guard_retry(struct run *run, struct sl_task *task);
 int sl_record_begin(struct run *run, struct sl_err *err);
 void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct carrier *c);
 void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls, const char *message);
-void sl_record_artifacts(struct run *run, const struct sl_attempt *a);
+void sl_record_artifact(struct run *run, const struct sl_task *task, int port);
 void sl_record_task(struct run *run, const struct sl_task *task);
 void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const char *message, double delay_s);
 void sl_record_worker(struct run *run, const struct carrier *c);
@@ -155,6 +165,7 @@ void sl_run_emit(struct run *run, const struct sl_event *ev);
 
 /* outputs.c */
 int sl_outputs_write(struct run *run, int item, struct sl_err *err);
-void sl_artifacts_remove(struct run *run, int item);
+void sl_artifacts_remove_later(struct run *run, int item);
+bool sl_artifacts_remove_some(struct run *run); /* those of one item; false: nothing to remove */
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -55,12 +56,19 @@ void sl_tasks_init(struct sl_tasks *t, const struct sl_plan *plan, int n_items) 
     }
 }
 
-static void finish_task(struct sl_task *task, int n_outputs) {
-    free(task->message);
-    for (int o = 0; task->artifacts && o < n_outputs; o++)
+void sl_task_drop_artifacts(struct sl_task *task, int n_outputs) {
+    for (int o = 0; task->artifacts && o < n_outputs; o++) {
+        if (task->artifacts[o].unhashed)
+            close(task->artifacts[o].fd);
         free(task->artifacts[o].path);
+    }
     free(task->artifacts);
     task->artifacts = NULL;
+}
+
+static void finish_task(struct sl_task *task, int n_outputs) {
+    sl_task_drop_artifacts(task, n_outputs);
+    free(task->message);
     task->message = NULL;
 }
 

@@ -31,6 +31,8 @@ enum sl_item_state { SL_ITEM_OPEN, SL_ITEM_OK, SL_ITEM_FAILED, SL_ITEM_CANCELLED
 struct sl_artifact {
     char *path; /* absolute, owned; NULL: not committed (an optional output) */
     uint64_t size, hash;
+    bool unhashed; /* `hash` is still to be made, from `fd`: see sl_artifact_settle() */
+    int fd;        /* read-only, owned; only while unhashed */
     bool held;  /* its stage could still change it: looked at again by those who read it */
 };
 
@@ -69,6 +71,9 @@ void sl_tasks_forget(struct sl_tasks *t, int item);
 struct sl_task *sl_task_at(const struct sl_tasks *t, int item, int stage);
 bool sl_task_is_settled(const struct sl_task *task);
 const char *sl_task_state_name(enum sl_task_state state);
+
+/* Forgets the artifacts of a task; the files stay. */
+void sl_task_drop_artifacts(struct sl_task *task, int n_outputs);
 
 /* Ready tasks of a stage, first come first served. */
 int sl_tasks_ready(const struct sl_tasks *t, int stage);

@@ -102,7 +102,9 @@ TEST(draft_becomes_an_artifact) {
     for (int round = 0; round < 2; round++) { /* the second replaces the first */
         CHECK_INT(sl_draft_create(dir, &d, &err), 0);
         CHECK_INT(write(d.fd, "hello", 5), 5);
-        CHECK_INT(sl_draft_commit(&d, path, 5, &hash, &held, &err), 0);
+        CHECK_INT(sl_draft_commit(&d, path, 5, &fd, &held, &err), 0);
+        CHECK_INT(sl_hash_fd(fd, 5, &hash, &err), 0);
+        close(fd);
         CHECK_INT(d.fd, -1);
         CHECK(!held);
     }
@@ -119,14 +121,14 @@ TEST(draft_becomes_an_artifact) {
 TEST(draft_of_another_size_is_refused_and_leaves_no_temporary) {
     struct sl_draft d = SL_DRAFT_NONE;
     struct sl_err err = {0};
-    uint64_t hash;
+    int fd;
     bool held;
     char dir[] = "/tmp/sluice-artifact-XXXXXX";
     CHECK(mkdtemp(dir) != NULL);
     sl_autofree char *path = sl_path_join(dir, "a.json");
     CHECK_INT(sl_draft_create(dir, &d, &err), 0);
     CHECK_INT(write(d.fd, "hello", 5), 5);
-    CHECK_INT(sl_draft_commit(&d, path, 4, &hash, &held, &err), SLUICE_INTERNAL);
+    CHECK_INT(sl_draft_commit(&d, path, 4, &fd, &held, &err), SLUICE_INTERNAL);
     CHECK_HAS(err.msg, "5 bytes long, not 4");
     CHECK_INT(sl_draft_create(dir, &d, &err), 0);
     sl_draft_discard(&d);
@@ -136,13 +138,12 @@ TEST(draft_of_another_size_is_refused_and_leaves_no_temporary) {
 TEST(artifact_that_someone_can_still_change_is_held) {
     struct sl_draft d = SL_DRAFT_NONE;
     struct sl_err err = {0};
-    uint64_t hash;
     char dir[] = "/tmp/sluice-artifact-XXXXXX";
     CHECK(mkdtemp(dir) != NULL);
     sl_autofree char *path = sl_path_join(dir, "a.json");
     for (int mapped = 0; mapped < 2; mapped++) {
         bool held = false;
-        int other;
+        int other, fd;
         void *map = NULL;
         CHECK_INT(sl_draft_create(dir, &d, &err), 0);
         CHECK_INT(write(d.fd, "hello", 5), 5);
@@ -150,7 +151,8 @@ TEST(artifact_that_someone_can_still_change_is_held) {
             CHECK((map = mmap(NULL, 5, PROT_READ | PROT_WRITE, MAP_SHARED, d.fd, 0)) != MAP_FAILED);
         else
             CHECK((other = dup(d.fd)) >= 0);
-        CHECK_INT(sl_draft_commit(&d, path, 5, &hash, &held, &err), 0);
+        CHECK_INT(sl_draft_commit(&d, path, 5, &fd, &held, &err), 0);
+        close(fd);
         CHECK(held);
         mapped ? munmap(map, 5) : close(other);
     }

@@ -27,7 +27,7 @@ TEST(timers_fire_in_order_of_their_deadlines) {
     sl_timer_set(loop, &timers[1], 0.025); /* re-armed */
     int64_t began = sl_now_ms();
     while (n_fired < 3 && sl_now_ms() < began + 2000)
-        CHECK_INT(sl_loop_turn(loop, -1, &err), 0);
+        CHECK(sl_loop_turn(loop, -1, &err) >= 0);
     CHECK_INT(n_fired, 3);
     CHECK_INT(order[0], 2);
     CHECK_INT(order[1], 1);
@@ -55,7 +55,7 @@ TEST(a_stopped_watch_is_not_called_in_the_same_turn) {
         CHECK_INT(sl_watch_start(the_loop, &pair_watches[i], &err), 0);
         CHECK_INT(write(fds[i][1], "x", 1), 1);
     }
-    CHECK_INT(sl_loop_turn(the_loop, 1000, &err), 0);
+    CHECK_INT(sl_loop_turn(the_loop, 1000, &err), 2);
     CHECK_INT(n_ready, 1);
     sl_loop_destroy(the_loop);
 }
