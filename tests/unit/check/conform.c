@@ -103,7 +103,7 @@ TEST(plugins_that_describe_themselves_wrongly) {
 }
 
 TEST(what_happens_at_load) {
-    CHECK_HAS(one(CHECKED "bad_load.so", "load.time"), "FAIL: loading takes 3");
+    CHECK_HAS(one(CHECKED "bad_load.so", "load.time"), "FAIL: loading takes ");
     CHECK_HAS(one(CHECKED "bad_load.so", "load.threads"), "FAIL: loading it starts 1 threads");
     CHECK_HAS(one(CHECKED "bad_load.so", "load.files"),
               "FAIL: loading it leaves 1 files open: /dev/null");
@@ -142,7 +142,7 @@ TEST(leaks) {
               "threads behind");
     if (*SANITIZE)
         SKIP("under a sanitizer memory is not measured");
-    CHECK_HAS(MANNERS("leaks:repeat.leaks"), "FAIL: each job leaves 5");
+    CHECK_HAS(MANNERS("leaks:repeat.leaks"), "FAIL: each job leaves ");
 }
 
 TEST(inputs) {
@@ -183,7 +183,7 @@ TEST(intruders) {
 
 TEST(time_and_order) {
     CHECK_HAS(MANNERS("random:repeat.bytes"), "FAIL: ");
-    CHECK_HAS(MANNERS("deaf:cancel.working"), "FAIL: a cancelled job ends after 1");
+    CHECK_HAS(MANNERS("deaf:cancel.working"), "FAIL: a cancelled job ends after ");
     CHECK_HAS(MANNERS("worse_together:batch.mixed"),
               "ends as unsupported, alone as ok: one at a time, please");
     CHECK_HAS(MANNERS("exits:create.destroy"), "FAIL: it ended its process (exit status 9)");
