@@ -27,7 +27,7 @@ char *sl_artifact_path(const struct sl_places *places, const char *item, const c
 
 static int make_drafts(const struct sl_places *places, struct sl_attempt *a, struct sl_err *err) {
     sl_autofree char *folder = sl_xasprintf("%s/items/%s", places->run, a->item->name);
-    int n = a->stage->n_outputs, rc = sl_make_dirs(folder, err);
+    int n = a->stage->n_outputs, rc = n ? sl_make_dirs(folder, err) : 0;
     a->outputs = sl_xcalloc((size_t)n, sizeof *a->outputs);
     for (int i = 0; i < n; i++)
         a->outputs[i].draft = (struct sl_draft)SL_DRAFT_NONE;

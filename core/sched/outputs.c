@@ -68,17 +68,30 @@ int sl_outputs_write(struct run *run, int item, struct sl_err *err) {
     return rc;
 }
 
-/* Removing files can take the disk as long as a whole task: it waits until the loop has nothing else to do. */
+static uint64_t artifact_bytes(const struct run *run, int item) {
+    uint64_t bytes = 0;
+    for (int s = 0; s < run->plan->n_stages; s++) {
+        const struct sl_task *task = sl_task_at(&run->tasks, item, s);
+        for (int o = 0; task->artifacts && o < run->plan->stages[s].n_outputs; o++)
+            bytes += task->artifacts[o].path ? task->artifacts[o].size : 0;
+    }
+    return bytes;
+}
+
 void sl_artifacts_remove_later(struct run *run, int item) {
     SL_PUSH_ROOM(run->done_items, run->n_done, run->cap_done);
     run->done_items[run->n_done++] = item;
+    run->done_bytes += artifact_bytes(run, item);
 }
 
-bool sl_artifacts_remove_some(struct run *run) {
-    if (run->n_done == 0)
-        return false;
-    const struct sl_item *item = &run->spec->items[run->done_items[--run->n_done]];
-    sl_autofree char *folder = sl_xasprintf("%s/items/%s", run->places.run, item->name);
-    sl_remove_tree(folder, NULL);
-    return true;
+void sl_artifacts_remove(struct run *run, uint64_t bytes_to_keep) {
+    if (run->done_bytes <= bytes_to_keep && bytes_to_keep > 0)
+        return;
+    for (int i = 0; i < run->n_done; i++) {
+        const struct sl_item *item = &run->spec->items[run->done_items[i]];
+        sl_autofree char *folder = sl_xasprintf("%s/items/%s", run->places.run, item->name);
+        sl_remove_tree(folder, NULL);
+    }
+    run->n_done = 0;
+    run->done_bytes = 0;
 }

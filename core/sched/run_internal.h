@@ -103,6 +103,7 @@ struct run {
     int n_late, cap_late;
     int *done_items;             /* whose artifacts are to be removed when there is time */
     int n_done, cap_done;
+    uint64_t done_bytes;
     int open_items;
     unsigned random_state;
     int64_t began_ms;
@@ -166,6 +167,7 @@ void sl_run_emit(struct run *run, const struct sl_event *ev);
 /* outputs.c */
 int sl_outputs_write(struct run *run, int item, struct sl_err *err);
 void sl_artifacts_remove_later(struct run *run, int item);
-bool sl_artifacts_remove_some(struct run *run); /* those of one item; false: nothing to remove */
+/* Removes the artifacts of finished items if they are more than `bytes_to_keep`; 0: in any case. */
+void sl_artifacts_remove(struct run *run, uint64_t bytes_to_keep);
 
 #endif

@@ -107,11 +107,11 @@ def overhead():
     """What the engine adds to a task: one process for the batch, jobs that do nothing."""
     with Folder() as f:
         pipeline = f.write("p.yaml", "sluice: 1\nname: warm\ninputs: { file: { type: file/1 } }\n"
-                                     "stages: { b: { use: fixture/batcher, with: { steps: 0 } } }\n")
+                                     "stages: { b: { use: bench/warm } }\n")
         items = f.items(TASKS)
-        f.sluice("plugins", "--plugins", FIXTURES)
-        one = timed(lambda: f.sluice("run", pipeline, items[0], "-q", "--plugins", FIXTURES))
-        all_ = timed(lambda: f.sluice("run", pipeline, *items, "-q", "--plugins", FIXTURES))
+        f.sluice("plugins", "--plugins", PLUGINS)
+        one = timed(lambda: f.sluice("run", pipeline, items[0], "-q", "--plugins", PLUGINS))
+        all_ = timed(lambda: f.sluice("run", pipeline, *items, "-q", "--plugins", PLUGINS))
         say(bench="overhead", tasks=TASKS, ms_per_task=round((all_ - one) / (TASKS - 1) * 1000, 3), one_task_run_ms=round(one * 1000, 2))
 
 

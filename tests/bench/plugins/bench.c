@@ -1,6 +1,6 @@
 /*
  * Stages that the engine's benchmark times: bench/fill makes a recording of `seconds` (audio/1), bench/sum adds its samples
- * up. Each says when it was done by the monotonic clock, as the metric `at_s`, so that the hand-over between two
+ * up, bench/warm does nothing in a process that stays. Each says when it was done by the monotonic clock, as the metric `at_s`, so that the hand-over between two
  * processes can be read off the journal.
  */
 #include <stdio.h>
@@ -83,6 +83,12 @@ static int32_t sum(void *self, struct sluice_job *job) {
     return host->output_commit(job, "text", (uint64_t)snprintf(text, 64, "%.0f\n", total));
 }
 
+static int32_t nothing(void *self, struct sluice_job *job) {
+    (void)self;
+    (void)job;
+    return SLUICE_OK;
+}
+
 static const struct sluice_port audio = {SLUICE_SIZED(struct sluice_port), 0, "audio", SLUICE_TYPE_AUDIO, "A recording."};
 static const struct sluice_port text = {SLUICE_SIZED(struct sluice_port), 0, "text", SLUICE_TYPE_TEXT, "Its sum."};
 static const struct sluice_port *const audio_ports[] = {&audio, NULL};
@@ -99,6 +105,9 @@ static const struct sluice_stage sum_stage = {.size = SLUICE_SIZED(struct sluice
                                               .version = "1", .summary = "Adds up the samples of a recording.",
                                               .inputs = audio_ports, .outputs = text_ports, .create = create,
                                               .process = sum};
-static const struct sluice_stage *const stages[] = {&fill_stage, &sum_stage, NULL};
+static const struct sluice_stage warm_stage = {.size = SLUICE_SIZED(struct sluice_stage), .id = "bench/warm",
+                                               .version = "1", .summary = "Does nothing, for many items in one process.",
+                                               .max_jobs = 4, .process = nothing};
+static const struct sluice_stage *const stages[] = {&fill_stage, &sum_stage, &warm_stage, NULL};
 SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {SLUICE_PLUGIN_HEADER, .name = "bench", .version = "1",
                                                                 .licence = "MIT", .stages = stages};
