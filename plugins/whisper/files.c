@@ -66,18 +66,35 @@ static char *read_all(FILE *f, size_t *ret_len) {
     return text;
 }
 
+/* Opens a file for reading, -1 with errno; a pipe or a device is not waited for but refused. */
+static int open_regular(const char *path, uint64_t *ret_len) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
+    if (fd < 0)
+        return -1;
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
+        *ret_len = (uint64_t)info.st_size;
+        return fd;
+    }
+    close(fd);
+    errno = EINVAL;
+    return -1;
+}
+
 int32_t wh_file_read(const char *folder, const char *file, bool optional, char **ret,
                      size_t *ret_len, struct num_err *err) {
     char path[WH_MAX_PATH];
+    uint64_t size;
     int32_t status = join_path(folder, file, path, err);
     if (status)
         return status;
-    FILE *f = fopen(path, "rbe");
-    if (!f && optional && errno == ENOENT) {
+    int fd = open_regular(path, &size);
+    if (fd < 0 && optional && errno == ENOENT) {
         *ret = NULL;
         *ret_len = 0;
         return SLUICE_OK;
     }
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "rb");
     if (!f)
         return num_fail(err, SLUICE_INPUT,
                         "cannot open %s: %s; a model is a Hugging Face Whisper folder or a .bin "
@@ -94,22 +111,25 @@ int32_t wh_file_read(const char *folder, const char *file, bool optional, char *
 }
 
 int32_t wh_file_map(const char *path, void **ret_map, size_t *ret_len, struct num_err *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd < 0)
+    uint64_t len = 0;
+    int fd = open_regular(path, &len);
+    if (fd < 0 && errno != EINVAL)
         return num_fail(err, SLUICE_INPUT, "cannot open %s: %s", path, strerror(errno));
+    if (fd < 0 || len == 0) {
+        if (fd >= 0)
+            close(fd);
+        return num_fail(err, SLUICE_INPUT, "%s is not a model: it is empty or no file", path);
+    }
+    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
     int32_t status = SLUICE_OK;
-    void *map = MAP_FAILED;
-    if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) || info.st_size == 0)
-        status = num_fail(err, SLUICE_INPUT, "%s is not a model: it is empty or no file", path);
-    else if ((map = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0)) == MAP_FAILED)
+    if (map == MAP_FAILED)
         status = num_fail(err, SLUICE_RESOURCE, "cannot map %s: %s", path, strerror(errno));
     close(fd);
     if (status)
         return status;
-    madvise(map, (size_t)info.st_size, MADV_WILLNEED);
+    madvise(map, len, MADV_WILLNEED);
     *ret_map = map;
-    *ret_len = (size_t)info.st_size;
+    *ret_len = len;
     return SLUICE_OK;
 }
 
