@@ -1,6 +1,8 @@
 /* JSON helpers over jansson, see json.h. jansson bounds recursion at 2048; we bound it further down. */
 #include "base/json.h"
 
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,8 +41,28 @@ int sl_json_parse(const char *text, size_t len, json_t **ret, struct sl_err *err
     return 0;
 }
 
+/* True if 15 digits give every number in `value` back exactly; 17 always do. */
+static bool reads_well(const json_t *value) {
+    const char *key;
+    json_t *member;
+    size_t i;
+    char digits[32];
+    if (json_is_real(value)) {
+        snprintf(digits, sizeof digits, "%.15g", json_real_value(value));
+        return strtod(digits, NULL) == json_real_value(value);
+    }
+    json_object_foreach((json_t *)value, key, member)
+        if (!reads_well(member))
+            return false;
+    json_array_foreach(value, i, member)
+        if (!reads_well(member))
+            return false;
+    return true;
+}
+
 char *sl_json_line(const json_t *value) {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+    size_t digits = reads_well(value) ? JSON_REAL_PRECISION(15) : JSON_REAL_PRECISION(17);
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | digits);
     if (!text)
         text = sl_xstrdup("null");
     return text;

@@ -168,6 +168,19 @@ TEST(json_text_survives_bad_bytes) {
                     "b\"");
 }
 
+TEST(json_numbers_come_back_exactly) {
+    static const double values[] = {0.38, 0.1 + 0.2, 1.7976931348623157e308, 5e-324, -0.224, 3};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        sl_autojson json_t *v = json_pack("{s:[f]}", "x", values[i]), *back = NULL;
+        sl_autofree char *line = sl_json_line(v);
+        CHECK_INT(sl_json_parse(line, strlen(line), &back, NULL), 0);
+        CHECK(json_real_value(json_array_get(json_object_get(back, "x"), 0)) == values[i]);
+    }
+    sl_autojson json_t *v = json_real(0.38);
+    sl_autofree char *line = sl_json_line(v);
+    CHECK_STR(line, "0.38");
+}
+
 TEST(sizes_do_not_overflow) {
     uint64_t n;
     CHECK(!sl_mul_ok(1ull << 40, 1ull << 40, &n));
