@@ -13,13 +13,13 @@
 #include "audio/vad/features.h"
 
 static const float weights[VAD_N_FEATURES] = {
-    [VAD_SNR] = -0.0101f,         [VAD_SNR_HIGH] = 1.4392f,      [VAD_VOICED] = 0.3409f,
-    [VAD_FLATNESS] = -0.3580f,    [VAD_FLUX] = 13.9009f,         [VAD_SNR_NEAR] = 0.9037f,
-    [VAD_SNR_WIDE] = -0.4286f,    [VAD_VOICED_NEAR] = 6.2667f,   [VAD_VOICED_MAX] = 10.0355f,
-    [VAD_VOICED_WIDE] = -4.0266f, [VAD_SWING] = -6.3735f,        [VAD_BELOW_MAX] = -0.4992f,
-    [VAD_RANGE] = 1.2500f,        [VAD_FLATNESS_NEAR] = 0.5710f,
+    [VAD_SNR] = 0.0233f,          [VAD_SNR_HIGH] = 1.3822f,      [VAD_VOICED] = 0.2497f,
+    [VAD_FLATNESS] = -0.3777f,    [VAD_FLUX] = 14.1321f,         [VAD_SNR_NEAR] = 1.1121f,
+    [VAD_SNR_WIDE] = -0.6608f,    [VAD_VOICED_NEAR] = 6.1873f,   [VAD_VOICED_MAX] = 10.5181f,
+    [VAD_VOICED_WIDE] = -4.2285f, [VAD_SWING] = -6.9011f,        [VAD_BELOW_MAX] = -0.4528f,
+    [VAD_RANGE] = 1.5015f,        [VAD_FLATNESS_NEAR] = 0.5342f,
 };
-static const float bias = -9.8931f;
+static const float bias = -9.5446f;
 
 static void embedded_run(void *self, const struct vad_samples *samples, int64_t first, int n,
                          float *ret) {
