@@ -57,6 +57,7 @@ int sl_err_class_of_errno(int sys_errno) {
     switch (sys_errno) {
     case ENOMEM:
     case ENOSPC:
+    case EFBIG:
     case EDQUOT:
     case EMFILE:
     case ENFILE:
