@@ -25,10 +25,6 @@ static void bf16_block(const void *block, float *x) {
     *x = num_bf16_to_f32(bits);
 }
 
-static void f32_block(const void *block, float *x) {
-    memcpy(x, block, sizeof *x);
-}
-
 static void q4_0_block(const void *block, float *x) {
     const struct num_q4_0 *b = block;
     float d = num_f16_to_f32(b->d);
@@ -118,22 +114,44 @@ static void q6_k_block(const void *block, float *x) {
             }
 }
 
+/* The loop over blocks, once for each type, so that the compiler sees through it. */
+#define BLOCKS(type, elements, bytes)                                                              \
+    static void type##_blocks(const uint8_t *from, uint64_t n, float *x) {                         \
+        for (uint64_t i = 0; i < n; i++)                                                           \
+            type##_block(from + i * (bytes), x + i * (elements));                                  \
+    }
+
+BLOCKS(f16, 1, 2)
+BLOCKS(bf16, 1, 2)
+BLOCKS(q4_0, NUM_BLOCK, sizeof(struct num_q4_0))
+BLOCKS(q4_1, NUM_BLOCK, sizeof(struct num_q4_1))
+BLOCKS(q5_0, NUM_BLOCK, sizeof(struct num_q5_0))
+BLOCKS(q5_1, NUM_BLOCK, sizeof(struct num_q5_1))
+BLOCKS(q8_0, NUM_BLOCK, sizeof(struct num_q8_0))
+BLOCKS(q4_k, NUM_SUPER_BLOCK, sizeof(struct num_q4_k))
+BLOCKS(q5_k, NUM_SUPER_BLOCK, sizeof(struct num_q5_k))
+BLOCKS(q6_k, NUM_SUPER_BLOCK, sizeof(struct num_q6_k))
+
+static void f32_blocks(const uint8_t *from, uint64_t n, float *x) {
+    memcpy(x, from, n * sizeof *x);
+}
+
 static const struct {
     const char *name;
     uint32_t block, bytes;
-    void (*to_f32)(const void *block, float *x);
+    void (*to_f32)(const uint8_t *from, uint64_t n_blocks, float *x);
 } types[NUM_N_WEIGHT_TYPES] = {
-    [NUM_WEIGHT_F32] = {"F32", 1, 4, f32_block},
-    [NUM_WEIGHT_F16] = {"F16", 1, 2, f16_block},
-    [NUM_WEIGHT_BF16] = {"BF16", 1, 2, bf16_block},
-    [NUM_WEIGHT_Q4_0] = {"Q4_0", NUM_BLOCK, sizeof(struct num_q4_0), q4_0_block},
-    [NUM_WEIGHT_Q4_1] = {"Q4_1", NUM_BLOCK, sizeof(struct num_q4_1), q4_1_block},
-    [NUM_WEIGHT_Q5_0] = {"Q5_0", NUM_BLOCK, sizeof(struct num_q5_0), q5_0_block},
-    [NUM_WEIGHT_Q5_1] = {"Q5_1", NUM_BLOCK, sizeof(struct num_q5_1), q5_1_block},
-    [NUM_WEIGHT_Q8_0] = {"Q8_0", NUM_BLOCK, sizeof(struct num_q8_0), q8_0_block},
-    [NUM_WEIGHT_Q4_K] = {"Q4_K", NUM_SUPER_BLOCK, sizeof(struct num_q4_k), q4_k_block},
-    [NUM_WEIGHT_Q5_K] = {"Q5_K", NUM_SUPER_BLOCK, sizeof(struct num_q5_k), q5_k_block},
-    [NUM_WEIGHT_Q6_K] = {"Q6_K", NUM_SUPER_BLOCK, sizeof(struct num_q6_k), q6_k_block},
+    [NUM_WEIGHT_F32] = {"F32", 1, 4, f32_blocks},
+    [NUM_WEIGHT_F16] = {"F16", 1, 2, f16_blocks},
+    [NUM_WEIGHT_BF16] = {"BF16", 1, 2, bf16_blocks},
+    [NUM_WEIGHT_Q4_0] = {"Q4_0", NUM_BLOCK, sizeof(struct num_q4_0), q4_0_blocks},
+    [NUM_WEIGHT_Q4_1] = {"Q4_1", NUM_BLOCK, sizeof(struct num_q4_1), q4_1_blocks},
+    [NUM_WEIGHT_Q5_0] = {"Q5_0", NUM_BLOCK, sizeof(struct num_q5_0), q5_0_blocks},
+    [NUM_WEIGHT_Q5_1] = {"Q5_1", NUM_BLOCK, sizeof(struct num_q5_1), q5_1_blocks},
+    [NUM_WEIGHT_Q8_0] = {"Q8_0", NUM_BLOCK, sizeof(struct num_q8_0), q8_0_blocks},
+    [NUM_WEIGHT_Q4_K] = {"Q4_K", NUM_SUPER_BLOCK, sizeof(struct num_q4_k), q4_k_blocks},
+    [NUM_WEIGHT_Q5_K] = {"Q5_K", NUM_SUPER_BLOCK, sizeof(struct num_q5_k), q5_k_blocks},
+    [NUM_WEIGHT_Q6_K] = {"Q6_K", NUM_SUPER_BLOCK, sizeof(struct num_q6_k), q6_k_blocks},
 };
 
 const char *num_weight_name(enum num_weight_type type) {
@@ -184,13 +202,7 @@ bool num_weights_of_tensor(const struct num_tensor *t, struct num_weights *ret) 
 }
 
 void num_weights_to_f32(const struct num_weights *w, uint64_t row, uint64_t n, float *ret) {
-    uint32_t block = types[w->type].block, bytes = types[w->type].bytes;
+    uint32_t block = types[w->type].block;
     const uint8_t *from = (const uint8_t *)w->data + row * w->row_bytes;
-    if (w->type == NUM_WEIGHT_F32) {
-        memcpy(ret, from, n * w->row_bytes);
-        return;
-    }
-    uint64_t n_blocks = n * (w->cols / block); /* rows lie back to back */
-    for (uint64_t i = 0; i < n_blocks; i++)
-        types[w->type].to_f32(from + i * bytes, ret + i * block);
+    types[w->type].to_f32(from, n * (w->cols / block), ret); /* rows lie back to back */
 }
