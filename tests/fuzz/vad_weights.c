@@ -1,7 +1,8 @@
 /*
- * Any bytes as a file of Silero weights; and a whole file of zeros with some bytes changed, since random bytes
- * never make one of 1.2 MB. First byte 0: a file. Else edits of four bytes each, where (3) and what (1), in a
- * ggml (1) or safetensors file (2, with the header cut out of the input), whose length the next two bytes reduce.
+ * Any bytes as a file of Silero weights; and a whole file of zeros with some bytes changed, since
+ * random bytes never make one of 1.2 MB. First byte 0: a file. Else edits of four bytes each, where
+ * (3) and what (1), in a ggml (1) or safetensors file (2, with the header cut out of the input),
+ * whose length the next two bytes reduce.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,8 +37,8 @@ static const struct tensor tensors[] = {
 /* The good file; returns its length. */
 static size_t make_ggml(uint8_t *ret) {
     static const int32_t head[] = {0x67676d6c, 10};
-    static const int32_t shape[] = {6,  2,  0, 512, 64, 4, 129, 128, 3,   128, 64,
-                                    3,  64, 64, 3,  64, 128, 3, 128, 128, 128, 1};
+    static const int32_t shape[] = {6, 2,  0,  512, 64, 4,   129, 128, 3,   128, 64,
+                                    3, 64, 64, 3,   64, 128, 3,   128, 128, 128, 1};
     size_t at = 0;
 #define PUT(data, len) (memcpy(ret + at, data, len), at += (len))
     PUT(head, sizeof head);
