@@ -61,23 +61,32 @@ static int32_t read_sizes(const json_t *config, const char *folder, struct wh_di
     return SLUICE_OK;
 }
 
+/* Distilled and fine-tuned models often keep the list of the model they come from; one that names a
+ * layer or head which is not there says nothing, and is left out as a whole. */
 static int32_t read_alignment(const json_t *generation, const char *folder, struct wh_dims *dims,
                               struct num_err *err) {
     const json_t *heads = json_object_get(generation, "alignment_heads"), *pair;
+    bool fits = true;
     size_t i;
     json_array_foreach(heads, i, pair) {
-        json_int_t layer = json_integer_value(json_array_get(pair, 0));
-        json_int_t head = json_integer_value(json_array_get(pair, 1));
-        if (json_array_size(pair) != 2 || layer < 0 || layer >= dims->n_text_layers || head < 0 ||
-            head >= dims->n_text_heads || i >= WH_MAX_ALIGNMENT_HEADS)
+        const json_t *layer = json_array_get(pair, 0), *head = json_array_get(pair, 1);
+        json_int_t l = json_integer_value(layer), h = json_integer_value(head);
+        if (json_array_size(pair) != 2 || !json_is_integer(layer) || !json_is_integer(head) ||
+            l < 0 || h < 0)
             return num_fail(err, SLUICE_INPUT,
-                            "%s/generation_config.json: alignment_heads names a head that "
-                            "the model does not have",
-                            folder);
-        dims->alignment_heads[i].layer = (uint32_t)layer;
-        dims->alignment_heads[i].head = (uint32_t)head;
+                            "%s/generation_config.json: entry %zu of alignment_heads is not a "
+                            "layer and a head",
+                            folder, i);
+        fits = fits && l < dims->n_text_layers && h < dims->n_text_heads &&
+               i < WH_MAX_ALIGNMENT_HEADS;
+        if (!fits)
+            continue;
+        dims->alignment_heads[i].layer = (uint32_t)l;
+        dims->alignment_heads[i].head = (uint32_t)h;
         dims->n_alignment_heads = (uint32_t)i + 1;
     }
+    if (!fits)
+        dims->n_alignment_heads = 0;
     return SLUICE_OK;
 }
 

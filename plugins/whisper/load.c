@@ -119,7 +119,7 @@ static int32_t load_file(const char *path, struct wh_model *m, struct num_err *e
 
 /* A published model whose files list no suppressed tokens gets the reference's. */
 static int32_t default_lists(struct wh_model *m, struct num_err *err) {
-    if (!wh_published_vocab(m->dims.n_vocab) || m->rules.n_suppress || m->rules.n_begin_suppress)
+    if (!wh_published_vocab(m->dims.n_vocab) || m->rules.n_suppress)
         return SLUICE_OK;
     free(m->lists);
     m->lists = NULL;

@@ -117,8 +117,8 @@ TEST(sizes_that_do_not_fit) {
                                  "config.json asks for [96, 80, 3]");
     set("config.json", "d_model", "192");
     set("config.json", "decoder_layers", "3");
-    set("generation_config.json", "alignment_heads", "[[0, 3]]");
-    refuses("generation_config.json", "alignment_heads");
+    set("generation_config.json", "alignment_heads", "[[0, 1], [0]]");
+    refuses("generation_config.json", "entry 1 of alignment_heads is not a layer and a head");
     set("generation_config.json", "alignment_heads", NULL);
     refuses("model.safetensors", "has no tensor model.decoder.layers.2.fc1.weight");
     set("config.json", "decoder_layers", "0");
@@ -154,6 +154,19 @@ TEST(generation_config_is_optional) {
     CHECK_INT(wh_model_load(folder, &wh_backend_cpu, &limits, &m, &err), 0);
     CHECK_INT(m.rules.max_initial, 50);
     CHECK_INT(m.rules.n_begin_suppress, 0);
+    wh_model_finish(&m);
+    remove_model();
+}
+
+TEST(alignment_heads_of_another_model_are_not_taken) {
+    struct wh_model m;
+    struct num_err err;
+    struct wh_limits limits = {1, 1, 1};
+    copy_model();
+    set("generation_config.json", "alignment_heads", "[[1, 0], [25, 6]]");
+    CHECK_INT(wh_model_load(folder, &wh_backend_cpu, &limits, &m, &err), 0);
+    CHECK_INT(m.dims.n_alignment_heads, m.dims.n_text_heads);
+    CHECK(m.dims.alignment_heads[0].layer == 1 && m.dims.alignment_heads[2].head == 2);
     wh_model_finish(&m);
     remove_model();
 }
