@@ -30,7 +30,7 @@ static const char help[] = "models list         installed models, and those know
                            "pipeline never downloads anything.";
 
 struct request {
-    const char *revision, *endpoint, *name;
+    const char *revision, *endpoint, *name, *file;
     int timeout_s;
     bool json;
 };
@@ -163,10 +163,19 @@ static char *endpoint_of(const struct request *r) {
     return sl_xstrndup(endpoint, len);
 }
 
+/* "base-q5_1" of "ggml-base-q5_1.bin"; owned. */
+static char *stem_of(const char *file) {
+    const char *begin = sl_starts_with(file, "ggml-") ? file + 5 : file;
+    size_t len = strlen(begin);
+    return sl_xstrndup(begin, sl_ends_with(begin, ".bin") ? len - 4 : len);
+}
+
 static int get(const struct sl_command *self, const char *model, const struct request *r) {
     const struct sl_known_model *known = sl_known_model_find(model);
-    const char *repo = known ? known->repo : model, *name = r->name ? r->name : model;
+    const char *repo = known ? known->repo : model, *file = known ? known->file : r->file;
     sl_autofree char *folder = sl_models_folder(), *endpoint = endpoint_of(r);
+    sl_autofree char *stem = file ? stem_of(file) : NULL;
+    const char *name = r->name ? r->name : known || !stem ? model : stem;
     struct sl_err err = {0};
     char timeout[16], program[] = "sluice-fetch", verb[] = "get";
     if (!strchr(repo, '/')) {
@@ -185,8 +194,9 @@ static int get(const struct sl_command *self, const char *model, const struct re
     if (err.cls)
         return usage_error(self, &err);
     snprintf(timeout, sizeof timeout, "%d", r->timeout_s);
-    char *words[] = {program,  verb,    folder, (char *)name, (char *)repo, (char *)r->revision,
-                     endpoint, timeout, NULL};
+    char *words[] = {
+        program,  verb,    folder,       (char *)name, (char *)repo, (char *)r->revision,
+        endpoint, timeout, (char *)file, NULL};
     return become_fetch(words);
 }
 
@@ -217,6 +227,8 @@ int sl_cmd_models(const struct sl_command *self, int argc, char **argv) {
          "get: a branch, tag or commit; default: main"},
         {"name", 0, SL_OPT_TEXT, &r.name, "NAME",
          "get: what to call it here; default: as it was asked for"},
+        {"file", 0, SL_OPT_TEXT, &r.file, "FILE",
+         "get: of OWNER/REPO the one .bin file of whisper.cpp"},
         {"endpoint", 0, SL_OPT_TEXT, &r.endpoint, "URL",
          "get: where from; default: HF_ENDPOINT, else " SL_MODEL_ENDPOINT},
         {"timeout", 0, SL_OPT_INT, &r.timeout_s, "SECONDS",

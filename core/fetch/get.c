@@ -84,7 +84,8 @@ static int list_files(struct job *j, struct sl_err *err) {
         sl_str_clear(&text);
         rc = sl_http_text(j->http, sl_str_text(&path), g->repo, MAX_LISTING_BYTES, &text, err);
     } while (rc < 0 && worth_a_try(j, &fruitless, false, err));
-    return rc < 0 ? rc : sl_repo_parse(sl_str_text(&text), text.len, g->repo, &j->repo, err);
+    return rc < 0 ? rc
+                  : sl_repo_parse(sl_str_text(&text), text.len, g->repo, g->file, &j->repo, err);
 }
 
 /* ---- One file -------------------------------------------------------------------------------- */

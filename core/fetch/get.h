@@ -16,6 +16,7 @@
 struct sl_get {
     const char *name;     /* of the installed model; may be "owner/repo" */
     const char *repo;     /* "owner/repo" */
+    const char *file;     /* the .bin to take; NULL: what a Hugging Face folder needs */
     const char *revision; /* branch, tag or commit */
     const char *folder;   /* of models */
     struct sl_http_options http;

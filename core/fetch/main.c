@@ -3,7 +3,7 @@
  * verify`. The only program that links libcurl and libcrypto, so that the core starts light; never
  * run by a pipeline.
  *
- *     sluice-fetch get FOLDER NAME OWNER/REPO REVISION ENDPOINT TIMEOUT_S
+ *     sluice-fetch get FOLDER NAME OWNER/REPO REVISION ENDPOINT TIMEOUT_S [FILE.bin]
  *     sluice-fetch verify PATH
  *
  * `sluice` checks the words and fills in the defaults. Exit: 0, 1 failed, 2 bad usage, 130
@@ -39,6 +39,7 @@ static int get(char **words, int signals, struct sl_err *err) {
         .folder = words[0],
         .name = words[1],
         .repo = words[2],
+        .file = words[6],
         .revision = words[3],
         .http = {.endpoint = words[4],
                  .token = token && *token ? token : NULL,
@@ -52,7 +53,7 @@ int main(int argc, char **argv) {
     struct sl_err err = {0};
     int rc, signals = open_signals();
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc == 8 && strcmp(argv[1], "get") == 0)
+    if ((argc == 8 || argc == 9) && strcmp(argv[1], "get") == 0)
         rc = get(argv + 2, signals, &err);
     else if (argc == 3 && strcmp(argv[1], "verify") == 0)
         rc = sl_verify_model(argv[2], signals, &err);
@@ -60,7 +61,7 @@ int main(int argc, char **argv) {
         rc = sl_err_set(&err, SL_USAGE, "sluice-fetch is run by `sluice models`");
     if (rc < 0)
         fprintf(stderr, "sluice: %s\n", err.msg);
-    if (argc == 8 && (rc == SLUICE_CANCELLED || rc == SLUICE_TRANSIENT))
+    if (argc >= 8 && (rc == SLUICE_CANCELLED || rc == SLUICE_TRANSIENT))
         fprintf(stderr, "what was downloaded is kept: the same command continues there\n");
     return rc == 0 ? 0 : rc == SLUICE_CANCELLED ? 130 : rc == SL_USAGE ? 2 : 1;
 }

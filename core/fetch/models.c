@@ -14,23 +14,36 @@
 
 /* ---- Known names ----------------------------------------------------------------------------- */
 
+#define WHISPER_CPP "ggerganov/whisper.cpp"
+
 static const struct sl_known_model known[] = {
-    {"tiny", "openai/whisper-tiny", 154},
-    {"tiny.en", "openai/whisper-tiny.en", 154},
-    {"base", "openai/whisper-base", 293},
-    {"base.en", "openai/whisper-base.en", 293},
-    {"small", "openai/whisper-small", 970},
-    {"small.en", "openai/whisper-small.en", 970},
-    {"medium", "openai/whisper-medium", 3060},
-    {"medium.en", "openai/whisper-medium.en", 3060},
-    {"large-v1", "openai/whisper-large", 6180},
-    {"large-v2", "openai/whisper-large-v2", 6180},
-    {"large-v3", "openai/whisper-large-v3", 3090},
-    {"turbo", "openai/whisper-large-v3-turbo", 1620},
-    {"distil-small.en", "distil-whisper/distil-small.en", 340},
-    {"distil-medium.en", "distil-whisper/distil-medium.en", 790},
-    {"distil-large-v2", "distil-whisper/distil-large-v2", 1520},
-    {"distil-large-v3", "distil-whisper/distil-large-v3", 1520},
+    {"tiny", "openai/whisper-tiny", NULL, 154},
+    {"tiny.en", "openai/whisper-tiny.en", NULL, 154},
+    {"base", "openai/whisper-base", NULL, 293},
+    {"base.en", "openai/whisper-base.en", NULL, 293},
+    {"small", "openai/whisper-small", NULL, 970},
+    {"small.en", "openai/whisper-small.en", NULL, 970},
+    {"medium", "openai/whisper-medium", NULL, 3060},
+    {"medium.en", "openai/whisper-medium.en", NULL, 3060},
+    {"large-v1", "openai/whisper-large", NULL, 6180},
+    {"large-v2", "openai/whisper-large-v2", NULL, 6180},
+    {"large-v3", "openai/whisper-large-v3", NULL, 3090},
+    {"turbo", "openai/whisper-large-v3-turbo", NULL, 1620},
+    {"distil-small.en", "distil-whisper/distil-small.en", NULL, 340},
+    {"distil-medium.en", "distil-whisper/distil-medium.en", NULL, 790},
+    {"distil-large-v2", "distil-whisper/distil-large-v2", NULL, 1520},
+    {"distil-large-v3", "distil-whisper/distil-large-v3", NULL, 1520},
+    {"tiny-q5_1", WHISPER_CPP, "ggml-tiny-q5_1.bin", 32},
+    {"tiny-q8_0", WHISPER_CPP, "ggml-tiny-q8_0.bin", 44},
+    {"base-q5_1", WHISPER_CPP, "ggml-base-q5_1.bin", 60},
+    {"base-q8_0", WHISPER_CPP, "ggml-base-q8_0.bin", 82},
+    {"small-q5_1", WHISPER_CPP, "ggml-small-q5_1.bin", 190},
+    {"small-q8_0", WHISPER_CPP, "ggml-small-q8_0.bin", 264},
+    {"medium-q5_0", WHISPER_CPP, "ggml-medium-q5_0.bin", 539},
+    {"medium-q8_0", WHISPER_CPP, "ggml-medium-q8_0.bin", 823},
+    {"large-v3-q5_0", WHISPER_CPP, "ggml-large-v3-q5_0.bin", 1081},
+    {"turbo-q5_0", WHISPER_CPP, "ggml-large-v3-turbo-q5_0.bin", 574},
+    {"turbo-q8_0", WHISPER_CPP, "ggml-large-v3-turbo-q8_0.bin", 874},
     {0},
 };
 
@@ -140,7 +153,9 @@ static bool is_folder(const char *path) {
 
 static bool is_model(const char *path) {
     sl_autofree char *config = sl_path_join(path, "config.json");
-    return is_folder(path) ? sl_path_exists(config) : sl_ends_with(path, ".bin");
+    sl_autofree char *manifest = sl_path_join(path, SL_MODEL_MANIFEST);
+    return is_folder(path) ? sl_path_exists(config) || sl_path_exists(manifest)
+                           : sl_ends_with(path, ".bin");
 }
 
 /* Adds the models in `dir`; folders that are none are looked into once, for "owner/repo". */

@@ -23,7 +23,9 @@
 struct sl_known_model {
     const char *name; /* "tiny" */
     const char *repo; /* "openai/whisper-tiny" */
-    uint32_t mbytes;  /* about what is downloaded, in units of 10^6 bytes */
+    const char
+        *file;       /* of whisper.cpp, the one that is the model; NULL: a folder of Hugging Face */
+    uint32_t mbytes; /* about what is downloaded, in units of 10^6 bytes */
 };
 
 /* Ends with {0}. */

@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #define WEIGHTS "model.safetensors"
 #define INDEX   "model.safetensors.index.json"
@@ -108,8 +109,17 @@ static int pick(struct sl_repo *repo, const json_t *siblings, const char *name,
     return 0;
 }
 
-int sl_repo_parse(const char *text, size_t len, const char *name, struct sl_repo *ret,
-                  struct sl_err *err) {
+static int pick_one(struct sl_repo *repo, const json_t *siblings, const char *name,
+                    const char *file, struct sl_err *err) {
+    if (!sl_ends_with(file, ".bin") || strchr(file, '/') || *file == '.')
+        return sl_err_set(err, SL_USAGE, "\"%s\" is not the name of a .bin file", file);
+    if (!add_named(repo, siblings, file))
+        return sl_err_set(err, SLUICE_INPUT, "%s has no file %s", name, file);
+    return 0;
+}
+
+int sl_repo_parse(const char *text, size_t len, const char *name, const char *file,
+                  struct sl_repo *ret, struct sl_err *err) {
     sl_autojson json_t *answer = NULL;
     struct sl_repo repo = {0};
     if (sl_json_parse(text, len, &answer, err) < 0)
@@ -124,7 +134,7 @@ int sl_repo_parse(const char *text, size_t len, const char *name, struct sl_repo
             name);
     memcpy(repo.commit, commit, 41);
     repo.files = sl_xcalloc(json_array_size(siblings) + 16, sizeof *repo.files);
-    int rc = pick(&repo, siblings, name, err);
+    int rc = file ? pick_one(&repo, siblings, name, file, err) : pick(&repo, siblings, name, err);
     if (rc == 0 && repo.n_files > SL_REPO_MAX_FILES)
         rc = sl_err_set(err, SLUICE_INPUT, "%s has more than %d files of weights", name,
                         SL_REPO_MAX_FILES);

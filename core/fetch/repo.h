@@ -28,10 +28,11 @@ struct sl_repo {
     int n_files;
 };
 
-/* Parses the answer and picks the files; `repo` is for messages. Freed with sl_repo_finish().
- * SLUICE_INPUT: the answer is not one, or the repository has no Whisper model in safetensors. */
-int sl_repo_parse(const char *text, size_t len, const char *repo, struct sl_repo *ret,
-                  struct sl_err *err);
+/* Parses the answer and picks the files; with `file` that one alone, a .bin of whisper.cpp. `repo`
+ * is for messages. Freed with sl_repo_finish(). SLUICE_INPUT: the answer is not one, or the
+ * repository has no Whisper model in safetensors. */
+int sl_repo_parse(const char *text, size_t len, const char *repo, const char *file,
+                  struct sl_repo *ret, struct sl_err *err);
 void sl_repo_finish(struct sl_repo *repo);
 
 #endif

@@ -5,7 +5,9 @@
  *
  * preprocessor_config.json is not read: all it says follows from the sizes.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -115,6 +117,33 @@ static int32_t load_file(const char *path, struct wh_model *m, struct num_err *e
     return status;
 }
 
+/* The .bin files of a folder: how many, and the path of one. */
+static uint32_t count_bins(const char *folder, char path[WH_MAX_PATH]) {
+    uint32_t n = 0;
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        const char *dot = strrchr(entry->d_name, '.');
+        if (entry->d_name[0] != '.' && dot && strcmp(dot, ".bin") == 0 &&
+            snprintf(path, WH_MAX_PATH, "%s/%s", folder, entry->d_name) < WH_MAX_PATH)
+            n++;
+    }
+    if (dir)
+        closedir(dir);
+    return n;
+}
+
+/* A folder of Hugging Face, or one that holds nothing but a file of whisper.cpp. */
+static int32_t load_either(const char *folder, struct wh_model *m, struct num_err *err) {
+    char path[WH_MAX_PATH];
+    uint32_t n = wh_file_exists(folder, "config.json") ? 0 : count_bins(folder, path);
+    if (n > 1)
+        return num_fail(err, SLUICE_INPUT,
+                        "%s has no config.json and %u .bin files: give the path of one of them",
+                        folder, n);
+    return n ? load_file(path, m, err) : load_folder(folder, m, err);
+}
+
 /* ---- Both ----------------------------------------------------------------------------------- */
 
 /* A published model whose files list no suppressed tokens gets the reference's. */
@@ -134,7 +163,7 @@ int32_t wh_model_load(const char *path, const struct wh_backend *backend,
     if (stat(path, &info) < 0)
         status = num_fail(err, SLUICE_INPUT, "cannot open %s: %s", path, strerror(errno));
     else
-        status = S_ISDIR(info.st_mode) ? load_folder(path, &m, err) : load_file(path, &m, err);
+        status = S_ISDIR(info.st_mode) ? load_either(path, &m, err) : load_file(path, &m, err);
     if (!status)
         status = default_lists(&m, err);
     if (!status)

@@ -171,6 +171,23 @@ class Models(Case):
         self.assertIn("trying again", done.stderr)
         self.assert_complete()
 
+    def test_one_file_of_whisper_cpp(self):
+        self.hub.files["ggml-tiny-q5_1.bin"] = bytes(range(256)) * 1000
+        self.hub.repo = "ggerganov/whisper.cpp"
+        self.get("tiny-q5_1")
+        names = sorted(os.listdir(os.path.join(self.models, "tiny-q5_1")))
+        self.assertEqual(names, ["ggml-tiny-q5_1.bin", "sluice-model.json"])
+        self.sluice("models", "verify", "tiny-q5_1")
+        self.assertIn("tiny-q5_1", self.sluice("models", "list").stdout.split("known")[0])
+        done = self.get("ggerganov/whisper.cpp", "--file", "ggml-tiny-q5_1.bin", "--name", "mine")
+        self.assertTrue(done.stdout.endswith("models/mine\n"))
+        self.assertIn("has no file x.bin", self.get("ggerganov/whisper.cpp", "--file", "x.bin", status=1).stderr)
+        self.get("ggerganov/whisper.cpp", "--file", "../x.bin", status=2)
+        self.get("ggerganov/whisper.cpp", "--file", "config.json", status=2)
+        done = self.sluice("run", os.path.join(CONFIGS, "transcribe.yaml"), os.path.join(DATA, "command.wav"), "-o",
+                           self.path("out"), "--set", "model=tiny-q5_1", status=1)
+        self.assertIn("ggml-tiny-q5_1.bin is not a model file of whisper.cpp", done.stderr)
+
     def test_shards(self):
         data = self.hub.files.pop(WEIGHTS)
         self.hub.files["model-00001-of-00002.safetensors"] = data[:1000]

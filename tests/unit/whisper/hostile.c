@@ -275,6 +275,21 @@ TEST(tokenizer_in_one_file) {
     remove_folder();
 }
 
+TEST(a_folder_with_a_file_of_whisper_cpp) {
+    struct num_err err = {0};
+    struct wh_model m;
+    struct wh_limits limits = {1, 1, 1};
+    struct made *w = small_model(NUM_WEIGHT_F16);
+    make_folder();
+    made_write_ggml(w, in("ggml-x.bin"));
+    CHECK_INT(wh_model_load(folder, &wh_backend_cpu, &limits, &m, &err), 0);
+    wh_model_finish(&m);
+    made_write_ggml(w, in("ggml-y.bin"));
+    folder_refuses("no config.json and 2 .bin files", "give the path of one");
+    made_free(w);
+    remove_folder();
+}
+
 TEST(things_that_are_no_model) {
     struct num_err err = {0};
     struct wh_model m;
