@@ -31,7 +31,7 @@ STAGES = [
     ("fixture/grandchild, with: { lock: LOCK }", ONCE),
     ("fixture/grandchild, with: { lock: LOCK, then: crash }", ONCE),
     ("fixture/flaky, with: { status: transient, fails: 3, state: STATE }", TWICE),
-    ("fixture/leak", ONCE), ("fixture/printer", ONCE), ("fixture/no_commit", ONCE), ("fixture/garbage", ONCE),
+    ("fixture/leak", ONCE), ("fixture/misuse", ONCE), ("fixture/printer", ONCE), ("fixture/no_commit", ONCE), ("fixture/garbage", ONCE),
     ("fixture/overgrow", ONCE), ("fixture/batcher8, with: { steps: 3, forget_item: r000 }", ONCE),
 ]
 
