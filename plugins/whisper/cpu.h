@@ -1,7 +1,12 @@
 /*
- * The CPU backend's own structures, shared by cpu.c (load, rows and slots), cpu_encoder.c and
- * cpu_decoder.c. Letters for sizes as in model.h; H is the number of heads, d = D / H the width of
- * one, d32 and T32 are d and T rounded up to whole panels.
+ * The CPU backend's own structures, shared by cpu.c (the table, buffers, rows and slots),
+ * cpu_load.c (weights), cpu_kv.c (keys and values), cpu_encoder.c and cpu_decoder.c. Letters for
+ * sizes as in model.h; H is the number of heads, d = D / H the width of one, W is D rounded up to
+ * whole panels.
+ *
+ * Types. `compute` is what the weights of the transformer's layers are packed in: float, bfloat16
+ * or bytes. `act` is what convolutions, attention and keys and values are computed in: float where
+ * `compute` is float, else bfloat16. The residual stream, norms and softmax are float always.
  */
 #ifndef WH_CPU_H
 #define WH_CPU_H
@@ -17,85 +22,110 @@ struct wh_norm {
     float *gamma, *beta; /* (D) */
 };
 
-/* A wide layer: row-major, for oneDNN. */
-struct wh_dense {
-    float *weight; /* (n_out, k) */
-    float *bias;   /* (n_out) */
-};
-
 struct wh_encoder_layer {
     struct wh_norm attn_norm, mlp_norm;
-    struct wh_dense qkv; /* (3 D, D): queries, keys, values; the keys' bias is zero */
-    struct wh_dense out; /* (D, D) */
-    struct wh_dense fc1; /* (F, D) */
-    struct wh_dense fc2; /* (D, F) */
+    struct num_linear qkv; /* D -> 3 D: queries, keys, values; the keys' bias is zero */
+    struct num_linear out; /* D -> D */
+    struct num_linear fc1; /* D -> F */
+    struct num_linear fc2; /* F -> D */
 };
 
 struct wh_decoder_layer {
     struct wh_norm attn_norm, cross_norm, mlp_norm;
-    struct num_linear qkv;     /* D -> 3 D */
-    struct num_linear out;     /* D -> D */
-    struct num_linear cross_q; /* D -> D */
-    struct num_linear cross_out;
-    struct num_linear fc1, fc2;
-    struct wh_dense cross_kv; /* (2 D, D): wide, run once a window */
+    struct num_linear qkv, out, cross_q, cross_out, fc1, fc2;
+    struct num_linear cross_kv; /* D -> 2 D, run once a window */
 };
 
 /*
- * Keys and values of one (layer, row or slot, head), in panels, so that attention is two narrow
- * products:
- *     keys   (len / 32, d, 32)    scores = panels(q)    position p: panel p / 32, column p % 32
- *     values (d32 / 32, len, 32)  out = panels(scores)  element e: panel e / 32, column e % 32
+ * Keys and values of one (row or slot, layer, head), in panels, so that attention is two products:
+ *     keys   (len / 32, d_words, 32)    scores = q K^T   position p: panel p / 32, column p % 32
+ *     values (d / 32, len_words, 32)    out = scores V   element e: panel e / 32, column e % 32
+ * Words as in num/cpu/kernels.h. What was never written is zero.
  */
 struct wh_kv {
-    float *base;
-    size_t len32;                     /* positions, whole panels */
-    size_t head_floats, layer_floats; /* strides */
-    size_t row_floats;                /* of one row or slot */
+    enum num_compute type;
+    size_t d, len;                             /* len: positions, whole panels */
+    size_t d_words, len_words;                 /* of one position, and of all */
+    size_t head_words, layer_words, row_words; /* strides */
+    uint32_t *base;
 };
 
 struct wh_cpu {
     struct wh_dims dims;
     struct wh_limits limits;
+    enum num_compute compute, act;
     const struct num_kernels *kernels;
     struct num_pool *pool;
-    size_t d, d32, T32, C32, V32; /* V32: V rounded up to whole panels */
-    size_t text_d, text_d32;
+    struct num_arena arena; /* owns all that follows */
+    size_t W, V32;          /* V32: V rounded up to whole panels */
 
-    float *floats; /* owns all weights that are not panels */
-    size_t n_floats, used_floats;
-    struct wh_dense conv1, conv2; /* (D, 3 M), (D, 3 D): [out][tap][in] */
-    float *audio_positions;       /* (T, D) */
+    struct num_linear conv1; /* 3 M -> D, inputs [tap][mel] */
+    struct num_linear conv2; /* 3 W -> D, inputs [tap][channel, W of them] */
+    float *audio_positions;  /* (T, D) */
     struct wh_encoder_layer *encoder;
     struct wh_norm encoder_norm;
 
-    float *embedding;      /* (V, D), rows for look-up */
     float *text_positions; /* (C, D) */
     struct wh_decoder_layer *decoder;
     struct wh_norm decoder_norm;
-    struct num_linear logits; /* D -> V */
+    struct num_linear vocabulary; /* D -> V: embeds tokens and makes logits */
 
     struct wh_kv self_kv;  /* a row each */
     struct wh_kv cross_kv; /* a slot each */
     uint32_t *row_len;     /* tokens in each row */
     uint32_t *row_slot;    /* the slot that it reads */
 
-    float *encoder_work; /* buffers of cpu_encoder.c */
-    float *encoded;      /* (n_slots, T, D) */
-    float *decoder_work; /* buffers of cpu_decoder.c */
-    float *logits_work;  /* (WH_LOGITS_ROWS, V32) */
-    float *reorder_work; /* one row of self_kv for each row */
+    void *encoder_work;     /* buffers of cpu_encoder.c */
+    float *encoded;         /* (n_slots, T, D) */
+    void *decoder_work;     /* buffers of cpu_decoder.c */
+    float *logits_work;     /* (WH_LOGITS_ROWS, V32) */
+    uint32_t *reorder_work; /* one row of self_kv for each row */
 };
 
-/* Keys and values of one head. */
-float *wh_kv_keys(const struct wh_kv *kv, size_t row, size_t layer, size_t head);
-float *wh_kv_values(const struct wh_kv *kv, size_t row, size_t layer, size_t head, size_t d);
+/* Bytes of one value of `act`. */
+static inline size_t wh_act_bytes(const struct wh_cpu *cpu) {
+    return cpu->act == NUM_COMPUTE_F32 ? 4 : 2;
+}
 
-size_t wh_encoder_work_floats(const struct wh_cpu *cpu);
+/* ---- cpu_load.c ----------------------------------------------------------------------------- */
+
+/* Reads all weights into the layers of `cpu`, whose sizes, pool and arrays of layers are there. */
+int32_t wh_cpu_read(struct wh_cpu *cpu, const struct wh_weights *weights, struct num_err *err);
+
+/* Finds one tensor for every size of the configuration, so that no size is believed before memory
+ * is taken. */
+int32_t wh_cpu_check_sizes(const struct wh_weights *w, const struct wh_dims *s,
+                           struct num_err *err);
+
+/* ---- cpu_kv.c ------------------------------------------------------------------------------- */
+
+/* Sizes for `len` positions; base is left to the caller, row_words words a row, zeros. */
+void wh_kv_init(struct wh_kv *kv, enum num_compute type, size_t len, size_t d, size_t n_heads,
+                size_t n_layers);
+uint32_t *wh_kv_keys(const struct wh_kv *kv, size_t row, size_t layer, size_t head);
+uint32_t *wh_kv_values(const struct wh_kv *kv, size_t row, size_t layer, size_t head);
+
+/* Sets one position of one head: k and v (d). */
+void wh_kv_set(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t position,
+               const float *k, const float *v);
+
+/* Sets n positions from `first` (even) on; rows of k and v, in kv's type, lie ld values apart. */
+void wh_kv_fill(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t first, size_t n,
+                const void *k, const void *v, size_t ld);
+
+/* Copies the first n positions of all layers and heads from one row, or buffer, to another. */
+void wh_kv_copy(const struct wh_kv *kv, size_t n_layers, size_t n_heads, size_t n, uint32_t *to,
+                const uint32_t *from);
+
+/* ---- cpu_encoder.c -------------------------------------------------------------------------- */
+
+size_t wh_encoder_work_bytes(const struct wh_cpu *cpu);
 int32_t wh_cpu_encode(void *self, const float *const *mel, const uint32_t *slots, uint32_t n,
                       const struct wh_watch *watch, struct num_err *err);
 
-size_t wh_decoder_work_floats(const struct wh_cpu *cpu);
+/* ---- cpu_decoder.c -------------------------------------------------------------------------- */
+
+size_t wh_decoder_work_bytes(const struct wh_cpu *cpu);
 int32_t wh_cpu_prefill(void *self, const struct wh_prompt *prompts, uint32_t n,
                        struct num_err *err);
 int32_t wh_cpu_step(void *self, const struct wh_step *steps, uint32_t n, float *ret_logits,

@@ -1,95 +1,123 @@
 /*
  * The decoder on the CPU. Prefill and step are one pass over a list of items, each a token at a
  * position of a row: all items go through a layer together, their keys and values are appended
- * first, and each then attends to the positions up to its own. Nothing is allocated; products are
- * panels, so what an item yields does not depend on which others share the pass.
+ * first, and each then attends to the positions up to its own. Items that read the same keys and
+ * values (the tokens of a prompt, beams of one window) attend together. Nothing is allocated, and
+ * what an item yields does not depend on which others share the pass.
  */
 #include "whisper/cpu.h"
 
 #include <math.h>
 #include <string.h>
 
-#define MAX_ITEMS 256 /* of one pass; longer prompts take several */
+#define MAX_ITEMS  256 /* of one pass; longer prompts take several */
+#define MAX_SHARED 16  /* items that read the same keys and values together */
 
 struct item {
     uint32_t row, position;
     int32_t token;
 };
 
-
 struct pass {
     struct wh_cpu *cpu;
+    const struct num_kernels *kernels;
     const struct item *items;
     size_t n;
     const struct wh_alignment *capture;
     size_t layer;
     const struct wh_decoder_layer *weights;
-    /* (MAX_ITEMS, ...) each; rows padded to whole panels: D32, 3 D32, F32 */
+    /* (MAX_ITEMS, ...) each, rows of whole panels: W, 3 D, F */
     float *x, *norm, *qkv, *mixed, *hidden;
     size_t ld, ld_qkv, ld_hidden;
-    float *scores; /* of each thread: (score_floats) */
-    size_t score_floats;
+    char *input;   /* (MAX_ITEMS, ...): what goes into a layer, in its type */
+    float *scales; /* (MAX_ITEMS) */
+    char *scratch; /* of each thread: scratch_bytes, for attention */
+    size_t scratch_bytes;
     bool cross;
+    size_t n_groups;
+    uint16_t group[MAX_ITEMS + 1]; /* first item of each group that attends together */
 };
 
 static size_t padded(size_t n) {
     return NUM_PANELS(n) * NUM_PANEL;
 }
 
-static size_t score_floats(const struct wh_cpu *cpu) {
-    return (cpu->T32 > cpu->C32 ? cpu->T32 : cpu->C32) + cpu->text_d32;
+static size_t lines(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
 }
 
-size_t wh_decoder_work_floats(const struct wh_cpu *cpu) {
-    size_t D = cpu->dims.n_state;
-    return MAX_ITEMS * (3 * padded(D) + padded(3 * D) + padded(cpu->dims.n_text_ffn)) +
-           cpu->limits.n_threads * score_floats(cpu);
+static size_t max_size(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Scores, their copy in kv's type, queries and outputs of one group. */
+static size_t scratch_bytes(const struct wh_cpu *cpu) {
+    size_t len = max_size(cpu->cross_kv.len, cpu->self_kv.len);
+    return lines(MAX_SHARED * 4 * (2 * len + cpu->self_kv.d_words + padded(cpu->self_kv.d)));
+}
+
+/* Gives every buffer its place from `at` on (NULL: only counts) and returns the bytes. */
+static size_t buffers_place(struct pass *p, const struct wh_cpu *cpu, char *at) {
+    size_t D = cpu->dims.n_state, F = cpu->dims.n_text_ffn;
+    p->ld = padded(D);
+    p->ld_qkv = padded(3 * D);
+    p->ld_hidden = padded(F);
+    p->scratch_bytes = scratch_bytes(cpu);
+    size_t input = max_size(num_rows_bytes(cpu->compute, D), num_rows_bytes(cpu->compute, F));
+    size_t sizes[] = {MAX_ITEMS * p->ld * 4,        MAX_ITEMS * p->ld * 4,
+                      MAX_ITEMS * p->ld * 4,        MAX_ITEMS * p->ld_qkv * 4,
+                      MAX_ITEMS * p->ld_hidden * 4, MAX_ITEMS * input,
+                      MAX_ITEMS * sizeof(float),    cpu->limits.n_threads * p->scratch_bytes};
+    char *places[8];
+    size_t used = 0;
+    for (size_t i = 0; i < 8; i++) {
+        places[i] = at ? at + used : NULL;
+        used += lines(sizes[i]);
+    }
+    p->x = (float *)places[0];
+    p->norm = (float *)places[1];
+    p->mixed = (float *)places[2];
+    p->qkv = (float *)places[3];
+    p->hidden = (float *)places[4];
+    p->input = places[5];
+    p->scales = (float *)places[6];
+    p->scratch = places[7];
+    return used;
+}
+
+size_t wh_decoder_work_bytes(const struct wh_cpu *cpu) {
+    struct pass p;
+    return buffers_place(&p, cpu, NULL);
 }
 
 static void pass_init(struct pass *p, struct wh_cpu *cpu, const struct item *items, size_t n,
                       const struct wh_alignment *capture) {
-    *p = (struct pass){.cpu = cpu, .items = items, .n = n, .capture = capture};
-    p->ld = padded(cpu->dims.n_state);
-    p->ld_qkv = padded(3 * cpu->dims.n_state);
-    p->ld_hidden = padded(cpu->dims.n_text_ffn);
-    p->x = cpu->decoder_work;
-    p->norm = p->x + MAX_ITEMS * p->ld;
-    p->mixed = p->norm + MAX_ITEMS * p->ld;
-    p->qkv = p->mixed + MAX_ITEMS * p->ld;
-    p->hidden = p->qkv + MAX_ITEMS * p->ld_qkv;
-    p->scores = p->hidden + MAX_ITEMS * p->ld_hidden;
-    p->score_floats = score_floats(cpu);
+    *p = (struct pass){
+        .cpu = cpu, .kernels = cpu->kernels, .items = items, .n = n, .capture = capture};
+    buffers_place(p, cpu, cpu->decoder_work);
 }
 
 static void embed(const struct pass *p) {
     size_t D = p->cpu->dims.n_state;
     for (size_t i = 0; i < p->n; i++) {
         float *x = p->x + i * p->ld;
-        memcpy(x, p->cpu->embedding + (size_t)p->items[i].token * D, D * sizeof *x);
-        p->cpu->kernels->add(x, p->cpu->text_positions + p->items[i].position * D, D);
+        num_linear_row(&p->cpu->vocabulary, (size_t)p->items[i].token, x);
+        p->kernels->add(x, p->cpu->text_positions + p->items[i].position * D, D);
     }
 }
 
-static void norm_all(const struct pass *p, const struct wh_norm *norm) {
-    for (size_t i = 0; i < p->n; i++)
-        p->cpu->kernels->layer_norm(p->x + i * p->ld, p->cpu->dims.n_state, norm->gamma, norm->beta,
-                                    p->norm + i * p->ld);
-}
+/* ---- Attention ------------------------------------------------------------------------------ */
 
 /* Puts the keys and values of all items into their rows. */
 static void append_kv(const struct pass *p) {
-    struct wh_cpu *cpu = p->cpu;
-    size_t D = cpu->dims.n_state, d = cpu->text_d;
+    const struct wh_kv *kv = &p->cpu->self_kv;
+    size_t D = p->cpu->dims.n_state;
     for (size_t i = 0; i < p->n; i++)
-        for (size_t h = 0; h < cpu->dims.n_text_heads; h++) {
+        for (size_t h = 0; h < p->cpu->dims.n_text_heads; h++) {
             size_t row = p->items[i].row, t = p->items[i].position;
-            const float *k = p->qkv + i * p->ld_qkv + D + h * d, *v = k + D;
-            float *keys = wh_kv_keys(&cpu->self_kv, row, p->layer, h);
-            float *values = wh_kv_values(&cpu->self_kv, row, p->layer, h, d);
-            for (size_t e = 0; e < d; e++) {
-                keys[(t / NUM_PANEL * d + e) * NUM_PANEL + t % NUM_PANEL] = k[e];
-                values[(e / NUM_PANEL * cpu->self_kv.len32 + t) * NUM_PANEL + e % NUM_PANEL] = v[e];
-            }
+            const float *k = p->qkv + i * p->ld_qkv + D + h * kv->d, *v = k + D;
+            wh_kv_set(kv, wh_kv_keys(kv, row, p->layer, h), wh_kv_values(kv, row, p->layer, h), t,
+                      k, v);
         }
 }
 
@@ -103,40 +131,130 @@ static void capture_weights(const struct pass *p, size_t item, size_t head, cons
                    weights, s->n_audio_ctx * sizeof *weights);
 }
 
-/* One item and one head, over its own row or its window; its query lies at the front of qkv. */
+/* Items [first, first + n) that share keys and values, and one head. */
+struct attention {
+    size_t first, n, head, len; /* len: positions that the longest item sees */
+    size_t ld_scores, ld_query; /* words */
+    const struct wh_kv *kv;
+    const uint32_t *keys, *values;
+    float *scores;     /* (n, ld_scores) */
+    float *out;        /* (n, d) in whole panels */
+    uint32_t *query;   /* (n, ld_query) in kv's type */
+    uint32_t *weights; /* (n, ld_scores) in kv's type; the scores themselves where it is float */
+};
+
+static size_t visible(const struct pass *p, size_t item) {
+    return p->cross ? p->cpu->dims.n_audio_ctx : p->items[item].position + 1;
+}
+
+static void attention_init(struct attention *a, const struct pass *p, uint32_t index,
+                           uint32_t thread) {
+    struct wh_cpu *cpu = p->cpu;
+    size_t H = cpu->dims.n_text_heads, group = index / H;
+    *a = (struct attention){.first = p->group[group], .head = index % H};
+    a->n = p->group[group + 1] - a->first;
+    for (size_t i = 0; i < a->n; i++)
+        a->len = max_size(a->len, visible(p, a->first + i));
+    uint32_t row = p->items[a->first].row;
+    a->kv = p->cross ? &cpu->cross_kv : &cpu->self_kv;
+    row = p->cross ? cpu->row_slot[row] : row;
+    a->keys = wh_kv_keys(a->kv, row, p->layer, a->head);
+    a->values = wh_kv_values(a->kv, row, p->layer, a->head);
+    a->ld_scores = a->kv->len;
+    a->ld_query = a->kv->d_words;
+    a->scores = (float *)(p->scratch + thread * p->scratch_bytes);
+    a->weights = (uint32_t *)(a->scores + MAX_SHARED * a->ld_scores);
+    a->query = a->weights + MAX_SHARED * a->ld_scores;
+    a->out = (float *)(a->query + MAX_SHARED * a->ld_query);
+}
+
+/* Queries lie at the front of qkv. */
+static void load_queries(const struct attention *a, const struct pass *p) {
+    size_t d = a->kv->d;
+    float scale = 1 / sqrtf((float)d);
+    for (size_t i = 0; i < a->n; i++) {
+        float *q = p->qkv + (a->first + i) * p->ld_qkv + a->head * d, ignored;
+        p->kernels->scale(q, scale, d);
+        num_row_convert(p->kernels, a->kv->type, q, d, a->query + i * a->ld_query, &ignored);
+    }
+}
+
+static void run_product(const struct pass *p, const struct num_product *product, size_t n_rows,
+                        float *sums, size_t ld) {
+    if (n_rows <= p->kernels->few_rows)
+        p->kernels->few(product, n_rows, sums, ld);
+    else
+        num_product_run(p->kernels, product, n_rows, false, sums, ld);
+}
+
+/* Scores to weights: softmax over what each item sees, zeros up to `len`. */
+static void weigh(struct attention *a, const struct pass *p) {
+    for (size_t i = 0; i < a->n; i++) {
+        float *scores = a->scores + i * a->ld_scores, ignored;
+        size_t len = visible(p, a->first + i);
+        p->kernels->softmax(scores, len);
+        memset(scores + len, 0, (a->len - len) * sizeof *scores);
+        if (p->cross && p->capture)
+            capture_weights(p, a->first + i, a->head, scores);
+        if (a->kv->type != NUM_COMPUTE_F32)
+            num_row_convert(p->kernels, a->kv->type, scores, a->len, a->weights + i * a->ld_scores,
+                            &ignored);
+    }
+    if (a->kv->type == NUM_COMPUTE_F32)
+        a->weights = (uint32_t *)a->scores;
+}
+
 static void attention_task(void *ctx, uint32_t index, uint32_t thread) {
     struct pass *p = ctx;
-    struct wh_cpu *cpu = p->cpu;
-    size_t H = cpu->dims.n_text_heads, item = index / H, head = index % H, d = cpu->text_d;
-    const struct wh_kv *kv = p->cross ? &cpu->cross_kv : &cpu->self_kv;
-    size_t row = p->cross ? cpu->row_slot[p->items[item].row] : p->items[item].row;
-    size_t len = p->cross ? cpu->dims.n_audio_ctx : p->items[item].position + 1;
-    float *scores = p->scores + thread * p->score_floats,
-          *out = scores + p->score_floats - cpu->text_d32;
-    float *q = p->qkv + item * p->ld_qkv + head * d;
+    struct attention a;
+    attention_init(&a, p, index, thread);
+    size_t d = a.kv->d;
+    struct num_product qk = {.type = a.kv->type,
+                             .x = a.query,
+                             .ldx = 4 * a.ld_query,
+                             .n_words = a.kv->d_words,
+                             .w = a.keys,
+                             .panel_words = a.kv->d_words * NUM_PANEL,
+                             .n_panels = NUM_PANELS(a.len)};
+    load_queries(&a, p);
+    p->kernels->enter();
+    run_product(p, &qk, a.n, a.scores, a.ld_scores);
+    weigh(&a, p);
+    struct num_product pv = {.type = a.kv->type,
+                             .x = a.weights,
+                             .ldx = 4 * a.ld_scores,
+                             .n_words = num_words(a.kv->type, a.len),
+                             .w = a.values,
+                             .panel_words = a.kv->len_words * NUM_PANEL,
+                             .n_panels = NUM_PANELS(d)};
+    run_product(p, &pv, a.n, a.out, padded(d));
+    p->kernels->leave();
+    for (size_t i = 0; i < a.n; i++)
+        memcpy(p->mixed + (a.first + i) * p->ld + a.head * d, a.out + i * padded(d),
+               d * sizeof *a.out);
+}
 
-    float scale = 1 / sqrtf((float)d);
-    for (size_t e = 0; e < d; e++)
-        q[e] *= scale;
-    cpu->kernels->panels(q, d, 1, d, wh_kv_keys(kv, row, p->layer, head), NUM_PANELS(len), NULL, 0,
-                         scores, 0);
-    cpu->kernels->softmax(scores, len);
-    if (p->cross && p->capture)
-        capture_weights(p, item, head, scores);
-    const float *values = wh_kv_values(kv, row, p->layer, head, d);
-    for (size_t e = 0; e < cpu->text_d32; e += NUM_PANEL)
-        cpu->kernels->panels(scores, len, 1, len, values + e * kv->len32, 1, NULL, 0, out + e, 0);
-    memcpy(p->mixed + item * p->ld + head * d, out, d * sizeof *out);
+/* Groups neighbours that read the same row or window. */
+static void group_items(struct pass *p) {
+    p->n_groups = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        size_t first = p->n_groups ? p->group[p->n_groups - 1] : 0;
+        uint32_t row = p->items[i].row, other = p->items[first].row;
+        bool same = p->cross ? p->cpu->row_slot[row] == p->cpu->row_slot[other] : row == other;
+        if (p->n_groups == 0 || !same || i - first == MAX_SHARED)
+            p->group[p->n_groups++] = (uint16_t)i;
+    }
+    p->group[p->n_groups] = (uint16_t)p->n;
 }
 
 #define POSITIONS_WORTH_A_TASK 4096 /* over all heads and items: some 30 us of attention */
 
 /* Attention of all items and heads, on the pool where there is enough of it. */
 static void attend(struct pass *p, bool cross) {
-    uint32_t n_tasks = (uint32_t)(p->n * p->cpu->dims.n_text_heads);
-    size_t len = cross ? p->cpu->dims.n_audio_ctx : p->items[p->n - 1].position + 1;
     p->cross = cross;
-    if (n_tasks * len >= POSITIONS_WORTH_A_TASK) {
+    group_items(p);
+    uint32_t H = p->cpu->dims.n_text_heads, n_tasks = (uint32_t)p->n_groups * H;
+    if (p->n * H * visible(p, p->n - 1) >= POSITIONS_WORTH_A_TASK) {
         num_pool_run(p->cpu->pool, n_tasks, attention_task, p);
         return;
     }
@@ -144,29 +262,49 @@ static void attend(struct pass *p, bool cross) {
         attention_task(p, i, 0);
 }
 
-static void run_linear(const struct pass *p, const struct num_linear *linear, const float *x,
-                       size_t ldx, bool accumulate, float *y, size_t ldy) {
-    num_linear_run(linear, p->cpu->pool, x, ldx, p->n, accumulate, y, ldy);
+/* ---- Layers --------------------------------------------------------------------------------- */
+
+/* n rows of x as inputs of a layer. */
+static struct num_rows input_rows(const struct pass *p, const struct num_linear *layer,
+                                  const float *x, size_t ldx, size_t n) {
+    size_t bytes = num_rows_bytes(layer->type, layer->k);
+    if (layer->type == NUM_COMPUTE_F32)
+        return (struct num_rows){x, 4 * ldx, NULL};
+    for (size_t i = 0; i < n; i++)
+        num_row_convert(p->kernels, layer->type, x + i * ldx, layer->k, p->input + i * bytes,
+                        &p->scales[i]);
+    return (struct num_rows){p->input, bytes, p->scales};
+}
+
+static void run_linear(const struct pass *p, const struct num_linear *layer, const float *x,
+                       size_t ldx, enum num_form form, float *y, size_t ldy) {
+    struct num_rows rows = input_rows(p, layer, x, ldx, p->n);
+    struct num_finish finish = {.form = form, .y = y, .ldy = ldy};
+    num_linear_run(layer, p->kernels, p->cpu->pool, &rows, p->n, &finish);
+}
+
+static void norm_all(const struct pass *p, const struct wh_norm *norm) {
+    for (size_t i = 0; i < p->n; i++)
+        p->kernels->layer_norm(p->x + i * p->ld, p->cpu->dims.n_state, norm->gamma, norm->beta,
+                               p->norm + i * p->ld);
 }
 
 static void run_layer(struct pass *p) {
     const struct wh_decoder_layer *w = p->weights;
     norm_all(p, &w->attn_norm);
-    run_linear(p, &w->qkv, p->norm, p->ld, false, p->qkv, p->ld_qkv);
+    run_linear(p, &w->qkv, p->norm, p->ld, NUM_FORM_F32, p->qkv, p->ld_qkv);
     append_kv(p);
     attend(p, false);
-    run_linear(p, &w->out, p->mixed, p->ld, true, p->x, p->ld);
+    run_linear(p, &w->out, p->mixed, p->ld, NUM_FORM_ADD_F32, p->x, p->ld);
 
     norm_all(p, &w->cross_norm);
-    run_linear(p, &w->cross_q, p->norm, p->ld, false, p->qkv, p->ld_qkv);
+    run_linear(p, &w->cross_q, p->norm, p->ld, NUM_FORM_F32, p->qkv, p->ld_qkv);
     attend(p, true);
-    run_linear(p, &w->cross_out, p->mixed, p->ld, true, p->x, p->ld);
+    run_linear(p, &w->cross_out, p->mixed, p->ld, NUM_FORM_ADD_F32, p->x, p->ld);
 
     norm_all(p, &w->mlp_norm);
-    run_linear(p, &w->fc1, p->norm, p->ld, false, p->hidden, p->ld_hidden);
-    for (size_t i = 0; i < p->n; i++)
-        p->cpu->kernels->gelu(p->hidden + i * p->ld_hidden, NULL, p->cpu->dims.n_text_ffn);
-    run_linear(p, &w->fc2, p->hidden, p->ld_hidden, true, p->x, p->ld);
+    run_linear(p, &w->fc1, p->norm, p->ld, NUM_FORM_GELU_F32, p->hidden, p->ld_hidden);
+    run_linear(p, &w->fc2, p->hidden, p->ld_hidden, NUM_FORM_ADD_F32, p->x, p->ld);
 }
 
 /* Runs the items (at most MAX_ITEMS) through all layers; leaves the normed output in p->norm. */
@@ -179,6 +317,32 @@ static void run_pass(struct pass *p) {
     norm_all(p, &p->cpu->decoder_norm);
 }
 
+/*
+ * Logits of items [first, first + n) of a finished pass, rows V apart, a few at a time. Whole
+ * panels go where they belong; the last one, which is wider than what is left of V, takes a detour.
+ */
+static void logits_of(const struct pass *p, size_t first, size_t n, float *ret) {
+    struct wh_cpu *cpu = p->cpu;
+    size_t V = cpu->dims.n_vocab, whole = V / NUM_PANEL, rest = V % NUM_PANEL;
+    struct num_linear wide = cpu->vocabulary;
+    wide.n_out = whole * NUM_PANEL;
+    for (size_t at = 0; at < n; at += WH_LOGITS_ROWS) {
+        size_t rows = n - at < WH_LOGITS_ROWS ? n - at : WH_LOGITS_ROWS;
+        struct num_rows x =
+            input_rows(p, &cpu->vocabulary, p->norm + (first + at) * p->ld, p->ld, rows);
+        struct num_finish f = {.form = NUM_FORM_F32, .y = ret + at * V, .ldy = V};
+        num_linear_run(&wide, p->kernels, cpu->pool, &x, rows, &f);
+        if (rest == 0)
+            continue;
+        f.y = cpu->logits_work;
+        f.ldy = cpu->V32;
+        num_linear_rows(&cpu->vocabulary, p->kernels, whole, 1, &x, 0, rows, &f);
+        for (size_t r = 0; r < rows; r++)
+            memcpy(ret + (at + r) * V + wide.n_out, cpu->logits_work + r * cpu->V32 + wide.n_out,
+                   rest * sizeof *ret);
+    }
+}
+
 static int32_t check_token(const struct wh_cpu *cpu, uint32_t row, uint32_t position, int32_t token,
                            struct num_err *err) {
     if (row >= cpu->limits.n_rows || token < 0 || (uint32_t)token >= cpu->dims.n_vocab)
@@ -188,20 +352,6 @@ static int32_t check_token(const struct wh_cpu *cpu, uint32_t row, uint32_t posi
         return num_fail(err, SLUICE_INTERNAL, "row %u holds more than %u tokens", row,
                         cpu->dims.n_text_ctx);
     return SLUICE_OK;
-}
-
-/* Logits of items [first, first + n) of a finished pass, a few at a time: panels make rows wider
- * than V. */
-static void logits_of(const struct pass *p, size_t first, size_t n, float *ret) {
-    struct wh_cpu *cpu = p->cpu;
-    size_t V = cpu->dims.n_vocab;
-    for (size_t at = 0; at < n; at += WH_LOGITS_ROWS) {
-        size_t rows = n - at < WH_LOGITS_ROWS ? n - at : WH_LOGITS_ROWS;
-        num_linear_run(&cpu->logits, cpu->pool, p->norm + (first + at) * p->ld, p->ld, rows, false,
-                       cpu->logits_work, cpu->V32);
-        for (size_t r = 0; r < rows; r++)
-            memcpy(ret + (at + r) * V, cpu->logits_work + r * cpu->V32, V * sizeof *ret);
-    }
 }
 
 /* Probability of `token` among the first n of `logits`; 0 where it is none of them. */
@@ -220,8 +370,10 @@ static void probs_of(const struct pass *p, uint32_t at, uint32_t n) {
         uint32_t token = a->first_prob + i, before = token - 1;
         if (before < at || before >= at + n)
             continue;
-        num_linear_run(&cpu->logits, cpu->pool, p->norm + (before - at) * p->ld, p->ld, 1, false,
-                       cpu->logits_work, cpu->V32);
+        struct num_rows x =
+            input_rows(p, &cpu->vocabulary, p->norm + (before - at) * p->ld, p->ld, 1);
+        struct num_finish f = {.form = NUM_FORM_F32, .y = cpu->logits_work, .ldy = cpu->V32};
+        num_linear_run(&cpu->vocabulary, p->kernels, cpu->pool, &x, 1, &f);
         a->ret_probs[i] = prob_of(cpu, cpu->logits_work, a->n_text, a->tokens[token]);
     }
 }

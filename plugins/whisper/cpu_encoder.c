@@ -2,229 +2,399 @@
  * The encoder on the CPU: two convolutions, transformer blocks, and the keys and values that the
  * decoder's cross-attention reads.
  *
- * A window is a matrix of rows over time; a convolution of width 3 is three products, one for each
- * tap, over rows that lie one stride apart. Three parallel loops make a block: norm and projections
- * by blocks of rows; attention by head and block; output, norm and MLP by blocks. The blocks depend
- * on T alone, so the number of threads changes nothing in the results.
+ * A window is a matrix of rows over time; a convolution of width 3 is one product over rows that
+ * overlap: three inputs of one stride apart lie side by side in memory. Four parallel loops make a
+ * transformer block: norm and projections by blocks of rows; keys and values into panels by head;
+ * attention by head and block; output, norm and MLP by blocks. A row's result does not depend on
+ * its block, so the number of threads changes nothing in the results.
+ *
+ * Attention of bfloat16 never holds more than a few scores: ATTN_ROWS queries meet ATTN_KEYS keys
+ * at a time, with a running softmax (Milakov and Gimelshein, "Online normalizer calculation for
+ * softmax", 2018; Dao et al., "FlashAttention", 2022). Attention of floats holds a block's scores.
  */
 #include "whisper/cpu.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
 
-#define BLOCK_ROWS 128 /* at most; a block's activations stay in the second-level cache */
+#define PAD       32  /* values: a line or two between rows spreads them over the cache's sets */
+#define LINE      64  /* bytes: the same for inputs */
+#define UNIT      32  /* blocks are whole units of rows: two tiles, one panel of positions */
+#define MAX_BLOCK 256 /* rows */
+#define BLOCK_SIZE                                                                                 \
+    ((size_t)1 << 20) /* bytes of a block's hidden layer: stays in the second cache */
+#define ATTN_ROWS  32
+#define ATTN_KEYS  256
+#define ATTN_LD    (ATTN_KEYS + PAD)
+#define SLACK_ROWS 64 /* behind matrices that overlapping rows read past the end */
 
-/* Buffers of one window in `encoder_work`, and one scratch for each thread behind them. */
 struct encoder {
     struct wh_cpu *cpu;
+    const struct num_kernels *kernels;
     const float *mel; /* (2 T, M) */
-    size_t T, D, M, F, H, n_blocks, slot, layer;
-    float *mel_padded; /* (2 T + 2, M): a row of zeros on both ends */
-    float *wide;       /* (2 T + 2, D): conv1's output, likewise */
-    float *x;          /* (T, D): the residual stream */
-    float *qkv;        /* (T, 3 D) */
-    float *mixed;      /* (T, D): attention's output before its projection */
-    float *scratch;    /* of each thread: scratch_floats */
-    size_t scratch_floats;
-    _Atomic int failed;
+    size_t T, D, M, F, H, d, W, slot, layer;
+    size_t n_units, n_blocks, block; /* block: most rows of one */
+    size_t act;                      /* bytes of a value of type act */
+    size_t ld_qkv, ld_mixed, ld_hidden, ld_cross;
+    struct wh_kv kv;  /* of one layer */
+    char *mel_padded; /* (2 T + 2, M) act: a row of zeros on both ends */
+    char *wide;       /* (2 T + 2, W) act: conv1's output, likewise */
+    float *x;         /* (T, W): the residual stream */
+    char *qkv;        /* (T, ld_qkv) act */
+    char *mixed;      /* (T, ld_mixed) act: attention's output before its projection */
+    char *scratch;    /* of each thread: scratch_bytes */
+    size_t scratch_bytes;
+};
+
+/* One thread's part of a loop over blocks. */
+struct scratch {
+    float *row;    /* (W) */
+    float *scales; /* (block): of `input`, where it is bytes */
+    char *input;   /* (block, ...) in the weights' type */
+    char *hidden;  /* (block, ld_hidden or ld_cross) act */
 };
 
 static size_t max_size(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-/* norm (BLOCK, D) and hidden (BLOCK, F); or scores (BLOCK, T); or one block of keys and values. */
-static size_t scratch_floats(const struct wh_dims *s) {
-    size_t mlp = (size_t)BLOCK_ROWS * (s->n_state + s->n_audio_ffn);
-    size_t scores = (size_t)BLOCK_ROWS * s->n_audio_ctx, kv = (size_t)BLOCK_ROWS * 2 * s->n_state;
-    return max_size(mlp, max_size(scores, kv));
+static size_t padded(size_t n) {
+    return NUM_PANELS(n) * NUM_PANEL;
 }
 
-size_t wh_encoder_work_floats(const struct wh_cpu *cpu) {
-    const struct wh_dims *s = &cpu->dims;
-    size_t rows = 2 * (size_t)s->n_audio_ctx + 2, D = s->n_state;
-    return rows * (s->n_mels + D) + (size_t)s->n_audio_ctx * 5 * D +
-           cpu->limits.n_threads * scratch_floats(s);
+static size_t lines(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
 }
 
-static void encoder_init(struct encoder *e, struct wh_cpu *cpu, const float *mel, uint32_t slot) {
+/* Sizes only; wh_cpu and its limits are there. */
+static void sizes_init(struct encoder *e, struct wh_cpu *cpu) {
     const struct wh_dims *s = &cpu->dims;
-    *e = (struct encoder){.cpu = cpu, .mel = mel, .slot = slot};
+    *e = (struct encoder){.cpu = cpu, .kernels = cpu->kernels, .act = wh_act_bytes(cpu)};
     e->T = s->n_audio_ctx;
     e->D = s->n_state;
     e->M = s->n_mels;
     e->F = s->n_audio_ffn;
     e->H = s->n_audio_heads;
-    e->n_blocks = (e->T + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    e->scratch_floats = scratch_floats(s);
-    e->mel_padded = cpu->encoder_work;
-    e->wide = e->mel_padded + (2 * e->T + 2) * e->M;
-    e->x = e->wide + (2 * e->T + 2) * e->D;
-    e->qkv = e->x + e->T * e->D;
-    e->mixed = e->qkv + e->T * 3 * e->D;
-    e->scratch = e->mixed + e->T * e->D;
+    e->d = e->D / e->H;
+    e->W = cpu->W;
+    e->ld_qkv = padded(3 * e->D) + PAD;
+    e->ld_mixed = e->W + PAD;
+    e->ld_hidden = padded(e->F) + PAD;
+    e->ld_cross = padded(2 * e->D);
+    size_t fit = BLOCK_SIZE / (e->ld_hidden * e->act) / UNIT * UNIT,
+           threads = cpu->limits.n_threads;
+    fit = fit > MAX_BLOCK ? MAX_BLOCK : fit < UNIT ? UNIT : fit;
+    e->n_units = (e->T + UNIT - 1) / UNIT;
+    e->n_blocks = (e->n_units * UNIT + fit - 1) / fit;
+    e->n_blocks = (e->n_blocks + threads - 1) / threads * threads;
+    e->n_blocks = e->n_blocks > e->n_units ? e->n_units : e->n_blocks;
+    e->block = (e->n_units + e->n_blocks - 1) / e->n_blocks * UNIT;
+    wh_kv_init(&e->kv, cpu->act, e->T, e->d, e->H, 1);
+}
+
+static size_t input_bytes(const struct encoder *e) {
+    return e->block *
+           (max_size(num_rows_bytes(e->cpu->compute, e->D), num_rows_bytes(e->cpu->compute, e->F)) +
+            LINE);
+}
+
+static size_t scratch_bytes(const struct encoder *e) {
+    size_t mlp = lines(4 * e->W) + lines(4 * e->block) + lines(input_bytes(e)) +
+                 e->block * max_size(e->ld_hidden, e->ld_cross) * e->act;
+    size_t float_attention = 4 * e->block * (e->kv.len + padded(e->d));
+    size_t attention = ATTN_ROWS * (4 * ATTN_KEYS + 2 * ATTN_LD + 4 * padded(e->d));
+    return lines(max_size(mlp, max_size(float_attention, attention)));
+}
+
+/* Gives every buffer its place from `at` on (NULL: only counts) and returns the bytes. */
+static size_t buffers_place(struct encoder *e, char *at) {
+    size_t rows = 2 * e->T + 2 + SLACK_ROWS, padded_rows = (e->n_units + 1) * UNIT;
+    size_t sizes[] = {rows * e->M * e->act + SLACK_ROWS * 4,
+                      rows * e->W * e->act,
+                      padded_rows * e->W * 4,
+                      padded_rows * e->ld_qkv * e->act,
+                      padded_rows * e->ld_mixed * e->act,
+                      e->kv.row_words * 4,
+                      e->cpu->limits.n_threads * scratch_bytes(e)};
+    char *places[7];
+    size_t used = 0;
+    for (size_t i = 0; i < 7; i++) {
+        places[i] = at ? at + used : NULL;
+        used += lines(sizes[i]);
+    }
+    e->mel_padded = places[0];
+    e->wide = places[1];
+    e->x = (float *)places[2];
+    e->qkv = places[3];
+    e->mixed = places[4];
+    e->kv.base = (uint32_t *)places[5];
+    e->scratch = places[6];
+    e->scratch_bytes = scratch_bytes(e);
+    return used;
+}
+
+size_t wh_encoder_work_bytes(const struct wh_cpu *cpu) {
+    struct encoder e;
+    sizes_init(&e, (struct wh_cpu *)cpu);
+    return buffers_place(&e, NULL);
 }
 
 /* Rows [first, first + n) of block `index` out of T. */
 static size_t block_rows(const struct encoder *e, size_t index, size_t *ret_first) {
-    *ret_first = e->T * index / e->n_blocks;
-    return e->T * (index + 1) / e->n_blocks - *ret_first;
+    size_t end = e->n_units * (index + 1) / e->n_blocks * UNIT;
+    *ret_first = e->n_units * index / e->n_blocks * UNIT;
+    return (end < e->T ? end : e->T) - *ret_first;
 }
 
-static void gemm(struct encoder *e, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                 const struct wh_dense *dense, float beta, float *c, size_t ldc) {
-    if (num_gemm(true, m, n, k, 1, a, lda, dense->weight, k, beta, c, ldc))
-        atomic_store(&e->failed, 1);
+static struct scratch scratch_of(const struct encoder *e, uint32_t thread) {
+    char *at = e->scratch + thread * e->scratch_bytes;
+    struct scratch s = {.row = (float *)at};
+    s.scales = (float *)(at += lines(4 * e->W));
+    s.input = at += lines(4 * e->block);
+    s.hidden = at + lines(input_bytes(e));
+    return s;
+}
+
+/* ---- Layers --------------------------------------------------------------------------------- */
+
+static void run_layer(const struct encoder *e, const struct num_linear *layer,
+                      const struct num_rows *x, size_t n_rows, enum num_form form, void *y,
+                      size_t ldy) {
+    struct num_finish finish = {.form = form, .y = y, .ldy = ldy};
+    num_linear_rows(layer, e->kernels, 0, NUM_PANELS(layer->n_out), x, 0, n_rows, &finish);
+}
+
+static enum num_form plain(const struct encoder *e) {
+    return e->cpu->act == NUM_COMPUTE_F32 ? NUM_FORM_F32 : NUM_FORM_BF16;
+}
+
+static enum num_form with_gelu(const struct encoder *e) {
+    return e->cpu->act == NUM_COMPUTE_F32 ? NUM_FORM_GELU_F32 : NUM_FORM_GELU_BF16;
+}
+
+/* n rows of x, normed (or, without a norm, as they are), as inputs of a layer. */
+static struct num_rows normed(const struct encoder *e, const struct scratch *s, const float *x,
+                              size_t ld, size_t n, const struct wh_norm *norm) {
+    enum num_compute type = e->cpu->compute;
+    size_t bytes = num_rows_bytes(type, e->D) + LINE;
+    for (size_t r = 0; r < n; r++) {
+        const float *row = x + r * ld;
+        if (norm) {
+            e->kernels->layer_norm(row, e->D, norm->gamma, norm->beta, s->row);
+            row = s->row;
+        }
+        num_row_convert(e->kernels, type, row, e->D, s->input + r * bytes, &s->scales[r]);
+    }
+    return (struct num_rows){s->input, bytes, s->scales};
+}
+
+/* n rows of k values of type act as inputs of a layer: bytes are made, others stay in place. */
+static struct num_rows act_rows(const struct encoder *e, const struct scratch *s, const char *x,
+                                size_t ld, size_t k, size_t n) {
+    size_t bytes = num_rows_bytes(NUM_COMPUTE_INT8, k) + LINE;
+    if (e->cpu->compute != NUM_COMPUTE_INT8)
+        return (struct num_rows){x, ld * e->act, NULL};
+    for (size_t r = 0; r < n; r++)
+        s->scales[r] = e->kernels->bf16_to_int8((const uint16_t *)x + r * ld, k,
+                                                (int8_t *)s->input + r * bytes);
+    return (struct num_rows){s->input, bytes, s->scales};
 }
 
 /* ---- Convolutions --------------------------------------------------------------------------- */
 
-static void gelu_rows(const struct encoder *e, float *x, size_t n_rows, size_t n,
-                      const float *bias) {
-    for (size_t r = 0; r < n_rows; r++)
-        e->cpu->kernels->gelu(x + r * n, bias, n);
-}
-
-/*
- * n output rows of a convolution of width 3 and its GELU: from[r * stride + tap] are the input rows
- * (k wide). oneDNN takes no overlapping rows, so each tap is a product of its own.
- */
-static void conv_rows(struct encoder *e, const struct wh_dense *conv, const float *from,
-                      size_t stride, size_t k, size_t n, float *to) {
-    for (size_t tap = 0; tap < 3; tap++)
-        if (num_gemm(true, n, e->D, k, 1, from + tap * k, stride * k, conv->weight + tap * k, 3 * k,
-                     tap > 0, to, e->D))
-            atomic_store(&e->failed, 1);
-    gelu_rows(e, to, n, e->D, conv->bias);
-}
-
 static void conv1_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
     (void)thread;
-    size_t half, n_half = block_rows(e, index, &half);
-    size_t first = 2 * half;
-    conv_rows(e, &e->cpu->conv1, e->mel_padded + first * e->M, 1, e->M, 2 * n_half,
-              e->wide + (first + 1) * e->D);
+    size_t half, n_half = block_rows(e, index, &half), first = 2 * half;
+    struct num_rows x = {e->mel_padded + first * e->M * e->act, e->M * e->act, NULL};
+    run_layer(e, &e->cpu->conv1, &x, 2 * n_half, with_gelu(e),
+              e->wide + (first + 1) * e->W * e->act, e->W);
 }
 
 static void conv2_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
     (void)thread;
     size_t first, n = block_rows(e, index, &first);
-    float *to = e->x + first * e->D;
-    conv_rows(e, &e->cpu->conv2, e->wide + 2 * first * e->D, 2, e->D, n, to);
-    e->cpu->kernels->add(to, e->cpu->audio_positions + first * e->D, n * e->D);
+    struct num_rows x = {e->wide + 2 * first * e->W * e->act, 2 * e->W * e->act, NULL};
+    run_layer(e, &e->cpu->conv2, &x, n, NUM_FORM_GELU_F32, e->x + first * e->W, e->W);
+    for (size_t r = first; r < first + n; r++)
+        e->kernels->add(e->x + r * e->W, e->cpu->audio_positions + r * e->D, e->D);
 }
 
-/* ---- Blocks --------------------------------------------------------------------------------- */
-
-static void norm_rows(const struct encoder *e, const float *x, size_t n_rows,
-                      const struct wh_norm *norm, float *y) {
-    for (size_t r = 0; r < n_rows; r++)
-        e->cpu->kernels->layer_norm(x + r * e->D, e->D, norm->gamma, norm->beta, y + r * e->D);
+/* The spectrogram between two rows of zeros. */
+static void mel_load(struct encoder *e) {
+    size_t n = 2 * e->T * e->M;
+    char *to = e->mel_padded + e->M * e->act;
+    if (e->cpu->act == NUM_COMPUTE_F32)
+        memcpy(to, e->mel, n * sizeof(float));
+    else
+        e->kernels->to_bf16(e->mel, n, (uint16_t *)to);
 }
 
-static void add_bias(const struct encoder *e, float *x, size_t n_rows, size_t n,
-                     const float *bias) {
-    for (size_t r = 0; r < n_rows; r++)
-        e->cpu->kernels->add(x + r * n, bias, n);
-}
+/* ---- Attention ------------------------------------------------------------------------------ */
 
 static void qkv_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
     const struct wh_encoder_layer *l = &e->cpu->encoder[e->layer];
+    struct scratch s = scratch_of(e, thread);
     size_t first, n = block_rows(e, index, &first);
-    float *norm = e->scratch + thread * e->scratch_floats, *to = e->qkv + first * 3 * e->D;
-    norm_rows(e, e->x + first * e->D, n, &l->attn_norm, norm);
-    gemm(e, n, 3 * e->D, e->D, norm, e->D, &l->qkv, 0, to, 3 * e->D);
-    add_bias(e, to, n, 3 * e->D, l->qkv.bias);
+    struct num_rows x = normed(e, &s, e->x + first * e->W, e->W, n, &l->attn_norm);
+    run_layer(e, &l->qkv, &x, n, plain(e), e->qkv + first * e->ld_qkv * e->act, e->ld_qkv);
 }
 
-/* One head and one block of queries: scores against all keys, softmax, sum of the values. */
+static void kv_task(void *ctx, uint32_t head, uint32_t thread) {
+    struct encoder *e = ctx;
+    (void)thread;
+    const char *k = e->qkv + (e->D + head * e->d) * e->act, *v = k + e->D * e->act;
+    wh_kv_fill(&e->kv, wh_kv_keys(&e->kv, 0, 0, head), wh_kv_values(&e->kv, 0, 0, head), 0, e->T, k,
+               v, e->ld_qkv);
+}
+
+/* Queries [first, ...) of a head times its keys, from panel `panel` on. */
+static struct num_product scores_product(const struct encoder *e, size_t head, size_t first,
+                                         size_t panel, size_t n_panels) {
+    return (struct num_product){
+        .type = e->cpu->act,
+        .x = e->qkv + (first * e->ld_qkv + head * e->d) * e->act,
+        .ldx = e->ld_qkv * e->act,
+        .n_words = e->kv.d_words,
+        .w = wh_kv_keys(&e->kv, 0, 0, head) + panel * e->kv.d_words * NUM_PANEL,
+        .panel_words = e->kv.d_words * NUM_PANEL,
+        .n_panels = n_panels,
+    };
+}
+
+/* Rows of scores times the values of a head, n_words words of positions from `word` on. */
+static struct num_product values_product(const struct encoder *e, size_t head, const void *scores,
+                                         size_t ldx, size_t word, size_t n_words) {
+    return (struct num_product){
+        .type = e->cpu->act,
+        .x = scores,
+        .ldx = ldx,
+        .n_words = n_words,
+        .w = wh_kv_values(&e->kv, 0, 0, head) + word * NUM_PANEL,
+        .panel_words = e->kv.len_words * NUM_PANEL,
+        .n_panels = NUM_PANELS(e->d),
+    };
+}
+
+/* A block of queries against all keys, in float. */
+static void attend_f32(const struct encoder *e, size_t head, size_t first, size_t n,
+                       char *scratch) {
+    size_t len = e->kv.len, ld = padded(e->d);
+    float *scores = (float *)scratch, *out = scores + e->block * len; /* (n, len) (n, ld) */
+    float scale = 1 / sqrtf((float)e->d),
+          *to = (float *)e->mixed + first * e->ld_mixed + head * e->d;
+    struct num_product qk = scores_product(e, head, first, 0, len / NUM_PANEL);
+    num_product_run(e->kernels, &qk, n, false, scores, len);
+    for (size_t r = 0; r < n; r++) {
+        e->kernels->scale(scores + r * len, scale, e->T);
+        e->kernels->softmax(scores + r * len, e->T);
+    }
+    struct num_product pv = values_product(e, head, scores, 4 * len, 0, e->T);
+    num_product_run(e->kernels, &pv, n, false, out, ld);
+    for (size_t r = 0; r < n; r++)
+        memcpy(to + r * e->ld_mixed, out + r * ld, e->d * sizeof *to);
+}
+
+/* At most ATTN_ROWS queries against ATTN_KEYS keys after the others. */
+static void attend_bf16(const struct encoder *e, size_t head, size_t first, size_t n,
+                        char *scratch) {
+    const struct num_kernels *k = e->kernels;
+    size_t ld = padded(e->d);
+    float *scores = (float *)scratch;                       /* (rows, keys) */
+    float *out = scores + ATTN_ROWS * ATTN_KEYS;            /* (rows, ld) */
+    uint16_t *weights = (uint16_t *)(out + ATTN_ROWS * ld); /* (rows, ATTN_LD) */
+    uint16_t *to = (uint16_t *)e->mixed + first * e->ld_mixed + head * e->d;
+    float scale = 1.44269504f / sqrtf((float)e->d); /* powers of 2, not of e */
+    struct num_running run[ATTN_ROWS];
+    for (size_t r = 0; r < ATTN_ROWS; r++)
+        run[r] = (struct num_running){.max = -INFINITY};
+    for (size_t t = 0; t < e->T; t += ATTN_KEYS) {
+        size_t left = e->T - t, keys = left < ATTN_KEYS ? left : ATTN_KEYS, all = padded(keys);
+        struct num_product qk = scores_product(e, head, first, t / NUM_PANEL, all / NUM_PANEL);
+        k->block(&qk, n, false, scores, ATTN_KEYS);
+        k->running_softmax(scores, ATTN_KEYS, n, keys, all, scale, run, weights, ATTN_LD);
+        for (size_t r = 0; r < n && t > 0; r++)
+            if (run[r].fix != 1)
+                k->scale(out + r * ld, run[r].fix, ld);
+        struct num_product pv = values_product(e, head, weights, 2 * ATTN_LD, t / 2, all / 2);
+        k->block(&pv, n, t > 0, out, ld);
+    }
+    for (size_t r = 0; r < n; r++) {
+        k->scale(out + r * ld, 1 / run[r].sum, e->d);
+        k->to_bf16(out + r * ld, e->d, to + r * e->ld_mixed);
+    }
+}
+
+/* One head and one block of queries. */
 static void attention_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
-    size_t head = index / e->n_blocks, d = e->cpu->d, ld = 3 * e->D;
-    size_t first, n = block_rows(e, index % e->n_blocks, &first);
-    float *scores = e->scratch + thread * e->scratch_floats; /* (n, T) */
-    const float *q = e->qkv + first * ld + head * d, *k = e->qkv + e->D + head * d, *v = k + e->D;
-    int failed = num_gemm(true, n, e->T, d, 1 / sqrtf((float)d), q, ld, k, ld, 0, scores, e->T);
-    for (size_t r = 0; r < n; r++)
-        e->cpu->kernels->softmax(scores + r * e->T, e->T);
-    float *to = e->mixed + first * e->D + head * d;
-    failed |= num_gemm(false, n, d, e->T, 1, scores, e->T, v, ld, 0, to, e->D);
-    if (failed)
-        atomic_store(&e->failed, 1);
+    size_t head = index / e->n_blocks, first, n = block_rows(e, index % e->n_blocks, &first);
+    char *scratch = e->scratch + thread * e->scratch_bytes;
+    e->kernels->enter();
+    if (e->cpu->act == NUM_COMPUTE_F32)
+        attend_f32(e, head, first, n, scratch);
+    else
+        for (size_t r = 0; r < n; r += ATTN_ROWS)
+            attend_bf16(e, head, first + r, n - r < ATTN_ROWS ? n - r : ATTN_ROWS, scratch);
+    e->kernels->leave();
 }
+
+/* ---- The rest of a block, and what the decoder reads ---------------------------------------- */
 
 static void mlp_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
     const struct wh_encoder_layer *l = &e->cpu->encoder[e->layer];
+    struct scratch s = scratch_of(e, thread);
     size_t first, n = block_rows(e, index, &first);
-    float *norm = e->scratch + thread * e->scratch_floats; /* (n, D) */
-    float *hidden = norm + BLOCK_ROWS * e->D;              /* (n, F) */
-    float *x = e->x + first * e->D;
-    gemm(e, n, e->D, e->D, e->mixed + first * e->D, e->D, &l->out, 1, x, e->D);
-    add_bias(e, x, n, e->D, l->out.bias);
-    norm_rows(e, x, n, &l->mlp_norm, norm);
-    gemm(e, n, e->F, e->D, norm, e->D, &l->fc1, 0, hidden, e->F);
-    gelu_rows(e, hidden, n, e->F, l->fc1.bias);
-    gemm(e, n, e->D, e->F, hidden, e->F, &l->fc2, 1, x, e->D);
-    add_bias(e, x, n, e->D, l->fc2.bias);
+    float *x = e->x + first * e->W;
+    struct num_rows in =
+        act_rows(e, &s, e->mixed + first * e->ld_mixed * e->act, e->ld_mixed, e->D, n);
+    run_layer(e, &l->out, &in, n, NUM_FORM_ADD_F32, x, e->W);
+    in = normed(e, &s, x, e->W, n, &l->mlp_norm);
+    run_layer(e, &l->fc1, &in, n, with_gelu(e), s.hidden, e->ld_hidden);
+    in = act_rows(e, &s, s.hidden, e->ld_hidden, e->F, n);
+    run_layer(e, &l->fc2, &in, n, NUM_FORM_ADD_F32, x, e->W);
 }
-
-/* ---- What the decoder reads ----------------------------------------------------------------- */
 
 static void final_norm_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
+    const struct wh_norm *norm = &e->cpu->encoder_norm;
     (void)thread;
     size_t first, n = block_rows(e, index, &first);
-    norm_rows(e, e->x + first * e->D, n, &e->cpu->encoder_norm,
-              e->cpu->encoded + (e->slot * e->T + first) * e->D);
+    for (size_t r = first; r < first + n; r++)
+        e->kernels->layer_norm(e->x + r * e->W, e->D, norm->gamma, norm->beta,
+                               e->cpu->encoded + (e->slot * e->T + r) * e->D);
 }
 
-/* Projects one block of positions to keys and values of layer index / n_blocks and stores them as
- * panels. */
+/* Projects one block of positions to keys and values of the decoder's layer index / n_blocks. */
 static void cross_kv_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
-    struct wh_cpu *cpu = e->cpu;
+    const struct wh_kv *kv = &e->cpu->cross_kv;
+    struct scratch s = scratch_of(e, thread);
     size_t layer = index / e->n_blocks, first, n = block_rows(e, index % e->n_blocks, &first);
-    size_t d = cpu->text_d, H = cpu->dims.n_text_heads;
-    const struct wh_dense *dense = &cpu->decoder[layer].cross_kv;
-    float *kv = e->scratch + thread * e->scratch_floats; /* (n, 2 D) */
-    gemm(e, n, 2 * e->D, e->D, cpu->encoded + (e->slot * e->T + first) * e->D, e->D, dense, 0, kv,
-         2 * e->D);
-    add_bias(e, kv, n, 2 * e->D, dense->bias);
-    for (size_t h = 0; h < H; h++) {
-        float *keys = wh_kv_keys(&cpu->cross_kv, e->slot, layer, h);
-        float *values = wh_kv_values(&cpu->cross_kv, e->slot, layer, h, d);
-        for (size_t r = 0; r < n; r++) {
-            size_t t = first + r;
-            const float *k = kv + r * 2 * e->D + h * d, *v = k + e->D;
-            for (size_t i = 0; i < d; i++) {
-                keys[(t / NUM_PANEL * d + i) * NUM_PANEL + t % NUM_PANEL] = k[i];
-                values[(i / NUM_PANEL * cpu->cross_kv.len32 + t) * NUM_PANEL + i % NUM_PANEL] =
-                    v[i];
-            }
-        }
+    const float *from = e->cpu->encoded + (e->slot * e->T + first) * e->D;
+    struct num_rows x = normed(e, &s, from, e->D, n, NULL);
+    run_layer(e, &e->cpu->decoder[layer].cross_kv, &x, n, plain(e), s.hidden, e->ld_cross);
+    for (size_t h = 0; h < e->cpu->dims.n_text_heads; h++) {
+        const char *k = s.hidden + h * kv->d * e->act, *v = k + e->D * e->act;
+        wh_kv_fill(kv, wh_kv_keys(kv, e->slot, layer, h), wh_kv_values(kv, e->slot, layer, h),
+                   first, n, k, v, e->ld_cross);
     }
 }
 
 /* False where it was cancelled. */
 static bool encode_window(struct encoder *e, const struct wh_watch *watch) {
     struct num_pool *pool = e->cpu->pool;
-    uint32_t n_blocks = (uint32_t)e->n_blocks;
-    size_t last = 2 * e->T + 1;
-    memset(e->mel_padded, 0, e->M * sizeof(float));
-    memcpy(e->mel_padded + e->M, e->mel, 2 * e->T * e->M * sizeof(float));
-    memset(e->mel_padded + last * e->M, 0, e->M * sizeof(float));
-    memset(e->wide, 0, e->D * sizeof(float));
-    memset(e->wide + last * e->D, 0, e->D * sizeof(float));
+    uint32_t n_blocks = (uint32_t)e->n_blocks, H = (uint32_t)e->H;
+    mel_load(e);
     num_pool_run(pool, n_blocks, conv1_task, e);
     num_pool_run(pool, n_blocks, conv2_task, e);
     for (e->layer = 0; e->layer < e->cpu->dims.n_audio_layers; e->layer++) {
         num_pool_run(pool, n_blocks, qkv_task, e);
-        num_pool_run(pool, (uint32_t)e->H * n_blocks, attention_task, e);
+        num_pool_run(pool, H, kv_task, e);
+        num_pool_run(pool, H * n_blocks, attention_task, e);
         num_pool_run(pool, n_blocks, mlp_task, e);
         if (wh_cancelled(watch))
             return false;
@@ -236,14 +406,15 @@ static bool encode_window(struct encoder *e, const struct wh_watch *watch) {
 
 int32_t wh_cpu_encode(void *self, const float *const *mel, const uint32_t *slots, uint32_t n,
                       const struct wh_watch *watch, struct num_err *err) {
+    struct wh_cpu *cpu = self;
     for (uint32_t i = 0; i < n; i++) {
         struct encoder e;
-        encoder_init(&e, self, mel[i], slots[i]);
+        sizes_init(&e, cpu);
+        buffers_place(&e, cpu->encoder_work);
+        e.mel = mel[i];
+        e.slot = slots[i];
         if (!encode_window(&e, watch))
             return num_fail(err, SLUICE_CANCELLED, "cancelled");
-        if (atomic_load(&e.failed))
-            return num_fail(err, SLUICE_INTERNAL,
-                            "oneDNN could not multiply matrices in the encoder");
     }
     return SLUICE_OK;
 }

@@ -275,6 +275,7 @@ int32_t wh_files_index(struct wh_files *files, struct num_err *err) {
     struct wh_weights *w = &files->weights;
     w->tensors = files->tensors;
     w->path = files->path;
+    w->mapped = true;
     if (w->n_tensors)
         qsort(files->tensors, w->n_tensors, sizeof *files->tensors, by_name);
     for (size_t i = 1; i < w->n_tensors; i++)

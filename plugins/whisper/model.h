@@ -80,16 +80,25 @@ struct wh_weights {
     const struct num_weights *tensors;
     size_t n_tensors;
     const char *path;       /* for messages */
+    bool mapped; /* from files: pages may be dropped, and come back when they are read */
     const char *sizes_from; /* what states the sizes, for messages: "config.json" */
 };
 
 struct wh_files; /* owns the mappings: files.h */
+
+/*
+ * What a backend computes with. F32 is exact: the reference's results to rounding. BF16 and INT8
+ * are faster and read fewer bytes: weights are rounded to bfloat16, or to bytes with a scale for
+ * each output. AUTO is the fastest of F32 and BF16 that the processor multiplies natively.
+ */
+enum wh_compute { WH_COMPUTE_F32, WH_COMPUTE_BF16, WH_COMPUTE_INT8, WH_COMPUTE_AUTO };
 
 /* What a backend has to make room for. */
 struct wh_limits {
     uint32_t n_threads;
     uint32_t n_slots; /* windows that are encoded at the same time */
     uint32_t n_rows;  /* sequences that are decoded at the same time */
+    enum wh_compute compute;
 };
 
 /* Whether the caller wants the work to stop. */

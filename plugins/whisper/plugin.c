@@ -61,6 +61,20 @@ static int32_t read_options(struct stage *s, const char **ret_model, struct num_
     return SLUICE_OK;
 }
 
+static const char *const computes[] = {"f32", "bf16", "int8", "auto", NULL};
+
+/* The choice of parameter `compute`; the names stand in the order of the enum. */
+static int32_t read_compute(struct stage *s, enum wh_compute *ret, struct num_err *err) {
+    const char *compute;
+    int32_t status = s->host->param_string(s->host, "compute", &compute);
+    if (status)
+        return num_fail(err, status, "the stage's parameters could not be read");
+    for (int i = 0; computes[i]; i++)
+        if (strcmp(compute, computes[i]) == 0)
+            *ret = (enum wh_compute)i;
+    return SLUICE_OK;
+}
+
 static int32_t load_model(struct stage *s, struct num_err *err) {
     char path[MAX_PATH_BYTES];
     const char *model = "";
@@ -68,6 +82,8 @@ static int32_t load_model(struct stage *s, struct num_err *err) {
         .n_threads = s->host->budget(s->host)->cpus, .n_slots = 1};
     double start = now_s();
     int32_t status = read_options(s, &model, err);
+    if (!status)
+        status = read_compute(s, &limits.compute, err);
     limits.n_rows = wh_options_rows(&s->options);
     if (!status)
         status = wh_model_resolve(model, s->host->share_dir(s->host), path, sizeof path, err);
@@ -270,10 +286,20 @@ static const struct sluice_param param_task = {
     .doc = "Write down what is said, or translate it to English where the model can.",
 };
 
+static const struct sluice_param param_compute = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "compute",
+    .default_value = "auto",
+    .choices = computes,
+    .doc = "What to calculate with: f32 is exact, bf16 faster where the processor multiplies it, int8 "
+           "smaller and faster still; auto is the faster of f32 and bf16.",
+};
+
 static const struct sluice_port *const inputs[] = {&port_audio, NULL};
 static const struct sluice_port *const outputs[] = {&port_transcript, NULL};
 static const struct sluice_param *const params[] = {&param_model, &param_language, &param_task,
-                                                    NULL};
+                                                    &param_compute, NULL};
 
 static const struct sluice_stage stage_transcribe = {
     .size = SLUICE_SIZED(struct sluice_stage),

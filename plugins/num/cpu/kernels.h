@@ -1,16 +1,25 @@
 /*
- * Innermost loops on float rows, one table for each instruction set; num_kernels() picks the best
- * that this processor has. The loops are written once, in kernels.inc, and compiled for each set.
+ * Innermost loops of networks on the CPU, one table for each instruction set; num_kernels() picks
+ * the best that this processor has. The loops are written once (vec.inc, products.inc, rows.inc)
+ * and compiled for each set; kernels_amx.c adds products on matrix tiles.
+ *
+ * Numbers come in three types. Whatever the type, a matrix is seen as 32-bit words along k: one
+ * float, two bfloat16 or four signed bytes to a word.
  *
  * "Panels" are the layout of every matrix that stays: W (n_out, k) is cut into groups of 32
- * outputs, each stored with its outputs side by side, so that a product streams through memory in
- * order whatever the number of rows. The last panel is filled up with zeros.
+ * outputs, each stored with the words of its outputs side by side, so that a product streams
+ * through memory in order whatever the number of rows. What is missing to whole panels and whole
+ * words is filled up with zeros.
  *
- *     W[n][k]  ->  w[n / 32][k][n % 32]
+ *     W[n][word]  ->  w[n / 32][word][n % 32]
+ *
+ * The same layout is a row of vectors for the dot-product instructions and a pair of tiles for
+ * AMX.
  */
 #ifndef NUM_CPU_KERNELS_H
 #define NUM_CPU_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,15 +28,91 @@
 /* Panels needed for n outputs. */
 #define NUM_PANELS(n) (((n) + NUM_PANEL - 1) / NUM_PANEL)
 
+/* Rows of operands and sums that block() may touch beyond n_rows: up to a multiple of this. */
+#define NUM_ROW_PAD 16
+
+enum num_compute { NUM_COMPUTE_F32, NUM_COMPUTE_BF16, NUM_COMPUTE_INT8 };
+
+/* Words of k values: floats as they are; 16 words (a tile's row, 64 bytes) at a time for the
+ * others. */
+static inline size_t num_words(enum num_compute type, size_t k) {
+    size_t per_row = type == NUM_COMPUTE_BF16 ? 32 : 64;
+    return type == NUM_COMPUTE_F32 ? k : (k + per_row - 1) / per_row * 16;
+}
+
+/* Elements in a word. */
+static inline size_t num_per_word(enum num_compute type) {
+    return type == NUM_COMPUTE_F32 ? 1 : type == NUM_COMPUTE_BF16 ? 2 : 4;
+}
+
+/* One product of some rows with some panels. Sums are float, int32 for bytes. */
+struct num_product {
+    enum num_compute type;
+    const void *x;      /* (n_rows, n_words words) */
+    size_t ldx;         /* bytes from one row to the next */
+    size_t n_words;     /* a multiple of 16 but for floats */
+    const uint32_t *w;  /* n_panels panels of (n_words, 32) words, */
+    size_t panel_words; /* each so many words behind the one before */
+    size_t n_panels;
+    const int32_t *offset; /* bytes only: -128 sum_k W[n][k] for each output (see products.inc) */
+};
+
+/* What becomes of sums. GELU is the exact form (with erf; within 1e-6 of it) where floats come out,
+ * and within 1e-4 of it where bfloat16 do. */
+enum num_form {
+    NUM_FORM_F32,      /* y = sum + bias */
+    NUM_FORM_ADD_F32,  /* y += sum + bias */
+    NUM_FORM_GELU_F32, /* y = gelu(sum + bias) */
+    NUM_FORM_BF16,     /* as above, rounded to nearest even */
+    NUM_FORM_GELU_BF16,
+};
+
+struct num_finish {
+    enum num_form form;
+    void *y;                /* float or bfloat16 */
+    size_t ldy;             /* elements */
+    const float *bias;      /* (n_out), or NULL */
+    const float *out_scale; /* bytes: (n_out); else NULL and the sums are floats */
+    const float *row_scale; /* bytes: (n_rows) */
+};
+
+/* Softmax of one block of scores in a running softmax over blocks, for each row. */
+struct num_running {
+    float max; /* largest scaled score so far; start at minus infinity */
+    float sum; /* of 2^(score - max); start at 0 */
+    float fix; /* out: what sums of earlier blocks are to be multiplied with */
+};
+
 struct num_kernels {
-    const char *name; /* "avx512", "avx2", "sse2" */
+    const char *name;  /* "amx", "avx512bf16", "avx512", "avx2", "sse2" */
+    bool native_bf16;  /* products of bfloat16 are no slower than those of floats */
+    size_t block_rows; /* rows that block() likes at a time */
+    size_t few_rows;   /* up to so many rows, few() beats block() */
+
+    /* To be called by a thread before block(), and after its last one. */
+    void (*enter)(void);
+    void (*leave)(void);
 
     /*
-     * y[r][n] = sum_k x[r][k] * W[n][k] (+ bias[n]) (+ y[r][n] where `accumulate`), for all rows
-     * and the outputs of n_panels panels. Every sum runs over k in order in one accumulator: the
-     * result of a row does not depend on the other rows. Rows of y, and bias, must have room for
-     * whole panels. bias may be NULL.
+     * sums[r][n] (rows ld words apart) = or += sum_k x[r][k] W[n][k]. Every sum runs over k in
+     * order (AMX: two interleaved orders), so the result of a row does not depend on the other
+     * rows. Rows of x may be read and rows of sums written up to a multiple of NUM_ROW_PAD.
      */
+    void (*block)(const struct num_product *p, size_t n_rows, bool accumulate, void *sums,
+                  size_t ld);
+
+    /* The same for few rows, none touched beyond n_rows: reads the panels at the speed of memory.
+     * A float row comes out as from block(), to the bit. */
+    void (*few)(const struct num_product *p, size_t n_rows, void *sums, size_t ld);
+
+    /* Finishes sums of outputs [first_out, first_out + n_out), n_out whole panels, of n_rows rows
+     * that start at first_row of f's y and row_scale. y and the vectors have room for whole panels.
+     */
+    void (*finish)(const struct num_finish *f, const void *sums, size_t ld, size_t first_row,
+                   size_t n_rows, size_t first_out, size_t n_out);
+
+    /* y[r][n] = sum_k x[r][k] * W[n][k] (+ bias[n]) (+ y[r][n] where `accumulate`) with panels of
+     * floats: block() and finish() as one call. bias may be NULL. */
     void (*panels)(const float *x, size_t ldx, size_t n_rows, size_t k, const float *w,
                    size_t n_panels, const float *bias, int accumulate, float *y, size_t ldy);
 
@@ -36,6 +121,14 @@ struct num_kernels {
 
     /* x = exp(x - max) / sum over n values, in place. */
     void (*softmax)(float *x, size_t n);
+
+    /*
+     * For each of n_rows rows (ld and ldp values apart): p = 2^(scale x - max) as bfloat16 over n
+     * values, zeros up to n_padded, where max is the larger of the row's `run` and of this block;
+     * updates `run`. Relative error below 2e-4 before rounding.
+     */
+    void (*running_softmax)(const float *x, size_t ld, size_t n_rows, size_t n, size_t n_padded,
+                            float scale, struct num_running *run, uint16_t *p, size_t ldp);
 
     /* Largest of n values; minus infinity where there are none but NaN. */
     float (*max)(const float *x, size_t n);
@@ -46,14 +139,24 @@ struct num_kernels {
     /* x += bias (bias may be NULL: nothing is added), over n values. */
     void (*add)(float *x, const float *bias, size_t n);
 
-    /* x = gelu(x + bias), the exact form with erf; within 1e-6 of it. bias may be NULL. */
-    void (*gelu)(float *x, const float *bias, size_t n);
+    /* x *= factor. */
+    void (*scale)(float *x, float factor, size_t n);
+
+    /* Rounded to nearest even. */
+    void (*to_bf16)(const float *x, size_t n, uint16_t *y);
+
+    /* y = round(x / s) with s = max |x| / 127, which is returned. */
+    float (*to_int8)(const float *x, size_t n, int8_t *y);
+    float (*bf16_to_int8)(const uint16_t *x, size_t n, int8_t *y);
 };
 
-/* The table for this processor. Static, immutable. */
+/* The table for this processor, or the one that the environment variable SLUICE_CPU names where the
+ * processor has it. Static, immutable. */
 const struct num_kernels *num_kernels(void);
 
-/* Every table that this processor can run, best first, for tests; returns how many (at most 3). */
-size_t num_kernels_all(const struct num_kernels *ret[3]);
+#define NUM_MAX_KERNELS 5
+
+/* Every table that this processor can run, best first, for tests; returns how many. */
+size_t num_kernels_all(const struct num_kernels *ret[NUM_MAX_KERNELS]);
 
 #endif

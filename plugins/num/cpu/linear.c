@@ -1,90 +1,253 @@
 /*
- * Wide products through oneDNN and narrow ones through our panels; linear.h says when which.
- * Figures behind the choice: docs/decisions/cpu-gemm.md.
+ * Layers over panels; linear.h says what they compute. Variants that were tried, with figures:
+ * docs/decisions/cpu-kernels.md.
  *
- * oneDNN brings an OpenMP runtime whose idle threads would spin beside other stages. It reads the
- * number of threads from the calling thread's setting, so every call sets it to one and restores
- * it: no OpenMP thread is ever started, and our pool is the only one.
+ * Many rows go panel by panel: a panel's words, at most K_WORDS at a time, stay in the first cache
+ * while rows pass by from the second, and the sums of a panel (ROWS x 32) are finished while they
+ * are hot. Few rows go over several panels at once, in the order of memory.
  */
 #include "num/cpu/linear.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include <dnnl.h>
+#include "num/half.h"
 
-/* Of the OpenMP runtime that oneDNN is linked to. */
-extern int omp_get_max_threads(void);
-extern void omp_set_num_threads(int n);
+#define ROWS       256 /* of sums on the stack */
+#define K_WORDS    256 /* at most in one go */
+#define K_PIECE    192 /* else in pieces of about so many */
+#define FEW_PANELS 8
 
-#define MACS_WORTH_A_TASK 200000 /* some 10 us of work */
+/* ---- Weights -------------------------------------------------------------------------------- */
 
-int32_t num_gemm(bool b_transposed, size_t m, size_t n, size_t k, float alpha, const float *a,
-                 size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc) {
-    int was = omp_get_max_threads();
-    omp_set_num_threads(1);
-    dnnl_status_t status =
-        dnnl_sgemm('N', b_transposed ? 'T' : 'N', (dnnl_dim_t)m, (dnnl_dim_t)n, (dnnl_dim_t)k,
-                   alpha, a, (dnnl_dim_t)lda, b, (dnnl_dim_t)ldb, beta, c, (dnnl_dim_t)ldc);
-    omp_set_num_threads(was);
-    return status == dnnl_success ? SLUICE_OK : SLUICE_INTERNAL;
+static size_t panel_words(const struct num_linear *linear) {
+    return linear->n_words * NUM_PANEL;
 }
 
-int32_t num_linear_init(struct num_linear *ret, size_t n_out, size_t k, const float *weight,
-                        const float *bias, struct num_err *err) {
-    size_t n_padded = NUM_PANELS(n_out) * NUM_PANEL;
-    struct num_linear linear = {.n_out = n_out, .k = k};
-    linear.panels = aligned_alloc(64, n_padded * k * sizeof(float));
-    linear.bias = aligned_alloc(64, n_padded * sizeof(float));
-    if (!linear.panels || !linear.bias) {
-        num_linear_finish(&linear);
-        return num_fail_memory(err, "the weights of a layer", n_padded * (k + 1) * sizeof(float));
+size_t num_linear_bytes(enum num_compute type, size_t n_out, size_t k) {
+    size_t n = NUM_PANELS(n_out) * NUM_PANEL, lines = 3 * 64;
+    return n * (num_words(type, k) + (type == NUM_COMPUTE_INT8 ? 3 : 1)) * 4 + lines;
+}
+
+int32_t num_linear_create(struct num_linear *ret, enum num_compute type, size_t n_out, size_t k,
+                          struct num_arena *arena, struct num_err *err) {
+    const char *what = "the weights of a layer";
+    size_t n = NUM_PANELS(n_out) * NUM_PANEL;
+    struct num_linear l = {.type = type, .n_out = n_out, .k = k, .n_words = num_words(type, k)};
+    int32_t status = num_arena_take(arena, n * l.n_words * 4, what, &l.panels, err);
+    if (!status)
+        status = num_arena_take(arena, n * sizeof(float), what, &l.bias, err);
+    if (!status && type == NUM_COMPUTE_INT8)
+        status = num_arena_take(arena, n * sizeof(float), what, &l.scale, err);
+    if (!status && type == NUM_COMPUTE_INT8)
+        status = num_arena_take(arena, n * sizeof(int32_t), what, &l.offset, err);
+    if (!status)
+        *ret = l;
+    return status;
+}
+
+/* Rounds to nearest even. */
+static uint32_t bf16_bits(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+static void pack_f32(const struct num_linear *l, uint32_t *panel, const float *rows, size_t n) {
+    for (size_t i = 0; i < l->k; i++)
+        for (size_t o = 0; o < n; o++)
+            memcpy(&panel[i * NUM_PANEL + o], &rows[o * l->k + i], 4);
+}
+
+static void pack_bf16(const struct num_linear *l, uint32_t *panel, const float *rows, size_t n) {
+    for (size_t i = 0; i < l->k; i += 2)
+        for (size_t o = 0; o < n; o++) {
+            const float *x = rows + o * l->k + i;
+            panel[i / 2 * NUM_PANEL + o] =
+                bf16_bits(x[0]) | (i + 1 < l->k ? bf16_bits(x[1]) << 16 : 0);
+        }
+}
+
+static void pack_int8(const struct num_linear *l, size_t first, uint32_t *panel, const float *rows,
+                      size_t n) {
+    int8_t q[l->k + 4];
+    for (size_t o = 0; o < n; o++) {
+        int32_t sum = 0;
+        memset(q + l->k, 0, 4);
+        l->scale[first + o] = num_kernels()->to_int8(rows + o * l->k, l->k, q);
+        for (size_t i = 0; i < l->k; i++)
+            sum += q[i];
+        for (size_t i = 0; i < l->k; i += 4)
+            memcpy(&panel[i / 4 * NUM_PANEL + o], q + i, 4);
+        l->offset[first + o] = -128 * sum;
     }
-    memset(linear.panels, 0, n_padded * k * sizeof(float));
-    memset(linear.bias, 0, n_padded * sizeof(float));
-    for (size_t i = 0; i < n_out; i++) {
-        float *panel = linear.panels + i / NUM_PANEL * k * NUM_PANEL + i % NUM_PANEL;
-        for (size_t j = 0; j < k; j++)
-            panel[j * NUM_PANEL] = weight[i * k + j];
-    }
+}
+
+void num_linear_pack(struct num_linear *l, size_t index, const float *rows) {
+    uint32_t *panel = l->panels + index * panel_words(l);
+    size_t first = index * NUM_PANEL, n = l->n_out - first;
+    n = n < NUM_PANEL ? n : NUM_PANEL;
+    if (l->type == NUM_COMPUTE_F32)
+        pack_f32(l, panel, rows, n);
+    else if (l->type == NUM_COMPUTE_BF16)
+        pack_bf16(l, panel, rows, n);
+    else
+        pack_int8(l, first, panel, rows, n);
+}
+
+int32_t num_linear_init(struct num_linear *ret, enum num_compute type, size_t n_out, size_t k,
+                        const float *weight, const float *bias, struct num_arena *arena,
+                        struct num_err *err) {
+    int32_t status = num_linear_create(ret, type, n_out, k, arena, err);
+    if (status)
+        return status;
+    for (size_t p = 0; p < NUM_PANELS(n_out); p++)
+        num_linear_pack(ret, p, weight + p * NUM_PANEL * k);
     if (bias)
-        memcpy(linear.bias, bias, n_out * sizeof(float));
-    *ret = linear;
+        memcpy(ret->bias, bias, n_out * sizeof *bias);
     return SLUICE_OK;
 }
 
-void num_linear_finish(struct num_linear *linear) {
-    free(linear->panels);
-    free(linear->bias);
-    *linear = (struct num_linear){0};
+void num_linear_row(const struct num_linear *l, size_t out, float *ret) {
+    const uint32_t *w = l->panels + out / NUM_PANEL * panel_words(l) + out % NUM_PANEL;
+    for (size_t i = 0; i < l->k; i++) {
+        uint32_t word = w[i / num_per_word(l->type) * NUM_PANEL];
+        if (l->type == NUM_COMPUTE_F32)
+            memcpy(&ret[i], &word, 4);
+        else if (l->type == NUM_COMPUTE_BF16)
+            ret[i] = num_bf16_to_f32((uint16_t)(word >> 16 * (i % 2)));
+        else
+            ret[i] = l->scale[out] * (float)(int8_t)(word >> 8 * (i % 4));
+    }
 }
 
-struct linear_job {
+/* ---- Inputs --------------------------------------------------------------------------------- */
+
+size_t num_rows_bytes(enum num_compute type, size_t k) {
+    return 4 * num_words(type, k);
+}
+
+void num_row_convert(const struct num_kernels *kernels, enum num_compute type, const float *x,
+                     size_t k, void *to, float *ret_scale) {
+    size_t size = 4 / num_per_word(type), bytes = num_rows_bytes(type, k);
+    if (type == NUM_COMPUTE_F32)
+        memcpy(to, x, k * sizeof *x);
+    else if (type == NUM_COMPUTE_BF16)
+        kernels->to_bf16(x, k, to);
+    else
+        *ret_scale = kernels->to_int8(x, k, to);
+    memset((char *)to + k * size, 0, bytes - k * size);
+}
+
+/* ---- Products ------------------------------------------------------------------------------- */
+
+/* The product of n_rows rows from first_row on with n_panels panels. */
+static struct num_product product(const struct num_linear *l, size_t first_panel, size_t n_panels,
+                                  const struct num_rows *x, size_t first_row) {
+    return (struct num_product){
+        .type = l->type,
+        .x = (const char *)x->x + first_row * x->ldx,
+        .ldx = x->ldx,
+        .n_words = l->n_words,
+        .w = l->panels + first_panel * panel_words(l),
+        .panel_words = panel_words(l),
+        .n_panels = n_panels,
+        .offset = l->offset ? l->offset + first_panel * NUM_PANEL : NULL,
+    };
+}
+
+static void few_rows(const struct num_linear *l, const struct num_kernels *kernels,
+                     size_t first_panel, size_t n_panels, const struct num_rows *x,
+                     size_t first_row, size_t n_rows, const struct num_finish *f) {
+    _Alignas(64) float sums[FEW_PANELS * NUM_PANEL * 4];
+    for (size_t p = 0; p < n_panels; p += FEW_PANELS) {
+        size_t n = n_panels - p < FEW_PANELS ? n_panels - p : FEW_PANELS;
+        struct num_product q = product(l, first_panel + p, n, x, first_row);
+        kernels->few(&q, n_rows, sums, FEW_PANELS * NUM_PANEL);
+        kernels->finish(f, sums, FEW_PANELS * NUM_PANEL, first_row, n_rows,
+                        (first_panel + p) * NUM_PANEL, n * NUM_PANEL);
+    }
+}
+
+/* At most ROWS rows times one panel, in pieces of k. */
+static void panel_in_pieces(const struct num_kernels *kernels, struct num_product q, size_t n_rows,
+                            bool accumulate, float *sums, size_t ld) {
+    size_t n_words = q.n_words,
+           n_pieces = n_words > K_WORDS ? (n_words + K_PIECE - 1) / K_PIECE : 1;
+    size_t piece = (n_words / n_pieces + 15) / 16 * 16;
+    for (size_t i = 0; i < n_words; i += piece) {
+        q.n_words = n_words - i < piece ? n_words - i : piece;
+        kernels->block(&q, n_rows, accumulate || i > 0, sums, ld);
+        q.w += piece * NUM_PANEL;
+        q.x = (const char *)q.x + 4 * piece;
+    }
+}
+
+void num_product_run(const struct num_kernels *kernels, const struct num_product *product,
+                     size_t n_rows, bool accumulate, float *sums, size_t ld) {
+    struct num_product q = *product;
+    q.n_panels = 1;
+    for (size_t p = 0; p < product->n_panels; p++) {
+        panel_in_pieces(kernels, q, n_rows, accumulate, sums + p * NUM_PANEL, ld);
+        q.w += q.panel_words;
+        q.offset += q.offset ? NUM_PANEL : 0;
+    }
+}
+
+static void block_rows(const struct num_linear *l, const struct num_kernels *kernels, size_t panel,
+                       const struct num_rows *x, size_t first_row, size_t n_rows,
+                       const struct num_finish *f) {
+    _Alignas(64) float sums[ROWS * NUM_PANEL];
+    size_t step = l->n_words > K_WORDS ? ROWS : kernels->block_rows;
+    for (size_t r = 0; r < n_rows; r += step) {
+        size_t n = n_rows - r < step ? n_rows - r : step;
+        struct num_product q = product(l, panel, 1, x, first_row + r);
+        panel_in_pieces(kernels, q, n, false, sums, NUM_PANEL);
+        kernels->finish(f, sums, NUM_PANEL, first_row + r, n, panel * NUM_PANEL, NUM_PANEL);
+    }
+}
+
+void num_linear_rows(const struct num_linear *l, const struct num_kernels *kernels,
+                     size_t first_panel, size_t n_panels, const struct num_rows *x,
+                     size_t first_row, size_t n_rows, const struct num_finish *finish) {
+    struct num_finish f = *finish;
+    f.bias = l->bias;
+    f.out_scale = l->scale;
+    f.row_scale = x->scale;
+    if (n_rows <= kernels->few_rows) {
+        few_rows(l, kernels, first_panel, n_panels, x, first_row, n_rows, &f);
+        return;
+    }
+    kernels->enter();
+    for (size_t p = first_panel; p < first_panel + n_panels; p++)
+        block_rows(l, kernels, p, x, first_row, n_rows, &f);
+    kernels->leave();
+}
+
+#define BYTES_WORTH_A_TASK (64 << 10) /* of weights: some microseconds */
+
+struct run {
     const struct num_linear *linear;
     const struct num_kernels *kernels;
-    const float *x;
-    float *y;
-    size_t ldx, ldy, n_rows, n_panels, n_tasks;
-    bool accumulate;
+    const struct num_rows *x;
+    const struct num_finish *finish;
+    size_t n_rows, n_panels, n_tasks;
 };
 
-static void linear_task(void *ctx, uint32_t index, uint32_t thread) {
-    const struct linear_job *j = ctx;
+static void run_task(void *ctx, uint32_t index, uint32_t thread) {
+    const struct run *r = ctx;
     (void)thread;
-    size_t first = j->n_panels * index / j->n_tasks, end = j->n_panels * (index + 1) / j->n_tasks;
-    j->kernels->panels(j->x, j->ldx, j->n_rows, j->linear->k,
-                       j->linear->panels + first * j->linear->k * NUM_PANEL, end - first,
-                       j->linear->bias + first * NUM_PANEL, j->accumulate, j->y + first * NUM_PANEL,
-                       j->ldy);
+    size_t first = r->n_panels * index / r->n_tasks, end = r->n_panels * (index + 1) / r->n_tasks;
+    num_linear_rows(r->linear, r->kernels, first, end - first, r->x, 0, r->n_rows, r->finish);
 }
 
-void num_linear_run(const struct num_linear *linear, struct num_pool *pool, const float *x,
-                    size_t ldx, size_t n_rows, bool accumulate, float *y, size_t ldy) {
-    struct linear_job job = {
-        linear, num_kernels(), x, y, ldx, ldy, n_rows, NUM_PANELS(linear->n_out), 1, accumulate};
-    size_t n_tasks = n_rows * linear->n_out * linear->k / MACS_WORTH_A_TASK;
+void num_linear_run(const struct num_linear *linear, const struct num_kernels *kernels,
+                    struct num_pool *pool, const struct num_rows *x, size_t n_rows,
+                    const struct num_finish *finish) {
+    struct run run = {linear, kernels, x, finish, n_rows, NUM_PANELS(linear->n_out), 1};
+    size_t n_tasks = run.n_panels * panel_words(linear) * 4 * (1 + n_rows / 8) / BYTES_WORTH_A_TASK;
     size_t limit = 4 * (size_t)num_pool_threads(pool);
     n_tasks = n_tasks > limit ? limit : n_tasks;
-    job.n_tasks = n_tasks > job.n_panels ? job.n_panels : n_tasks < 1 ? 1 : n_tasks;
-    num_pool_run(pool, (uint32_t)job.n_tasks, linear_task, &job);
+    run.n_tasks = n_tasks > run.n_panels ? run.n_panels : n_tasks < 1 ? 1 : n_tasks;
+    num_pool_run(pool, (uint32_t)run.n_tasks, run_task, &run);
 }

@@ -5,7 +5,8 @@
  */
 #include "unit/test.h"
 
-#include "num/cpu/linear.h"
+#include "num/cpu/kernels.h"
+#include "num/half.h"
 
 static const size_t sizes[] = {1, 2, 15, 31, 33, 64, 100, 384, 1500};
 #define N_SIZES (sizeof sizes / sizeof *sizes)
@@ -20,90 +21,11 @@ static float *values(size_t n, uint32_t seed) {
 }
 
 #define FOR_EACH_TABLE(k)                                                                          \
-    const struct num_kernels *tables[3];                                                           \
+    const struct num_kernels *tables[NUM_MAX_KERNELS];                                             \
     size_t n_tables = num_kernels_all(tables);                                                     \
     CHECK(n_tables >= 1);                                                                          \
     for (size_t table = 0; table < n_tables; table++)                                              \
         for (const struct num_kernels *k = tables[table]; k; k = NULL)
-
-static void check_linear(size_t rows, size_t n_out, size_t k, bool accumulate) {
-    float *w = values(n_out * k, 1), *x = values(rows * k, 2), *bias = values(n_out, 3);
-    size_t ldy = NUM_PANELS(n_out) * NUM_PANEL;
-    struct num_linear linear;
-    CHECK_INT(num_linear_init(&linear, n_out, k, w, bias, NULL), 0);
-    FOR_EACH_TABLE(kernels) {
-        float *y = values(rows * ldy, 4), *before = values(rows * ldy, 4);
-        kernels->panels(x, k, rows, k, linear.panels, NUM_PANELS(n_out), linear.bias, accumulate, y,
-                        ldy);
-        for (size_t r = 0; r < rows; r++)
-            for (size_t o = 0; o < n_out; o++) {
-                double sum = bias[o] + (accumulate ? before[r * ldy + o] : 0);
-                for (size_t i = 0; i < k; i++)
-                    sum += (double)w[o * k + i] * x[r * k + i];
-                CHECK_NEAR(y[r * ldy + o], sum, 1e-6 + 2e-7 * (double)k);
-            }
-        free(y);
-        free(before);
-    }
-    num_linear_finish(&linear);
-    free(w);
-    free(x);
-    free(bias);
-}
-
-TEST(panels_equal_plain_products) {
-    const size_t rows[] = {1, 2, 3, 5, 7, 12, 13, 31};
-    const size_t outs[] = {1, 31, 33, 129, 192};
-    const size_t ks[] = {1, 31, 64, 1500};
-    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
-        for (size_t o = 0; o < sizeof outs / sizeof *outs; o++)
-            for (size_t k = 0; k < sizeof ks / sizeof *ks; k++)
-                check_linear(rows[r], outs[o], ks[k], (r + o + k) % 2);
-}
-
-TEST(a_row_does_not_depend_on_the_others) {
-    enum { ROWS = 31, OUT = 200, K = 100 };
-    float *w = values(OUT * K, 1), *x = values(ROWS * K, 2);
-    struct num_linear linear;
-    size_t ldy = NUM_PANELS(OUT) * NUM_PANEL;
-    CHECK_INT(num_linear_init(&linear, OUT, K, w, NULL, NULL), 0);
-    FOR_EACH_TABLE(kernels) {
-        float *all = values(ROWS * ldy, 4), *one = values(ldy, 5);
-        kernels->panels(x, K, ROWS, K, linear.panels, NUM_PANELS(OUT), NULL, 0, all, ldy);
-        for (size_t r = 0; r < ROWS; r++) {
-            kernels->panels(x + r * K, K, 1, K, linear.panels, NUM_PANELS(OUT), NULL, 0, one, ldy);
-            CHECK(memcmp(one, all + r * ldy, OUT * sizeof *one) == 0);
-        }
-        free(all);
-        free(one);
-    }
-    num_linear_finish(&linear);
-    free(w);
-    free(x);
-}
-
-TEST(linear_splits_over_threads_without_a_change) {
-    enum { OUT = 3001, K = 384 };
-    float *w = values(OUT * K, 1), *x = values(2 * K, 2), *bias = values(OUT, 3);
-    size_t ldy = NUM_PANELS(OUT) * NUM_PANEL;
-    float *one = values(2 * ldy, 4), *three = values(2 * ldy, 5);
-    struct num_linear linear;
-    struct num_pool *pool;
-    CHECK_INT(num_linear_init(&linear, OUT, K, w, bias, NULL), 0);
-    for (uint32_t n_threads = 1; n_threads <= 3; n_threads += 2) {
-        CHECK_INT(num_pool_create(n_threads, &pool, NULL), 0);
-        num_linear_run(&linear, pool, x, K, 2, false, n_threads == 1 ? one : three, ldy);
-        num_pool_destroy(pool);
-    }
-    for (size_t r = 0; r < 2; r++)
-        CHECK(memcmp(one + r * ldy, three + r * ldy, OUT * sizeof *one) == 0);
-    num_linear_finish(&linear);
-    free(w);
-    free(x);
-    free(bias);
-    free(one);
-    free(three);
-}
 
 TEST(layer_norm) {
     FOR_EACH_TABLE(kernels) {
@@ -160,24 +82,101 @@ TEST(max_passes_over_what_is_no_number) {
     }
 }
 
-TEST(gelu_is_exact_to_a_millionth) {
+TEST(gelu_is_exact_to_a_millionth_and_to_a_tenth_of_a_thousandth) {
     FOR_EACH_TABLE(kernels) {
-        enum { N = 2003 };
-        float x[N], bias[N];
+        enum { N = 2016 };
+        float x[N], bias[N], y[N];
+        uint16_t y16[N];
         for (int i = 0; i < N; i++) {
             x[i] = (float)(i - 1000) / 90;
             bias[i] = i % 3 ? 0.25f : 0;
         }
-        float y[N], z[N];
-        memcpy(y, x, sizeof x);
-        memcpy(z, x, sizeof x);
-        kernels->gelu(y, NULL, N);
-        kernels->gelu(z, bias, N);
+        struct num_finish exact = {NUM_FORM_GELU_F32, y, N, bias, NULL, NULL};
+        struct num_finish fast = {NUM_FORM_GELU_BF16, y16, N, bias, NULL, NULL};
+        kernels->finish(&exact, x, N, 0, 1, 0, N);
+        kernels->finish(&fast, x, N, 0, 1, 0, N);
         for (int i = 0; i < N; i++) {
-            double a = x[i], b = (double)x[i] + bias[i];
-            CHECK_NEAR(y[i], a / 2 * (1 + erf(a / sqrt(2))), 1e-6);
-            CHECK_NEAR(z[i], b / 2 * (1 + erf(b / sqrt(2))), 1e-6);
+            double z = (double)x[i] + bias[i], gelu = z / 2 * (1 + erf(z / sqrt(2)));
+            CHECK_NEAR(y[i], gelu, 1e-6);
+            CHECK_NEAR(num_bf16_to_f32(y16[i]), gelu, 3e-4 + fabs(gelu) / 256);
         }
+    }
+}
+
+TEST(bfloat16_rounds_to_nearest_even) {
+    FOR_EACH_TABLE(kernels) {
+        const struct {
+            uint32_t bits;
+            uint16_t expected;
+        } cases[] = {{0x3f800000, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f818000, 0x3f82},
+                     {0x3f808001, 0x3f81}, {0xbf80ffff, 0xbf81}, {0, 0},
+                     {0x7f800000, 0x7f80}, {0xff800000, 0xff80}, {0x7f7fffff, 0x7f80}};
+        enum { N = sizeof cases / sizeof *cases };
+        float x[3 * N];
+        uint16_t y[3 * N + 1];
+        y[3 * N] = 0xabcd;
+        for (int i = 0; i < 3 * N; i++)
+            memcpy(&x[i], &cases[i % N].bits, 4);
+        kernels->to_bf16(x, 3 * N, y);
+        for (int i = 0; i < 3 * N; i++)
+            CHECK_INT(y[i], cases[i % N].expected);
+        CHECK_INT(y[3 * N], 0xabcd);
+    }
+}
+
+TEST(bytes_are_the_nearest_of_255_steps) {
+    FOR_EACH_TABLE(kernels) {
+        for (size_t s = 0; s < N_SIZES; s++) {
+            size_t n = sizes[s];
+            float *x = values(n, 1), largest = 0;
+            int8_t q[1501];
+            uint16_t h[1500];
+            for (size_t i = 0; i < n; i++)
+                largest = fmaxf(largest, fabsf(x[i] *= 3));
+            q[n] = 77;
+            float scale = kernels->to_int8(x, n, q);
+            CHECK_NEAR(scale, largest / 127, 1e-7);
+            for (size_t i = 0; i < n; i++)
+                CHECK_NEAR(q[i] * scale, x[i], 0.501 * scale);
+            kernels->to_bf16(x, n, h);
+            scale = kernels->bf16_to_int8(h, n, q);
+            for (size_t i = 0; i < n; i++)
+                CHECK_NEAR(q[i] * scale, num_bf16_to_f32(h[i]), 0.501 * scale);
+            memset(x, 0, n * sizeof *x);
+            CHECK(kernels->to_int8(x, n, q) == 0 && q[0] == 0 && q[n - 1] == 0 && q[n] == 77);
+            free(x);
+        }
+    }
+}
+
+/* Blocks one after another give the softmax of all. Rounded to bfloat16: 2^-8, and 1e-4. */
+TEST(running_softmax_over_blocks) {
+    enum { N = 331, BLOCK = 64, PADDED = 384 };
+    FOR_EACH_TABLE(kernels) {
+        float *x = values(N, 1);
+        uint16_t p[PADDED];
+        double out[N], sum = 0, total = 0;
+        struct num_running run = {.max = -INFINITY};
+        for (size_t i = 0; i < N; i++)
+            sum += exp(0.5 * (x[i] *= 30));
+        for (size_t t = 0; t < N; t += BLOCK) {
+            size_t n = N - t < BLOCK ? N - t : BLOCK;
+            memset(p + t, 0xff, BLOCK * sizeof *p);
+            kernels->running_softmax(x + t, N, 1, n, BLOCK, 0.5f * 1.44269504f, &run, p + t, BLOCK);
+            for (size_t i = 0; i < t; i++)
+                out[i] *= run.fix;
+            for (size_t i = t; i < t + n; i++)
+                out[i] = num_bf16_to_f32(p[i]);
+            for (size_t i = t + n; i < t + BLOCK; i++)
+                CHECK_INT(p[i], 0);
+        }
+        for (size_t i = 0; i < N; i++) {
+            double expected = exp(0.5 * x[i]) / sum;
+            CHECK_NEAR(out[i] / run.sum, expected, expected * (1.0 / 256 + 4e-4) + 1e-30);
+            total += out[i] / run.sum;
+        }
+        CHECK_NEAR(total, 1, 4e-3);
+        free(x);
     }
 }
 
@@ -191,37 +190,6 @@ TEST(add_takes_no_bias_for_zero) {
         kernels->add(x, one, 33);
         CHECK(x[32] == 64 && x[1] == 2);
     }
-}
-
-static void check_gemm(bool b_transposed, size_t m, size_t n, size_t k) {
-    size_t lda = k + 3, ldb = (b_transposed ? k : n) + 1, ldc = n + 5;
-    float *a = values(m * lda, 1), *b = values((b_transposed ? n : k) * ldb, 2),
-          *c = values(m * ldc, 3);
-    float *before = values(m * ldc, 3);
-    CHECK_INT(num_gemm(b_transposed, m, n, k, 0.5f, a, lda, b, ldb, 1, c, ldc), 0);
-    for (size_t r = 0; r < m; r++)
-        for (size_t o = 0; o < ldc; o++) {
-            double sum = 0;
-            for (size_t i = 0; i < k && o < n; i++)
-                sum += 0.5 * a[r * lda + i] * (b_transposed ? b[o * ldb + i] : b[i * ldb + o]);
-            CHECK_NEAR(c[r * ldc + o], before[r * ldc + o] + sum, 1e-6 + 2e-7 * (double)k);
-        }
-    free(a);
-    free(b);
-    free(c);
-    free(before);
-}
-
-TEST(gemm_equals_plain_products) {
-    const size_t odd[] = {1, 31, 33, 125};
-    for (size_t m = 0; m < 4; m++)
-        for (size_t n = 0; n < 4; n++)
-            for (size_t k = 0; k < 4; k++) {
-                check_gemm(true, odd[m], odd[n], odd[k]);
-                check_gemm(false, odd[m], odd[n], odd[k]);
-            }
-    check_gemm(true, 33, 31, 1500);
-    check_gemm(false, 33, 1500, 31);
 }
 
 TEST_MAIN()

@@ -205,7 +205,7 @@ static int count_threads(void) {
     return n;
 }
 
-/* oneDNN's OpenMP would start one for each processor at its first product. */
+/* A library that starts threads of its own would compete with the other stages. */
 TEST(only_the_pool_has_threads) {
     struct wh_model m;
     for (uint32_t n_threads = 1; n_threads <= 3; n_threads += 2) {

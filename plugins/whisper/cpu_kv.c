@@ -1,0 +1,120 @@
+/*
+ * Keys and values of attention in the layout that products want: see struct wh_kv. Floats or
+ * bfloat16; one position at a time (the decoder's tokens) or a block of them (windows).
+ */
+#include <string.h>
+
+#include "whisper/cpu.h"
+
+void wh_kv_init(struct wh_kv *kv, enum num_compute type, size_t len, size_t d, size_t n_heads,
+                size_t n_layers) {
+    *kv = (struct wh_kv){.type = type, .d = d, .len = NUM_PANELS(len) * NUM_PANEL};
+    kv->d_words = num_words(type, d);
+    kv->len_words = num_words(type, kv->len);
+    kv->head_words = kv->len * kv->d_words + NUM_PANELS(d) * NUM_PANEL * kv->len_words;
+    kv->layer_words = kv->head_words * n_heads;
+    kv->row_words = kv->layer_words * n_layers;
+}
+
+uint32_t *wh_kv_keys(const struct wh_kv *kv, size_t row, size_t layer, size_t head) {
+    return kv->base + row * kv->row_words + layer * kv->layer_words + head * kv->head_words;
+}
+
+uint32_t *wh_kv_values(const struct wh_kv *kv, size_t row, size_t layer, size_t head) {
+    return wh_kv_keys(kv, row, layer, head) + kv->len * kv->d_words;
+}
+
+/* Rounds to nearest even. */
+static uint16_t to_bf16(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* The word of element e at position t. */
+static size_t key_word(const struct wh_kv *kv, size_t t, size_t e) {
+    return (t / NUM_PANEL * kv->d_words + e / num_per_word(kv->type)) * NUM_PANEL + t % NUM_PANEL;
+}
+
+static size_t value_word(const struct wh_kv *kv, size_t t, size_t e) {
+    return (e / NUM_PANEL * kv->len_words + t / num_per_word(kv->type)) * NUM_PANEL + e % NUM_PANEL;
+}
+
+void wh_kv_set(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t t, const float *k,
+               const float *v) {
+    for (size_t e = 0; e < kv->d; e++) {
+        if (kv->type == NUM_COMPUTE_F32) {
+            memcpy(&keys[key_word(kv, t, e)], &k[e], 4);
+            memcpy(&values[value_word(kv, t, e)], &v[e], 4);
+            continue;
+        }
+        uint16_t k16 = to_bf16(k[e]), v16 = to_bf16(v[e]);
+        memcpy((uint16_t *)&keys[key_word(kv, t, e)] + e % 2, &k16, 2);
+        memcpy((uint16_t *)&values[value_word(kv, t, e)] + t % 2, &v16, 2);
+    }
+}
+
+static void fill_f32(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t first,
+                     size_t n, const float *k, const float *v, size_t ld) {
+    for (size_t i = 0; i < n; i++)
+        wh_kv_set(kv, keys, values, first + i, k + i * ld, v + i * ld);
+}
+
+/* One word of the row's elements e and e + 1. */
+static uint32_t pair(const uint16_t *row, size_t e, size_t d) {
+    return row[e] | (e + 1 < d ? (uint32_t)row[e + 1] << 16 : 0);
+}
+
+/* A panel at a time, word by word: what is written lies side by side. */
+static void fill_keys(const struct wh_kv *kv, uint32_t *keys, size_t first, size_t n,
+                      const uint16_t *k, size_t ld) {
+    for (size_t t = first; t < first + n;) {
+        size_t in_panel = NUM_PANEL - t % NUM_PANEL, left = first + n - t;
+        size_t some = in_panel < left ? in_panel : left;
+        const uint16_t *rows = k + (t - first) * ld;
+        for (size_t e = 0; e < kv->d; e += 2) {
+            uint32_t *to = keys + key_word(kv, t, e);
+            for (size_t i = 0; i < some; i++)
+                to[i] = pair(rows + i * ld, e, kv->d);
+        }
+        t += some;
+    }
+}
+
+static void fill_values(const struct wh_kv *kv, uint32_t *values, size_t first, size_t n,
+                        const uint16_t *v, size_t ld) {
+    for (size_t i = 0; i < n; i += 2) {
+        const uint16_t *a = v + i * ld, *b = a + ld;
+        for (size_t e = 0; e < kv->d;) {
+            size_t some = kv->d - e < NUM_PANEL ? kv->d - e : NUM_PANEL;
+            uint32_t *to = values + value_word(kv, first + i, e);
+            for (size_t j = 0; j < some && i + 1 < n; j++)
+                to[j] = a[e + j] | (uint32_t)b[e + j] << 16;
+            for (size_t j = 0; j < some && i + 1 == n; j++)
+                to[j] = a[e + j];
+            e += some;
+        }
+    }
+}
+
+void wh_kv_fill(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t first, size_t n,
+                const void *k, const void *v, size_t ld) {
+    if (kv->type == NUM_COMPUTE_F32) {
+        fill_f32(kv, keys, values, first, n, k, v, ld);
+        return;
+    }
+    fill_keys(kv, keys, first, n, k, ld);
+    fill_values(kv, values, first, n, v, ld);
+}
+
+void wh_kv_copy(const struct wh_kv *kv, size_t n_layers, size_t n_heads, size_t n, uint32_t *to,
+                const uint32_t *from) {
+    size_t key_words = NUM_PANELS(n) * NUM_PANEL * kv->d_words;
+    size_t panel = kv->len_words * NUM_PANEL, used = num_words(kv->type, n) * NUM_PANEL;
+    for (size_t i = 0; i < n_layers * n_heads; i++) {
+        size_t at = i * kv->head_words, values = at + kv->len * kv->d_words;
+        memcpy(to + at, from + at, key_words * 4);
+        for (size_t p = 0; p < NUM_PANELS(kv->d); p++)
+            memcpy(to + values + p * panel, from + values + p * panel, used * 4);
+    }
+}

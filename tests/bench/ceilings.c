@@ -1,0 +1,187 @@
+/*
+ * Register loops and a reading loop. The instruction set is chosen as the kernels choose it; a
+ * processor without a type's own instruction is measured with float multiply-adds.
+ */
+#include "bench/ceilings.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+double bench_now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+#define LOOPS 100000
+
+/* Each returns the operations that it has done. */
+typedef double loop_fn(void);
+
+typedef float vec4 __attribute__((vector_size(16)));
+
+static double fma_sse2(void) {
+    vec4 a[8] = {{0}}, x = {1, 1, 1, 1};
+    __asm__ volatile("" : "+x"(x));
+    for (int i = 0; i < LOOPS; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++)
+            a[j] += x * x;
+    for (int j = 0; j < 8; j++)
+        __asm__ volatile("" ::"x"(a[j]));
+    return 8.0 * 4 * 2 * LOOPS;
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2,fma"))) static double fma_avx2(void) {
+    __m256 a[12], x = _mm256_set1_ps(1);
+    __asm__ volatile("" : "+x"(x));
+    for (int j = 0; j < 12; j++)
+        a[j] = x;
+    for (int i = 0; i < LOOPS; i++)
+#pragma GCC unroll 12
+        for (int j = 0; j < 12; j++) {
+            a[j] = _mm256_fmadd_ps(x, x, a[j]);
+            __asm__ volatile("" : "+x"(a[j]));
+        }
+    return 12.0 * 8 * 2 * LOOPS;
+}
+
+#define DOT_512(name, isa, type, first, product, ops)                                              \
+    __attribute__((target(isa))) static double name(void) {                                        \
+        type a0 = first, a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0, a8 = a0,   \
+             a9 = a0, a10 = a0, a11 = a0;                                                          \
+        __m512i x = _mm512_set1_epi32(0x3f803f80);                                                 \
+        __asm__ volatile("" : "+v"(x));                                                            \
+        for (int i = 0; i < LOOPS; i++) {                                                          \
+            a0 = product(a0), a1 = product(a1), a2 = product(a2), a3 = product(a3);                \
+            a4 = product(a4), a5 = product(a5), a6 = product(a6), a7 = product(a7);                \
+            a8 = product(a8), a9 = product(a9), a10 = product(a10), a11 = product(a11);            \
+            __asm__ volatile("" : "+v"(a0), "+v"(a1), "+v"(a2), "+v"(a3), "+v"(a4), "+v"(a5));     \
+            __asm__ volatile("" : "+v"(a6), "+v"(a7), "+v"(a8), "+v"(a9), "+v"(a10), "+v"(a11));   \
+        }                                                                                          \
+        return 12.0 * (ops)*LOOPS;                                                                 \
+    }
+#define FMA(a)  _mm512_fmadd_ps((__m512)x, (__m512)x, a)
+#define BF16(a) _mm512_dpbf16_ps(a, (__m512bh)x, (__m512bh)x)
+#define INT8(a) _mm512_dpbusd_epi32(a, x, x)
+DOT_512(fma_avx512, "avx512f", __m512, _mm512_setzero_ps(), FMA, 32)
+DOT_512(dot_bf16, "avx512f,avx512bf16", __m512, _mm512_setzero_ps(), BF16, 64)
+DOT_512(dot_int8, "avx512f,avx512vnni", __m512i, _mm512_setzero_si512(), INT8, 128)
+
+#define TILES(name, product, ops)                                                                  \
+    __attribute__((target("amx-tile,amx-bf16,amx-int8"))) static double name(void) {               \
+        uint8_t config[64] = {1};                                                                  \
+        for (int i = 0; i < 8; i++)                                                                \
+            config[16 + 2 * i] = 64, config[48 + i] = 16;                                          \
+        __asm__ volatile("ldtilecfg %0" ::"m"(config));                                            \
+        for (int i = 0; i < LOOPS / 8; i++) {                                                      \
+            product(0, 4, 6);                                                                      \
+            product(1, 4, 7);                                                                      \
+            product(2, 5, 6);                                                                      \
+            product(3, 5, 7);                                                                      \
+        }                                                                                          \
+        _tile_release();                                                                           \
+        return 4.0 * 256 * (ops) * (LOOPS / 8);                                                    \
+    }
+TILES(tiles_bf16, _tile_dpbf16ps, 64)
+TILES(tiles_int8, _tile_dpbssd, 128)
+#endif
+
+static loop_fn *best_loop(const struct num_kernels *kernels, enum num_compute type) {
+#ifdef __x86_64__
+    bool amx = strcmp(kernels->name, "amx") == 0;
+    if (amx && type != NUM_COMPUTE_F32)
+        return type == NUM_COMPUTE_BF16 ? tiles_bf16 : tiles_int8;
+    if (kernels->native_bf16 && type != NUM_COMPUTE_F32)
+        return type == NUM_COMPUTE_BF16 ? dot_bf16 : dot_int8;
+    if (strncmp(kernels->name, "avx512", 6) == 0 || amx)
+        return fma_avx512;
+    if (strcmp(kernels->name, "avx2") == 0)
+        return fma_avx2;
+#endif
+    (void)kernels;
+    (void)type;
+    return fma_sse2;
+}
+
+struct products {
+    loop_fn *loop;
+    double rate[64];
+};
+
+static void products_task(void *ctx, uint32_t index, uint32_t thread) {
+    struct products *p = ctx;
+    (void)thread;
+    double start = bench_now_s(), ops = p->loop();
+    p->rate[index] = ops / (bench_now_s() - start);
+}
+
+double ceiling_products(struct num_pool *pool, const struct num_kernels *kernels,
+                        enum num_compute type, int rounds) {
+    struct products p = {.loop = best_loop(kernels, type)};
+    uint32_t n = num_pool_threads(pool);
+    double best[64] = {0}, sum = 0;
+    for (int i = 0; i < rounds; i++) {
+        num_pool_run(pool, n, products_task, &p);
+        for (uint32_t j = 0; j < n; j++)
+            best[j] = p.rate[j] > best[j] ? p.rate[j] : best[j];
+    }
+    for (uint32_t j = 0; j < n; j++)
+        sum += best[j];
+    return sum;
+}
+
+/* ---- Reading -------------------------------------------------------------------------------- */
+
+struct reading {
+    const char *data;
+    size_t part, repeats;
+};
+
+#ifdef __x86_64__
+__attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+static void
+read_part(const char *p, size_t n) {
+    typedef long line __attribute__((vector_size(64)));
+    line sum[4] = {{0}};
+    for (size_t i = 0; i + 256 <= n; i += 256)
+        for (size_t j = 0; j < 4; j++)
+            sum[j] |= *(const line *)(p + i + 64 * j);
+    for (size_t j = 0; j < 4; j++)
+        __asm__ volatile("" ::"m"(sum[j]));
+}
+
+static void read_task(void *ctx, uint32_t index, uint32_t thread) {
+    const struct reading *r = ctx;
+    (void)thread;
+    for (size_t i = 0; i < r->repeats; i++)
+        read_part(r->data + index * r->part, r->part);
+}
+
+double ceiling_read(struct num_pool *pool, size_t bytes, int rounds) {
+    size_t huge = (size_t)2 << 20, n = num_pool_threads(pool), len = bytes / huge * huge + 2 * huge;
+    double best = 0;
+    char *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return 0;
+    char *data = (char *)(((uintptr_t)map + huge - 1) / huge * huge);
+    madvise(data, len - huge, MADV_HUGEPAGE);
+    memset(data, 1, bytes);
+    struct reading r = {data, bytes / n / 64 * 64, 1 + ((size_t)32 << 20) / bytes};
+    for (int i = 0; i < rounds; i++) {
+        double start = bench_now_s();
+        num_pool_run(pool, (uint32_t)n, read_task, &r);
+        double rate = (double)(r.part * n * r.repeats) / (bench_now_s() - start);
+        best = rate > best ? rate : best;
+    }
+    munmap(map, len);
+    return best;
+}
