@@ -87,6 +87,10 @@ int32_t wh_model_resolve(const char *model, const char *share_dir, char *path, s
     for (int i = 0; i < 2; i++)
         if (usable[i] && find_in(folders[i], name, path, size))
             return SLUICE_OK;
+    if (exists)
+        return num_fail(
+            err, SLUICE_INPUT,
+            "there is no model of that name; for the one at that path write \"./%.200s\"", model);
     for (int i = 0; i < 2; i++)
         if (usable[i])
             add_names(folders[i], installed, sizeof installed);

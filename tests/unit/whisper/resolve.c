@@ -79,6 +79,11 @@ TEST(names_that_are_not_there) {
     CHECK_HAS(err.text, "base.bin");
     CHECK_HAS(err.text, "sluice models get large-v3");
     CHECK(!strstr(err.text, "hidden"));
+    CHECK_INT(chdir(root), 0);
+    CHECK_INT(find("mine"), SLUICE_INPUT);
+    CHECK_HAS(err.text, "write \"./mine\"");
+    CHECK_INT(find("./mine"), 0);
+    CHECK_STR(path, "./mine");
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         CHECK_INT(find(wrong[i]), SLUICE_INPUT);
     end();
