@@ -238,6 +238,18 @@ class Killed(Case):
                 print(f"    {mode}: gone after {(time.monotonic() - began) * 1000:.0f} ms", file=sys.stderr)
 
 
+    def test_children_that_came_along_are_left_alone(self):
+        """A shell that started something and then became sluice: its child is none of a worker's."""
+        pipeline = self.pipeline("  bad: { use: fixture/hostile, with: { how: kill_init }, retry: { attempts: 1 } }\n")
+        words = " ".join([SLUICE, "run", pipeline, *fixtures()])
+        with open(self.path("out.txt"), "w") as out:
+            subprocess.run(["bash", "-c", f"sleep 60 & echo $!; exec {words}"], cwd=self.folder, timeout=LIMIT, stdout=out,
+                           env=dict(self.env, SLUICE_CONTAINMENT="keeper"), stdin=subprocess.DEVNULL, stderr=out)
+        sleeper = int(self.read("out.txt").split()[0])
+        os.kill(sleeper, 0)
+        os.kill(sleeper, signal.SIGKILL)
+
+
 class Mapped(Case):
     def test_the_core_maps_neither_cuda_nor_libltdl(self):
         pipeline = self.pipeline("  s: { use: fixture/sleepy, with: { duration: 60s } }\n")
