@@ -43,27 +43,36 @@ static void q4_1_block(const void *block, float *x) {
     }
 }
 
-/* The fifth bit of element j, as 16 or 0. */
-static int fifth(const uint8_t qh[4], int j) {
-    return (qh[j / 8] >> (j % 8) & 1) << 4;
+/* The fifth bits of a block as one number. */
+static uint32_t fifth_bits(const uint8_t qh[4]) {
+    return (uint32_t)qh[0] | (uint32_t)qh[1] << 8 | (uint32_t)qh[2] << 16 | (uint32_t)qh[3] << 24;
+}
+
+/* The 32 numbers of 0 to 31 that a block of Q5_0 or Q5_1 holds. */
+static void five_bits(const uint8_t qh[4], const uint8_t qs[16], int q[32]) {
+    uint32_t high = fifth_bits(qh);
+    for (int i = 0; i < 16; i++) {
+        q[i] = (qs[i] & 15) | (int)(high >> i & 1) << 4;
+        q[i + 16] = qs[i] >> 4 | (int)(high >> (i + 16) & 1) << 4;
+    }
 }
 
 static void q5_0_block(const void *block, float *x) {
     const struct num_q5_0 *b = block;
     float d = num_f16_to_f32(b->d);
-    for (int i = 0; i < 16; i++) {
-        x[i] = d * (float)(((b->qs[i] & 15) | fifth(b->qh, i)) - 16);
-        x[i + 16] = d * (float)((b->qs[i] >> 4 | fifth(b->qh, i + 16)) - 16);
-    }
+    int q[32];
+    five_bits(b->qh, b->qs, q);
+    for (int i = 0; i < 32; i++)
+        x[i] = d * (float)(q[i] - 16);
 }
 
 static void q5_1_block(const void *block, float *x) {
     const struct num_q5_1 *b = block;
     float d = num_f16_to_f32(b->d), m = num_f16_to_f32(b->m);
-    for (int i = 0; i < 16; i++) {
-        x[i] = d * (float)((b->qs[i] & 15) | fifth(b->qh, i)) + m;
-        x[i + 16] = d * (float)(b->qs[i] >> 4 | fifth(b->qh, i + 16)) + m;
-    }
+    int q[32];
+    five_bits(b->qh, b->qs, q);
+    for (int i = 0; i < 32; i++)
+        x[i] = d * (float)q[i] + m;
 }
 
 static void q8_0_block(const void *block, float *x) {
