@@ -113,6 +113,14 @@ class Hostile(Case):
                 self.assertEqual(attempt["class"], CRASH if mode == "keeper" else TIMEOUT)
                 wait_until(lambda: subprocess.run(["flock", "-n", lock, "true"]).returncode == 0, 2, "child gone")
 
+    def test_process_that_is_always_another_one_is_caught(self):
+        for mode in ("pidns", "keeper"):
+            with self.subTest(mode=mode):
+                lock = self.path(f"lock-{mode}")
+                attempt = self.attack(f"fixture/hostile, with: {{ how: rabbit, lock: {lock} }}", env={"SLUICE_CONTAINMENT": mode})
+                self.assertEqual(attempt["class"], "ok")
+                self.assertEqual(subprocess.run(["flock", "-n", lock, "true"]).returncode, 0)
+
     def test_numbers_of_an_intruder_are_not_believed(self):
         attempt = self.attack("fixture/intruder, with: { how: exit }")
         self.assertLess(attempt["cpu_s"], 60)
