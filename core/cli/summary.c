@@ -1,8 +1,10 @@
 /*
- * The summary of a run, from its journal: for a few items a line for each item and stage, for many a line for each stage
- * and the items that failed. Also the list of files written. The journal is read once, record by record.
+ * The summary of a run, from its journal: for a few items a line for each item and stage, for many
+ * a line for each stage and the items that failed. Also the list of files written. The journal is
+ * read once, record by record.
  *
- * Processor time and memory are those of processes: a stage whose process takes several jobs has them for the stage only.
+ * Processor time and memory are those of processes: a stage whose process takes several jobs has
+ * them for the stage only.
  */
 #include "cli/summary.h"
 
@@ -15,11 +17,12 @@
 #include "cli/cli.h"
 #include "run/journal.h"
 
-#define FEW_ITEMS 20
+#define FEW_ITEMS  20
 #define MAX_FAILED 20
 #define N_OUTCOMES 5
 
-static const char *const outcomes[N_OUTCOMES] = {"done", "absent", "skipped", "failed", "cancelled"};
+static const char *const outcomes[N_OUTCOMES] = {"done", "absent", "skipped", "failed",
+                                                 "cancelled"};
 
 /* What is known of one stage: of one item, or of all. */
 struct tally {
@@ -33,11 +36,11 @@ struct tally {
 struct summary {
     const struct sl_plan *plan;
     int n_items;
-    json_t *stages, *items;   /* name -> index; items only where they are few */
-    struct tally *of_stage;   /* n_stages */
-    struct tally *of_task;    /* n_items x n_stages; NULL: many items */
-    json_t *outputs;          /* paths of the item whose outputs are being recorded */
-    json_t *failed;           /* [name, message] of the first that failed */
+    json_t *stages, *items; /* name -> index; items only where they are few */
+    struct tally *of_stage; /* n_stages */
+    struct tally *of_task;  /* n_items x n_stages; NULL: many items */
+    json_t *outputs;        /* paths of the item whose outputs are being recorded */
+    json_t *failed;         /* [name, message] of the first that failed */
     int n_failed;
     bool print_outputs;
 };
@@ -90,25 +93,29 @@ static void on_output(struct summary *s, const json_t *r) {
     json_array_append(s->outputs, json_object_get(r, "path"));
 }
 
-/* The records of an item's outputs come right before its own. Those of an item that failed then were removed again. */
+/* The records of an item's outputs come right before its own. Those of an item that failed then
+ * were removed again. */
 static void on_item(struct summary *s, const json_t *r) {
     const char *state = sl_json_str(r, "state", "");
     size_t i;
     json_t *path;
     if (s->print_outputs && strcmp(state, "ok") == 0)
-        json_array_foreach(s->outputs, i, path)
-            puts(json_string_value(path));
+        json_array_foreach(s->outputs, i, path) puts(json_string_value(path));
     json_array_clear(s->outputs);
     if (strcmp(state, "failed") == 0 && s->n_failed++ < MAX_FAILED)
-        json_array_append_new(s->failed, json_pack("[s,s]", sl_json_str(r, "item", ""), sl_json_str(r, "message", "")));
+        json_array_append_new(s->failed, json_pack("[s,s]", sl_json_str(r, "item", ""),
+                                                   sl_json_str(r, "message", "")));
 }
 
 static void each_record(void *ctx, const json_t *r) {
     static const struct {
         const char *type;
         void (*handle)(struct summary *s, const json_t *r);
-    } table[] = {{"attempt_end", on_attempt_end}, {"worker_end", on_worker_end}, {"task", on_task},
-                 {"output", on_output},           {"item", on_item}};
+    } table[] = {{"attempt_end", on_attempt_end},
+                 {"worker_end", on_worker_end},
+                 {"task", on_task},
+                 {"output", on_output},
+                 {"item", on_item}};
     const char *type = sl_json_str(r, "type", "");
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i].type, type) == 0)
@@ -117,7 +124,8 @@ static void each_record(void *ctx, const json_t *r) {
 
 /* ---- Printing -------------------------------------------------------------------------------- */
 
-static int column_of(int n, const char *(*name)(const void *list, int i), const void *list, const char *head) {
+static int column_of(int n, const char *(*name)(const void *list, int i), const void *list,
+                     const char *head) {
     int widest = sl_utf8_columns(head);
     for (int i = 0; i < n; i++) {
         int columns = sl_utf8_columns(name(list, i));
@@ -163,8 +171,8 @@ static void add_outcome(struct sl_str *line, const struct tally *t, bool one) {
         sl_str_add(line, "not begun");
 }
 
-static void add_line(struct sl_str *out, const char *item, int item_columns, const char *stage, int stage_columns,
-                     const struct tally *t, bool one) {
+static void add_line(struct sl_str *out, const char *item, int item_columns, const char *stage,
+                     int stage_columns, const struct tally *t, bool one) {
     sl_autostr struct sl_str outcome = {0};
     sl_str_add(out, "  ");
     if (item_columns > 0) {
@@ -197,8 +205,8 @@ static void add_tasks(const struct summary *s, const struct sl_item *items, stru
     add_head(out, item_columns, stage_columns, true);
     for (int i = 0; i < s->n_items; i++)
         for (int k = 0; k < n; k++)
-            add_line(out, k ? "" : items[i].name, item_columns, s->plan->stages[k].name, stage_columns,
-                     &s->of_task[i * n + k], true);
+            add_line(out, k ? "" : items[i].name, item_columns, s->plan->stages[k].name,
+                     stage_columns, &s->of_task[i * n + k], true);
 }
 
 static void add_stages(const struct summary *s, struct sl_str *out) {
@@ -229,15 +237,19 @@ static json_t *index_names(int n, const char *(*name)(const void *list, int i), 
     return map;
 }
 
-int sl_summary_print(const char *run_path, const struct sl_plan *plan, const struct sl_item *items, int n_items,
-                     bool table, bool outputs, struct sl_err *err) {
+int sl_summary_print(const char *run_path, const struct sl_plan *plan, const struct sl_item *items,
+                     int n_items, bool table, bool outputs, struct sl_err *err) {
     sl_autofree char *journal = sl_path_join(run_path, "journal");
     sl_autostr struct sl_str out = {0};
     size_t n_stages = (size_t)plan->n_stages;
     bool few = n_items <= FEW_ITEMS;
-    struct summary s = {.plan = plan, .n_items = n_items, .outputs = json_array(), .failed = json_array(),
+    struct summary s = {.plan = plan,
+                        .n_items = n_items,
+                        .outputs = json_array(),
+                        .failed = json_array(),
                         .stages = index_names(plan->n_stages, stage_name, plan),
-                        .items = index_names(few ? n_items : 0, item_name, items), .print_outputs = outputs};
+                        .items = index_names(few ? n_items : 0, item_name, items),
+                        .print_outputs = outputs};
     s.of_stage = sl_xcalloc(n_stages, sizeof *s.of_stage);
     s.of_task = few ? sl_xcalloc((size_t)n_items * n_stages, sizeof *s.of_task) : NULL;
     int rc = sl_journal_read_file(journal, each_record, &s, err);

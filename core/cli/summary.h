@@ -8,11 +8,12 @@
 #include "run/items.h"
 
 /*
- * From the journal of the run folder. With `table` outcome, attempts, wall time, processor time and peak memory: of each item
- * and stage for up to 20 items, else of each stage, with the items that failed. With `outputs` the paths of what was
- * written, one a line. SLUICE_*: the journal cannot be read.
+ * From the journal of the run folder. With `table` outcome, attempts, wall time, processor time and
+ * peak memory: of each item and stage for up to 20 items, else of each stage, with the items that
+ * failed. With `outputs` the paths of what was written, one a line. SLUICE_*: the journal cannot be
+ * read.
  */
-int sl_summary_print(const char *run_path, const struct sl_plan *plan, const struct sl_item *items, int n_items,
-                     bool table, bool outputs, struct sl_err *err);
+int sl_summary_print(const char *run_path, const struct sl_plan *plan, const struct sl_item *items,
+                     int n_items, bool table, bool outputs, struct sl_err *err);
 
 #endif

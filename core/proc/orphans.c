@@ -1,7 +1,8 @@
 /*
- * Orphans of workers, see orphans.h. The children are those of the kernel's list; a process that is killed hands its own
- * on to us, so rounds follow until the list holds none that is unknown. SIGKILL takes effect within a
- * millisecond or so: waiting for it here is shorter than any machinery to do so in the loop.
+ * Orphans of workers, see orphans.h. The children are those of the kernel's list; a process that is
+ * killed hands its own on to us, so rounds follow until the list holds none that is unknown.
+ * SIGKILL takes effect within a millisecond or so: waiting for it here is shorter than any
+ * machinery to do so in the loop.
  */
 #include "proc/orphans.h"
 

@@ -1,10 +1,10 @@
 /*
- * What workers print is kept within bounds: a stage that prints without end must not fill the disk, and is no reason to
- * fail it. The logs of living workers are looked at a few times a second; one that is too long keeps its beginning and
- * its end, and says how much was left out between.
+ * What workers print is kept within bounds: a stage that prints without end must not fill the disk,
+ * and is no reason to fail it. The logs of living workers are looked at a few times a second; one
+ * that is too long keeps its beginning and its end, and says how much was left out between.
  *
- * A worker writes with O_APPEND, so after a cut it goes on at the new end. What it prints between two looks is written in
- * full: the bound is on what stays.
+ * A worker writes with O_APPEND, so after a cut it goes on at the new end. What it prints between
+ * two looks is written in full: the bound is on what stays.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,10 +15,10 @@
 #include "base/units.h"
 #include "sched/run_internal.h"
 
-#define LOG_MAX (16 << 20)
+#define LOG_MAX  (16 << 20)
 #define LOG_HEAD (1 << 20)
 #define LOG_TAIL (64 << 10)
-#define LOOK_S 0.2
+#define LOOK_S   0.2
 
 void sl_logs_bound(const struct carrier *c) {
     struct stat st;
@@ -31,7 +31,8 @@ void sl_logs_bound(const struct carrier *c) {
     if (n < 0 || ftruncate(fd, LOG_HEAD) < 0)
         return;
     sl_format_size((uint64_t)(st.st_size - LOG_HEAD - LOG_TAIL), left_out, sizeof left_out);
-    int len = snprintf(line, sizeof line, "\n[sluice left out %s here, to keep this log short]\n", left_out);
+    int len = snprintf(line, sizeof line, "\n[sluice left out %s here, to keep this log short]\n",
+                       left_out);
     if (sl_write_all(fd, line, (size_t)len, NULL) == 0)
         sl_write_all(fd, tail, (size_t)n, NULL);
 }

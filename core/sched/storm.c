@@ -8,7 +8,8 @@ void sl_storm_ready(struct sl_storm *s) {
 }
 
 void sl_storm_failed(struct sl_storm *s, int cls) {
-    if (cls != SLUICE_RESOURCE && cls != SLUICE_TRANSIENT && cls != SLUICE_CANCELLED && s->streak < SL_STORM_STARTS)
+    if (cls != SLUICE_RESOURCE && cls != SLUICE_TRANSIENT && cls != SLUICE_CANCELLED &&
+        s->streak < SL_STORM_STARTS)
         s->streak++;
 }
 

@@ -1,6 +1,6 @@
 /*
- * The matrix of what plugins are built against: sizes, versions and every field that a description can get wrong. Each case
- * takes a plugin that is right and spoils one thing.
+ * The matrix of what plugins are built against: sizes, versions and every field that a description
+ * can get wrong. Each case takes a plugin that is right and spoils one thing.
  */
 #include <math.h>
 
@@ -15,11 +15,21 @@ struct later_stage {
     void *more[4];
 };
 
-static struct sluice_port in = {.size = sizeof in, .name = "text", .type = "text/1", .doc = "A text."},
+static struct sluice_port in = {.size = sizeof in,
+                                .name = "text",
+                                .type = "text/1",
+                                .doc = "A text."},
                           out = {.size = sizeof out, .name = "*", .type = "*"};
-static struct sluice_param level = {.size = sizeof level, .kind = SLUICE_PARAM_INT, .name = "level",
-                                    .flags = SLUICE_PARAM_RANGED, .min = 1, .max = 3, .default_value = "1"},
-                           outputs_map = {.size = sizeof outputs_map, .kind = SLUICE_PARAM_JSON, .name = "outputs"};
+static struct sluice_param level = {.size = sizeof level,
+                                    .kind = SLUICE_PARAM_INT,
+                                    .name = "level",
+                                    .flags = SLUICE_PARAM_RANGED,
+                                    .min = 1,
+                                    .max = 3,
+                                    .default_value = "1"},
+                           outputs_map = {.size = sizeof outputs_map,
+                                          .kind = SLUICE_PARAM_JSON,
+                                          .name = "outputs"};
 static const struct sluice_port *ins[300] = {&in}, *outs[3] = {&out};
 static const struct sluice_param *params[300] = {&level, &outputs_map};
 static struct later_stage later;
@@ -35,10 +45,16 @@ static int32_t process(void *self, struct sluice_job *job) {
 }
 
 static void make(void) {
-    later.now = (struct sluice_stage){.size = sizeof *stage, .id = "made/stage", .version = "1", .summary = "Does it.",
-                                      .inputs = ins, .outputs = outs, .params = params, .process = process};
-    plugin = (struct sluice_plugin){SLUICE_PLUGIN_HEADER, .name = "made", .version = "1", .licence = "MIT",
-                                    .stages = stages};
+    later.now = (struct sluice_stage){.size = sizeof *stage,
+                                      .id = "made/stage",
+                                      .version = "1",
+                                      .summary = "Does it.",
+                                      .inputs = ins,
+                                      .outputs = outs,
+                                      .params = params,
+                                      .process = process};
+    plugin = (struct sluice_plugin){SLUICE_PLUGIN_HEADER, .name = "made", .version = "1",
+                                    .licence = "MIT", .stages = stages};
 }
 
 static void refused(const char *words) {
@@ -119,9 +135,18 @@ TEST(texts_that_are_missing_or_unfit) {
 }
 
 TEST(ids_and_types) {
-    static const char *const bad_ids[] = {NULL, "", "made", "made/", "other/stage", "made/Stage", "made/stage/more"};
-    static const char *const bad_types[] = {NULL, "", "text", "text/", "/1", "text/one", "Text/1", "text/1234567890",
-                                            "a_name_that_is_longer_than_sixty_four_letters_which_is_the_most_it_may_be/1"};
+    static const char *const bad_ids[] = {NULL,          "",           "made",           "made/",
+                                          "other/stage", "made/Stage", "made/stage/more"};
+    static const char *const bad_types[] = {
+        NULL,
+        "",
+        "text",
+        "text/",
+        "/1",
+        "text/one",
+        "Text/1",
+        "text/1234567890",
+        "a_name_that_is_longer_than_sixty_four_letters_which_is_the_most_it_may_be/1"};
     for (size_t i = 0; i < sizeof bad_ids / sizeof *bad_ids; i++) {
         make();
         stage->id = bad_ids[i];
