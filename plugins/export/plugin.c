@@ -99,6 +99,8 @@ static int32_t open_input(const struct exporter *self, struct sluice_job *job, c
 static int32_t commit(const struct exporter *self, struct sluice_job *job, const char *port,
                       const struct ex_buf *buf) {
     void *data = NULL;
+    if (self->host->cancelled(job))
+        return SLUICE_CANCELLED;
     int32_t status = self->host->output_grow(job, port, buf->len ? buf->len : 1, &data);
     if (status != SLUICE_OK)
         return fail(self, job, status, "no room for the output");
@@ -117,6 +119,8 @@ static int32_t process_text(void *instance, struct sluice_job *job) {
     if (status != SLUICE_OK)
         return status;
     status = ex_transcript_read(view.data, view.len, &transcript, &err);
+    if (status == SLUICE_OK && self->host->cancelled(job))
+        return SLUICE_CANCELLED;
     if (status == SLUICE_OK)
         status = self->write(&transcript, &self->layout, &out, &err);
     return status == SLUICE_OK ? commit(self, job, "text", &out)
