@@ -60,9 +60,12 @@ static void fill_f32(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, s
         wh_kv_set(kv, keys, values, first + i, k + i * ld, v + i * ld);
 }
 
-/* One word of the row's elements e and e + 1. */
-static uint32_t pair(const uint16_t *row, size_t e, size_t d) {
-    return row[e] | (e + 1 < d ? (uint32_t)row[e + 1] << 16 : 0);
+/* Word e / 2 of n rows side by side; an odd d leaves half a word. */
+static void key_words(const uint16_t *rows, size_t ld, size_t n, size_t e, size_t d, uint32_t *to) {
+    for (size_t i = 0; i < n && e + 1 < d; i++)
+        memcpy(&to[i], rows + i * ld + e, 4);
+    for (size_t i = 0; i < n && e + 1 == d; i++)
+        to[i] = rows[i * ld + e];
 }
 
 /* A panel at a time, word by word: what is written lies side by side. */
@@ -72,11 +75,8 @@ static void fill_keys(const struct wh_kv *kv, uint32_t *keys, size_t first, size
         size_t in_panel = NUM_PANEL - t % NUM_PANEL, left = first + n - t;
         size_t some = in_panel < left ? in_panel : left;
         const uint16_t *rows = k + (t - first) * ld;
-        for (size_t e = 0; e < kv->d; e += 2) {
-            uint32_t *to = keys + key_word(kv, t, e);
-            for (size_t i = 0; i < some; i++)
-                to[i] = pair(rows + i * ld, e, kv->d);
-        }
+        for (size_t e = 0; e < kv->d; e += 2)
+            key_words(rows, ld, some, e, kv->d, keys + key_word(kv, t, e));
         t += some;
     }
 }

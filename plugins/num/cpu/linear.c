@@ -169,17 +169,37 @@ static void few_rows(const struct num_linear *l, const struct num_kernels *kerne
     }
 }
 
-/* At most ROWS rows times one panel, in pieces of k. */
+/* Asks for part `index` of n parts of what will be read next. */
+static void prefetch_part(const uint32_t *w, size_t n_words, size_t index, size_t n) {
+    const char *at = (const char *)(w + n_words * NUM_PANEL * index / n);
+    const char *end = (const char *)(w + n_words * NUM_PANEL * (index + 1) / n);
+    for (; at < end; at += 64)
+        __builtin_prefetch(at, 0, 2);
+}
+
+/*
+ * At most ROWS rows times one panel, in pieces of k. Meanwhile the panel behind it (`next`, or
+ * NULL) comes closer, little by little: its first use would otherwise wait for it line by line.
+ */
 static void panel_in_pieces(const struct num_kernels *kernels, struct num_product q, size_t n_rows,
-                            bool accumulate, float *sums, size_t ld) {
-    size_t n_words = q.n_words,
-           n_pieces = n_words > K_WORDS ? (n_words + K_PIECE - 1) / K_PIECE : 1;
-    size_t piece = (n_words / n_pieces + 15) / 16 * 16;
+                            bool accumulate, float *sums, size_t ld, const uint32_t *next,
+                            size_t turn, size_t n_turns) {
+    size_t n_words = q.n_words, step = kernels->block_rows;
+    size_t n_pieces = n_words > K_WORDS ? (n_words + K_PIECE - 1) / K_PIECE : 1;
+    size_t piece = (n_words / n_pieces + 15) / 16 * 16, n_steps = (n_rows + step - 1) / step;
+    const char *x = q.x;
+    n_turns *= n_pieces * n_steps;
+    turn *= n_pieces * n_steps;
     for (size_t i = 0; i < n_words; i += piece) {
         q.n_words = n_words - i < piece ? n_words - i : piece;
-        kernels->block(&q, n_rows, accumulate || i > 0, sums, ld);
+        for (size_t r = 0; r < n_rows; r += step, turn++) {
+            q.x = x + 4 * i + r * q.ldx;
+            if (next && turn < n_turns)
+                prefetch_part(next, n_words, turn, n_turns);
+            kernels->block(&q, n_rows - r < step ? n_rows - r : step, accumulate || i > 0,
+                           sums + r * ld, ld);
+        }
         q.w += piece * NUM_PANEL;
-        q.x = (const char *)q.x + 4 * piece;
     }
 }
 
@@ -188,23 +208,51 @@ void num_product_run(const struct num_kernels *kernels, const struct num_product
     struct num_product q = *product;
     q.n_panels = 1;
     for (size_t p = 0; p < product->n_panels; p++) {
-        panel_in_pieces(kernels, q, n_rows, accumulate, sums + p * NUM_PANEL, ld);
+        panel_in_pieces(kernels, q, n_rows, accumulate, sums + p * NUM_PANEL, ld, NULL, 0, 1);
         q.w += q.panel_words;
         q.offset += q.offset ? NUM_PANEL : 0;
     }
 }
 
-static void block_rows(const struct num_linear *l, const struct num_kernels *kernels, size_t panel,
-                       const struct num_rows *x, size_t first_row, size_t n_rows,
-                       const struct num_finish *f) {
-    _Alignas(64) float sums[ROWS * NUM_PANEL];
-    size_t step = l->n_words > K_WORDS ? ROWS : kernels->block_rows;
-    for (size_t r = 0; r < n_rows; r += step) {
-        size_t n = n_rows - r < step ? n_rows - r : step;
-        struct num_product q = product(l, panel, 1, x, first_row + r);
-        panel_in_pieces(kernels, q, n, false, sums, NUM_PANEL);
-        kernels->finish(f, sums, NUM_PANEL, first_row + r, n, panel * NUM_PANEL, NUM_PANEL);
-    }
+/*
+ * Sums that wait to be finished. One block is finished while the next is being multiplied: the sums
+ * have then left the multiplier, and both keep the processor busy.
+ */
+struct pending {
+    const struct num_kernels *kernels;
+    const struct num_finish *finish;
+    const float *sums;
+    size_t first_row, n_rows, panel; /* n_rows is 0 where nothing waits */
+};
+
+static void finish_pending(struct pending *p) {
+    if (p->n_rows)
+        p->kernels->finish(p->finish, p->sums, NUM_PANEL, p->first_row, p->n_rows,
+                           p->panel * NUM_PANEL, NUM_PANEL);
+    p->n_rows = 0;
+}
+
+static void block_panels(const struct num_linear *l, const struct num_kernels *kernels,
+                         size_t first_panel, size_t n_panels, const struct num_rows *x,
+                         size_t first_row, size_t n_rows, const struct num_finish *f) {
+    _Alignas(64) float sums[2 * ROWS * NUM_PANEL];
+    struct pending pending = {.kernels = kernels, .finish = f};
+    size_t step = l->n_words > K_WORDS ? ROWS : kernels->block_rows, turn = 0;
+    size_t n_turns = (n_rows + step - 1) / step;
+    for (size_t p = first_panel; p < first_panel + n_panels; p++)
+        for (size_t r = 0; r < n_rows; r += step) {
+            size_t n = n_rows - r < step ? n_rows - r : step;
+            float *to = sums + (turn++ % 2) * step * NUM_PANEL;
+            struct num_product q = product(l, p, 1, x, first_row + r);
+            const uint32_t *next = p + 1 < first_panel + n_panels ? q.w + q.panel_words : NULL;
+            panel_in_pieces(kernels, q, n, false, to, NUM_PANEL, next, r / step, n_turns);
+            finish_pending(&pending);
+            pending.sums = to;
+            pending.first_row = first_row + r;
+            pending.n_rows = n;
+            pending.panel = p;
+        }
+    finish_pending(&pending);
 }
 
 void num_linear_rows(const struct num_linear *l, const struct num_kernels *kernels,
@@ -219,8 +267,7 @@ void num_linear_rows(const struct num_linear *l, const struct num_kernels *kerne
         return;
     }
     kernels->enter();
-    for (size_t p = first_panel; p < first_panel + n_panels; p++)
-        block_rows(l, kernels, p, x, first_row, n_rows, &f);
+    block_panels(l, kernels, first_panel, n_panels, x, first_row, n_rows, &f);
     kernels->leave();
 }
 
