@@ -130,7 +130,8 @@ static void remember(struct wh_run *r, const int32_t *tokens, size_t n) {
     r->n_previous = (uint32_t)(keep + n);
 }
 
-/* Hands out a draft, unless it is empty or takes no time. */
+/* Hands out a draft, unless it is empty or takes no time. One that ends before it starts, which a
+ * model can write without the rules for timestamps, is context for the next window all the same. */
 static int32_t emit(struct wh_run *r, const struct wh_window *w, const struct wh_draft *d) {
     struct wh_segment s = {.id = r->n_segments,
                            .seek = w->seek,
@@ -142,7 +143,8 @@ static int32_t emit(struct wh_run *r, const struct wh_window *w, const struct wh
                            .avg_logprob = w->result.avg_logprob,
                            .compression_ratio = w->compression_ratio,
                            .no_speech_prob = w->result.no_speech_prob,
-                           .language = r->language ? r->language->code : "en"};
+                           .language =
+                               r->options->multilingual && r->language ? r->language->code : NULL};
     char *text;
     int32_t status = num_bpe_decode(&r->lf->model->bpe, s.tokens, s.n_tokens, &text, r->err);
     if (status)
@@ -152,8 +154,10 @@ static int32_t emit(struct wh_run *r, const struct wh_window *w, const struct wh
         s.words = wh_words_of(w->words, d);
         s.n_words = d->n_words;
     }
-    if (s.end > s.start && !wh_is_blank(text)) {
+    bool blank = s.end == s.start || wh_is_blank(text);
+    if (!blank)
         remember(r, s.tokens, s.n_tokens);
+    if (!blank && s.end > s.start) {
         r->n_segments++;
         if (r->listener->segment)
             status = r->listener->segment(r->listener->ctx, &s);

@@ -24,7 +24,7 @@ struct wh_segment {
     uint32_t n_tokens;
     /* of the window that the segment is from */
     double temperature, avg_logprob, compression_ratio, no_speech_prob;
-    const char *language;        /* code */
+    const char *language;        /* its own, where every window's is detected; or NULL */
     const struct wh_word *words; /* NULL without word timestamps */
     uint32_t n_words;
 };

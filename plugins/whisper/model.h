@@ -54,7 +54,7 @@ struct wh_dims {
     uint32_t n_mels, n_audio_ctx, n_text_ctx, n_state, n_vocab;
     uint32_t n_audio_layers, n_audio_heads, n_audio_ffn;
     uint32_t n_text_layers, n_text_heads, n_text_ffn;
-    bool english_only; /* the prompt has neither language nor task */
+    bool english_only;     /* the prompt has neither language nor task */
     bool no_previous_text; /* trained without: the end of the text so far confuses it */
     uint32_t n_alignment_heads;
     struct {
@@ -135,9 +135,10 @@ struct wh_alignment {
     uint32_t row, slot;
     const int32_t *tokens;
     uint32_t n_tokens;
-    float *ret_weights; /* (n_alignment_heads, n_tokens, T): softmaxed cross-attention */
+    float *ret_weights;           /* (n_alignment_heads, n_tokens, T): softmaxed cross-attention */
     uint32_t first_prob, n_probs; /* of tokens [first_prob, first_prob + n_probs), first_prob > 0 */
-    uint32_t n_text; /* ... the probability behind those before it, among the ids below n_text ... */
+    uint32_t
+        n_text; /* ... the probability behind those before it, among the ids below n_text ... */
     float *ret_probs; /* ... (n_probs); may be NULL where n_probs is 0 */
 };
 
@@ -185,7 +186,8 @@ extern const struct wh_backend wh_backend_cpu;
 struct wh_model {
     struct wh_dims dims;
     struct wh_tokens tokens;
-    struct wh_rules rules; /* with the model's suppress lists (NULL: it names none), owned by `lists` */
+    struct wh_rules
+        rules; /* with the model's suppress lists (NULL: it names none), owned by `lists` */
     int32_t *lists;
     struct num_bpe bpe;
     const struct wh_backend *backend;

@@ -15,6 +15,7 @@
 #include "num/mel.h"
 #include "num/safetensors.h"
 #include "whisper/longform.h"
+#include "whisper/params.h"
 #include "whisper/resolve.h"
 #include "whisper/transcript.h"
 
@@ -25,7 +26,7 @@ struct stage {
     const struct sluice_host *host;
     struct wh_model model;
     struct wh_longform *longform;
-    struct wh_options options;
+    struct wh_params params;
     double load_s;
 };
 
@@ -43,57 +44,29 @@ static void stage_destroy(void *self) {
         return;
     wh_longform_destroy(s->longform);
     wh_model_finish(&s->model);
+    wh_params_finish(&s->params);
     free(s);
-}
-
-static int32_t read_options(struct stage *s, const char **ret_model, struct num_err *err) {
-    const char *language, *task;
-    int32_t status = s->host->param_string(s->host, "model", ret_model);
-    if (!status)
-        status = s->host->param_string(s->host, "language", &language);
-    if (!status)
-        status = s->host->param_string(s->host, "task", &task);
-    if (status)
-        return num_fail(err, status, "the stage's parameters could not be read");
-    wh_options_default(&s->options);
-    s->options.language = strcmp(language, "auto") == 0 ? NULL : language;
-    s->options.translate = strcmp(task, "translate") == 0;
-    return SLUICE_OK;
-}
-
-static const char *const computes[] = {"f32", "bf16", "int8", "auto", NULL};
-
-/* The choice of parameter `compute`; the names stand in the order of the enum. */
-static int32_t read_compute(struct stage *s, enum wh_compute *ret, struct num_err *err) {
-    const char *compute;
-    int32_t status = s->host->param_string(s->host, "compute", &compute);
-    if (status)
-        return num_fail(err, status, "the stage's parameters could not be read");
-    for (int i = 0; computes[i]; i++)
-        if (strcmp(compute, computes[i]) == 0)
-            *ret = (enum wh_compute)i;
-    return SLUICE_OK;
 }
 
 static int32_t load_model(struct stage *s, struct num_err *err) {
     char path[MAX_PATH_BYTES];
-    const char *model = "";
-    struct wh_limits limits = {
-        .n_threads = s->host->budget(s->host)->cpus, .n_slots = 1};
+    struct wh_limits limits = {.n_threads = s->host->budget(s->host)->cpus, .n_slots = 1};
     double start = now_s();
-    int32_t status = read_options(s, &model, err);
-    if (!status)
-        status = read_compute(s, &limits.compute, err);
-    limits.n_rows = wh_options_rows(&s->options);
-    if (!status)
-        status = wh_model_resolve(model, s->host->share_dir(s->host), path, sizeof path, err);
+    int32_t status = wh_params_read(s->host, &s->params, err);
+    if (status)
+        return status;
+    struct wh_options *options = &s->params.options;
+    limits.n_rows = wh_options_rows(options);
+    limits.compute = s->params.compute;
+    status = wh_model_resolve(s->params.model, s->host->share_dir(s->host), path, sizeof path, err);
     if (!status)
         status = wh_model_load(path, &wh_backend_cpu, &limits, &s->model, err);
     if (status)
-        num_fail_in(err, "model \"%.100s\"", model);
-    s->options.condition_on_previous_text &= !s->model.dims.no_previous_text;
+        num_fail_in(err, "model \"%.100s\"", s->params.model);
+    if (!status && s->model.dims.no_previous_text && !s->params.condition_given)
+        options->condition_on_previous_text = false;
     if (!status)
-        status = wh_options_check(&s->model, &s->options, err);
+        status = wh_options_check(&s->model, options, err);
     if (!status)
         status = wh_longform_create(&s->model, &s->longform, err);
     s->load_s = now_s() - start;
@@ -185,8 +158,10 @@ static void set_metrics(const struct work *w, double audio_s, const struct wh_re
         const char *name;
         double value;
     } values[] = {
-        {"audio_s", audio_s},         {"windows", r->n_windows}, {"tokens", (double)r->n_tokens},
-        {"mel_s", r->mel_s},          {"encode_s", r->encode_s}, {"decode_s", r->decode_s},
+        {"audio_s", audio_s},          {"windows", r->n_windows},
+        {"fallbacks", r->n_fallbacks}, {"tokens", (double)r->n_tokens},
+        {"mel_s", r->mel_s},           {"encode_s", r->encode_s},
+        {"decode_s", r->decode_s},     {"align_s", r->align_s},
         {"load_s", w->stage->load_s},
     };
     for (size_t i = 0; metrics && i < sizeof values / sizeof *values; i++)
@@ -212,7 +187,8 @@ static int32_t transcribe(struct work *w, const float *pcm, size_t n) {
     char *json = NULL;
     int32_t status = wh_transcript_create(&w->transcript, &w->err);
     if (!status)
-        status = wh_longform_run(s->longform, pcm, n, &s->options, &listener, &report, &w->err);
+        status =
+            wh_longform_run(s->longform, pcm, n, &s->params.options, &listener, &report, &w->err);
     if (!status)
         status = wh_transcript_text(w->transcript, report.language, audio_s, &json, &w->err);
     if (!status)
@@ -258,58 +234,18 @@ static const struct sluice_port port_transcript = {
     SLUICE_SIZED(struct sluice_port), 0, "transcript", SLUICE_TYPE_TRANSCRIPT,
     "What was said, in segments with times; segments are published as they are found."};
 
-static const struct sluice_param param_model = {
-    .size = SLUICE_SIZED(struct sluice_param),
-    .kind = SLUICE_PARAM_STRING,
-    .name = "model",
-    .default_value = "embedded",
-    .doc = "The name of an installed model, a Hugging Face Whisper folder, a .bin file of whisper.cpp, "
-           "or \"embedded\".",
-};
-
-static const struct sluice_param param_language = {
-    .size = SLUICE_SIZED(struct sluice_param),
-    .kind = SLUICE_PARAM_STRING,
-    .name = "language",
-    .default_value = "auto",
-    .doc = "Language spoken, as a code like \"en\", or \"auto\" to detect it in the first window.",
-};
-
-static const char *const tasks[] = {"transcribe", "translate", NULL};
-
-static const struct sluice_param param_task = {
-    .size = SLUICE_SIZED(struct sluice_param),
-    .kind = SLUICE_PARAM_STRING,
-    .name = "task",
-    .default_value = "transcribe",
-    .choices = tasks,
-    .doc = "Write down what is said, or translate it to English where the model can.",
-};
-
-static const struct sluice_param param_compute = {
-    .size = SLUICE_SIZED(struct sluice_param),
-    .kind = SLUICE_PARAM_STRING,
-    .name = "compute",
-    .default_value = "auto",
-    .choices = computes,
-    .doc = "What to calculate with: f32 is exact, bf16 faster where the processor multiplies it, int8 "
-           "smaller and faster still; auto is the faster of f32 and bf16.",
-};
-
 static const struct sluice_port *const inputs[] = {&port_audio, NULL};
 static const struct sluice_port *const outputs[] = {&port_transcript, NULL};
-static const struct sluice_param *const params[] = {&param_model, &param_language, &param_task,
-                                                    &param_compute, NULL};
 
 static const struct sluice_stage stage_transcribe = {
     .size = SLUICE_SIZED(struct sluice_stage),
     .flags = SLUICE_STAGE_DETERMINISTIC,
     .id = "whisper/transcribe",
-    .version = "1",
+    .version = "2",
     .summary = "Transcribes speech with a Whisper model, with the times of every segment.",
     .inputs = inputs,
     .outputs = outputs,
-    .params = params,
+    .params = wh_param_list,
     .max_jobs = 1,
     .create = stage_create,
     .process = stage_process,

@@ -51,14 +51,38 @@ static json_t *token_list(const struct wh_segment *s) {
     return tokens;
 }
 
+static json_t *word_list(const struct wh_segment *s) {
+    json_t *words = json_array();
+    for (uint32_t i = 0; i < s->n_words; i++) {
+        const struct wh_word *w = &s->words[i];
+        json_t *o =
+            json_pack("{s:s, s:o, s:o, s:o}", "word", w->text, "start", rounded(w->start, 3), "end",
+                      rounded(w->end, 3), "probability", rounded(w->probability, 6));
+        if (!o || json_array_append_new(words, o)) {
+            json_decref(words);
+            return NULL;
+        }
+    }
+    return words;
+}
+
 int32_t wh_transcript_add(struct wh_transcript *transcript, const struct wh_segment *s,
                           struct num_err *err) {
-    json_t *o =
-        json_pack("{s:I, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)s->id, "start",
-                  rounded(s->start, 3), "end", rounded(s->end, 3), "text", s->text, "tokens",
-                  token_list(s), "temperature", rounded(s->temperature, 3), "avg_logprob",
-                  rounded(s->avg_logprob, 6), "compression_ratio", rounded(s->compression_ratio, 6),
-                  "no_speech_prob", rounded(s->no_speech_prob, 6));
+    json_t *o = json_pack(
+        "{s:I, s:I, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "id", (json_int_t)s->id, "seek",
+        (json_int_t)s->seek, "start", rounded(s->start, 3), "end", rounded(s->end, 3), "text",
+        s->text, "tokens", token_list(s), "temperature", rounded(s->temperature, 3), "avg_logprob",
+        rounded(s->avg_logprob, 6), "compression_ratio", rounded(s->compression_ratio, 6),
+        "no_speech_prob", rounded(s->no_speech_prob, 6));
+    bool failed = !o;
+    if (o && s->language)
+        failed |= json_object_set_new(o, "language", json_string(s->language)) != 0;
+    if (o && s->words)
+        failed |= json_object_set_new(o, "words", word_list(s)) != 0;
+    if (failed) {
+        json_decref(o);
+        o = NULL;
+    }
     if (!o || json_array_append_new(transcript->segments, o))
         return num_fail_memory(err, "a segment of the transcript", strlen(s->text));
     return SLUICE_OK;

@@ -1,7 +1,8 @@
 /*
  * The transcript/1 object: the verbose JSON of the Whisper ecosystem,
- *     {language, duration, text, segments: [{id, start, end, text, tokens, temperature,
- *      avg_logprob, compression_ratio, no_speech_prob}]}
+ *     {language, duration, text, segments: [{id, seek, start, end, text, tokens, temperature,
+ *      avg_logprob, compression_ratio, no_speech_prob, language?, words?: [{word, start, end,
+ *      probability}]}]}
  * Times are seconds, rounded to milliseconds; no number is ever NaN.
  */
 #ifndef WH_TRANSCRIPT_H

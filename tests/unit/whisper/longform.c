@@ -142,7 +142,7 @@ TEST(transcript_has_the_text_of_the_reference) {
     CHECK_STR(json_string_value(json_object_get(o, "language")), "en");
     const json_t *s = json_array_get(json_object_get(o, "segments"), 0);
     CHECK_HAS(json, "\"start\": 0.38");
-    CHECK_INT(json_object_size(s), 9);
+    CHECK_INT(json_object_size(s), 10);
     CHECK(json_array_size(json_object_get(s, "tokens")) > 2);
     json_decref(o);
     free(json);
