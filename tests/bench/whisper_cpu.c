@@ -242,10 +242,10 @@ static struct times time_all(struct bench *b) {
     return summary(ms, b->rounds);
 }
 
-static long memory_kb(int who) {
+static double peak_memory_mb(void) {
     struct rusage usage;
-    getrusage(who, &usage);
-    return usage.ru_maxrss;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss * 1.024e-3;
 }
 
 /* Resident now, in MB. */
@@ -339,7 +339,7 @@ int main(int argc, char **argv) {
     encode(&b);
     struct times enc = time_encode(&b), one = time_step(&b, 1), five = time_step(&b, N_BEAMS);
     struct times all = time_all(&b);
-    double used_mb = resident_mb();
+    double peak_mb = peak_memory_mb();
     peak[0] = ceiling_products(pool, kernels, type, 20);
     peak[1] = ceiling_products(pool, kernels, act, 20);
     read_step = ceiling_read(pool, (size_t)c.step_bytes, 30);
@@ -359,8 +359,8 @@ int main(int argc, char **argv) {
     printf(", \"step_mb\": %.1f, \"read_gbs\": %.1f, \"read_512mb_gbs\": %.1f, \"read_ms\": %.3f"
            ", \"step1_share\": %.3f",
            1e-6 * c.step_bytes, 1e-9 * read_step, 1e-9 * read_dram, read_ms, read_ms / one.best);
-    printf(", \"load_s\": %.2f, \"loaded_mb\": %.0f, \"used_mb\": %.0f, \"peak_mb\": %.0f}\n",
-           load_s, after_load_mb, used_mb, (double)memory_kb(RUSAGE_SELF) * 1.024e-3);
+    printf(", \"load_s\": %.2f, \"loaded_mb\": %.0f, \"peak_mb\": %.0f}\n", load_s, after_load_mb,
+           peak_mb);
     wh_backend_cpu.free(b.model);
     num_pool_destroy(pool);
     free(b.mel);
