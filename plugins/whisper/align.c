@@ -65,16 +65,18 @@ void wh_median_filter(const float *from, size_t n, float *to) {
 /* ---- Matrix -----------------------------------------------------------------------------------
  */
 
-/* Cuts the rows of one head to n_frames values that sum to 1, then brings each column to mean 0 and
- * standard deviation 1. */
-static void normalise(float *rows, size_t n_tokens, size_t T, size_t n_frames) {
-    for (size_t i = 0; i < n_tokens; i++) {
+void wh_attention_cut(float *weights, size_t n_rows, size_t T, size_t n_frames) {
+    for (size_t i = 0; i < n_rows; i++) {
         double sum = 0;
         for (size_t t = 0; t < n_frames; t++)
-            sum += rows[i * T + t];
+            sum += weights[i * T + t];
         for (size_t t = 0; t < n_frames && sum > 0; t++)
-            rows[i * T + t] = (float)(rows[i * T + t] / sum);
+            weights[i * T + t] = (float)(weights[i * T + t] / sum);
     }
+}
+
+/* Brings each column of one head's rows to mean 0 and standard deviation 1. */
+static void normalise(float *rows, size_t n_tokens, size_t T, size_t n_frames) {
     for (size_t t = 0; t < n_frames; t++) {
         double mean = 0, variance = 0;
         for (size_t i = 0; i < n_tokens; i++)

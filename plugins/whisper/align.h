@@ -13,10 +13,14 @@
  * are copied. `to` is not `from`. */
 void wh_median_filter(const float *from, size_t n, float *to);
 
+/* Cuts rows of T values that sum to 1 to their first n_frames, which sum to 1 again, in place and
+ * with the same stride. */
+void wh_attention_cut(float *weights, size_t n_rows, size_t T, size_t n_frames);
+
 /*
  * How well each of the tokens [first, end) fits each of the first n_frames positions: the heads'
- * attention, normalised over those positions and, position by position, over all tokens; median
- * filtered; averaged over the heads. weights (n_heads, n_tokens, T), overwritten;
+ * attention, cut to those positions, normalised over all tokens position by position, median
+ * filtered, averaged over the heads. weights (n_heads, n_tokens, T), overwritten;
  * ret (end - first, n_frames).
  */
 int32_t wh_attention_matrix(float *weights, size_t n_heads, size_t n_tokens, size_t T,

@@ -153,6 +153,7 @@ static int32_t emit(struct wh_run *r, const struct wh_window *w, const struct wh
     if (w->words) {
         s.words = wh_words_of(w->words, d);
         s.n_words = d->n_words;
+        s.attention = wh_attention_of(w->words, d);
     }
     bool blank = s.end == s.start || wh_is_blank(text);
     if (!blank)

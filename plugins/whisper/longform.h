@@ -14,6 +14,17 @@ struct wh_word {
     double start, end, probability;
 };
 
+/*
+ * Attention of the alignment heads while each text token of a segment was written: head h, token i,
+ * position t at weights[h * head_stride + i * n_frames + t]; positions are 20 ms long and start
+ * with the window. weights NULL: not asked for.
+ */
+struct wh_attention {
+    const float *weights;
+    uint32_t n_heads, n_tokens, n_frames;
+    size_t head_stride;
+};
+
 /* A stretch of speech. Borrowed for the call that hands it out. */
 struct wh_segment {
     uint32_t id;   /* counts from 0 */
@@ -27,6 +38,7 @@ struct wh_segment {
     const char *language;        /* its own, where every window's is detected; or NULL */
     const struct wh_word *words; /* NULL without word timestamps */
     uint32_t n_words;
+    struct wh_attention attention;
 };
 
 /* Who is told. Each may be NULL; all are called on the caller's thread. */

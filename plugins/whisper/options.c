@@ -90,6 +90,8 @@ static int32_t check_numbers(const struct wh_options *o, struct num_err *err) {
     if (!isnan(o->hallucination_silence_threshold) && !o->word_timestamps)
         return num_fail(err, SLUICE_INPUT,
                         "hallucination_silence_threshold needs word_timestamps: true");
+    if (o->attention && !o->word_timestamps)
+        return num_fail(err, SLUICE_INPUT, "attention needs word_timestamps: true");
     for (uint32_t i = 0; i < o->n_clip_timestamps; i++)
         if (!(o->clip_timestamps[i] >= (i ? o->clip_timestamps[i - 1] : 0)) ||
             o->clip_timestamps[i] > 1e7)

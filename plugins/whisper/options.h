@@ -41,6 +41,7 @@ struct wh_options {
     uint32_t no_repeat_ngram_size;
 
     bool word_timestamps;
+    bool attention; /* hand out what the decoder looked at; needs word_timestamps */
     const char *prepend_punctuations, *append_punctuations;
     double hallucination_silence_threshold; /* s; needs word_timestamps */
 

@@ -11,7 +11,8 @@
 #include <jansson.h>
 
 static const char *const tasks[] = {"transcribe", "translate", NULL};
-static const char *const computes[] = {"f32", "bf16", "int8", "auto", NULL}; /* as enum wh_compute */
+static const char *const computes[] = {"f32", "bf16", "int8", "auto",
+                                       NULL}; /* as enum wh_compute */
 static const char *const paddings[] = {"zeros", "silence", NULL};
 
 #define DECLARE(id, ...)                                                                           \
@@ -86,6 +87,9 @@ DECLARE(no_repeat_ngram_size, .kind = SLUICE_PARAM_INT, .default_value = "0", RA
         .unit = "tokens", .doc = "No sequence of this many tokens twice in a window; 0: any.");
 DECLARE(word_timestamps, .kind = SLUICE_PARAM_BOOL, .default_value = "false",
         .doc = "Find the times of every word too; segments then start and end with words.");
+DECLARE(attention, .kind = SLUICE_PARAM_BOOL, .default_value = "false",
+        .doc = "Commit the output attention, for stages that align; needs word_timestamps. It is "
+               "kept in memory: heads times text tokens times positions, 2 bytes each.");
 DECLARE(prepend_punctuations, .kind = SLUICE_PARAM_STRING,
         .doc = "Signs that belong to the word behind them; by default quotes and opening "
                "brackets.");
@@ -102,8 +106,9 @@ DECLARE(end_padding, .kind = SLUICE_PARAM_STRING, .default_value = "zeros", .cho
                "Hugging Face.");
 
 DECLARE(compute, .kind = SLUICE_PARAM_STRING, .default_value = "auto", .choices = computes,
-        .doc = "What to calculate with: f32 is exact, bf16 faster where the processor multiplies it, "
-               "int8 smaller and faster still; auto is the faster of f32 and bf16.");
+        .doc =
+            "What to calculate with: f32 is exact, bf16 faster where the processor multiplies it, "
+            "int8 smaller and faster still; auto is the faster of f32 and bf16.");
 
 /* ---- Table ------------------------------------------------------------------------------------
  */
@@ -141,6 +146,7 @@ static const struct {
     {&param_repetition_penalty, FLOAT, AT(repetition_penalty)},
     {&param_no_repeat_ngram_size, UINT, AT(no_repeat_ngram_size)},
     {&param_word_timestamps, BOOL, AT(word_timestamps)},
+    {&param_attention, BOOL, AT(attention)},
     {&param_prepend_punctuations, TEXT, AT(prepend_punctuations)},
     {&param_append_punctuations, TEXT, AT(append_punctuations)},
     {&param_hallucination_silence_threshold, DOUBLE, AT(hallucination_silence_threshold)},
@@ -164,6 +170,7 @@ const struct sluice_param *const wh_param_list[] = {&param_model,
                                                     &param_prefix,
                                                     &param_hotwords,
                                                     &param_word_timestamps,
+                                                    &param_attention,
                                                     &param_prepend_punctuations,
                                                     &param_append_punctuations,
                                                     &param_hallucination_silence_threshold,
@@ -180,7 +187,7 @@ const struct sluice_param *const wh_param_list[] = {&param_model,
                                                     &param_language_detection_threshold,
                                                     &param_seed,
                                                     &param_end_padding,
-    &param_compute,
+                                                    &param_compute,
                                                     NULL};
 
 /* ---- Reading ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@
 
 #include "num/mel.h"
 #include "num/safetensors.h"
+#include "whisper/attention.h"
 #include "whisper/longform.h"
 #include "whisper/params.h"
 #include "whisper/resolve.h"
@@ -95,7 +96,8 @@ struct work {
     struct stage *stage;
     struct sluice_job *job;
     struct wh_transcript *transcript;
-    const struct sluice_stream *stream; /* NULL where the host has none */
+    struct wh_attention_file *attention; /* NULL: not asked for */
+    const struct sluice_stream *stream;  /* NULL where the host has none */
     double fraction;
     char position[64];
     struct num_err err;
@@ -104,6 +106,8 @@ struct work {
 static int32_t on_segment(void *ctx, const struct wh_segment *segment) {
     struct work *w = ctx;
     int32_t status = wh_transcript_add(w->transcript, segment, &w->err);
+    if (!status && w->attention)
+        status = wh_attention_add(w->attention, segment, &w->err);
     char *part = !status && w->stream ? wh_transcript_last(w->transcript) : NULL;
     if (part && strlen(part) <= MAX_PART_BYTES)
         w->stream->publish(w->job, "transcript", part, strlen(part));
@@ -168,15 +172,44 @@ static void set_metrics(const struct work *w, double audio_s, const struct wh_re
         metrics->set(w->job, values[i].name, values[i].value);
 }
 
-static int32_t commit(const struct work *w, const char *json, struct num_err *err) {
+/* Commits the bytes of `head` and `tail` as output `port`. */
+static int32_t commit(struct work *w, const char *port, const void *head, size_t head_len,
+                      const void *tail, size_t tail_len) {
+    const struct sluice_host *host = w->stage->host;
     void *data;
-    size_t len = strlen(json);
-    int32_t status = w->stage->host->output_grow(w->job, "transcript", len, &data);
+    size_t len = head_len + tail_len;
+    int32_t status = host->output_grow(w->job, port, len, &data);
     if (status)
-        return num_fail(err, status, "there is no room for the transcript: %zu bytes", len);
-    memcpy(data, json, len);
-    status = w->stage->host->output_commit(w->job, "transcript", len);
-    return status ? num_fail(err, status, "the transcript was not accepted") : SLUICE_OK;
+        return num_fail(&w->err, status, "there is no room for the output %s: %zu bytes", port,
+                        len);
+    memcpy(data, head, head_len);
+    if (tail_len)
+        memcpy((char *)data + head_len, tail, tail_len);
+    status = host->output_commit(w->job, port, len);
+    return status ? num_fail(&w->err, status, "the output %s was not accepted", port) : SLUICE_OK;
+}
+
+static int32_t commit_transcript(struct work *w, const char *language, double audio_s) {
+    char *json;
+    int32_t status = wh_transcript_text(w->transcript, language, audio_s, &json, &w->err);
+    if (status)
+        return status;
+    status = commit(w, "transcript", json, strlen(json), NULL, 0);
+    free(json);
+    return status;
+}
+
+static int32_t commit_attention(struct work *w) {
+    void *header;
+    const void *values;
+    size_t header_len, len;
+    int32_t status =
+        wh_attention_finish(w->attention, &header, &header_len, &values, &len, &w->err);
+    if (status)
+        return status;
+    status = commit(w, "attention", header, header_len, values, len);
+    free(header);
+    return status;
 }
 
 static int32_t transcribe(struct work *w, const float *pcm, size_t n) {
@@ -184,19 +217,20 @@ static int32_t transcribe(struct work *w, const float *pcm, size_t n) {
     struct wh_listener listener = {w, on_segment, on_progress, on_cancelled};
     struct wh_report report;
     double audio_s = (double)n / NUM_MEL_RATE_HZ;
-    char *json = NULL;
     int32_t status = wh_transcript_create(&w->transcript, &w->err);
+    if (!status && s->params.options.attention)
+        status = wh_attention_create(&w->attention, &w->err);
     if (!status)
         status =
             wh_longform_run(s->longform, pcm, n, &s->params.options, &listener, &report, &w->err);
     if (!status)
-        status = wh_transcript_text(w->transcript, report.language, audio_s, &json, &w->err);
-    if (!status)
-        status = commit(w, json, &w->err);
+        status = commit_transcript(w, report.language, audio_s);
+    if (!status && w->attention)
+        status = commit_attention(w);
     if (!status)
         set_metrics(w, audio_s, &report);
-    free(json);
     wh_transcript_destroy(w->transcript);
+    wh_attention_destroy(w->attention);
     return status;
 }
 
@@ -234,8 +268,12 @@ static const struct sluice_port port_transcript = {
     SLUICE_SIZED(struct sluice_port), 0, "transcript", SLUICE_TYPE_TRANSCRIPT,
     "What was said, in segments with times; segments are published as they are found."};
 
+static const struct sluice_port port_attention = {
+    SLUICE_SIZED(struct sluice_port), SLUICE_PORT_OPTIONAL, "attention", SLUICE_TYPE_ATTENTION,
+    "What the decoder looked at while it wrote each token, by segment; with attention: true."};
+
 static const struct sluice_port *const inputs[] = {&port_audio, NULL};
-static const struct sluice_port *const outputs[] = {&port_transcript, NULL};
+static const struct sluice_port *const outputs[] = {&port_transcript, &port_attention, NULL};
 
 static const struct sluice_stage stage_transcribe = {
     .size = SLUICE_SIZED(struct sluice_stage),

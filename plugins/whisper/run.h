@@ -37,6 +37,7 @@ struct wh_draft {
     double start, end;
     uint32_t first, n_tokens;
     uint32_t first_word, n_words; /* of the window's words */
+    uint32_t first_text, n_text;  /* of the window's text tokens, timestamps left out */
 };
 
 struct wh_run {
@@ -132,5 +133,8 @@ void wh_words_destroy(struct wh_words *words);
 
 /* Words of a draft, as handed out. Borrowed from `words`. */
 const struct wh_word *wh_words_of(const struct wh_words *words, const struct wh_draft *draft);
+
+/* The draft's attention; its weights are NULL where it was not asked for. Borrowed likewise. */
+struct wh_attention wh_attention_of(const struct wh_words *words, const struct wh_draft *draft);
 
 #endif

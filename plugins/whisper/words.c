@@ -33,6 +33,8 @@ struct wh_words {
     char *texts;           /* of `words`, each NUL-terminated */
     struct wh_word *words; /* of all drafts in a row */
     uint32_t n_words;
+    float *attention; /* (n_heads, n_text, n_frames), or NULL */
+    uint32_t n_heads, n_text, n_frames;
 };
 
 void wh_words_destroy(struct wh_words *words) {
@@ -42,11 +44,23 @@ void wh_words_destroy(struct wh_words *words) {
     free(words->timings);
     free(words->texts);
     free(words->words);
+    free(words->attention);
     free(words);
 }
 
 const struct wh_word *wh_words_of(const struct wh_words *words, const struct wh_draft *draft) {
     return words->words + draft->first_word;
+}
+
+struct wh_attention wh_attention_of(const struct wh_words *words, const struct wh_draft *draft) {
+    struct wh_attention a = {.n_heads = words->n_heads, .n_frames = words->n_frames};
+    if (!words->attention || draft->first_text >= words->n_text)
+        return a;
+    uint32_t room = words->n_text - draft->first_text;
+    a.n_tokens = draft->n_text < room ? draft->n_text : room;
+    a.head_stride = (size_t)words->n_text * words->n_frames;
+    a.weights = words->attention + (size_t)draft->first_text * words->n_frames;
+    return a;
 }
 
 /* ---- Alignment --------------------------------------------------------------------------------
@@ -94,7 +108,24 @@ static int32_t run_decoder(struct alignment *a) {
     return m->backend->attention(m->self, &q, a->run->err);
 }
 
-static int32_t align(struct alignment *a) {
+/* Keeps the rows from which the text tokens were written. */
+static int32_t keep_attention(const struct alignment *a, struct wh_words *words) {
+    const struct wh_dims *dims = &a->run->lf->model->dims;
+    size_t T = dims->n_audio_ctx, n = a->n_frames;
+    words->attention = malloc(dims->n_alignment_heads * a->n_text * n * sizeof(float) + 1);
+    if (!words->attention)
+        return num_fail_memory(a->run->err, "the attention", a->n_text * n * sizeof(float));
+    words->n_heads = dims->n_alignment_heads;
+    words->n_text = a->n_text;
+    words->n_frames = (uint32_t)n;
+    for (size_t h = 0; h < words->n_heads; h++)
+        for (size_t i = 0; i < a->n_text; i++)
+            memcpy(words->attention + (h * a->n_text + i) * n,
+                   a->weights + (h * a->n_tokens + a->n_start + i) * T, n * sizeof(float));
+    return SLUICE_OK;
+}
+
+static int32_t align(struct alignment *a, struct wh_words *words) {
     const struct wh_dims *dims = &a->run->lf->model->dims;
     size_t n_weights = (size_t)dims->n_alignment_heads * a->n_tokens * dims->n_audio_ctx;
     size_t n_fit = (a->n_text + 1) * a->n_frames;
@@ -106,6 +137,11 @@ static int32_t align(struct alignment *a) {
         return num_fail_memory(a->run->err, "the alignment of words",
                                (n_weights + n_fit) * sizeof(float));
     int32_t status = run_decoder(a);
+    if (!status)
+        wh_attention_cut(a->weights, (size_t)dims->n_alignment_heads * a->n_tokens,
+                         dims->n_audio_ctx, a->n_frames);
+    if (!status && a->run->options->attention)
+        status = keep_attention(a, words);
     if (!status)
         status =
             wh_attention_matrix(a->weights, dims->n_alignment_heads, a->n_tokens, dims->n_audio_ctx,
@@ -150,7 +186,7 @@ static int32_t find_timings(struct wh_run *r, const struct wh_window *w, struct 
     collect(&a, w);
     int32_t status = SLUICE_OK;
     if (a.n_text && a.n_frames) {
-        status = align(&a);
+        status = align(&a, words);
         if (!status)
             status = wh_split(r->lf->model, a.tokens + a.n_start + 1, a.n_text, language,
                               &words->split, r->err);
@@ -322,13 +358,16 @@ static int32_t hand_to_drafts(struct wh_run *r, struct wh_window *w, double medi
     if (!words->texts || !words->words)
         return num_fail_memory(r->err, "words", room);
     char *texts = words->texts;
-    uint32_t next = 0;
+    uint32_t next = 0, text = 0;
     double pause_end = r->last_speech_s;
     for (uint32_t i = 0; i < w->n_drafts; i++) {
         struct wh_draft *d = &r->lf->drafts[i];
         uint32_t n_tokens = 0;
         for (uint32_t k = 0; k < d->n_tokens; k++)
             n_tokens += w->result.tokens[d->first + k] < r->setup.rules.eot;
+        d->first_text = text;
+        d->n_text = n_tokens;
+        text += n_tokens;
         take_words(words, d, n_tokens, wh_window_start_s(w), &next, &texts);
         if (d->n_words == 0)
             continue;

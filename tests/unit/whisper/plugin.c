@@ -44,6 +44,52 @@ TEST(transcribes_a_clip) {
     fake_host_finish(&h);
 }
 
+TEST(attention_has_a_tensor_for_each_segment) {
+    struct fake_host h;
+    struct num_safetensors st;
+    struct num_err err;
+    size_t n;
+    float *pcm = clip_read("meeting", &n);
+    start(&h, pcm, n, "16000");
+    fake_param(&h, "attention", "true");
+    CHECK_INT(fake_run(&h), SLUICE_INPUT);
+    CHECK_HAS(h.error, "needs word_timestamps");
+    fake_param(&h, "word_timestamps", "true");
+    CHECK_INT(fake_run(&h), SLUICE_OK);
+    json_t *o = json_loads(fake_output(&h, "transcript"), 0, NULL);
+    const json_t *segments = json_object_get(o, "segments"), *s;
+    CHECK_INT(num_safetensors_parse(fake_output(&h, "attention"), fake_output_len(&h, "attention"),
+                                    "attention", &st, &err),
+              0);
+    CHECK_INT(st.n_tensors, json_array_size(segments));
+    CHECK_STR(num_safetensors_meta(&st, "frame_s"), "0.02");
+    size_t i;
+    json_array_foreach(segments, i, s) {
+        char name[40];
+        snprintf(name, sizeof name, "segment_%zu", i);
+        const struct num_tensor *t = num_safetensors_find(&st, name);
+        size_t n_text = json_array_size(json_object_get(s, "tokens")) - 2; /* two timestamps */
+        CHECK(t && t->dtype == NUM_F16 && t->n_dims == 3);
+        CHECK(t->shape[0] == 2 && t->shape[1] == n_text && t->shape[2] <= 500);
+        float *values = malloc(t->n_elements * sizeof *values);
+        num_tensor_to_f32(t, values);
+        for (size_t row = 0; row < 2 * n_text; row++) {
+            double sum = 0;
+            for (size_t k = 0; k < t->shape[2]; k++)
+                sum += (double)values[row * t->shape[2] + k];
+            CHECK_NEAR(sum, 1, 2e-3);
+        }
+        free(values);
+        snprintf(name, sizeof name, "segment_%zu.start", i);
+        CHECK_NEAR(strtod(num_safetensors_meta(&st, name), NULL),
+                   json_number_value(json_object_get(s, "seek")) / 100, 1e-9);
+    }
+    num_safetensors_close(&st);
+    json_decref(o);
+    free(pcm);
+    fake_host_finish(&h);
+}
+
 TEST(empty_audio_gives_an_empty_transcript) {
     struct fake_host h;
     float none = 0;

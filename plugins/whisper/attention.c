@@ -1,0 +1,113 @@
+/*
+ * Attention as a file: see attention.h. Values are kept as half floats in one growing block.
+ */
+#include "whisper/attention.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "num/safetensors.h"
+
+struct entry {
+    char name[24], start_key[32], start[32];
+    uint64_t shape[3];
+};
+
+struct wh_attention_file {
+    struct entry *entries;
+    size_t n_entries, max_entries;
+    uint16_t *values;
+    size_t n_values, max_values;
+};
+
+int32_t wh_attention_create(struct wh_attention_file **ret, struct num_err *err) {
+    struct wh_attention_file *file = calloc(1, sizeof *file);
+    if (!file)
+        return num_fail_memory(err, "the attention", sizeof *file);
+    *ret = file;
+    return SLUICE_OK;
+}
+
+void wh_attention_destroy(struct wh_attention_file *file) {
+    if (!file)
+        return;
+    free(file->entries);
+    free(file->values);
+    free(file);
+}
+
+/* A number from 0 to 1, rounded to a half float. The exponents' biases differ by 112. */
+static uint16_t to_half(float x) {
+    float scaled = x * 0x1p-112f;
+    uint32_t bits;
+    memcpy(&bits, &scaled, sizeof bits);
+    return (uint16_t)((bits + 0x1000) >> 13);
+}
+
+/* Room for one more entry and n more values. */
+static bool reserve(struct wh_attention_file *f, size_t n) {
+    if (f->n_entries == f->max_entries) {
+        size_t max = f->max_entries ? 2 * f->max_entries : 16;
+        struct entry *entries = realloc(f->entries, max * sizeof *entries);
+        if (!entries)
+            return false;
+        f->entries = entries;
+        f->max_entries = max;
+    }
+    if (f->n_values + n > f->max_values) {
+        size_t max = f->n_values + n > 2 * f->max_values ? f->n_values + n : 2 * f->max_values;
+        uint16_t *values = realloc(f->values, max * sizeof *values);
+        if (!values)
+            return false;
+        f->values = values;
+        f->max_values = max;
+    }
+    return true;
+}
+
+int32_t wh_attention_add(struct wh_attention_file *file, const struct wh_segment *segment,
+                         struct num_err *err) {
+    const struct wh_attention *a = &segment->attention;
+    size_t row = (size_t)a->n_tokens * a->n_frames;
+    if (!a->weights || row == 0)
+        return SLUICE_OK;
+    if (!reserve(file, a->n_heads * row))
+        return num_fail_memory(err, "the attention", a->n_heads * row * sizeof *file->values);
+    struct entry *e = &file->entries[file->n_entries++];
+    *e = (struct entry){.shape = {a->n_heads, a->n_tokens, a->n_frames}};
+    snprintf(e->name, sizeof e->name, "segment_%u", segment->id);
+    snprintf(e->start_key, sizeof e->start_key, "%s.start", e->name);
+    snprintf(e->start, sizeof e->start, "%.2f", (double)segment->seek / 100);
+    for (size_t h = 0; h < a->n_heads; h++)
+        for (size_t i = 0; i < row; i++)
+            file->values[file->n_values++] = to_half(a->weights[h * a->head_stride + i]);
+    return SLUICE_OK;
+}
+
+int32_t wh_attention_finish(const struct wh_attention_file *file, void **ret_header,
+                            size_t *ret_header_len, const void **ret_values, size_t *ret_values_len,
+                            struct num_err *err) {
+    size_t n = file->n_entries;
+    struct num_tensor *tensors = calloc(n + 1, sizeof *tensors);
+    struct num_meta *meta = calloc(n + 1, sizeof *meta);
+    int32_t status = SLUICE_OK;
+    if (!tensors || !meta)
+        status = num_fail_memory(err, "the attention", n * sizeof *tensors);
+    for (size_t i = 0; !status && i < n; i++) {
+        const struct entry *e = &file->entries[i];
+        tensors[i] = (struct num_tensor){.name = e->name, .dtype = NUM_F16, .n_dims = 3};
+        memcpy(tensors[i].shape, e->shape, sizeof e->shape);
+        meta[i + 1] = (struct num_meta){e->start_key, e->start};
+    }
+    if (!status) {
+        meta[0] = (struct num_meta){"frame_s", "0.02"};
+        status =
+            num_safetensors_header(tensors, n, meta, n + 1, 0, ret_header, ret_header_len, err);
+    }
+    free(tensors);
+    free(meta);
+    *ret_values = file->values;
+    *ret_values_len = file->n_values * sizeof *file->values;
+    return status;
+}
