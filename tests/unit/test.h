@@ -19,7 +19,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_LIMIT_S 240
+#else
 #define TEST_LIMIT_S 60
+#endif
 #define TEST_SKIPPED 77
 
 struct test_case {
