@@ -7,8 +7,9 @@
 
 #include "base/str.h"
 
-static const char *const class_names[] = {"ok",        "input", "unsupported", "resource", "transient", "internal",
-                                          "cancelled", "crash", "timeout",     "usage"};
+static const char *const class_names[] = {"ok",        "input",    "unsupported", "resource",
+                                          "transient", "internal", "cancelled",   "crash",
+                                          "timeout",   "usage"};
 
 static int set(struct sl_err *err, int cls, int sys_errno, const char *fmt, va_list args) {
     if (!err)

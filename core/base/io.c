@@ -14,7 +14,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-static int read_open(int fd, const char *path, size_t limit, char **ret_data, size_t *ret_len, struct sl_err *err) {
+static int read_open(int fd, const char *path, size_t limit, char **ret_data, size_t *ret_len,
+                     struct sl_err *err) {
     struct sl_str all = {0};
     char chunk[65536];
     ssize_t n;
@@ -23,7 +24,8 @@ static int read_open(int fd, const char *path, size_t limit, char **ret_data, si
             continue;
         if (all.len + (size_t)n > limit) {
             sl_str_finish(&all);
-            return sl_err_set(err, SLUICE_INPUT, "%s: larger than the limit of %zu bytes", path, limit);
+            return sl_err_set(err, SLUICE_INPUT, "%s: larger than the limit of %zu bytes", path,
+                              limit);
         }
         sl_str_addn(&all, chunk, (size_t)n);
     }
@@ -39,7 +41,8 @@ static int read_open(int fd, const char *path, size_t limit, char **ret_data, si
     return 0;
 }
 
-int sl_read_file(const char *path, size_t limit, char **ret_data, size_t *ret_len, struct sl_err *err) {
+int sl_read_file(const char *path, size_t limit, char **ret_data, size_t *ret_len,
+                 struct sl_err *err) {
     sl_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return sl_err_sys(err, SLUICE_INPUT, errno, "%s: cannot be opened", path);
@@ -65,7 +68,8 @@ static int open_beside(const char *path, char **ret_name, struct sl_err *err) {
     char *name = sl_xasprintf("%s.tmp-XXXXXX", path);
     int fd = mkostemp(name, O_CLOEXEC);
     if (fd < 0) {
-        int cls = sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be written", path);
+        int cls =
+            sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be written", path);
         free(name);
         return cls;
     }
@@ -149,7 +153,8 @@ int sl_make_dirs(const char *path, struct sl_err *err) {
             continue;
         *at = 0;
         if (mkdir(part, 0777) < 0 && errno != EEXIST)
-            return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: folder cannot be made", part);
+            return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: folder cannot be made",
+                              part);
         *at = was;
         if (!was)
             break;
@@ -163,15 +168,16 @@ int sl_make_dirs(const char *path, struct sl_err *err) {
 /* ---- Removing a tree ---- */
 
 /*
- * Whoever filled the tree may be hostile: it may be deeper than there are descriptors or stack, its folders may refuse
- * their owner, and a process may go on making files in it. So nothing recurses: what is found in a folder below the top
- * is moved up beside it, and met again in the next round; two descriptors are open at a time.
+ * Whoever filled the tree may be hostile: it may be deeper than there are descriptors or stack, its
+ * folders may refuse their owner, and a process may go on making files in it. So nothing recurses:
+ * what is found in a folder below the top is moved up beside it, and met again in the next round;
+ * two descriptors are open at a time.
  */
 struct removal {
-    int top;           /* the folder that is emptied */
+    int top; /* the folder that is emptied */
     int64_t end_ms;
-    unsigned n_moved;  /* numbers the names of folders that were moved up */
-    int error;         /* errno of the first failure */
+    unsigned n_moved; /* numbers the names of folders that were moved up */
+    int error;        /* errno of the first failure */
     char failed[NAME_MAX + 1];
 };
 
@@ -262,7 +268,8 @@ int sl_remove_tree(const char *path, struct sl_err *err) {
         ;
     closedir(top);
     if (r.error)
-        return sl_err_sys(err, sl_err_class_of_errno(r.error), r.error, "%s: %s cannot be removed", path, r.failed);
+        return sl_err_sys(err, sl_err_class_of_errno(r.error), r.error, "%s: %s cannot be removed",
+                          path, r.failed);
     if (!removed(AT_FDCWD, path))
         return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be removed", path);
     return 0;

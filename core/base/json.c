@@ -1,4 +1,5 @@
-/* JSON helpers over jansson, see json.h. jansson bounds recursion at 2048; we bound it further down. */
+/* JSON helpers over jansson, see json.h. jansson bounds recursion at 2048; we bound it further
+ * down. */
 #include "base/json.h"
 
 #include <stdbool.h>
@@ -23,7 +24,8 @@ static int check_depth(const char *text, size_t len, struct sl_err *err) {
         else if (!in_string && (c == '}' || c == ']'))
             depth--;
         if (depth > SL_JSON_MAX_DEPTH)
-            return sl_err_set(err, SLUICE_INPUT, "JSON nested deeper than %d levels", SL_JSON_MAX_DEPTH);
+            return sl_err_set(err, SLUICE_INPUT, "JSON nested deeper than %d levels",
+                              SL_JSON_MAX_DEPTH);
     }
     return 0;
 }
@@ -35,8 +37,8 @@ int sl_json_parse(const char *text, size_t len, json_t **ret, struct sl_err *err
         return rc;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!value)
-        return sl_err_set(err, SLUICE_INPUT, "not valid JSON, line %d column %d: %s", why.line, why.column,
-                          why.text);
+        return sl_err_set(err, SLUICE_INPUT, "not valid JSON, line %d column %d: %s", why.line,
+                          why.column, why.text);
     *ret = value;
     return 0;
 }
@@ -51,12 +53,8 @@ static bool reads_well(const json_t *value) {
         snprintf(digits, sizeof digits, "%.15g", json_real_value(value));
         return strtod(digits, NULL) == json_real_value(value);
     }
-    json_object_foreach((json_t *)value, key, member)
-        if (!reads_well(member))
-            return false;
-    json_array_foreach(value, i, member)
-        if (!reads_well(member))
-            return false;
+    json_object_foreach((json_t *)value, key, member) if (!reads_well(member)) return false;
+    json_array_foreach(value, i, member) if (!reads_well(member)) return false;
     return true;
 }
 

@@ -21,7 +21,8 @@ void sl_log(const struct sl_log *log, int level, const char *fmt, ...) {
     if (!log || log->fd < 0 || level < log->min_level)
         return;
     char line[LINE_SIZE], when[SL_TIME_SIZE];
-    int len = snprintf(line, sizeof line, "%s %s ", sl_format_time(sl_wall_s(), when), sl_log_level_name(level));
+    int len = snprintf(line, sizeof line, "%s %s ", sl_format_time(sl_wall_s(), when),
+                       sl_log_level_name(level));
     va_list args;
     va_start(args, fmt);
     int more = vsnprintf(line + len, sizeof line - (size_t)len - 1, fmt, args);

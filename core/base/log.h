@@ -1,4 +1,5 @@
-/* Log lines "2026-01-31T08:15:42.123Z level text" to one descriptor, each written by one write(2). */
+/* Log lines "2026-01-31T08:15:42.123Z level text" to one descriptor, each written by one write(2).
+ */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -9,7 +10,8 @@ struct sl_log {
     int min_level; /* SLUICE_LOG_*; lower ones are dropped */
 };
 
-void sl_log(const struct sl_log *log, int level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void sl_log(const struct sl_log *log, int level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* "debug", "info", "warning", "error". */
 const char *sl_log_level_name(int level);
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define EXIT_OUT_OF_MEMORY 70
-#define BLOCK_SIZE 16384
+#define BLOCK_SIZE         16384
 
 struct sl_arena_block {
     struct sl_arena_block *next;

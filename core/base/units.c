@@ -1,4 +1,5 @@
-/* Durations and sizes, see units.h. Locale-free in the "C" locale, which the programs never leave. */
+/* Durations and sizes, see units.h. Locale-free in the "C" locale, which the programs never leave.
+ */
 #include "base/units.h"
 
 #include <ctype.h>
@@ -13,11 +14,14 @@ struct unit {
     double factor;
 };
 
-static const struct unit time_units[] = {{"ms", 1e-3}, {"s", 1}, {"m", 60}, {"min", 60}, {"h", 3600}, {"d", 86400}};
+static const struct unit time_units[] = {{"ms", 1e-3}, {"s", 1},    {"m", 60},
+                                         {"min", 60},  {"h", 3600}, {"d", 86400}};
 static const struct unit size_units[] = {
-    {"B", 1},           {"k", 1024},        {"K", 1024},          {"M", 1048576},     {"G", 1073741824.0},
-    {"T", 1099511627776.0}, {"kB", 1e3},    {"KB", 1e3},          {"MB", 1e6},        {"GB", 1e9},
-    {"TB", 1e12},       {"KiB", 1024},      {"MiB", 1048576},     {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}};
+    {"B", 1},         {"k", 1024},           {"K", 1024},
+    {"M", 1048576},   {"G", 1073741824.0},   {"T", 1099511627776.0},
+    {"kB", 1e3},      {"KB", 1e3},           {"MB", 1e6},
+    {"GB", 1e9},      {"TB", 1e12},          {"KiB", 1024},
+    {"MiB", 1048576}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}};
 
 /* A plain decimal number at *text (digits and one point), *text moved past it. */
 static bool take_number(const char **text, double *ret) {
@@ -84,7 +88,8 @@ bool sl_parse_size(const char *text, uint64_t *ret_bytes) {
 
 bool sl_parse_int(const char *text, int64_t *ret) {
     char *end;
-    if (!isdigit((unsigned char)*text) && !((*text == '-' || *text == '+') && isdigit((unsigned char)text[1])))
+    if (!isdigit((unsigned char)*text) &&
+        !((*text == '-' || *text == '+') && isdigit((unsigned char)text[1])))
         return false;
     errno = 0;
     long long value = strtoll(text, &end, 10);

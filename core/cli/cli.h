@@ -42,8 +42,8 @@ const struct sl_command *sl_commands(int *ret_n);
 /* Prints "sluice: <message>" to stderr. */
 void sl_cli_error(const struct sl_err *err);
 /* Parses options; -1: go on; else the exit status (help was printed, or the error). */
-int sl_cli_parse(const struct sl_command *self, const char *help, const struct sl_option *table, int argc, char **argv,
-                 struct sl_words *rest);
+int sl_cli_parse(const struct sl_command *self, const char *help, const struct sl_option *table,
+                 int argc, char **argv, struct sl_words *rest);
 
 /* Where this installation keeps its things; owned strings. */
 struct sl_install {
@@ -62,22 +62,23 @@ struct sl_loaded {
 /* Fills the catalog; prints the error. 0 or an exit status. */
 int sl_cli_load_catalog(const struct sl_words *folders, struct sl_catalog *ret);
 
-/* Loads and checks; prints every diagnostic to stderr. 0 or an exit status. `text` NULL: from the file `name`, else the
- * pipeline itself, which was written by us (its positions mean nothing). */
-int sl_cli_load_plan(const char *name, const char *text, const struct sl_words *folders, const struct sl_words *settings,
-                     struct sl_loaded *ret);
+/* Loads and checks; prints every diagnostic to stderr. 0 or an exit status. `text` NULL: from the
+ * file `name`, else the pipeline itself, which was written by us (its positions mean nothing). */
+int sl_cli_load_plan(const char *name, const char *text, const struct sl_words *folders,
+                     const struct sl_words *settings, struct sl_loaded *ret);
 void sl_loaded_finish(struct sl_loaded *l);
 
 /* Splits "name=value" in place of a copy; SL_USAGE with `option` in the message. */
-int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value, struct sl_err *err);
+int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value,
+                 struct sl_err *err);
 
 /* Words of --wrap, split at blanks, the program found in PATH; NULL-terminated, in `arena`. */
 const char **sl_cli_wrap(const char *text, struct sl_arena *arena);
 
 /* Observers of a run. */
 struct sl_console;
-struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items, int n_items,
-                                     const char *run_id, bool quiet);
+struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items,
+                                     int n_items, const char *run_id, bool quiet);
 void sl_console_event(void *console, const struct sl_event *ev);
 void sl_console_destroy(struct sl_console *c);
 

@@ -20,8 +20,8 @@ static void finish(struct arguments *a, struct sl_loaded *l) {
 }
 
 /* Parses the command line and loads the one pipeline it names. -1: loaded; else the exit status. */
-static int load(const struct sl_command *self, const char *help, const struct sl_option *table, int argc, char **argv,
-                struct arguments *a, struct sl_loaded *l) {
+static int load(const struct sl_command *self, const char *help, const struct sl_option *table,
+                int argc, char **argv, struct arguments *a, struct sl_loaded *l) {
     int status = sl_cli_parse(self, help, table, argc, argv, &a->rest);
     if (status >= 0)
         return status;
@@ -48,9 +48,11 @@ int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
         {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},
         {0},
     };
-    int status = load(self, "Checks a pipeline against the plugins that are installed and prints every error at once,\n"
-                            "each with its position. Nothing is run. Exit status: 0 without errors, else 2.",
-                      table, argc, argv, &a, &l);
+    int status = load(
+        self,
+        "Checks a pipeline against the plugins that are installed and prints every error at once,\n"
+        "each with its position. Nothing is run. Exit status: 0 without errors, else 2.",
+        table, argc, argv, &a, &l);
     if (status < 0) {
         int outputs = 0;
         for (int i = 0; i < l.plan->n_stages; i++)
@@ -89,8 +91,8 @@ int sl_cmd_graph(const struct sl_command *self, int argc, char **argv) {
         {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},
         {0},
     };
-    int status = load(self, "Draws a pipeline: its stages, and what goes from one to the next.", table, argc, argv, &a,
-                      &l);
+    int status = load(self, "Draws a pipeline: its stages, and what goes from one to the next.",
+                      table, argc, argv, &a, &l);
     if (status < 0)
         status = render(l.plan, a.format);
     finish(&a, &l);

@@ -1,6 +1,7 @@
 /*
- * sluice completion: scripts for bash and zsh. They hold the commands and their summaries; options are asked of the
- * program itself (`sluice COMMAND --help=words`), runs and plugins too, so that they are always right.
+ * sluice completion: scripts for bash and zsh. They hold the commands and their summaries; options
+ * are asked of the program itself (`sluice COMMAND --help=words`), runs and plugins too, so that
+ * they are always right.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,22 +9,26 @@
 
 #include "cli/cli.h"
 
-static const char bash_head[] =
-    "# bash completion for sluice; put it where bash-completion looks, or: source <(sluice completion bash)\n"
-    "_sluice() {\n"
-    "    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
-    "    COMPREPLY=()\n"
-    "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-    "        COMPREPLY=($(compgen -W '";
+static const char bash_head[] = "# bash completion for sluice; put it where bash-completion looks, "
+                                "or: source <(sluice completion bash)\n"
+                                "_sluice() {\n"
+                                "    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} "
+                                "previous=${COMP_WORDS[COMP_CWORD-1]}\n"
+                                "    COMPREPLY=()\n"
+                                "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+                                "        COMPREPLY=($(compgen -W '";
 
 static const char bash_tail[] =
     "' -- \"$word\"))\n"
     "    elif [[ $word == -* ]]; then\n"
-    "        COMPREPLY=($(compgen -W \"$(sluice \"$command\" --help=words 2>/dev/null | cut -f1)\" -- \"$word\"))\n"
+    "        COMPREPLY=($(compgen -W \"$(sluice \"$command\" --help=words 2>/dev/null | cut -f1)\" "
+    "-- \"$word\"))\n"
     "    elif [[ $command == show || $command == logs ]] && [ \"$COMP_CWORD\" -eq 2 ]; then\n"
-    "        COMPREPLY=($(compgen -W \"last $(sluice runs 2>/dev/null | awk '{print $3}')\" -- \"$word\"))\n"
+    "        COMPREPLY=($(compgen -W \"last $(sluice runs 2>/dev/null | awk '{print $3}')\" -- "
+    "\"$word\"))\n"
     "    elif [[ $command == stage || $command == plugins ]] && [ \"$COMP_CWORD\" -eq 2 ]; then\n"
-    "        COMPREPLY=($(compgen -W \"$(sluice plugins 2>/dev/null | awk '/^  [a-z_]+\\//{print $1}')\" -- \"$word\"))\n"
+    "        COMPREPLY=($(compgen -W \"$(sluice plugins 2>/dev/null | awk '/^  [a-z_]+\\//{print "
+    "$1}')\" -- \"$word\"))\n"
     "    elif [[ $command == plugin ]] && [ \"$COMP_CWORD\" -eq 2 ]; then\n"
     "        COMPREPLY=($(compgen -W 'new check' -- \"$word\"))\n"
     "    elif [[ $command == graph && $previous == --format ]]; then\n"
@@ -44,7 +49,8 @@ static const char zsh_tail[] =
     "    if (( CURRENT == 2 )); then\n"
     "        _describe command commands\n"
     "    elif [[ ${words[CURRENT]} == -* ]]; then\n"
-    "        options=(${(f)\"$(sluice ${words[2]} --help=words 2>/dev/null | sed 's/:/\\\\:/g; s/\\t/:/')\"})\n"
+    "        options=(${(f)\"$(sluice ${words[2]} --help=words 2>/dev/null | sed 's/:/\\\\:/g; "
+    "s/\\t/:/')\"})\n"
     "        _describe option options\n"
     "    elif [[ ${words[2]} == (show|logs) ]] && (( CURRENT == 3 )); then\n"
     "        words_=(last ${(f)\"$(sluice runs 2>/dev/null | awk '{print $3}')\"})\n"
@@ -83,11 +89,14 @@ static int print_zsh(void) {
 int sl_cmd_completion(const struct sl_command *self, int argc, char **argv) {
     struct sl_words rest = {0};
     const struct sl_option none[] = {{0}};
-    int status = sl_cli_parse(self, "Prints a completion script; an installation has both in their usual places.", none,
-                              argc, argv, &rest);
+    int status = sl_cli_parse(
+        self, "Prints a completion script; an installation has both in their usual places.", none,
+        argc, argv, &rest);
     if (status < 0) {
         const char *shell = rest.n == 1 ? rest.items[0] : "";
-        status = strcmp(shell, "bash") == 0 ? print_bash() : strcmp(shell, "zsh") == 0 ? print_zsh() : SL_EXIT_USAGE;
+        status = strcmp(shell, "bash") == 0  ? print_bash()
+                 : strcmp(shell, "zsh") == 0 ? print_zsh()
+                                             : SL_EXIT_USAGE;
         if (status == SL_EXIT_USAGE)
             fprintf(stderr, "sluice: expected bash or zsh\nusage: sluice %s\n", self->usage);
     }

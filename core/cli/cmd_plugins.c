@@ -7,9 +7,11 @@
 #include "cli/cli.h"
 
 static const char help[] =
-    "Without an argument: every plugin and its stages; plugins that cannot be used, with the reason.\n"
+    "Without an argument: every plugin and its stages; plugins that cannot be used, with the "
+    "reason.\n"
     "With NAME: the stages of one plugin. With NAME/STAGE: ports, parameters, defaults.\n\n"
-    "Plugins are found in --plugins DIR, SLUICE_PLUGIN_PATH and the installation's lib/sluice/plugins.";
+    "Plugins are found in --plugins DIR, SLUICE_PLUGIN_PATH and the installation's "
+    "lib/sluice/plugins.";
 
 static void print_stage_line(const struct sl_stage_desc *s) {
     sl_autostr struct sl_str line = {0};
@@ -87,14 +89,16 @@ static void print_stage(const struct sl_stage_desc *s) {
 static json_t *ports_json(const struct sl_port_desc *ports, int n) {
     json_t *list = json_array();
     for (int i = 0; i < n; i++)
-        json_array_append_new(list, json_pack("{s:s,s:s,s:b,s:s}", "name", ports[i].name, "type", ports[i].type,
-                                              "optional", ports[i].optional, "doc", ports[i].doc));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:b,s:s}", "name", ports[i].name, "type",
+                                              ports[i].type, "optional", ports[i].optional, "doc",
+                                              ports[i].doc));
     return list;
 }
 
 static json_t *param_json(const struct sl_param_desc *p) {
-    json_t *one = json_pack("{s:s,s:s,s:b,s:s,s:s}", "name", p->name, "kind", sl_param_kind_name(p->kind), "required",
-                            p->required, "unit", p->unit, "doc", p->doc);
+    json_t *one =
+        json_pack("{s:s,s:s,s:b,s:s,s:s}", "name", p->name, "kind", sl_param_kind_name(p->kind),
+                  "required", p->required, "unit", p->unit, "doc", p->doc);
     sl_json_set(one, "default", p->default_value ? json_string(p->default_value) : NULL);
     if (p->ranged) {
         sl_json_set(one, "min", json_real(p->min));
@@ -111,9 +115,11 @@ static json_t *stage_json(const struct sl_stage_desc *s) {
     json_t *params = json_array();
     for (int i = 0; i < s->n_params; i++)
         json_array_append_new(params, param_json(&s->params[i]));
-    return json_pack("{s:s,s:s,s:s,s:i,s:b,s:b,s:o,s:o,s:o}", "id", s->id, "version", s->version, "summary",
-                     s->summary, "max_jobs", s->max_jobs, "cuda", !!(s->flags & SLUICE_STAGE_CUDA), "deterministic",
-                     !!(s->flags & SLUICE_STAGE_DETERMINISTIC), "inputs", ports_json(s->inputs, s->n_inputs), "outputs",
+    return json_pack("{s:s,s:s,s:s,s:i,s:b,s:b,s:o,s:o,s:o}", "id", s->id, "version", s->version,
+                     "summary", s->summary, "max_jobs", s->max_jobs, "cuda",
+                     !!(s->flags & SLUICE_STAGE_CUDA), "deterministic",
+                     !!(s->flags & SLUICE_STAGE_DETERMINISTIC), "inputs",
+                     ports_json(s->inputs, s->n_inputs), "outputs",
                      ports_json(s->outputs, s->n_outputs), "params", params);
 }
 
@@ -189,7 +195,8 @@ int sl_cmd_plugins(const struct sl_command *self, int argc, char **argv) {
             status = show_one(&catalog, rest.items[0], json);
         else
             for (int i = 0; i < catalog.n_plugins; i++)
-                json ? print_plugin_json(catalog.plugins[i], NULL) : print_plugin(catalog.plugins[i]);
+                json ? print_plugin_json(catalog.plugins[i], NULL)
+                     : print_plugin(catalog.plugins[i]);
     }
     sl_catalog_finish(&catalog);
     free(folders.items);

@@ -32,31 +32,38 @@ static int bind_inputs(const struct sl_plan *plan, const struct sl_words *words,
         while (at < plan->n_inputs && strcmp(plan->inputs[at].name, name) != 0)
             at++;
         if (at >= plan->n_inputs)
-            return sl_err_set(err, SL_USAGE, "--in %s: the pipeline has no input of that name beside its first", name);
+            return sl_err_set(err, SL_USAGE,
+                              "--in %s: the pipeline has no input of that name beside its first",
+                              name);
         sl_autofree char *absolute = sl_path_absolute(value);
         paths[at] = sl_arena_strdup(arena, absolute);
     }
     for (int i = 1; i < plan->n_inputs; i++)
         if (!paths[i])
-            return sl_err_set(err, SL_USAGE, "the pipeline's input \"%s\" is not given: --in %s=FILE",
+            return sl_err_set(err, SL_USAGE,
+                              "the pipeline's input \"%s\" is not given: --in %s=FILE",
                               plan->inputs[i].name, plan->inputs[i].name);
     return 0;
 }
 
-static int make_items(const struct sl_plan *plan, const struct sl_words *rest, struct sl_arena *arena,
-                      struct sl_item **ret, int *ret_n, struct sl_err *err) {
+static int make_items(const struct sl_plan *plan, const struct sl_words *rest,
+                      struct sl_arena *arena, struct sl_item **ret, int *ret_n,
+                      struct sl_err *err) {
     int n = rest->n - 1;
     if (plan->n_inputs == 0) {
         if (n > 0)
-            return sl_err_set(err, SL_USAGE, "pipeline \"%s\" has no inputs, so it takes no files", plan->name);
+            return sl_err_set(err, SL_USAGE, "pipeline \"%s\" has no inputs, so it takes no files",
+                              plan->name);
         *ret = sl_arena_alloc(arena, sizeof **ret);
         (*ret)[0] = (struct sl_item){.name = plan->name, .file = ""};
         *ret_n = 1;
         return 0;
     }
     if (n == 0)
-        return sl_err_set(err, SL_USAGE, "no files given: pipeline \"%s\" takes its input \"%s\" from them%s%s",
-                          plan->name, plan->inputs[0].name, *plan->inputs[0].help ? ": " : "", plan->inputs[0].help);
+        return sl_err_set(err, SL_USAGE,
+                          "no files given: pipeline \"%s\" takes its input \"%s\" from them%s%s",
+                          plan->name, plan->inputs[0].name, *plan->inputs[0].help ? ": " : "",
+                          plan->inputs[0].help);
     *ret = sl_items_from_files(arena, rest->items + 1, n);
     *ret_n = n;
     return 0;
@@ -75,10 +82,17 @@ static int run_plan(const struct arguments *a, const struct sl_plan *plan) {
     if (rc < 0)
         sl_cli_error(&err);
     else
-        status = sl_cli_execute(&(struct sl_cli_run){
-            .plan = plan, .pipeline_file = a->rest.items[0], .out_dir = out, .items = items, .n_items = n_items,
-            .inputs = inputs, .json = a->json, .quiet = a->quiet, .fail_fast = a->fail_fast,
-            .keep_artifacts = a->keep, .jobs = a->jobs});
+        status = sl_cli_execute(&(struct sl_cli_run){.plan = plan,
+                                                     .pipeline_file = a->rest.items[0],
+                                                     .out_dir = out,
+                                                     .items = items,
+                                                     .n_items = n_items,
+                                                     .inputs = inputs,
+                                                     .json = a->json,
+                                                     .quiet = a->quiet,
+                                                     .fail_fast = a->fail_fast,
+                                                     .keep_artifacts = a->keep,
+                                                     .jobs = a->jobs});
     sl_arena_finish(&arena);
     return status;
 }
@@ -88,10 +102,12 @@ int sl_cmd_run(const struct sl_command *self, int argc, char **argv) {
     const struct sl_option table[] = {
         {"out", 'o', SL_OPT_TEXT, &a.out, "DIR", "where outputs are written (default: here)"},
         {"set", 0, SL_OPT_LIST, &a.settings, "NAME=VALUE", "set a parameter of the pipeline"},
-        {"in", 0, SL_OPT_LIST, &a.inputs, "NAME=FILE", "a further input of the pipeline, the same for every item"},
+        {"in", 0, SL_OPT_LIST, &a.inputs, "NAME=FILE",
+         "a further input of the pipeline, the same for every item"},
         {"jobs", 'j', SL_OPT_INT, &a.jobs, "N", "workers at a time (default: one a processor)"},
         {"fail-fast", 0, SL_OPT_FLAG, &a.fail_fast, NULL, "stop at the first item that fails"},
-        {"keep-artifacts", 0, SL_OPT_FLAG, &a.keep, NULL, "keep what stages handed on, also of items that are ok"},
+        {"keep-artifacts", 0, SL_OPT_FLAG, &a.keep, NULL,
+         "keep what stages handed on, also of items that are ok"},
         {"json", 0, SL_OPT_FLAG, &a.json, NULL, "print events as JSON lines on standard output"},
         {"quiet", 'q', SL_OPT_FLAG, &a.quiet, NULL, "print failures only"},
         {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},

@@ -24,7 +24,8 @@ static void print_line(const json_t *state, const char *id) {
         sl_format_duration(seconds, took, sizeof took);
     print_when(sl_json_str(state, "started", ""));
     printf("%-21s %-10s %5zu files %9s  %s\n", id, sl_json_str(state, "state", "?"),
-           json_array_size(json_object_get(state, "items")), took, sl_json_str(state, "pipeline", ""));
+           json_array_size(json_object_get(state, "items")), took,
+           sl_json_str(state, "pipeline", ""));
 }
 
 /* The summary of a run: the object of `show` without its items. */
@@ -83,10 +84,8 @@ static void make_printable(json_t *value) {
         sl_autofree char *text = sl_make_printable(sl_xstrdup(json_string_value(value)));
         json_string_set(value, text);
     }
-    json_object_foreach(value, key, one)
-        make_printable(one);
-    json_array_foreach(value, i, one)
-        make_printable(one);
+    json_object_foreach(value, key, one) make_printable(one);
+    json_array_foreach(value, i, one) make_printable(one);
 }
 
 static void print_attempt(const json_t *a) {
@@ -96,7 +95,8 @@ static void print_attempt(const json_t *a) {
         sl_format_duration(wall, took, sizeof took);
     if (bytes > 0)
         sl_format_size((uint64_t)bytes, peak, sizeof peak);
-    printf("    attempt %-2.0f %-11s %9s", sl_json_num(a, "attempt", 0), sl_json_str(a, "class", "unfinished"), took);
+    printf("    attempt %-2.0f %-11s %9s", sl_json_num(a, "attempt", 0),
+           sl_json_str(a, "class", "unfinished"), took);
     if (bytes > 0)
         printf("   cpu %.1f s   peak %s", sl_json_num(a, "cpu_s", 0), peak);
     if (json_object_get(a, "message"))
@@ -122,7 +122,8 @@ static void print_item(const json_t *item) {
     size_t i;
     printf("\n%s: %s\n", sl_json_str(item, "name", ""), sl_json_str(item, "state", ""));
     json_array_foreach(json_object_get(item, "stages"), i, one) print_stage(one);
-    json_array_foreach(json_object_get(item, "outputs"), i, one) printf("  -> %s\n", json_string_value(one));
+    json_array_foreach(json_object_get(item, "outputs"), i, one)
+        printf("  -> %s\n", json_string_value(one));
 }
 
 static void print_run(const struct sl_rundir *dir, const json_t *state) {
@@ -133,8 +134,9 @@ static void print_run(const struct sl_rundir *dir, const json_t *state) {
     if (seconds >= 0)
         sl_format_duration(seconds, took, sizeof took);
     printf("run %s: %s%s%s\n", dir->id, sl_json_str(state, "state", ""), *took ? " in " : "", took);
-    printf("  pipeline     %s%s%s%s\n", sl_json_str(state, "pipeline", ""), json_object_get(state, "file") ? " (" : "",
-           sl_json_str(state, "file", ""), json_object_get(state, "file") ? ")" : "");
+    printf("  pipeline     %s%s%s%s\n", sl_json_str(state, "pipeline", ""),
+           json_object_get(state, "file") ? " (" : "", sl_json_str(state, "file", ""),
+           json_object_get(state, "file") ? ")" : "");
     printf("  started      %s\n", sl_json_str(state, "started", ""));
     printf("  containment  %s\n", sl_json_str(state, "containment", ""));
     if (json_object_get(state, "limits"))
@@ -144,12 +146,14 @@ static void print_run(const struct sl_rundir *dir, const json_t *state) {
 }
 
 /* Opens the run that the one argument names and reads its state. -1: done; else the exit status. */
-static int open_run(const struct sl_command *self, const struct sl_words *rest, int max_words, struct sl_rundir *dir,
-                    json_t **state) {
+static int open_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
+                    struct sl_rundir *dir, json_t **state) {
     struct sl_err err = {0};
     if (rest->n < 1 || rest->n > max_words) {
-        fprintf(stderr, "sluice: expected a run: its id, the beginning of it, or \"last\"\nusage: sluice %s\n",
-                self->usage);
+        fprintf(
+            stderr,
+            "sluice: expected a run: its id, the beginning of it, or \"last\"\nusage: sluice %s\n",
+            self->usage);
         return SL_EXIT_USAGE;
     }
     int rc = sl_rundir_open(rest->items[0], dir, &err);
@@ -170,9 +174,11 @@ int sl_cmd_show(const struct sl_command *self, int argc, char **argv) {
         {"json", 0, SL_OPT_FLAG, &json, NULL, "the same as one JSON object"},
         {0},
     };
-    int status = sl_cli_parse(self, "Shows what a run did: every item, stage and attempt. RUN is an id, the beginning\n"
-                                    "of one, or \"last\".",
-                              table, argc, argv, &rest);
+    int status = sl_cli_parse(
+        self,
+        "Shows what a run did: every item, stage and attempt. RUN is an id, the beginning\n"
+        "of one, or \"last\".",
+        table, argc, argv, &rest);
     if (status < 0)
         status = open_run(self, &rest, 1, &dir, &state);
     if (status < 0 && json) {
@@ -189,13 +195,15 @@ int sl_cmd_show(const struct sl_command *self, int argc, char **argv) {
 
 /* ---- logs ---- */
 
-static void copy_log(const char *run_path, const json_t *item, const json_t *stage, const json_t *attempt) {
+static void copy_log(const char *run_path, const json_t *item, const json_t *stage,
+                     const json_t *attempt) {
     sl_autofree char *path = sl_path_join(run_path, sl_json_str(attempt, "log", ""));
     sl_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
     char chunk[16384];
     ssize_t n;
-    printf("==> %s/%s attempt %.0f (%s) <==\n", sl_json_str(item, "name", ""), sl_json_str(stage, "name", ""),
-           sl_json_num(attempt, "attempt", 0), sl_json_str(attempt, "class", "unfinished"));
+    printf("==> %s/%s attempt %.0f (%s) <==\n", sl_json_str(item, "name", ""),
+           sl_json_str(stage, "name", ""), sl_json_num(attempt, "attempt", 0),
+           sl_json_str(attempt, "class", "unfinished"));
     while (fd >= 0 && (n = read(fd, chunk, sizeof chunk)) > 0)
         fwrite(chunk, 1, (size_t)n, stdout);
 }
@@ -207,13 +215,13 @@ static int print_logs(const char *run_path, const json_t *state, const char *onl
     int n = 0;
     json_array_foreach(json_object_get(state, "items"), i, item)
         json_array_foreach(json_object_get(item, "stages"), s, stage) {
-            if (only && strcmp(only, sl_json_str(stage, "name", "")) != 0)
-                continue;
-            json_array_foreach(json_object_get(stage, "attempts"), a, attempt) {
-                copy_log(run_path, item, stage, attempt);
-                n++;
-            }
+        if (only && strcmp(only, sl_json_str(stage, "name", "")) != 0)
+            continue;
+        json_array_foreach(json_object_get(stage, "attempts"), a, attempt) {
+            copy_log(run_path, item, stage, attempt);
+            n++;
         }
+    }
     return n;
 }
 
@@ -222,12 +230,15 @@ int sl_cmd_logs(const struct sl_command *self, int argc, char **argv) {
     struct sl_rundir dir = {.lock_fd = -1};
     sl_autojson json_t *state = NULL;
     const struct sl_option none[] = {{0}};
-    int status = sl_cli_parse(self, "Prints what the stages of a run wrote to their standard output and error, attempt\n"
-                                    "by attempt. RUN is an id, the beginning of one, or \"last\".",
-                              none, argc, argv, &rest);
+    int status = sl_cli_parse(
+        self,
+        "Prints what the stages of a run wrote to their standard output and error, attempt\n"
+        "by attempt. RUN is an id, the beginning of one, or \"last\".",
+        none, argc, argv, &rest);
     if (status < 0)
         status = open_run(self, &rest, 2, &dir, &state);
-    if (status < 0 && print_logs(dir.path, state, rest.n > 1 ? rest.items[1] : NULL) == 0 && rest.n > 1) {
+    if (status < 0 && print_logs(dir.path, state, rest.n > 1 ? rest.items[1] : NULL) == 0 &&
+        rest.n > 1) {
         fprintf(stderr, "sluice: run %s has no attempt of a stage \"%s\"\n", dir.id, rest.items[1]);
         status = SL_EXIT_USAGE;
     }

@@ -1,4 +1,5 @@
-/* sluice stage: one stage by hand, under a debugger if wanted. It runs as a pipeline of one stage that is made here. */
+/* sluice stage: one stage by hand, under a debugger if wanted. It runs as a pipeline of one stage
+ * that is made here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,11 +7,13 @@
 #include "base/io.h"
 #include "cli/cli.h"
 
-static const char help[] =
-    "Runs one stage once. Every --in gives a port a file: the file itself for ports of type file/1, else a file in\n"
-    "the format of the port's type. Every output is written as DIR/<port>.<json|txt|safetensors>.\n\n"
-    "--wrap puts a command before the worker's, which then uses this terminal: --wrap 'gdb --args',\n"
-    "--wrap valgrind.";
+static const char help[] = "Runs one stage once. Every --in gives a port a file: the file itself "
+                           "for ports of type file/1, else a file in\n"
+                           "the format of the port's type. Every output is written as "
+                           "DIR/<port>.<json|txt|safetensors>.\n\n"
+                           "--wrap puts a command before the worker's, which then uses this "
+                           "terminal: --wrap 'gdb --args',\n"
+                           "--wrap valgrind.";
 
 struct arguments {
     const char *out, *wrap;
@@ -24,8 +27,8 @@ struct pairs {
     int n;
 };
 
-static int split_all(const struct sl_words *words, const char *option, struct sl_arena *arena, struct pairs *ret,
-                     struct sl_err *err) {
+static int split_all(const struct sl_words *words, const char *option, struct sl_arena *arena,
+                     struct pairs *ret, struct sl_err *err) {
     ret->names = sl_arena_alloc(arena, (size_t)(words->n + 1) * sizeof *ret->names);
     ret->values = sl_arena_alloc(arena, (size_t)(words->n + 1) * sizeof *ret->values);
     for (int i = 0; i < words->n; i++) {
@@ -34,7 +37,8 @@ static int split_all(const struct sl_words *words, const char *option, struct sl
         if (rc < 0)
             return rc;
         if (!sl_is_identifier(name))
-            return sl_err_set(err, SL_USAGE, "--%s %s: \"%s\" is not a name", option, words->items[i], name);
+            return sl_err_set(err, SL_USAGE, "--%s %s: \"%s\" is not a name", option,
+                              words->items[i], name);
         ret->names[i] = sl_arena_strdup(arena, name);
         ret->n = i + 1;
     }
@@ -48,9 +52,11 @@ static const char *port_type(const struct sl_stage_desc *desc, const char *port)
     return SLUICE_TYPE_FILE;
 }
 
-/* The pipeline file of this one stage. Values of parameters come as settings, so that they are typed as usual. */
-static void write_pipeline(const char *use, const struct sl_stage_desc *desc, const struct pairs *inputs,
-                           const struct pairs *with, struct sl_str *out) {
+/* The pipeline file of this one stage. Values of parameters come as settings, so that they are
+ * typed as usual. */
+static void write_pipeline(const char *use, const struct sl_stage_desc *desc,
+                           const struct pairs *inputs, const struct pairs *with,
+                           struct sl_str *out) {
     sl_str_add(out, "sluice: 1\nname: stage\n");
     sl_str_add(out, inputs->n ? "inputs:\n" : "");
     for (int i = 0; i < inputs->n; i++)
@@ -68,9 +74,10 @@ static void write_pipeline(const char *use, const struct sl_stage_desc *desc, co
     sl_str_add(out, " }\n    retry: { attempts: 1 }\n");
 }
 
-static int run_stage(const struct arguments *a, const struct pairs *inputs, const struct sl_plan *plan,
-                     struct sl_arena *arena) {
-    const char **paths = sl_arena_alloc(arena, (size_t)(inputs->n + 1) * sizeof *paths), **wrap = NULL;
+static int run_stage(const struct arguments *a, const struct pairs *inputs,
+                     const struct sl_plan *plan, struct sl_arena *arena) {
+    const char **paths = sl_arena_alloc(arena, (size_t)(inputs->n + 1) * sizeof *paths),
+               **wrap = NULL;
     for (int i = 0; i < inputs->n; i++) {
         sl_autofree char *absolute = sl_path_absolute(inputs->values[i]);
         paths[i] = sl_arena_strdup(arena, absolute);
@@ -79,9 +86,16 @@ static int run_stage(const struct arguments *a, const struct pairs *inputs, cons
         wrap = sl_cli_wrap(a->wrap, arena);
     struct sl_item item = {.name = "stage", .file = inputs->n ? paths[0] : ""};
     sl_autofree char *out = sl_path_absolute(a->out);
-    return sl_cli_execute(&(struct sl_cli_run){
-        .plan = plan, .out_dir = out, .items = &item, .n_items = 1, .inputs = paths, .wrap = wrap, .json = a->json,
-        .quiet = a->quiet, .keep_artifacts = a->keep, .outputs_by_port = true});
+    return sl_cli_execute(&(struct sl_cli_run){.plan = plan,
+                                               .out_dir = out,
+                                               .items = &item,
+                                               .n_items = 1,
+                                               .inputs = paths,
+                                               .wrap = wrap,
+                                               .json = a->json,
+                                               .quiet = a->quiet,
+                                               .keep_artifacts = a->keep,
+                                               .outputs_by_port = true});
 }
 
 /* Settings "name=value" of --with, as --set words: they are the same text. */
@@ -91,13 +105,15 @@ static int load_and_run(const struct arguments *a, struct sl_arena *arena) {
     struct sl_loaded l = {0};
     struct sl_catalog catalog = {0};
     sl_autostr struct sl_str text = {0};
-    if (split_all(&a->inputs, "in", arena, &inputs, &err) < 0 || split_all(&a->with, "with", arena, &with, &err) < 0) {
+    if (split_all(&a->inputs, "in", arena, &inputs, &err) < 0 ||
+        split_all(&a->with, "with", arena, &with, &err) < 0) {
         sl_cli_error(&err);
         return SL_EXIT_USAGE;
     }
     int status = sl_cli_load_catalog(&a->plugins, &catalog);
     if (status == 0) {
-        write_pipeline(a->rest.items[0], sl_catalog_stage(&catalog, a->rest.items[0]), &inputs, &with, &text);
+        write_pipeline(a->rest.items[0], sl_catalog_stage(&catalog, a->rest.items[0]), &inputs,
+                       &with, &text);
         status = sl_cli_load_plan("stage", sl_str_text(&text), &a->plugins, &a->with, &l);
     }
     if (status == 0)
@@ -114,7 +130,8 @@ int sl_cmd_stage(const struct sl_command *self, int argc, char **argv) {
         {"with", 0, SL_OPT_LIST, &a.with, "NAME=VALUE", "a parameter of the stage"},
         {"out", 'o', SL_OPT_TEXT, &a.out, "DIR", "where outputs are written (default: here)"},
         {"wrap", 0, SL_OPT_TEXT, &a.wrap, "COMMAND", "run the worker under a command"},
-        {"keep-artifacts", 0, SL_OPT_FLAG, &a.keep, NULL, "keep the payloads in the run folder too"},
+        {"keep-artifacts", 0, SL_OPT_FLAG, &a.keep, NULL,
+         "keep the payloads in the run folder too"},
         {"json", 0, SL_OPT_FLAG, &a.json, NULL, "print events as JSON lines on standard output"},
         {"quiet", 'q', SL_OPT_FLAG, &a.quiet, NULL, "print failures only"},
         {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},
@@ -123,7 +140,8 @@ int sl_cmd_stage(const struct sl_command *self, int argc, char **argv) {
     struct sl_arena arena = {0};
     int status = sl_cli_parse(self, help, table, argc, argv, &a.rest);
     if (status < 0 && (a.rest.n != 1 || strpbrk(a.rest.items[0], "\"\\\n"))) {
-        fprintf(stderr, "sluice: expected one stage, such as audio/decode\nusage: sluice %s\n", self->usage);
+        fprintf(stderr, "sluice: expected one stage, such as audio/decode\nusage: sluice %s\n",
+                self->usage);
         status = SL_EXIT_USAGE;
     }
     if (status < 0)

@@ -11,8 +11,8 @@ void sl_cli_error(const struct sl_err *err) {
     fprintf(stderr, "sluice: %s\n", err->msg);
 }
 
-int sl_cli_parse(const struct sl_command *self, const char *help, const struct sl_option *table, int argc, char **argv,
-                 struct sl_words *rest) {
+int sl_cli_parse(const struct sl_command *self, const char *help, const struct sl_option *table,
+                 int argc, char **argv, struct sl_words *rest) {
     struct sl_err err = {0};
     int rc = sl_options_parse(table, argc, argv, rest, &err);
     if (rc > 0) {
@@ -46,7 +46,8 @@ int sl_cli_load_catalog(const struct sl_words *folders, struct sl_catalog *ret) 
     return SL_EXIT_FAILED;
 }
 
-int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value, struct sl_err *err) {
+int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value,
+                 struct sl_err *err) {
     const char *equals = strchr(word, '=');
     if (!equals || equals == word)
         return sl_err_set(err, SL_USAGE, "--%s %s: expected NAME=VALUE", option, word);
@@ -56,7 +57,8 @@ int sl_cli_split(const char *word, const char *option, char **ret_name, const ch
 }
 
 /* The settings as the plan wants them; owned names. */
-static int split_settings(const struct sl_words *words, struct sl_setting **ret, struct sl_err *err) {
+static int split_settings(const struct sl_words *words, struct sl_setting **ret,
+                          struct sl_err *err) {
     struct sl_setting *settings = sl_xcalloc((size_t)words->n, sizeof *settings);
     for (int i = 0; i < words->n; i++) {
         char *name;
@@ -76,8 +78,8 @@ static void forget_positions(struct sl_diags *diags) {
         diags->items[i].pos = (struct sl_pos){0};
 }
 
-static int make_plan(const char *name, const char *text, const struct sl_setting *settings, int n_settings,
-                     struct sl_loaded *l) {
+static int make_plan(const char *name, const char *text, const struct sl_setting *settings,
+                     int n_settings, struct sl_loaded *l) {
     struct sl_diags diags = {.file = name};
     sl_autostr struct sl_str out = {0};
     int rc = text ? sl_pipeline_parse(text, strlen(text), &diags, &l->pipeline)

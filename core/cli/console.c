@@ -1,7 +1,7 @@
 /*
- * Progress for people, on stderr. On a terminal: lines that stay (items that ended, retries, warnings) and below them
- * a block that is redrawn, a bar for each stage at work and a line of totals. Elsewhere: plain lines only. With one
- * item, segments are printed as they are found.
+ * Progress for people, on stderr. On a terminal: lines that stay (items that ended, retries,
+ * warnings) and below them a block that is redrawn, a bar for each stage at work and a line of
+ * totals. Elsewhere: plain lines only. With one item, segments are printed as they are found.
  */
 #include <math.h>
 #include <stdio.h>
@@ -16,10 +16,10 @@
 #include "base/units.h"
 #include "cli/cli.h"
 
-#define MAX_LIVE 32
+#define MAX_LIVE    32
 #define BAR_COLUMNS 24
-#define REDRAW_MS 100
-#define MAX_LOGS 20 /* of one task in a row */
+#define REDRAW_MS   100
+#define MAX_LOGS    20 /* of one task in a row */
 
 /* A stage at work. */
 struct live {
@@ -45,11 +45,12 @@ struct sl_console {
     int log_item, log_stage, n_logs; /* who logged last, and how often in a row */
 };
 
-struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items, int n_items,
-                                     const char *run_id, bool quiet) {
+struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items,
+                                     int n_items, const char *run_id, bool quiet) {
     struct sl_console *c = sl_xcalloc(1, sizeof *c);
     const char *term = getenv("TERM");
-    *c = (struct sl_console){.plan = plan, .items = items, .n_items = n_items, .run_id = run_id, .quiet = quiet};
+    *c = (struct sl_console){
+        .plan = plan, .items = items, .n_items = n_items, .run_id = run_id, .quiet = quiet};
     const char *no_color = getenv("NO_COLOR");
     c->terminal = !quiet && isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
     c->colour = c->terminal && !(no_color && *no_color);
@@ -157,10 +158,10 @@ static void say(struct sl_console *c, const char *fmt, ...) {
 
 /* ---- events ---- */
 
-#define GREEN "\x1b[32m"
+#define GREEN  "\x1b[32m"
 #define YELLOW "\x1b[33m"
-#define RED "\x1b[31m"
-#define PLAIN "\x1b[0m"
+#define RED    "\x1b[31m"
+#define PLAIN  "\x1b[0m"
 
 static const char *paint(const struct sl_console *c, const char *colour) {
     return c->colour ? colour : "";
@@ -194,8 +195,8 @@ static void on_task_begin(struct sl_console *c, const struct sl_event *ev) {
     if (!c->item_began_ms[ev->item])
         c->item_began_ms[ev->item] = sl_now_ms();
     if (c->n_live < MAX_LIVE)
-        c->live[c->n_live++] =
-            (struct live){.item = ev->item, .stage = ev->stage, .fraction = -1, .began_ms = sl_now_ms()};
+        c->live[c->n_live++] = (struct live){
+            .item = ev->item, .stage = ev->stage, .fraction = -1, .began_ms = sl_now_ms()};
     redraw(c, false);
 }
 
@@ -218,8 +219,8 @@ static void on_part(struct sl_console *c, const struct sl_event *ev) {
     if (!said)
         return;
     sl_autofree char *text = sl_make_printable(sl_xstrdup(said));
-    say(c, "[%02.0f:%05.2f --> %02.0f:%05.2f] %s", floor(start / 60), fmod(start, 60), floor(end / 60), fmod(end, 60),
-        text + (*text == ' '));
+    say(c, "[%02.0f:%05.2f --> %02.0f:%05.2f] %s", floor(start / 60), fmod(start, 60),
+        floor(end / 60), fmod(end, 60), text + (*text == ' '));
 }
 
 static void on_log(struct sl_console *c, const struct sl_event *ev) {
@@ -229,8 +230,9 @@ static void on_log(struct sl_console *c, const struct sl_event *ev) {
     c->n_logs = again ? c->n_logs + 1 : 1;
     if ((c->quiet && ev->level < SLUICE_LOG_ERROR) || c->n_logs > MAX_LOGS)
         return;
-    say(c, "%s%s%s: %s: %s", ev->item >= 0 ? item_name(c, ev) : "", ev->item >= 0 ? ": " : "", stage_name(c, ev),
-        sl_log_level_name(ev->level), c->n_logs < MAX_LOGS ? ev->text : "further messages are in the log of the run");
+    say(c, "%s%s%s: %s: %s", ev->item >= 0 ? item_name(c, ev) : "", ev->item >= 0 ? ": " : "",
+        stage_name(c, ev), sl_log_level_name(ev->level),
+        c->n_logs < MAX_LOGS ? ev->text : "further messages are in the log of the run");
 }
 
 static void on_retry(struct sl_console *c, const struct sl_event *ev) {
@@ -238,38 +240,45 @@ static void on_retry(struct sl_console *c, const struct sl_event *ev) {
     drop_live(c, ev);
     sl_format_duration(ev->seconds, delay, sizeof delay);
     if (!c->quiet)
-        say(c, "%s: %s: %sattempt %d failed%s (%s): %s; trying again%s%s", item_name(c, ev), stage_name(c, ev),
-            paint(c, YELLOW), ev->attempt, paint(c, PLAIN), sl_class_name(ev->cls), ev->text,
-            ev->seconds > 0 ? " in " : "", ev->seconds > 0 ? delay : "");
+        say(c, "%s: %s: %sattempt %d failed%s (%s): %s; trying again%s%s", item_name(c, ev),
+            stage_name(c, ev), paint(c, YELLOW), ev->attempt, paint(c, PLAIN),
+            sl_class_name(ev->cls), ev->text, ev->seconds > 0 ? " in " : "",
+            ev->seconds > 0 ? delay : "");
 }
 
 static void on_task_end(struct sl_console *c, const struct sl_event *ev) {
     char took[32];
     drop_live(c, ev);
     if (ev->state == SL_TASK_ABSENT)
-        say(c, "%s: %s: %sleft out%s: %s", item_name(c, ev), stage_name(c, ev), paint(c, YELLOW), paint(c, PLAIN),
-            ev->text);
+        say(c, "%s: %s: %sleft out%s: %s", item_name(c, ev), stage_name(c, ev), paint(c, YELLOW),
+            paint(c, PLAIN), ev->text);
     else if (ev->state == SL_TASK_FAILED) {
-        say(c, "%s: %s %sfailed%s: %s", item_name(c, ev), stage_name(c, ev), paint(c, RED), paint(c, PLAIN), ev->text);
+        say(c, "%s: %s %sfailed%s: %s", item_name(c, ev), stage_name(c, ev), paint(c, RED),
+            paint(c, PLAIN), ev->text);
         c->item_explained[ev->item] = true;
-    } else if (ev->state == SL_TASK_DONE && !c->quiet && !c->terminal && !c->plan->stages[ev->stage].is_output)
+    } else if (ev->state == SL_TASK_DONE && !c->quiet && !c->terminal &&
+               !c->plan->stages[ev->stage].is_output)
         say(c, "%s: %s done in %s", item_name(c, ev), stage_name(c, ev),
             sl_format_duration(ev->seconds, took, sizeof took));
     redraw(c, false);
 }
 
 static void on_item_end(struct sl_console *c, const struct sl_event *ev) {
-    double seconds = (double)(sl_now_ms() - c->item_began_ms[ev->item]) / 1000, audio = c->item_audio_s[ev->item];
+    double seconds = (double)(sl_now_ms() - c->item_began_ms[ev->item]) / 1000,
+           audio = c->item_audio_s[ev->item];
     char took[32], speed[48] = "";
-    *(ev->item_state == SL_ITEM_OK ? &c->n_ok : ev->item_state == SL_ITEM_FAILED ? &c->n_failed : &c->n_cancelled) += 1;
+    *(ev->item_state == SL_ITEM_OK       ? &c->n_ok
+      : ev->item_state == SL_ITEM_FAILED ? &c->n_failed
+                                         : &c->n_cancelled) += 1;
     if (ev->item_state == SL_ITEM_FAILED && !c->item_explained[ev->item])
-        say(c, "%s: %sfailed%s%s%s", item_name(c, ev), paint(c, RED), paint(c, PLAIN), ev->text ? ": " : "",
-            ev->text ? ev->text : "");
+        say(c, "%s: %sfailed%s%s%s", item_name(c, ev), paint(c, RED), paint(c, PLAIN),
+            ev->text ? ": " : "", ev->text ? ev->text : "");
     if (ev->item_state != SL_ITEM_OK || c->quiet)
         return;
     if (audio > 0 && seconds > 0)
         snprintf(speed, sizeof speed, ", %.1f times real time", audio / seconds);
-    say(c, "%s: %sok%s in %s%s", item_name(c, ev), paint(c, GREEN), paint(c, PLAIN), sl_format_duration(seconds, took, sizeof took), speed);
+    say(c, "%s: %sok%s in %s%s", item_name(c, ev), paint(c, GREEN), paint(c, PLAIN),
+        sl_format_duration(seconds, took, sizeof took), speed);
 }
 
 static void on_run_end(struct sl_console *c, const struct sl_event *ev) {

@@ -14,18 +14,31 @@ static int exit_status(const struct sl_run_result *r) {
     return r->n_failed || r->n_cancelled ? SL_EXIT_FAILED : SL_EXIT_OK;
 }
 
-static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir, const struct sl_install *install) {
+static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir,
+                  const struct sl_install *install) {
     struct sl_console *console =
-        spec->json ? NULL : sl_console_create(spec->plan, spec->items, spec->n_items, dir->id, spec->quiet);
+        spec->json
+            ? NULL
+            : sl_console_create(spec->plan, spec->items, spec->n_items, dir->id, spec->quiet);
     struct sl_jsonl jsonl = {.plan = spec->plan, .items = spec->items, .run_id = dir->id};
     struct sl_observer observer = {.event = spec->json ? sl_jsonl_event : sl_console_event,
                                    .ctx = spec->json ? (void *)&jsonl : console};
     struct sl_run_spec run = {
-        .plan = spec->plan, .pipeline_file = spec->pipeline_file, .items = spec->items, .n_items = spec->n_items,
-        .inputs = spec->inputs, .out_dir = spec->out_dir, .outputs_by_port = spec->outputs_by_port,
-        .jobs = spec->jobs, .fail_fast = spec->fail_fast, .keep_artifacts = spec->keep_artifacts,
-        .worker_program = install->worker, .share_dir = install->share, .wrap = spec->wrap,
-        .observers = &observer, .n_observers = 1,
+        .plan = spec->plan,
+        .pipeline_file = spec->pipeline_file,
+        .items = spec->items,
+        .n_items = spec->n_items,
+        .inputs = spec->inputs,
+        .out_dir = spec->out_dir,
+        .outputs_by_port = spec->outputs_by_port,
+        .jobs = spec->jobs,
+        .fail_fast = spec->fail_fast,
+        .keep_artifacts = spec->keep_artifacts,
+        .worker_program = install->worker,
+        .share_dir = install->share,
+        .wrap = spec->wrap,
+        .observers = &observer,
+        .n_observers = 1,
     };
     struct sl_run_result result = {0};
     struct sl_err err = {0};
@@ -35,8 +48,8 @@ static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir, co
         sl_cli_error(&err);
         return SL_EXIT_FAILED;
     }
-    if (!spec->json && sl_summary_print(dir->path, spec->plan, spec->items, spec->n_items, !spec->quiet && !spec->wrap, true,
-                                        &err) < 0)
+    if (!spec->json && sl_summary_print(dir->path, spec->plan, spec->items, spec->n_items,
+                                        !spec->quiet && !spec->wrap, true, &err) < 0)
         sl_cli_error(&err);
     return exit_status(&result);
 }

@@ -6,10 +6,18 @@
 #include "cli/cli.h"
 
 static const char *const event_names[] = {
-    [SL_EVENT_RUN_BEGIN] = "run_begin", [SL_EVENT_TASK_BEGIN] = "task_begin", [SL_EVENT_TASK_READY] = "task_ready",
-    [SL_EVENT_PROGRESS] = "progress",   [SL_EVENT_METRIC] = "metric",         [SL_EVENT_PART] = "part",
-    [SL_EVENT_LOG] = "log",             [SL_EVENT_RETRY] = "retry",           [SL_EVENT_TASK_END] = "task_end",
-    [SL_EVENT_ITEM_END] = "item_end",   [SL_EVENT_CANCELLING] = "cancelling", [SL_EVENT_RUN_END] = "run_end",
+    [SL_EVENT_RUN_BEGIN] = "run_begin",
+    [SL_EVENT_TASK_BEGIN] = "task_begin",
+    [SL_EVENT_TASK_READY] = "task_ready",
+    [SL_EVENT_PROGRESS] = "progress",
+    [SL_EVENT_METRIC] = "metric",
+    [SL_EVENT_PART] = "part",
+    [SL_EVENT_LOG] = "log",
+    [SL_EVENT_RETRY] = "retry",
+    [SL_EVENT_TASK_END] = "task_end",
+    [SL_EVENT_ITEM_END] = "item_end",
+    [SL_EVENT_CANCELLING] = "cancelling",
+    [SL_EVENT_RUN_END] = "run_end",
 };
 
 /* The payload of a part: as JSON where it is, else as text. */
@@ -44,7 +52,8 @@ static void add_details(json_t *line, const struct sl_event *ev) {
         break;
     case SL_EVENT_TASK_END:
         sl_json_set(line, "state", json_string(sl_task_state_name(ev->state)));
-        sl_json_set(line, "class", ev->text && ev->cls ? json_string(sl_class_name(ev->cls)) : NULL);
+        sl_json_set(line, "class",
+                    ev->text && ev->cls ? json_string(sl_class_name(ev->cls)) : NULL);
         sl_json_set(line, "seconds", json_real(ev->seconds));
         break;
     case SL_EVENT_ITEM_END:
@@ -65,7 +74,8 @@ void sl_jsonl_event(void *jsonl, const struct sl_event *ev) {
     sl_json_set(line, "event", json_string(event_names[ev->type]));
     sl_json_set(line, "run", json_string(j->run_id));
     sl_json_set(line, "item", ev->item >= 0 ? sl_json_text(j->items[ev->item].name) : NULL);
-    sl_json_set(line, "stage", ev->stage >= 0 ? json_string(j->plan->stages[ev->stage].name) : NULL);
+    sl_json_set(line, "stage",
+                ev->stage >= 0 ? json_string(j->plan->stages[ev->stage].name) : NULL);
     sl_json_set(line, "attempt", ev->attempt ? json_integer(ev->attempt) : NULL);
     add_details(line, ev);
     if (ev->type != SL_EVENT_PART)

@@ -1,25 +1,32 @@
-/* sluice: the table of commands. main() finds the command and hands over; each command has a file of its own. */
+/* sluice: the table of commands. main() finds the command and hands over; each command has a file
+ * of its own. */
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/cli.h"
 
 static const struct sl_command commands[] = {
-    {"run", "run PIPELINE.yaml [FILE...] [-o DIR] [options]", "run a pipeline over files", sl_cmd_run},
-    {"check", "check PIPELINE.yaml [--set NAME=VALUE]...", "check a pipeline; nothing is run", sl_cmd_check},
+    {"run", "run PIPELINE.yaml [FILE...] [-o DIR] [options]", "run a pipeline over files",
+     sl_cmd_run},
+    {"check", "check PIPELINE.yaml [--set NAME=VALUE]...", "check a pipeline; nothing is run",
+     sl_cmd_check},
     {"graph", "graph PIPELINE.yaml [--format text|dot|svg]", "draw a pipeline", sl_cmd_graph},
-    {"plugins", "plugins [NAME[/STAGE]] [--json]", "list plugins, or show a stage's ports and parameters",
-     sl_cmd_plugins},
-    {"plugin", "plugin new NAME [--cxx] [-o DIR] | plugin check FILE.so [options]", "begin a plugin, or test one",
-     sl_cmd_plugin},
-    {"stage", "stage USE [--in PORT=FILE]... [--with NAME=VALUE]... -o DIR", "run one stage by hand", sl_cmd_stage},
+    {"plugins", "plugins [NAME[/STAGE]] [--json]",
+     "list plugins, or show a stage's ports and parameters", sl_cmd_plugins},
+    {"plugin", "plugin new NAME [--cxx] [-o DIR] | plugin check FILE.so [options]",
+     "begin a plugin, or test one", sl_cmd_plugin},
+    {"stage", "stage USE [--in PORT=FILE]... [--with NAME=VALUE]... -o DIR",
+     "run one stage by hand", sl_cmd_stage},
     {"runs", "runs [--json]", "list runs, newest first", sl_cmd_runs},
     {"show", "show RUN [--json]", "show what a run did", sl_cmd_show},
     {"logs", "logs RUN [STAGE]", "print what the stages of a run wrote", sl_cmd_logs},
-    {"models", "models list | get NAME | path NAME | verify NAME [options]", "list and download models", sl_cmd_models},
-    {"completion", "completion bash|zsh", "print a completion script for a shell", sl_cmd_completion},
+    {"models", "models list | get NAME | path NAME | verify NAME [options]",
+     "list and download models", sl_cmd_models},
+    {"completion", "completion bash|zsh", "print a completion script for a shell",
+     sl_cmd_completion},
     {"version", "version", "print the version", sl_cmd_version},
-    {"help", "help [COMMAND | --man]", "print this, the help of a command, or the manual page", sl_cmd_help},
+    {"help", "help [COMMAND | --man]", "print this, the help of a command, or the manual page",
+     sl_cmd_help},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -50,7 +57,8 @@ static int unknown_command(const char *name) {
 int sl_cmd_version(const struct sl_command *self, int argc, char **argv) {
     struct sl_words rest = {0};
     const struct sl_option none[] = {{0}};
-    int status = sl_cli_parse(self, "Prints the version of Sluice and of its plugin ABI.", none, argc, argv, &rest);
+    int status = sl_cli_parse(self, "Prints the version of Sluice and of its plugin ABI.", none,
+                              argc, argv, &rest);
     if (status >= 0)
         return status;
     printf("sluice %s (plugin ABI %u.%u)\n", SLUICE_VERSION, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR);
@@ -59,27 +67,33 @@ int sl_cmd_version(const struct sl_command *self, int argc, char **argv) {
 
 static int print_man(void) {
     char help[] = "--help=man", *words[] = {help};
-    puts(".TH SLUICE 1 \"\" \"sluice " SLUICE_VERSION "\"\n.SH NAME\nsluice \\- run speech pipelines\n.SH SYNOPSIS\n"
+    puts(".TH SLUICE 1 \"\" \"sluice " SLUICE_VERSION
+         "\"\n.SH NAME\nsluice \\- run speech pipelines\n.SH SYNOPSIS\n"
          ".B sluice\n.I COMMAND\n.RI [ argument .\\|.\\|. ]\n.SH DESCRIPTION\n"
-         "A YAML file names the stages of a pipeline; each stage is a plugin and runs in a process of its own.\n"
+         "A YAML file names the stages of a pipeline; each stage is a plugin and runs in a process "
+         "of its own.\n"
          ".SH COMMANDS");
     for (int i = 0; i < N_COMMANDS; i++)
         if (commands[i].run != sl_cmd_help)
             commands[i].run(&commands[i], 1, words);
-    puts(".SH EXIT STATUS\n0 all items ok, 1 some item failed, 2 bad usage or pipeline, 130 cancelled.\n"
+    puts(".SH EXIT STATUS\n0 all items ok, 1 some item failed, 2 bad usage or pipeline, 130 "
+         "cancelled.\n"
          ".SH ENVIRONMENT\n"
-         ".B SLUICE_STATE\nfolder of runs;\n.B SLUICE_CACHE\nfolder of caches;\n.B SLUICE_PLUGIN_PATH\n"
+         ".B SLUICE_STATE\nfolder of runs;\n.B SLUICE_CACHE\nfolder of caches;\n.B "
+         "SLUICE_PLUGIN_PATH\n"
          "folders with plugins, separated by colons.");
     return SL_EXIT_OK;
 }
 
 static int print_help(FILE *to) {
-    fprintf(to, "Sluice runs speech pipelines: a YAML file names stages, each runs in a process of its own.\n\n"
+    fprintf(to, "Sluice runs speech pipelines: a YAML file names stages, each runs in a process of "
+                "its own.\n\n"
                 "usage: sluice COMMAND ...\n\n");
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].summary);
-    fprintf(to, "\n`sluice help COMMAND` says more. Exit status: 0 all items ok, 1 some item failed, "
-                "2 bad usage or pipeline, 130 cancelled.\n");
+    fprintf(to,
+            "\n`sluice help COMMAND` says more. Exit status: 0 all items ok, 1 some item failed, "
+            "2 bad usage or pipeline, 130 cancelled.\n");
     return to == stdout ? SL_EXIT_OK : SL_EXIT_USAGE;
 }
 

@@ -1,5 +1,5 @@
-/* Options from a table, see options.h. `--name value`, `--name=value`, `-n value`, `-nvalue`; options and other words
- * may be mixed. */
+/* Options from a table, see options.h. `--name value`, `--name=value`, `-n value`, `-nvalue`;
+ * options and other words may be mixed. */
 #include "cli/options.h"
 
 #include <stdio.h>
@@ -11,7 +11,8 @@
 
 #define MAX_OPTIONS 32
 
-static const struct sl_option *find_long(const struct sl_option *table, const char *name, size_t len) {
+static const struct sl_option *find_long(const struct sl_option *table, const char *name,
+                                         size_t len) {
     for (; table->name; table++)
         if (strlen(table->name) == len && memcmp(table->name, name, len) == 0)
             return table;
@@ -25,7 +26,8 @@ static const struct sl_option *find_letter(const struct sl_option *table, char l
     return NULL;
 }
 
-static int unknown(const struct sl_option *table, const char *word, size_t len, struct sl_err *err) {
+static int unknown(const struct sl_option *table, const char *word, size_t len,
+                   struct sl_err *err) {
     const char *names[MAX_OPTIONS];
     size_t n = 0;
     for (; table[n].name && n < MAX_OPTIONS; n++)
@@ -33,7 +35,8 @@ static int unknown(const struct sl_option *table, const char *word, size_t len, 
     sl_autofree char *bare = sl_xstrndup(word, len);
     const char *dash = bare + strspn(bare, "-"), *near = sl_nearest(dash, names, n);
     if (near)
-        return sl_err_set(err, SL_USAGE, "unknown option \"%s\" (did you mean \"--%s\"?)", bare, near);
+        return sl_err_set(err, SL_USAGE, "unknown option \"%s\" (did you mean \"--%s\"?)", bare,
+                          near);
     return sl_err_set(err, SL_USAGE, "unknown option \"%s\"; --help lists them", bare);
 }
 
@@ -56,7 +59,8 @@ static int store(const struct sl_option *o, const char *value, struct sl_err *er
         return 0;
     case SL_OPT_INT:
         if (!sl_parse_int(value, &number) || number < 1 || number > 100000)
-            return sl_err_set(err, SL_USAGE, "--%s %s: expected a whole number from 1 on", o->name, value);
+            return sl_err_set(err, SL_USAGE, "--%s %s: expected a whole number from 1 on", o->name,
+                              value);
         *(int *)o->to = (int)number;
         return 0;
     }
@@ -84,7 +88,8 @@ static int take(const struct sl_option *table, int argc, char **argv, int *i, st
         return sl_err_set(err, SL_USAGE, "--%s takes no value", o->name);
     if (o->kind != SL_OPT_FLAG && !value) {
         if (*i + 1 >= argc)
-            return sl_err_set(err, SL_USAGE, "--%s needs a value: --%s %s", o->name, o->name, o->value);
+            return sl_err_set(err, SL_USAGE, "--%s needs a value: --%s %s", o->name, o->name,
+                              o->value);
         value = argv[++*i];
     }
     return store(o, value, err);
@@ -165,7 +170,8 @@ static void help_man(const char *usage, const char *text, const struct sl_option
     }
 }
 
-void sl_options_help(enum sl_help_format format, const char *usage, const char *text, const struct sl_option *table) {
+void sl_options_help(enum sl_help_format format, const char *usage, const char *text,
+                     const struct sl_option *table) {
     if (format == SL_HELP_TEXT)
         help_text(usage, text, table);
     else if (format == SL_HELP_MAN)

@@ -20,10 +20,10 @@ static void add(struct sl_diags *d, struct sl_pos pos, bool warning, const char 
     sl_autostr struct sl_str text = {0};
     sl_str_vaddf(&text, fmt, args);
     SL_PUSH_ROOM(d->items, d->n, d->cap);
-    d->items[d->n++] = (struct sl_diag){
-        .pos = pos,
-        .text = sl_make_printable(sl_arena_strdup(&d->arena, sl_str_text(&text))),
-        .warning = warning};
+    d->items[d->n++] =
+        (struct sl_diag){.pos = pos,
+                         .text = sl_make_printable(sl_arena_strdup(&d->arena, sl_str_text(&text))),
+                         .warning = warning};
 }
 
 void sl_diag_error(struct sl_diags *d, struct sl_pos pos, const char *fmt, ...) {

@@ -8,14 +8,14 @@
 /* `retry:`. Which classes are retried is a bit set: SL_RETRY_BIT(SL_CRASH). */
 #define SL_RETRY_BIT(cls) (1u << -(cls))
 struct sl_retry_policy {
-    int attempts;         /* in all, at least 1 */
-    double backoff_s;     /* before the second attempt */
-    double factor;        /* of each following one, at least 1 */
+    int attempts;     /* in all, at least 1 */
+    double backoff_s; /* before the second attempt */
+    double factor;    /* of each following one, at least 1 */
     double max_backoff_s;
-    uint32_t on;          /* SL_RETRY_BIT of crash, timeout, transient, resource, internal */
-    double grow_memory;   /* factor of the memory limit after RESOURCE; 1: none */
+    uint32_t on;        /* SL_RETRY_BIT of crash, timeout, transient, resource, internal */
+    double grow_memory; /* factor of the memory limit after RESOURCE; 1: none */
     double grow_gpu_memory;
-    bool ignore;          /* then: ignore (or `optional: true`): a final failure leaves the outputs absent */
+    bool ignore; /* then: ignore (or `optional: true`): a final failure leaves the outputs absent */
 };
 
 /* `timeout:`, in seconds; 0: none. */
@@ -29,9 +29,9 @@ struct sl_timeouts {
 struct sl_resources {
     uint64_t memory, gpu_memory; /* bytes */
     double cpus;
-    double cpu_time_s; /* of one attempt */
-    int open_files;    /* of each process */
-    int processes;     /* and threads, at a time */
+    double cpu_time_s;  /* of one attempt */
+    int open_files;     /* of each process */
+    int processes;      /* and threads, at a time */
     uint64_t file_size; /* bytes of a file it writes */
     uint64_t scratch;   /* bytes in the scratch folder */
 };
@@ -44,8 +44,8 @@ struct sl_device {
     int index; /* of CUDA; -1: any */
 };
 
-/* The defaults of the file format (docs/pipeline-file.md): attempts 3, backoff 1 s, factor 2, max_backoff 30 s,
- * on all five, start 2 m, idle 2 m, total 2 h. */
+/* The defaults of the file format (docs/pipeline-file.md): attempts 3, backoff 1 s, factor 2,
+ * max_backoff 30 s, on all five, start 2 m, idle 2 m, total 2 h. */
 struct sl_retry_policy sl_retry_default(void);
 struct sl_timeouts sl_timeouts_default(void);
 

@@ -1,6 +1,6 @@
 /*
- * Readers of a stage's policies, see policy_read.h. Each has a table over its struct; `retry.on` is a list of class
- * names, `timeout` and `device` also have a short form.
+ * Readers of a stage's policies, see policy_read.h. Each has a table over its struct; `retry.on` is
+ * a list of class names, `timeout` and `device` also have a short form.
  */
 #include "config/policy_read.h"
 
@@ -40,10 +40,12 @@ static const struct sl_field retry_fields[] = {
 
 static const struct sl_field grow_fields[] = {
     {"memory", SL_FIELD_FLOAT, offsetof(struct sl_retry_policy, grow_memory), .min = 1, .max = 100},
-    {"gpu_memory", SL_FIELD_FLOAT, offsetof(struct sl_retry_policy, grow_gpu_memory), .min = 1, .max = 100},
+    {"gpu_memory", SL_FIELD_FLOAT, offsetof(struct sl_retry_policy, grow_gpu_memory), .min = 1,
+     .max = 100},
 };
 
-static void read_class(const char *what, const struct sl_yaml *node, uint32_t *bits, struct sl_diags *diags) {
+static void read_class(const char *what, const struct sl_yaml *node, uint32_t *bits,
+                       struct sl_diags *diags) {
     const char *text = NULL;
     for (size_t i = 0; sl_yaml_text(node, &text) && i < N_CLASSES; i++)
         if (strcmp(text, class_names[i]) == 0) {
@@ -56,7 +58,8 @@ static void read_class(const char *what, const struct sl_yaml *node, uint32_t *b
                      text ? sl_suggest(diags, text, class_names, N_CLASSES) : "");
 }
 
-static void read_on(const char *what, const struct sl_yaml *node, uint32_t *ret_on, struct sl_diags *diags) {
+static void read_on(const char *what, const struct sl_yaml *node, uint32_t *ret_on,
+                    struct sl_diags *diags) {
     uint32_t bits = 0;
     if (node->kind != SL_YAML_LIST) {
         sl_diag_expected(diags, what, node, "a list such as [crash, timeout]");
@@ -106,7 +109,8 @@ static const struct sl_field resources_fields[] = {
     {"gpu_memory", SL_FIELD_SIZE, offsetof(struct sl_resources, gpu_memory)},
     {"cpus", SL_FIELD_FLOAT, offsetof(struct sl_resources, cpus), .min = 0, .max = 4096},
     {"cpu_time", SL_FIELD_DURATION, offsetof(struct sl_resources, cpu_time_s)},
-    {"open_files", SL_FIELD_INT, offsetof(struct sl_resources, open_files), .min = 0, .max = 1048576},
+    {"open_files", SL_FIELD_INT, offsetof(struct sl_resources, open_files), .min = 0,
+     .max = 1048576},
     {"processes", SL_FIELD_INT, offsetof(struct sl_resources, processes), .min = 0, .max = 4194304},
     {"file_size", SL_FIELD_SIZE, offsetof(struct sl_resources, file_size)},
     {"scratch", SL_FIELD_SIZE, offsetof(struct sl_resources, scratch)},
@@ -120,7 +124,8 @@ void sl_timeouts_read(const char *what, const struct sl_yaml *node, struct sl_ti
     if (node->kind == SL_YAML_MAP)
         SL_SCHEMA_READ(timeout_fields, where, node, timeouts, diags);
     else if (!sl_read_duration(node, &timeouts->total_s))
-        sl_diag_expected(diags, where, node, "a duration such as 90s, 1h30m or 2h, or a map of start, idle and total");
+        sl_diag_expected(diags, where, node,
+                         "a duration such as 90s, 1h30m or 2h, or a map of start, idle and total");
 }
 
 void sl_resources_read(const char *what, const struct sl_yaml *node, struct sl_resources *resources,
@@ -131,8 +136,9 @@ void sl_resources_read(const char *what, const struct sl_yaml *node, struct sl_r
     const char *where = sub(diags, what, "resources");
     SL_SCHEMA_READ(resources_fields, where, node, &r, diags);
     if (r.open_files > 0 && r.open_files < SL_OPEN_FILES_MIN) {
-        sl_diag_expected(diags, sub(diags, where, "open_files"), sl_yaml_find(node, "open_files")->value,
-                         "at least %d, or 0 for no limit", SL_OPEN_FILES_MIN);
+        sl_diag_expected(diags, sub(diags, where, "open_files"),
+                         sl_yaml_find(node, "open_files")->value, "at least %d, or 0 for no limit",
+                         SL_OPEN_FILES_MIN);
         r.open_files = resources->open_files;
     }
     *resources = r;
@@ -146,7 +152,8 @@ static int cuda_index(const char *text) {
     return digits >= 1 && digits <= 3 && !text[digits] ? atoi(text) : -1;
 }
 
-void sl_device_read(const char *what, const struct sl_yaml *node, struct sl_device *device, struct sl_diags *diags) {
+void sl_device_read(const char *what, const struct sl_yaml *node, struct sl_device *device,
+                    struct sl_diags *diags) {
     const char *text;
     if (!node)
         return;

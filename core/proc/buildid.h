@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#define SL_BUILD_ID_SIZE 129 /* hex digits of up to 64 bytes, and NUL */
+#define SL_BUILD_ID_SIZE   129   /* hex digits of up to 64 bytes, and NUL */
 #define SL_BUILD_ID_PREFIX 65536 /* bytes that are enough: the note is near the start of a file */
 
 /* Finds the note in the first `len` bytes of a 64-bit little-endian ELF file and writes it as hex

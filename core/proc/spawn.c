@@ -1,13 +1,16 @@
 /*
- * Spawning, see spawn.h: clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD [| CLONE_NEWPID [| CLONE_NEWUSER]]) and exec.
+ * Spawning, see spawn.h: clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD [| CLONE_NEWPID [|
+ * CLONE_NEWUSER]]) and exec.
  *
- * Everything that allocates (environment, log and null descriptors, the stack) happens before the clone, in the parent.
- * The child shares the parent's memory while the parent sleeps, so it uses raw system calls only, on a stack of its own,
- * with all signals blocked until their handlers are back at the default; what went wrong it writes into struct child.
- * It is kept away from the sanitizers, which would take its stack for the parent's.
+ * Everything that allocates (environment, log and null descriptors, the stack) happens before the
+ * clone, in the parent. The child shares the parent's memory while the parent sleeps, so it uses
+ * raw system calls only, on a stack of its own, with all signals blocked until their handlers are
+ * back at the default; what went wrong it writes into struct child. It is kept away from the
+ * sanitizers, which would take its stack for the parent's.
  *
- * CLONE_NEWPID is tried first as we are (root), then inside a new user namespace that maps our own user and group to
- * themselves. Nothing here waits for a worker or kills one: the caller has a pidfd for that.
+ * CLONE_NEWPID is tried first as we are (root), then inside a new user namespace that maps our own
+ * user and group to themselves. Nothing here waits for a worker or kills one: the caller has a
+ * pidfd for that.
  */
 #include "proc/spawn.h"
 
@@ -29,14 +32,14 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#define STACK_SIZE 65536
-#define GUARD_SIZE 65536 /* a multiple of every page size in use */
-#define SIGNALS 64
+#define STACK_SIZE         65536
+#define GUARD_SIZE         65536 /* a multiple of every page size in use */
+#define SIGNALS            64
 #define KERNEL_SIGSET_SIZE 8
-#define CHANNEL_FD 3
-#define FREE_FDS_FROM 10  /* descriptors are moved out of the way of 0..3 to here */
-#define CLOSE_AT_MOST 65536
-#define EXIT_NOT_STARTED 127
+#define CHANNEL_FD         3
+#define FREE_FDS_FROM      10 /* descriptors are moved out of the way of 0..3 to here */
+#define CLOSE_AT_MOST      65536
+#define EXIT_NOT_STARTED   127
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4u
@@ -67,7 +70,8 @@ IN_CHILD static void child_fail(struct child *c, int step) {
     __builtin_unreachable();
 }
 
-/* The kernel's struct sigaction, all zero: SIG_DFL. The one of libc would go through a wrapper that keeps state. */
+/* The kernel's struct sigaction, all zero: SIG_DFL. The one of libc would go through a wrapper that
+ * keeps state. */
 IN_CHILD static void child_default_signals(void) {
     char action[64];
     for (size_t i = 0; i < sizeof action; i++)
@@ -93,8 +97,9 @@ IN_CHILD static void child_map_user(struct child *c) {
     child_write(c, "/proc/self/gid_map", c->gid_map);
 }
 
-/* PDEATHSIG counts from now on; a parent that died before shows as another parent, or, in a new PID namespace where the
- * parent is always 0, by the closed channel that the worker's init looks at first. */
+/* PDEATHSIG counts from now on; a parent that died before shows as another parent, or, in a new PID
+ * namespace where the parent is always 0, by the closed channel that the worker's init looks at
+ * first. */
 IN_CHILD static void child_die_with_parent(struct child *c) {
     if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         child_fail(c, STEP_PARENT);
@@ -164,7 +169,8 @@ IN_CHILD static int child_main(void *arg) {
     if (!c->spec)
         syscall(SYS_exit_group, 0);
     if (c->spec->stdin_fd < 0)
-        syscall(SYS_setsid); /* a Ctrl-C at the terminal reaches the core alone, which stops its workers in order */
+        syscall(SYS_setsid); /* a Ctrl-C at the terminal reaches the core alone, which stops its
+                                workers in order */
     child_arrange_fds(c);
     child_set_limits(c);
     unsigned char none[KERNEL_SIGSET_SIZE];
@@ -179,7 +185,8 @@ IN_CHILD static int child_main(void *arg) {
 /* ---- In the parent --------------------------------------------------------------------------- */
 
 static int clone_child(struct child *c, int flags, pid_t *ret_pid, int *ret_pidfd) {
-    char *stack = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    char *stack = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED)
         return -errno;
     if (mprotect(stack + GUARD_SIZE, STACK_SIZE, PROT_READ | PROT_WRITE) < 0) {
@@ -191,8 +198,8 @@ static int clone_child(struct child *c, int flags, pid_t *ret_pid, int *ret_pidf
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &was);
     int pidfd = -1;
-    pid_t pid = clone(child_main, stack + GUARD_SIZE + STACK_SIZE, flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
-                      c, &pidfd);
+    pid_t pid = clone(child_main, stack + GUARD_SIZE + STACK_SIZE,
+                      flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, c, &pidfd);
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &was, NULL);
     munmap(stack, GUARD_SIZE + STACK_SIZE);
@@ -208,8 +215,10 @@ static void reap(pid_t pid) {
         ;
 }
 
-/* Starts the child with these namespaces; 0, or the errno of the clone or of a step in the child, negative. */
-static int start_child(struct child *c, bool new_pid, bool new_user, pid_t *ret_pid, int *ret_pidfd) {
+/* Starts the child with these namespaces; 0, or the errno of the clone or of a step in the child,
+ * negative. */
+static int start_child(struct child *c, bool new_pid, bool new_user, pid_t *ret_pid,
+                       int *ret_pidfd) {
     c->new_pid = new_pid;
     c->new_user = new_user;
     c->step = STEP_NONE;
@@ -230,7 +239,8 @@ static int start_child(struct child *c, bool new_pid, bool new_user, pid_t *ret_
     return 0;
 }
 
-/* A PID namespace as we are, else inside a user namespace. Only a refusal of the namespace itself leads on. */
+/* A PID namespace as we are, else inside a user namespace. Only a refusal of the namespace itself
+ * leads on. */
 static int start_in_pidns(struct child *c, pid_t *ret_pid, int *ret_pidfd) {
     int rc = start_child(c, true, false, ret_pid, ret_pidfd);
     if (rc != -EPERM || c->step != STEP_NONE)
@@ -284,7 +294,8 @@ struct environment {
 };
 
 static void env_set(struct environment *e, const char *name, long value, bool empty) {
-    e->added[e->n_added++] = empty ? sl_xasprintf("%s=", name) : sl_xasprintf("%s=%ld", name, value);
+    e->added[e->n_added++] =
+        empty ? sl_xasprintf("%s=", name) : sl_xasprintf("%s=%ld", name, value);
 }
 
 static bool env_replaces(const struct environment *e, const char *var) {
@@ -320,7 +331,8 @@ static void env_finish(struct environment *e) {
 
 /* ---- The interface --------------------------------------------------------------------------- */
 
-static int start_error(const struct sl_spawn *spec, const struct child *c, int error, struct sl_err *err) {
+static int start_error(const struct sl_spawn *spec, const struct child *c, int error,
+                       struct sl_err *err) {
     int cls = sl_err_class_of_errno(error);
     switch (c->step) {
     case STEP_EXEC:
@@ -330,22 +342,27 @@ static int start_error(const struct sl_spawn *spec, const struct child *c, int e
     case STEP_LIMIT:
         return sl_err_sys(err, cls, error, "%s: its limits cannot be set", spec->program);
     case STEP_USER:
-        return sl_err_sys(err, cls, error, "%s: no user namespace (SLUICE_CONTAINMENT=keeper does without)",
+        return sl_err_sys(err, cls, error,
+                          "%s: no user namespace (SLUICE_CONTAINMENT=keeper does without)",
                           spec->program);
     case STEP_NONE:
         if (error == EPERM || error == ENOSYS)
-            return sl_err_sys(err, cls, error, "%s: no PID namespace (SLUICE_CONTAINMENT=keeper does without)",
+            return sl_err_sys(err, cls, error,
+                              "%s: no PID namespace (SLUICE_CONTAINMENT=keeper does without)",
                               spec->program);
         return sl_err_sys(err, cls, error, "%s: no new process", spec->program);
     default:
-        return sl_err_sys(err, cls, error, "%s: the new process could not be set up", spec->program);
+        return sl_err_sys(err, cls, error, "%s: the new process could not be set up",
+                          spec->program);
     }
 }
 
-int sl_spawn_start(const struct sl_spawn *spec, pid_t *ret_pid, int *ret_pidfd, struct sl_err *err) {
+int sl_spawn_start(const struct sl_spawn *spec, pid_t *ret_pid, int *ret_pidfd,
+                   struct sl_err *err) {
     sl_autoclose int null_fd = -1;
     if (syscall(SYS_gettid) != getpid())
-        return sl_err_set(err, SLUICE_INTERNAL, "%s: is to be started by the main thread", spec->program);
+        return sl_err_set(err, SLUICE_INTERNAL, "%s: is to be started by the main thread",
+                          spec->program);
     if (spec->stdin_fd < 0 && (null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
         return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "/dev/null: cannot be opened");
     struct environment env = {0};

@@ -24,7 +24,8 @@ int sl_draft_create(const char *folder, struct sl_draft *ret, struct sl_err *err
         d.fd = mkostemp(d.temp_path, O_CLOEXEC);
     }
     if (d.fd < 0) {
-        int cls = sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: no file can be made", folder);
+        int cls =
+            sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: no file can be made", folder);
         free(d.temp_path);
         return cls;
     }
@@ -86,13 +87,15 @@ static int open_sized(const char *path, uint64_t size, int *ret_fd, struct sl_er
     if (fd < 0 || fstat(fd, &st) < 0)
         return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be opened", path);
     if ((uint64_t)st.st_size != size)
-        return sl_err_set(err, SLUICE_INTERNAL, "%s: is %lld bytes long, not %" PRIu64 " as committed", path,
+        return sl_err_set(err, SLUICE_INTERNAL,
+                          "%s: is %lld bytes long, not %" PRIu64 " as committed", path,
                           (long long)st.st_size, size);
     *ret_fd = sl_steal_fd(&fd);
     return 0;
 }
 
-/* A read lease is refused while anyone has the file open or mapped for writing (fcntl(2)). Other refusals tell nothing. */
+/* A read lease is refused while anyone has the file open or mapped for writing (fcntl(2)). Other
+ * refusals tell nothing. */
 static bool is_held(int fd) {
     if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
         return errno == EAGAIN;
@@ -100,8 +103,8 @@ static bool is_held(int fd) {
     return false;
 }
 
-int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, int *ret_fd, bool *ret_held,
-                    struct sl_err *err) {
+int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, int *ret_fd,
+                    bool *ret_held, struct sl_err *err) {
     int fd = -1, rc = name_draft(d, path, err);
     sl_draft_discard(d);
     if (rc == 0)
@@ -136,10 +139,14 @@ const char *sl_type_extension(const char *type) {
     static const struct {
         const char *type, *extension;
     } table[] = {
-        {SLUICE_TYPE_AUDIO, ".safetensors"},      {SLUICE_TYPE_ATTENTION, ".safetensors"},
-        {SLUICE_TYPE_EMBEDDINGS, ".safetensors"}, {SLUICE_TYPE_REGIONS, ".json"},
-        {SLUICE_TYPE_TRANSCRIPT, ".json"},        {SLUICE_TYPE_TURNS, ".json"},
-        {SLUICE_TYPE_JSON, ".json"},              {SLUICE_TYPE_TEXT, ".txt"},
+        {SLUICE_TYPE_AUDIO, ".safetensors"},
+        {SLUICE_TYPE_ATTENTION, ".safetensors"},
+        {SLUICE_TYPE_EMBEDDINGS, ".safetensors"},
+        {SLUICE_TYPE_REGIONS, ".json"},
+        {SLUICE_TYPE_TRANSCRIPT, ".json"},
+        {SLUICE_TYPE_TURNS, ".json"},
+        {SLUICE_TYPE_JSON, ".json"},
+        {SLUICE_TYPE_TEXT, ".txt"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i].type, type) == 0)

@@ -29,14 +29,16 @@ void sl_journal_add(struct sl_journal *j, json_t *record) {
     char when[SL_TIME_SIZE];
     json_object_set_new(record, "time", json_string(sl_format_time(sl_wall_s(), when)));
     sl_autofree char *text = sl_json_line(record);
-    sl_str_addf(&j->pending, "%016" PRIx64 " %s\n", (uint64_t)XXH3_64bits(text, strlen(text)), text);
+    sl_str_addf(&j->pending, "%016" PRIx64 " %s\n", (uint64_t)XXH3_64bits(text, strlen(text)),
+                text);
     json_decref(record);
 }
 
 static int sync_now(struct sl_journal *j, struct sl_err *err) {
     j->unsynced_ms = 0;
     if (fdatasync(j->fd) < 0 && errno != EINVAL && errno != EROFS)
-        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "the run's journal cannot be synced");
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno,
+                          "the run's journal cannot be synced");
     return 0;
 }
 
@@ -77,7 +79,8 @@ static json_t *read_line(const char *line, size_t len) {
     uint64_t sum = strtoull(digits, &end, 16);
     const char *text = line + SUM_DIGITS + 1;
     size_t text_len = len - SUM_DIGITS - 1;
-    if (*end || sum != (uint64_t)XXH3_64bits(text, text_len) || sl_json_parse(text, text_len, &record, &err) < 0)
+    if (*end || sum != (uint64_t)XXH3_64bits(text, text_len) ||
+        sl_json_parse(text, text_len, &record, &err) < 0)
         return NULL;
     if (!json_is_object(record)) {
         json_decref(record);
@@ -86,8 +89,8 @@ static json_t *read_line(const char *line, size_t len) {
     return record;
 }
 
-int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const json_t *record), void *ctx,
-                    size_t *ret_good) {
+int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const json_t *record),
+                    void *ctx, size_t *ret_good) {
     size_t at = 0;
     int n = 0;
     while (at < len) {

@@ -1,4 +1,5 @@
-/* The run folder, see rundir.h. The lock is a flock() on the file `lock`: the kernel drops it with the core. */
+/* The run folder, see rundir.h. The lock is a flock() on the file `lock`: the kernel drops it with
+ * the core. */
 #include "run/rundir.h"
 
 #include <dirent.h>
@@ -16,7 +17,8 @@
 #include "base/mem.h"
 
 char *sl_runs_root(void) {
-    const char *state = getenv("SLUICE_STATE"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    const char *state = getenv("SLUICE_STATE"), *xdg = getenv("XDG_STATE_HOME"),
+               *home = getenv("HOME");
     sl_autofree char *base = NULL;
     if (state && *state)
         base = sl_path_absolute(state);
@@ -27,14 +29,16 @@ char *sl_runs_root(void) {
     return sl_path_join(base, "runs");
 }
 
-/* The last part is the fraction of the second, so that ids sort by time; two cores that meet in it try again. */
+/* The last part is the fraction of the second, so that ids sort by time; two cores that meet in it
+ * try again. */
 static void make_id(char id[SL_RUN_ID_SIZE]) {
     struct timespec now;
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
     size_t len = strftime(id, SL_RUN_ID_SIZE, "%Y%m%d-%H%M%S", &tm);
-    snprintf(id + len, SL_RUN_ID_SIZE - len, "-%04x", (unsigned)(now.tv_nsec * 65536ll / 1000000000));
+    snprintf(id + len, SL_RUN_ID_SIZE - len, "-%04x",
+             (unsigned)(now.tv_nsec * 65536ll / 1000000000));
 }
 
 static int take_lock(struct sl_rundir *rd, struct sl_err *err) {
@@ -67,7 +71,8 @@ int sl_rundir_create(struct sl_rundir *ret, struct sl_err *err) {
         rd.path = sl_path_join(root, rd.id);
         if (mkdir(rd.path, 0777) == 0)
             break;
-        rc = sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: folder cannot be made", rd.path);
+        rc = sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: folder cannot be made",
+                        rd.path);
         sl_rundir_finish(&rd);
         if (err->sys_errno != EEXIST || tries == 100)
             return rc;
@@ -150,9 +155,11 @@ int sl_rundir_open(const char *id, struct sl_rundir *ret, struct sl_err *err) {
         return rc;
     int at = find_run(id, ids, n);
     if (at == -2)
-        rc = sl_err_set(err, SLUICE_INPUT, "run \"%s\": several runs begin so; give more of the id", id);
+        rc = sl_err_set(err, SLUICE_INPUT, "run \"%s\": several runs begin so; give more of the id",
+                        id);
     else if (at == -1)
-        rc = sl_err_set(err, SLUICE_INPUT, "run \"%s\": there is no such run; `sluice runs` lists them", id);
+        rc = sl_err_set(err, SLUICE_INPUT,
+                        "run \"%s\": there is no such run; `sluice runs` lists them", id);
     if (rc == 0) {
         sl_autofree char *root = sl_runs_root();
         *ret = (struct sl_rundir){.lock_fd = -1, .path = sl_path_join(root, ids[at])};

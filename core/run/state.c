@@ -1,6 +1,6 @@
 /*
- * The state of a run from its journal, see state.h. One handler for each record type; records that name items or stages
- * that were never announced are ignored.
+ * The state of a run from its journal, see state.h. One handler for each record type; records that
+ * name items or stages that were never announced are ignored.
  */
 #include "run/state.h"
 
@@ -41,7 +41,8 @@ static char *stage_key(const char *item, const char *stage) {
     return sl_xasprintf("%s\n%s", item, stage);
 }
 
-static void add_stages(struct builder *b, json_t *item, const char *item_name, const json_t *stages) {
+static void add_stages(struct builder *b, json_t *item, const char *item_name,
+                       const json_t *stages) {
     json_t *list = new_array(item, "stages");
     size_t i;
     json_t *stage;
@@ -59,7 +60,8 @@ static void add_stages(struct builder *b, json_t *item, const char *item_name, c
 }
 
 static void on_run(struct builder *b, const json_t *r) {
-    static const char *const keys[] = {"id", "pipeline", "file", "out", "containment", "limits", "sluice", "pid", NULL};
+    static const char *const keys[] = {"id",     "pipeline", "file", "out", "containment",
+                                       "limits", "sluice",   "pid",  NULL};
     json_t *list, *item;
     size_t i;
     b->run = json_object();
@@ -86,9 +88,8 @@ static json_t *find_stage(const struct builder *b, const json_t *r) {
 static json_t *find_attempt(const struct builder *b, const json_t *r, const char *number_key) {
     json_t *attempts = json_object_get(find_stage(b, r), "attempts"), *attempt;
     size_t i;
-    json_array_foreach(attempts, i, attempt)
-        if (sl_json_num(attempt, "attempt", 0) == sl_json_num(r, number_key, -1))
-            return attempt;
+    json_array_foreach(attempts, i, attempt) if (sl_json_num(attempt, "attempt", 0) ==
+                                                 sl_json_num(r, number_key, -1)) return attempt;
     return NULL;
 }
 
@@ -97,7 +98,9 @@ static void on_attempt(struct builder *b, const json_t *r) {
     if (!stage)
         return;
     json_t *one = json_object();
-    copy_keys(one, r, (const char *const[]){"attempt", "worker", "pid", "cpus", "memory_limit", "log", NULL});
+    copy_keys(
+        one, r,
+        (const char *const[]){"attempt", "worker", "pid", "cpus", "memory_limit", "log", NULL});
     sl_json_set(one, "started", json_incref(json_object_get(r, "time")));
     json_array_append_new(json_object_get(stage, "attempts"), one);
     sl_json_set(stage, "state", json_string("running"));
@@ -153,7 +156,8 @@ static void on_item(struct builder *b, const json_t *r) {
 }
 
 static void on_end(struct builder *b, const json_t *r) {
-    copy_keys(b->run, r, (const char *const[]){"state", "ok", "failed", "cancelled", "seconds", NULL});
+    copy_keys(b->run, r,
+              (const char *const[]){"state", "ok", "failed", "cancelled", "seconds", NULL});
     sl_json_set(b->run, "ended", json_incref(json_object_get(r, "time")));
 }
 
@@ -162,9 +166,15 @@ static void each_record(void *ctx, const json_t *r) {
         const char *type;
         void (*handle)(struct builder *b, const json_t *r);
     } table[] = {
-        {"run", on_run},           {"attempt", on_attempt}, {"attempt_end", on_attempt_end},
-        {"worker_end", on_worker_end}, {"retry", on_retry}, {"task", on_task},
-        {"artifact", on_artifact}, {"output", on_output},   {"item", on_item},
+        {"run", on_run},
+        {"attempt", on_attempt},
+        {"attempt_end", on_attempt_end},
+        {"worker_end", on_worker_end},
+        {"retry", on_retry},
+        {"task", on_task},
+        {"artifact", on_artifact},
+        {"output", on_output},
+        {"item", on_item},
         {"end", on_end},
     };
     struct builder *b = ctx;

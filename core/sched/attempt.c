@@ -12,17 +12,20 @@
 #include "base/clock.h"
 #include "base/io.h"
 
-#define HASH_AT_ONCE (1u << 20) /* bytes; larger artifacts are hashed after their takers were started */
+#define HASH_AT_ONCE                                                                               \
+    (1u << 20) /* bytes; larger artifacts are hashed after their takers were started */
 #define LOG_TAIL 2048
 #define LOG_LINE 200
 
-char *sl_attempt_log_path(const struct sl_places *places, const char *item, const char *stage, int number) {
+char *sl_attempt_log_path(const struct sl_places *places, const char *item, const char *stage,
+                          int number) {
     return sl_xasprintf("%s/logs/%s/%s.%d.log", places->run, item, stage, number);
 }
 
-char *sl_artifact_path(const struct sl_places *places, const char *item, const char *stage, const char *port,
-                       const char *type) {
-    return sl_xasprintf("%s/items/%s/%s.%s%s", places->run, item, stage, port, sl_type_extension(type));
+char *sl_artifact_path(const struct sl_places *places, const char *item, const char *stage,
+                       const char *port, const char *type) {
+    return sl_xasprintf("%s/items/%s/%s.%s%s", places->run, item, stage, port,
+                        sl_type_extension(type));
 }
 
 static int make_drafts(const struct sl_places *places, struct sl_attempt *a, struct sl_err *err) {
@@ -36,9 +39,9 @@ static int make_drafts(const struct sl_places *places, struct sl_attempt *a, str
     return rc;
 }
 
-int sl_attempt_create(const struct sl_places *places, struct sl_task *task, const struct sl_plan_stage *stage,
-                      const struct sl_item *item, uint32_t job, char *log_path, struct sl_attempt **ret,
-                      struct sl_err *err) {
+int sl_attempt_create(const struct sl_places *places, struct sl_task *task,
+                      const struct sl_plan_stage *stage, const struct sl_item *item, uint32_t job,
+                      char *log_path, struct sl_attempt **ret, struct sl_err *err) {
     struct sl_attempt *a = sl_xcalloc(1, sizeof *a);
     a->task = task;
     a->stage = stage;
@@ -74,7 +77,8 @@ void sl_attempt_destroy(struct sl_attempt *a) {
 }
 
 int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *stage,
-                   const struct sl_resources *resources, int cpus, struct sl_frame_out *ret, struct sl_err *err) {
+                   const struct sl_resources *resources, int cpus, struct sl_frame_out *ret,
+                   struct sl_err *err) {
     bool cuda = stage->device.kind == SL_DEVICE_CUDA;
     sl_frame_init(ret, SL_FRAME_START, 0);
     sl_frame_add_text(ret, stage->desc->plugin->path);
@@ -91,7 +95,8 @@ int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *s
 }
 
 /* Opens what an input of the pipeline names, where its stage wants bytes and not a path. */
-static int open_user_file(const char *path, const char *type, int *fds, int *n_fds, struct sl_err *err) {
+static int open_user_file(const char *path, const char *type, int *fds, int *n_fds,
+                          struct sl_err *err) {
     if (strcmp(type, SLUICE_TYPE_FILE) == 0)
         return 0;
     fds[*n_fds] = open(path, O_RDONLY | O_CLOEXEC);
@@ -102,8 +107,9 @@ static int open_user_file(const char *path, const char *type, int *fds, int *n_f
 }
 
 /* One input: adds its fields, and opens its descriptor unless it is a file of the user's. */
-static int add_input(const struct sl_places *places, const struct sl_tasks *tasks, struct sl_attempt *a, int i,
-                     struct sl_frame_out *ret, int *fds, int *n_fds, struct sl_err *err) {
+static int add_input(const struct sl_places *places, const struct sl_tasks *tasks,
+                     struct sl_attempt *a, int i, struct sl_frame_out *ret, int *fds, int *n_fds,
+                     struct sl_err *err) {
     const struct sl_plan_input *in = &a->stage->inputs[i];
     const char *path;
     int rc;
@@ -111,7 +117,8 @@ static int add_input(const struct sl_places *places, const struct sl_tasks *task
         path = in->from_port == 0 ? a->item->file : places->inputs[in->from_port];
         rc = open_user_file(path, in->type, fds, n_fds, err);
     } else {
-        struct sl_artifact *art = &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
+        struct sl_artifact *art =
+            &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
         bool check = a->number > 1 || art->held;
         path = art->path;
         rc = check ? sl_artifact_settle(art, err) : 0;
@@ -125,7 +132,8 @@ static int add_input(const struct sl_places *places, const struct sl_tasks *task
     return rc;
 }
 
-static bool is_present(const struct sl_tasks *tasks, const struct sl_attempt *a, const struct sl_plan_input *in) {
+static bool is_present(const struct sl_tasks *tasks, const struct sl_attempt *a,
+                       const struct sl_plan_input *in) {
     if (in->from_stage < 0)
         return true;
     const struct sl_task *source = sl_task_at(tasks, a->task->item, in->from_stage);
@@ -140,7 +148,8 @@ static uint64_t count_present(const struct sl_tasks *tasks, const struct sl_atte
 }
 
 int sl_job_frame(const struct sl_places *places, const struct sl_tasks *tasks, struct sl_attempt *a,
-                 struct sl_frame_out *ret, int *ret_fds, int *ret_n_fds, int *ret_n_owned, struct sl_err *err) {
+                 struct sl_frame_out *ret, int *ret_fds, int *ret_n_fds, int *ret_n_owned,
+                 struct sl_err *err) {
     int n = 0, rc = 0;
     *ret_n_fds = *ret_n_owned = 0;
     sl_frame_init(ret, SL_FRAME_JOB, a->job);
@@ -161,7 +170,8 @@ int sl_job_frame(const struct sl_places *places, const struct sl_tasks *tasks, s
     return rc < 0 ? rc : sl_frame_finish(ret, err);
 }
 
-int sl_attempt_note_commit(struct sl_attempt *a, const char *port, uint64_t size, struct sl_err *err) {
+int sl_attempt_note_commit(struct sl_attempt *a, const char *port, uint64_t size,
+                           struct sl_err *err) {
     for (int i = 0; i < a->stage->n_outputs; i++) {
         if (strcmp(a->stage->outputs[i].port, port) != 0)
             continue;
@@ -171,7 +181,8 @@ int sl_attempt_note_commit(struct sl_attempt *a, const char *port, uint64_t size
         a->outputs[i].size = size;
         return 0;
     }
-    return sl_err_set(err, SLUICE_INTERNAL, "output \"%s\" was committed, but the stage has none of that name", port);
+    return sl_err_set(err, SLUICE_INTERNAL,
+                      "output \"%s\" was committed, but the stage has none of that name", port);
 }
 
 void sl_attempt_note_metric(struct sl_attempt *a, const char *name, double value) {
@@ -194,7 +205,8 @@ int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, stru
     int n = a->stage->n_outputs;
     for (int i = 0; i < n; i++)
         if (!a->outputs[i].committed && !a->stage->outputs[i].optional)
-            return sl_err_set(err, SLUICE_INTERNAL, "the stage said it was done, but did not commit its output \"%s\"",
+            return sl_err_set(err, SLUICE_INTERNAL,
+                              "the stage said it was done, but did not commit its output \"%s\"",
                               a->stage->outputs[i].port);
     struct sl_artifact *artifacts = sl_xcalloc((size_t)n, sizeof *artifacts);
     a->task->artifacts = artifacts;
@@ -202,10 +214,11 @@ int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, stru
         if (!a->outputs[i].committed)
             continue;
         const struct sl_plan_output *out = &a->stage->outputs[i];
-        artifacts[i].path = sl_artifact_path(places, a->item->name, a->stage->name, out->port, out->type);
+        artifacts[i].path =
+            sl_artifact_path(places, a->item->name, a->stage->name, out->port, out->type);
         artifacts[i].size = a->outputs[i].size;
-        int rc = sl_draft_commit(&a->outputs[i].draft, artifacts[i].path, artifacts[i].size, &artifacts[i].fd,
-                                 &artifacts[i].held, err);
+        int rc = sl_draft_commit(&a->outputs[i].draft, artifacts[i].path, artifacts[i].size,
+                                 &artifacts[i].fd, &artifacts[i].held, err);
         artifacts[i].unhashed = rc == 0;
         if (rc == 0 && artifacts[i].size <= HASH_AT_ONCE)
             rc = sl_artifact_settle(&artifacts[i], err);
@@ -215,13 +228,14 @@ int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, stru
     return 0;
 }
 
-int sl_attempt_check_inputs(const struct sl_tasks *tasks, const struct sl_attempt *a, bool only_held,
-                            struct sl_err *err) {
+int sl_attempt_check_inputs(const struct sl_tasks *tasks, const struct sl_attempt *a,
+                            bool only_held, struct sl_err *err) {
     for (int i = 0; i < a->stage->n_inputs; i++) {
         const struct sl_plan_input *in = &a->stage->inputs[i];
         if (in->from_stage < 0 || !is_present(tasks, a, in))
             continue;
-        const struct sl_artifact *art = &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
+        const struct sl_artifact *art =
+            &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
         sl_autoclose int fd = -1;
         if (only_held && !art->held)
             continue;

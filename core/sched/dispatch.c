@@ -1,7 +1,7 @@
 /*
- * Who starts when. Ready tasks wait in a queue for each stage; later stages go first, so that items are finished rather
- * than begun. A task needs room among the workers (--jobs) and processors; a stage that takes several jobs gives
- * them to its living worker.
+ * Who starts when. Ready tasks wait in a queue for each stage; later stages go first, so that items
+ * are finished rather than begun. A task needs room among the workers (--jobs) and processors; a
+ * stage that takes several jobs gives them to its living worker.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include "sched/run_internal.h"
 
 #define STOPPING_SHARE 3 /* living workers for each of --jobs, at most */
-#define STOPPING_MORE 8
+#define STOPPING_MORE  8
 
 static int cpus_in_use(const struct run *run) {
     int used = 0;
@@ -25,8 +25,8 @@ static int cpus_in_use(const struct run *run) {
     return used;
 }
 
-/* Workers that were told to stop do not hold others up, but a stage whose workers hang at their end must not pile them
- * up either. */
+/* Workers that were told to stop do not hold others up, but a stage whose workers hang at their end
+ * must not pile them up either. */
 static bool too_many_workers(const struct run *run) {
     int n = 0;
     for (const struct carrier *c = run->carriers; c; c = c->next)
@@ -41,7 +41,8 @@ static int workers_in_use(const struct run *run) {
     return used;
 }
 
-static int spawn_fds(const struct run *run, const char *log_path, int *ret_log_fd, struct sl_err *err) {
+static int spawn_fds(const struct run *run, const char *log_path, int *ret_log_fd,
+                     struct sl_err *err) {
     if (run->spec->wrap) {
         *ret_log_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
         return 0;
@@ -53,7 +54,8 @@ static int spawn_fds(const struct run *run, const char *log_path, int *ret_log_f
         return rc;
     *ret_log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (*ret_log_fd < 0)
-        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: the log cannot be opened", log_path);
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: the log cannot be opened",
+                          log_path);
     return 0;
 }
 
@@ -72,7 +74,8 @@ static const char **worker_argv(const struct run *run, const char **ret_program)
     return argv;
 }
 
-static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task *task, struct sl_err *err) {
+static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task *task,
+                        struct sl_err *err) {
     const struct sl_plan_stage *stage = &run->plan->stages[c->stage];
     sl_autofree struct sl_frame_out *start = sl_xmalloc(sizeof *start);
     sl_autoclose int log_fd = -1;
@@ -82,9 +85,14 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
         return rc;
     sl_autofree const char **argv = worker_argv(run, &program);
     struct sl_worker_spec spec = {
-        .spawn = {.program = program, .argv = argv, .log_fd = log_fd, .channel_fd = -1,
-                  .stdin_fd = run->spec->wrap ? STDIN_FILENO : -1, .containment = run->containment,
-                  .cuda_device = stage->device.kind == SL_DEVICE_CUDA ? stage->device.index : -2, .cpus = c->cpus},
+        .spawn = {.program = program,
+                  .argv = argv,
+                  .log_fd = log_fd,
+                  .channel_fd = -1,
+                  .stdin_fd = run->spec->wrap ? STDIN_FILENO : -1,
+                  .containment = run->containment,
+                  .cuda_device = stage->device.kind == SL_DEVICE_CUDA ? stage->device.index : -2,
+                  .cpus = c->cpus},
         .start_timeout_s = run->spec->wrap ? 0 : stage->timeouts.start_s,
         .callbacks = &sl_run_callbacks,
         .ctx = c,
@@ -189,14 +197,18 @@ void sl_run_send_waiting(struct carrier *c) {
 }
 
 /* Makes the attempt on a carrier, which may be new (not yet spawned). */
-static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *task, struct sl_err *err) {
+static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *task,
+                         struct sl_err *err) {
     const struct sl_plan_stage *stage = &run->plan->stages[task->stage];
     const struct sl_item *item = &run->spec->items[task->item];
     struct sl_attempt *a;
     if (!c->log_path)
-        c->log_path = c->shared ? sl_xasprintf("%s/logs/%s.worker-%d.log", run->places.run, stage->name, c->number)
-                                : sl_attempt_log_path(&run->places, item->name, stage->name, task->attempt);
-    int rc = sl_attempt_create(&run->places, task, stage, item, ++run->last_job, sl_xstrdup(c->log_path), &a, err);
+        c->log_path =
+            c->shared
+                ? sl_xasprintf("%s/logs/%s.worker-%d.log", run->places.run, stage->name, c->number)
+                : sl_attempt_log_path(&run->places, item->name, stage->name, task->attempt);
+    int rc = sl_attempt_create(&run->places, task, stage, item, ++run->last_job,
+                               sl_xstrdup(c->log_path), &a, err);
     if (rc == 0 && !c->worker) {
         c->first_item = task->item;
         c->first_attempt = task->attempt;
@@ -233,7 +245,8 @@ static void start_task(struct run *run, struct carrier *c, int stage) {
 static bool start_one(struct run *run, int stage) {
     const struct sl_plan_stage *s = &run->plan->stages[stage];
     struct carrier *c = run->shared[stage];
-    if (sl_storm_rages(&run->health[stage].storm) && sl_tasks_peek(&run->tasks, stage)->attempt == 0) {
+    if (sl_storm_rages(&run->health[stage].storm) &&
+        sl_tasks_peek(&run->tasks, stage)->attempt == 0) {
         sl_run_task_not_tried(run, sl_tasks_take(&run->tasks, stage));
         return true;
     }
@@ -255,7 +268,8 @@ static bool start_one(struct run *run, int stage) {
     }
     if (workers_in_use(run) >= run->slots || too_many_workers(run))
         return false;
-    int cpus = sl_admit_cpus(run->cpus, used, s->resources.cpus, sl_tasks_ready_in_all(&run->tasks));
+    int cpus =
+        sl_admit_cpus(run->cpus, used, s->resources.cpus, sl_tasks_ready_in_all(&run->tasks));
     if (cpus == 0)
         return false;
     c = carrier_create(run, stage, cpus);

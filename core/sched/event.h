@@ -1,22 +1,24 @@
-/* What a run tells those who watch it: the console, JSON lines. Everything is borrowed for the call. */
+/* What a run tells those who watch it: the console, JSON lines. Everything is borrowed for the
+ * call. */
 #ifndef SCHED_EVENT_H
 #define SCHED_EVENT_H
 
 #include "sched/tasks.h"
 
 enum sl_event_type {
-    SL_EVENT_RUN_BEGIN,   /* text: the run's folder */
-    SL_EVENT_TASK_BEGIN,  /* attempt began */
-    SL_EVENT_TASK_READY,  /* its worker is loaded; seconds: since the attempt began */
-    SL_EVENT_PROGRESS,    /* fraction (< 0: unknown), text */
-    SL_EVENT_METRIC,      /* port: its name, fraction: its value */
-    SL_EVENT_PART,        /* port, text/len: incremental output */
-    SL_EVENT_LOG,         /* level, text; item may be -1 */
-    SL_EVENT_RETRY,       /* the attempt failed and is repeated; cls, text, seconds: delay */
-    SL_EVENT_TASK_END,    /* the task settled: state, cls, text, seconds: wall time of the last attempt */
-    SL_EVENT_ITEM_END,    /* item_state, text */
-    SL_EVENT_CANCELLING,  /* text */
-    SL_EVENT_RUN_END,     /* seconds */
+    SL_EVENT_RUN_BEGIN,  /* text: the run's folder */
+    SL_EVENT_TASK_BEGIN, /* attempt began */
+    SL_EVENT_TASK_READY, /* its worker is loaded; seconds: since the attempt began */
+    SL_EVENT_PROGRESS,   /* fraction (< 0: unknown), text */
+    SL_EVENT_METRIC,     /* port: its name, fraction: its value */
+    SL_EVENT_PART,       /* port, text/len: incremental output */
+    SL_EVENT_LOG,        /* level, text; item may be -1 */
+    SL_EVENT_RETRY,      /* the attempt failed and is repeated; cls, text, seconds: delay */
+    SL_EVENT_TASK_END, /* the task settled: state, cls, text, seconds: wall time of the last attempt
+                        */
+    SL_EVENT_ITEM_END, /* item_state, text */
+    SL_EVENT_CANCELLING, /* text */
+    SL_EVENT_RUN_END,    /* seconds */
 };
 
 struct sl_event {

@@ -1,7 +1,7 @@
 /*
- * The event loop, see loop.h. Timers are a list sorted by deadline: there are a few per worker, so insertion is short.
- * epoll keeps the watch's address; a watch stopped by an earlier callback of the same turn is skipped by clearing
- * its pending events.
+ * The event loop, see loop.h. Timers are a list sorted by deadline: there are a few per worker, so
+ * insertion is short. epoll keeps the watch's address; a watch stopped by an earlier callback of
+ * the same turn is skipped by clearing its pending events.
  */
 #include "sched/loop.h"
 
@@ -42,7 +42,8 @@ void sl_loop_destroy(struct sl_loop *loop) {
 int sl_watch_start(struct sl_loop *loop, struct sl_watch *w, struct sl_err *err) {
     struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = w};
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) < 0)
-        return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "a descriptor cannot be watched");
+        return sl_err_sys(err, sl_err_class_of_errno(errno), errno,
+                          "a descriptor cannot be watched");
     return 0;
 }
 

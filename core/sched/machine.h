@@ -1,5 +1,6 @@
 /*
- * The life of a worker process as a table of state x event -> action, next state. Pure; worker.c carries it out.
+ * The life of a worker process as a table of state x event -> action, next state. Pure; worker.c
+ * carries it out.
  *
  *            spawn
  *              |         READY            job sent
@@ -29,15 +30,15 @@ enum sl_worker_state {
 };
 
 enum sl_worker_event {
-    SL_WORKER_EV_READY,    /* the plugin is loaded and created */
-    SL_WORKER_EV_JOB,      /* a job was handed over */
-    SL_WORKER_EV_DRAINED,  /* its last job ended */
-    SL_WORKER_EV_RELEASE,  /* no more work will come */
-    SL_WORKER_EV_CANCEL,   /* its work is not wanted any more, or is overdue */
-    SL_WORKER_EV_ABANDON,  /* broken (start timeout, refused, protocol): do not wait for it */
-    SL_WORKER_EV_GRACE,    /* the time for the current step is over */
-    SL_WORKER_EV_KILL,     /* at once */
-    SL_WORKER_EV_ENDED,    /* the process was reaped */
+    SL_WORKER_EV_READY,   /* the plugin is loaded and created */
+    SL_WORKER_EV_JOB,     /* a job was handed over */
+    SL_WORKER_EV_DRAINED, /* its last job ended */
+    SL_WORKER_EV_RELEASE, /* no more work will come */
+    SL_WORKER_EV_CANCEL,  /* its work is not wanted any more, or is overdue */
+    SL_WORKER_EV_ABANDON, /* broken (start timeout, refused, protocol): do not wait for it */
+    SL_WORKER_EV_GRACE,   /* the time for the current step is over */
+    SL_WORKER_EV_KILL,    /* at once */
+    SL_WORKER_EV_ENDED,   /* the process was reaped */
     SL_WORKER_N_EVENTS
 };
 

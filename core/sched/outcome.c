@@ -1,6 +1,6 @@
 /*
- * What frames and ends mean. Every attempt ends in sl_run_conclude(), once; from there the class and the policy decide:
- * done, again, absent, failed. Settled tasks settle items.
+ * What frames and ends mean. Every attempt ends in sl_run_conclude(), once; from there the class
+ * and the policy decide: done, again, absent, failed. Settled tasks settle items.
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,8 +15,9 @@
 #include "sched/retry.h"
 #include "sched/run_internal.h"
 
-#define MAX_LOGS 2000          /* LOG frames of one worker; its host stops at half as many */
-#define JOB_CANCEL_GRACE_S 3.0 /* for one job of a shared worker, before the whole worker is stopped */
+#define MAX_LOGS 2000 /* LOG frames of one worker; its host stops at half as many */
+#define JOB_CANCEL_GRACE_S                                                                         \
+    3.0 /* for one job of a shared worker, before the whole worker is stopped */
 
 static double wall_of(const struct sl_attempt *a) {
     return (double)(sl_now_ms() - a->began_ms) / 1000;
@@ -45,7 +46,8 @@ static void stop_attempt(struct run *run, struct sl_attempt *a, int cls, char *r
     a->reason = reason;
     sl_timer_stop(run->loop, &a->idle);
     if (c->n_attempts > 1) {
-        /* Others share the worker. An attempt that was not handed over yet ends when the worker is ready. */
+        /* Others share the worker. An attempt that was not handed over yet ends when the worker is
+         * ready. */
         if (a->sent) {
             sl_worker_cancel_job(c->worker, a->job);
             sl_timer_set(run->loop, &a->total, JOB_CANCEL_GRACE_S);
@@ -64,8 +66,10 @@ static void on_idle(struct sl_timer *t) {
     struct carrier *c = a->worker->ctx;
     char limit[32];
     sl_format_duration(a->stage->timeouts.idle_s, limit, sizeof limit);
-    stop_attempt(c->run, a, SL_TIMEOUT,
-                 sl_xasprintf("no progress for %s (timeout.idle); raise it if the stage is slow but alive", limit));
+    stop_attempt(
+        c->run, a, SL_TIMEOUT,
+        sl_xasprintf("no progress for %s (timeout.idle); raise it if the stage is slow but alive",
+                     limit));
 }
 
 static void on_total(struct sl_timer *t) {
@@ -74,7 +78,9 @@ static void on_total(struct sl_timer *t) {
     char limit[32];
     if (a->verdict) {
         c->was_cancelled = true;
-        sl_run_carrier_doom(c, SL_CRASH, "its worker was stopped because another job in it did not stop when cancelled");
+        sl_run_carrier_doom(
+            c, SL_CRASH,
+            "its worker was stopped because another job in it did not stop when cancelled");
         sl_worker_abandon(c->worker);
         return;
     }
@@ -97,12 +103,14 @@ static void stop_attempts_of_item(struct run *run, int item) {
     for (struct carrier *c = run->carriers; c; c = c->next)
         for (struct sl_attempt *a = c->attempts; a; a = a->next)
             if (a->task->item == item)
-                stop_attempt(run, a, SLUICE_CANCELLED, sl_xstrdup("another stage of this item failed"));
+                stop_attempt(run, a, SLUICE_CANCELLED,
+                             sl_xstrdup("another stage of this item failed"));
 }
 
 /* ---- items ---- */
 
-/* Hashes what was committed in this turn and is large, after its takers were started: they need not wait. */
+/* Hashes what was committed in this turn and is large, after its takers were started: they need not
+ * wait. */
 void sl_run_hash_late(struct run *run) {
     for (int i = 0; i < run->n_late; i++) {
         const struct late_hash *late = &run->late[i];
@@ -225,8 +233,9 @@ static void settle_failed(struct run *run, struct sl_task *task) {
 
 void sl_run_task_not_tried(struct run *run, struct sl_task *task) {
     const struct health *h = &run->health[task->stage];
-    sl_autofree char *text = sl_xasprintf("not tried: the stage failed to start %d times in a row, the last time: %s",
-                                          h->storm.streak, h->text);
+    sl_autofree char *text =
+        sl_xasprintf("not tried: the stage failed to start %d times in a row, the last time: %s",
+                     h->storm.streak, h->text);
     note_failure(run, task, h->cls, text);
     settle_failed(run, task);
 }
@@ -239,7 +248,8 @@ void sl_run_start_failed(struct run *run, int stage, int cls, const char *text) 
     h->text = sl_xstrdup(text);
     h->cls = cls;
     if (sl_storm_rages(&h->storm) && !raged)
-        sl_log(&run->log, SLUICE_LOG_ERROR, "%s: failed to start %d times in a row; it is not tried for further items",
+        sl_log(&run->log, SLUICE_LOG_ERROR,
+               "%s: failed to start %d times in a row; it is not tried for further items",
                run->plan->stages[stage].name, h->storm.streak);
 }
 
@@ -250,7 +260,8 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
         settle(run, task, SL_TASK_CANCELLED);
         return;
     }
-    struct sl_retry_decision d = sl_retry_decide(cls, task->attempt, &stage->retry, random_unit(run));
+    struct sl_retry_decision d =
+        sl_retry_decide(cls, task->attempt, &stage->retry, random_unit(run));
     if (d.retry && (cls != SLUICE_RESOURCE || sl_guard_retry(run, task))) {
         sl_record_retry(run, task, cls, message, d.delay_s);
         try_again(run, task, d.delay_s);
@@ -259,13 +270,17 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
     settle_failed(run, task);
 }
 
-/* The class and the sentence of an attempt's end, after the core's verdict and the commit of its outputs. */
-static int judge(struct run *run, struct sl_attempt *a, int cls, const char *message, char **ret_text) {
+/* The class and the sentence of an attempt's end, after the core's verdict and the commit of its
+ * outputs. */
+static int judge(struct run *run, struct sl_attempt *a, int cls, const char *message,
+                 char **ret_text) {
     struct sl_err err = {0};
     if (a->verdict == SLUICE_INTERNAL && cls == SLUICE_OK)
         cls = SLUICE_INTERNAL; /* it lied on the way */
     bool own = cls != SLUICE_OK && a->verdict == 0 && cls != SLUICE_CANCELLED;
-    int changed = cls == SLUICE_OK || own ? sl_attempt_check_inputs(&run->tasks, a, cls == SLUICE_OK, &err) : 0;
+    int changed = cls == SLUICE_OK || own
+                      ? sl_attempt_check_inputs(&run->tasks, a, cls == SLUICE_OK, &err)
+                      : 0;
     if (changed < 0) {
         cls = changed;
         message = err.msg;
@@ -296,7 +311,8 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
     if (cls != SLUICE_OK)
         sl_run_task_failed(run, task, cls, text);
     else
-        settle(run, task, run->tasks.items[task->item] == SL_ITEM_OPEN ? SL_TASK_DONE : SL_TASK_CANCELLED);
+        settle(run, task,
+               run->tasks.items[task->item] == SL_ITEM_OPEN ? SL_TASK_DONE : SL_TASK_CANCELLED);
     if (sent)
         sl_worker_job_ended(c->worker);
     sl_run_carrier_idle(c);
@@ -323,7 +339,8 @@ static void heartbeat(struct run *run, struct sl_attempt *a) {
 }
 
 static struct sl_event event_of(const struct sl_attempt *a, enum sl_event_type type) {
-    return (struct sl_event){.type = type, .item = a->task->item, .stage = a->task->stage, .attempt = a->number};
+    return (struct sl_event){
+        .type = type, .item = a->task->item, .stage = a->task->stage, .attempt = a->number};
 }
 
 static void on_progress(struct run *run, struct sl_attempt *a, const struct sl_frame *f) {
@@ -373,11 +390,13 @@ static void on_done(struct carrier *c, struct sl_attempt *a, const struct sl_fra
     int64_t status = (int64_t)sl_frame_u64(f, 0);
     text_of(f, 1, text, sizeof text);
     if (status > SLUICE_OK || status < SLUICE_CANCELLED) {
-        snprintf(text, sizeof text, "the stage returned %lld, which is not a status", (long long)status);
+        snprintf(text, sizeof text, "the stage returned %lld, which is not a status",
+                 (long long)status);
         status = SLUICE_INTERNAL;
     }
     if (status < 0 && !*text)
-        snprintf(text, sizeof text, "failed as %s and gave no reason; see its log", sl_class_name((int)status));
+        snprintf(text, sizeof text, "failed as %s and gave no reason; see its log",
+                 sl_class_name((int)status));
     sl_run_conclude(c->run, a, (int)status, text);
 }
 
@@ -462,11 +481,12 @@ static char *explain_end(const struct carrier *c) {
     sl_autofree char *line = sl_last_log_line(c->log_path);
     bool exited = WIFEXITED(status);
     if (exited && c->worker->hung_up && !c->worker->end.reported)
-        return sl_xasprintf("its process closed its connection to sluice%s%s", line ? "; its last line: " : "",
-                            line ? line : "");
+        return sl_xasprintf("its process closed its connection to sluice%s%s",
+                            line ? "; its last line: " : "", line ? line : "");
     sl_wait_status_text(status, how, sizeof how);
-    return sl_xasprintf("its process %s%s%s%s%s", exited ? "" : "was ", how, exited ? " before the job was done" : "",
-                        line ? "; its last line: " : "", line ? line : "");
+    return sl_xasprintf("its process %s%s%s%s%s", exited ? "" : "was ", how,
+                        exited ? " before the job was done" : "", line ? "; its last line: " : "",
+                        line ? line : "");
 }
 
 static bool is_worker(void *ctx, pid_t pid) {
@@ -494,7 +514,8 @@ static void on_ended(struct sl_worker *w) {
     if (run->shared[c->stage] == c)
         run->shared[c->stage] = NULL;
     if (c->n_attempts == 0 && w->end.wait_status != 0 && !c->was_cancelled)
-        sl_log(&run->log, SLUICE_LOG_WARN, "%s: after its work was done, %s", run->plan->stages[c->stage].name, how);
+        sl_log(&run->log, SLUICE_LOG_WARN, "%s: after its work was done, %s",
+               run->plan->stages[c->stage].name, how);
     sl_record_worker(run, c);
     while (c->attempts) {
         struct sl_attempt *a = c->attempts;
@@ -518,7 +539,8 @@ void sl_run_cancel_all(struct run *run, const char *reason) {
         return;
     run->stopping = true;
     sl_log(&run->log, SLUICE_LOG_WARN, "cancelling: %s", reason);
-    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_CANCELLING, .item = -1, .stage = -1, .text = reason});
+    sl_run_emit(run, &(struct sl_event){
+                         .type = SL_EVENT_CANCELLING, .item = -1, .stage = -1, .text = reason});
     for (struct carrier *c = run->carriers; c; c = c->next) {
         for (struct sl_attempt *a = c->attempts; a; a = a->next)
             stop_attempt(run, a, SLUICE_CANCELLED, sl_xstrdup(reason));

@@ -1,6 +1,7 @@
 /*
- * The files in the user's folder. They are written when the whole item succeeded, each whole (temporary name, fsync,
- * rename); where one cannot be written, those of the item that were are removed again.
+ * The files in the user's folder. They are written when the whole item succeeded, each whole
+ * (temporary name, fsync, rename); where one cannot be written, those of the item that were are
+ * removed again.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,8 +11,8 @@
 #include "base/io.h"
 #include "sched/run_internal.h"
 
-static int write_one(struct run *run, int item, const char *name, const struct sl_artifact *artifact,
-                     struct sl_err *err) {
+static int write_one(struct run *run, int item, const char *name,
+                     const struct sl_artifact *artifact, struct sl_err *err) {
     sl_autofree char *path = sl_xasprintf("%s/%s", run->spec->out_dir, name);
     sl_autoclose int fd = -1;
     int rc = sl_artifact_open(artifact->path, artifact->size, artifact->hash, 1, &fd, err);
@@ -26,14 +27,16 @@ static int write_one(struct run *run, int item, const char *name, const struct s
 static char *output_name(const struct run *run, int item, int stage, int port) {
     const struct sl_plan_stage *s = &run->plan->stages[stage];
     if (run->spec->outputs_by_port)
-        return sl_xasprintf("%s%s", s->outputs[port].port, sl_type_extension(s->outputs[port].type));
-    return s->is_output && port == 0 ? sl_xasprintf("%s.%s", run->spec->items[item].name, s->name) : NULL;
+        return sl_xasprintf("%s%s", s->outputs[port].port,
+                            sl_type_extension(s->outputs[port].type));
+    return s->is_output && port == 0 ? sl_xasprintf("%s.%s", run->spec->items[item].name, s->name)
+                                     : NULL;
 }
 
 /* Calls `each` for every output of the item that is there; stops at the first that fails. */
 static int for_outputs(struct run *run, int item,
-                       int (*each)(struct run *run, int item, const char *name, const struct sl_artifact *artifact,
-                                   struct sl_err *err),
+                       int (*each)(struct run *run, int item, const char *name,
+                                   const struct sl_artifact *artifact, struct sl_err *err),
                        struct sl_err *err) {
     int rc = 0;
     for (int s = 0; s < run->plan->n_stages; s++) {
@@ -47,8 +50,8 @@ static int for_outputs(struct run *run, int item,
     return rc;
 }
 
-static int remove_one(struct run *run, int item, const char *name, const struct sl_artifact *artifact,
-                      struct sl_err *err) {
+static int remove_one(struct run *run, int item, const char *name,
+                      const struct sl_artifact *artifact, struct sl_err *err) {
     sl_autofree char *path = sl_xasprintf("%s/%s", run->spec->out_dir, name);
     (void)item;
     (void)artifact;

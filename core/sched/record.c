@@ -1,6 +1,6 @@
 /*
- * What a run leaves behind and says: journal records (docs/run-folder.md lists them), lines of the run log, events for
- * those who watch. Each sl_record_* does all three.
+ * What a run leaves behind and says: journal records (docs/run-folder.md lists them), lines of the
+ * run log, events for those who watch. Each sl_record_* does all three.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +60,8 @@ int sl_record_begin(struct run *run, struct sl_err *err) {
     sl_json_set(r, "id", json_string(run->dir->id));
     sl_json_set(r, "sluice", json_string(SLUICE_VERSION));
     sl_json_set(r, "pipeline", sl_json_text(run->plan->name));
-    sl_json_set(r, "file", run->spec->pipeline_file ? sl_json_text(run->spec->pipeline_file) : NULL);
+    sl_json_set(r, "file",
+                run->spec->pipeline_file ? sl_json_text(run->spec->pipeline_file) : NULL);
     sl_json_set(r, "pid", json_integer(getpid()));
     sl_json_set(r, "containment", json_string(sl_containment_name(run->containment)));
     sl_json_set(r, "limits", sl_json_text(run->limiter.text));
@@ -68,10 +69,13 @@ int sl_record_begin(struct run *run, struct sl_err *err) {
     sl_json_set(r, "stages", stages_json(run));
     sl_json_set(r, "items", items_json(run));
     sl_journal_add(&run->journal, r);
-    sl_log(&run->log, SLUICE_LOG_INFO, "run %s: %d items, %d stages, %d processors, containment %s, limits: %s",
-           run->dir->id, run->spec->n_items, run->plan->n_stages, run->cpus, sl_containment_name(run->containment),
-           run->limiter.text);
-    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_RUN_BEGIN, .item = -1, .stage = -1, .text = run->dir->path});
+    sl_log(&run->log, SLUICE_LOG_INFO,
+           "run %s: %d items, %d stages, %d processors, containment %s, limits: %s", run->dir->id,
+           run->spec->n_items, run->plan->n_stages, run->cpus,
+           sl_containment_name(run->containment), run->limiter.text);
+    sl_run_emit(run,
+                &(struct sl_event){
+                    .type = SL_EVENT_RUN_BEGIN, .item = -1, .stage = -1, .text = run->dir->path});
     return sl_journal_flush(&run->journal, true, err);
 }
 
@@ -81,16 +85,20 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
     sl_json_set(r, "worker", json_integer(c->number));
     sl_json_set(r, "pid", json_integer(c->worker->pid));
     sl_json_set(r, "cpus", json_integer(c->cpus));
-    sl_json_set(r, "memory_limit", c->guard.limits.memory ? json_integer((json_int_t)c->guard.limits.memory) : NULL);
+    sl_json_set(r, "memory_limit",
+                c->guard.limits.memory ? json_integer((json_int_t)c->guard.limits.memory) : NULL);
     sl_json_set(r, "log", sl_json_text(a->log_path + strlen(run->places.run) + 1));
     sl_journal_add(&run->journal, r);
-    sl_log(&run->log, SLUICE_LOG_INFO, "%s/%s: attempt %d in worker %d (pid %d), %d threads", a->item->name,
-           a->stage->name, a->number, c->number, (int)c->worker->pid, c->cpus);
-    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_TASK_BEGIN, .item = a->task->item, .stage = a->task->stage,
+    sl_log(&run->log, SLUICE_LOG_INFO, "%s/%s: attempt %d in worker %d (pid %d), %d threads",
+           a->item->name, a->stage->name, a->number, c->number, (int)c->worker->pid, c->cpus);
+    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_TASK_BEGIN,
+                                        .item = a->task->item,
+                                        .stage = a->task->stage,
                                         .attempt = a->number});
 }
 
-void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls, const char *message) {
+void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls,
+                           const char *message) {
     char took[32];
     json_t *r = task_record(run, "attempt_end", a->task->item, a->task->stage);
     sl_json_set(r, "attempt", json_integer(a->number));
@@ -99,9 +107,10 @@ void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls,
     sl_json_set(r, "wall_s", json_real(a->task->wall_s));
     sl_json_set(r, "metrics", json_incref(a->metrics));
     sl_journal_add(&run->journal, r);
-    sl_log(&run->log, cls == SLUICE_OK ? SLUICE_LOG_INFO : SLUICE_LOG_WARN, "%s/%s: attempt %d ended after %s: %s%s%s",
-           a->item->name, a->stage->name, a->number, sl_format_duration(a->task->wall_s, took, sizeof took),
-           sl_class_name(cls), *message ? ": " : "", message);
+    sl_log(&run->log, cls == SLUICE_OK ? SLUICE_LOG_INFO : SLUICE_LOG_WARN,
+           "%s/%s: attempt %d ended after %s: %s%s%s", a->item->name, a->stage->name, a->number,
+           sl_format_duration(a->task->wall_s, took, sizeof took), sl_class_name(cls),
+           *message ? ": " : "", message);
 }
 
 void sl_record_artifact(struct run *run, const struct sl_task *task, int port) {
@@ -128,18 +137,29 @@ void sl_record_task(struct run *run, const struct sl_task *task) {
         sl_json_set(r, "message", sl_json_text(task->message));
     }
     sl_journal_add(&run->journal, r);
-    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_TASK_END, .item = task->item, .stage = task->stage,
-                                        .attempt = task->attempt, .state = task->state, .cls = task->cls,
-                                        .seconds = task->wall_s, .text = good ? NULL : task->message});
+    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_TASK_END,
+                                        .item = task->item,
+                                        .stage = task->stage,
+                                        .attempt = task->attempt,
+                                        .state = task->state,
+                                        .cls = task->cls,
+                                        .seconds = task->wall_s,
+                                        .text = good ? NULL : task->message});
 }
 
-void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const char *message, double delay_s) {
+void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const char *message,
+                     double delay_s) {
     json_t *r = task_record(run, "retry", task->item, task->stage);
     sl_json_set(r, "after_attempt", json_integer(task->attempt));
     sl_json_set(r, "delay_s", json_real(delay_s));
     sl_journal_add(&run->journal, r);
-    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_RETRY, .item = task->item, .stage = task->stage,
-                                        .attempt = task->attempt, .cls = cls, .text = message, .seconds = delay_s});
+    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_RETRY,
+                                        .item = task->item,
+                                        .stage = task->stage,
+                                        .attempt = task->attempt,
+                                        .cls = cls,
+                                        .text = message,
+                                        .seconds = delay_s});
 }
 
 void sl_record_worker(struct run *run, const struct carrier *c) {
@@ -181,19 +201,26 @@ void sl_record_item(struct run *run, int item, const char *message) {
     sl_journal_add(&run->journal, r);
     sl_log(&run->log, state == SL_ITEM_OK ? SLUICE_LOG_INFO : SLUICE_LOG_ERROR, "%s: %s%s%s",
            run->spec->items[item].name, names[state], message ? ": " : "", message ? message : "");
-    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_ITEM_END, .item = item, .stage = -1, .item_state = state,
+    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_ITEM_END,
+                                        .item = item,
+                                        .stage = -1,
+                                        .item_state = state,
                                         .text = message});
 }
 
 void sl_record_end(struct run *run) {
     const struct sl_run_result *result = &run->result;
     json_t *r = record("end");
-    sl_json_set(r, "state", json_string(result->interrupted ? "cancelled" : result->n_failed ? "failed" : "ok"));
+    sl_json_set(r, "state",
+                json_string(result->interrupted ? "cancelled"
+                            : result->n_failed  ? "failed"
+                                                : "ok"));
     sl_json_set(r, "ok", json_integer(result->n_ok));
     sl_json_set(r, "failed", json_integer(result->n_failed));
     sl_json_set(r, "cancelled", json_integer(result->n_cancelled));
     sl_json_set(r, "seconds", json_real(result->seconds));
     sl_journal_add(&run->journal, r);
-    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_RUN_END, .item = -1, .stage = -1,
-                                        .seconds = result->seconds});
+    sl_run_emit(run,
+                &(struct sl_event){
+                    .type = SL_EVENT_RUN_END, .item = -1, .stage = -1, .seconds = result->seconds});
 }

@@ -6,15 +6,16 @@
 #include "base/err.h"
 
 static bool ever_retried(int cls) {
-    return cls == SLUICE_RESOURCE || cls == SLUICE_TRANSIENT || cls == SLUICE_INTERNAL || cls == SL_CRASH ||
-           cls == SL_TIMEOUT;
+    return cls == SLUICE_RESOURCE || cls == SLUICE_TRANSIENT || cls == SLUICE_INTERNAL ||
+           cls == SL_CRASH || cls == SL_TIMEOUT;
 }
 
 static bool gains_from_waiting(int cls) {
     return cls == SLUICE_RESOURCE || cls == SLUICE_TRANSIENT;
 }
 
-struct sl_retry_decision sl_retry_decide(int cls, int attempt, const struct sl_retry_policy *policy, double jitter) {
+struct sl_retry_decision sl_retry_decide(int cls, int attempt, const struct sl_retry_policy *policy,
+                                         double jitter) {
     struct sl_retry_decision no = {0};
     if (!ever_retried(cls) || !(policy->on & SL_RETRY_BIT(cls)) || attempt >= policy->attempts)
         return no;

@@ -1,6 +1,6 @@
 /*
- * The run: set-up, the loop, signals, the end. One thread. Each turn: wait, handle what happened, start what may start,
- * make the journal durable.
+ * The run: set-up, the loop, signals, the end. One thread. Each turn: wait, handle what happened,
+ * start what may start, make the journal durable.
  */
 #include "sched/run.h"
 
@@ -18,9 +18,10 @@
 #include "proc/orphans.h"
 #include "sched/run_internal.h"
 
-/* What finished items may leave on the disk until the run ends. Removing files one by one between tasks costs more than the
- * tasks: on ext4 a new file looks through the inodes that were freed in the last seconds. */
-#define DONE_BYTES_KEPT ((uint64_t)256 << 20)
+/* What finished items may leave on the disk until the run ends. Removing files one by one between
+ * tasks costs more than the tasks: on ext4 a new file looks through the inodes that were freed in
+ * the last seconds. */
+#define DONE_BYTES_KEPT    ((uint64_t)256 << 20)
 #define PIPELINE_MAX_BYTES (8u << 20)
 
 static int count_cpus(void) {
@@ -117,7 +118,8 @@ static void tear_down(struct run *run, const sigset_t *before) {
     sigprocmask(SIG_SETMASK, before, NULL);
 }
 
-/* A journal that cannot be written ends the run: without it nothing that was done would be known. */
+/* A journal that cannot be written ends the run: without it nothing that was done would be known.
+ */
 static void flush_journal(struct run *run, bool force, struct sl_err *err) {
     if (run->journal_failed)
         return;
@@ -143,7 +145,8 @@ static int loop(struct run *run, struct sl_err *err) {
 static void init(struct run *run, const struct sl_run_spec *spec, const struct sl_rundir *dir) {
     *run = (struct run){.spec = spec, .plan = spec->plan, .dir = dir};
     run->journal.fd = run->log.fd = run->signals.fd = -1;
-    run->places = (struct sl_places){.run = dir->path, .share_dir = spec->share_dir, .inputs = spec->inputs};
+    run->places =
+        (struct sl_places){.run = dir->path, .share_dir = spec->share_dir, .inputs = spec->inputs};
     run->cpus = count_cpus();
     run->slots = spec->jobs > 0 ? spec->jobs : run->cpus;
     run->open_items = spec->n_items;

@@ -1,7 +1,7 @@
 /*
- * Running a plan over a batch of items: the one loop of the core. Blocks until every item is settled and every worker
- * is gone. Call from the main thread; SIGINT, SIGTERM and SIGHUP are taken over for the time of the call (the first
- * cancels, the second kills).
+ * Running a plan over a batch of items: the one loop of the core. Blocks until every item is
+ * settled and every worker is gone. Call from the main thread; SIGINT, SIGTERM and SIGHUP are taken
+ * over for the time of the call (the first cancels, the second kills).
  */
 #ifndef SCHED_RUN_H
 #define SCHED_RUN_H
@@ -14,30 +14,32 @@
 
 struct sl_run_spec {
     const struct sl_plan *plan;
-    const char *pipeline_file;       /* as the user named it; copied into the run folder; NULL: none (one stage) */
+    const char *pipeline_file; /* as the user named it; copied into the run folder; NULL: none (one
+                                  stage) */
     const struct sl_item *items;
     int n_items;
-    const char *const *inputs;       /* absolute paths of the pipeline's inputs; [0] is the item's. May be NULL */
-    const char *out_dir;             /* absolute; where outputs are written; NULL: nowhere */
-    bool outputs_by_port;            /* name outputs <port><extension> and write those of every stage */
-    int jobs;                        /* workers at a time; 0: as many as processors */
+    const char *const
+        *inputs; /* absolute paths of the pipeline's inputs; [0] is the item's. May be NULL */
+    const char *out_dir;  /* absolute; where outputs are written; NULL: nowhere */
+    bool outputs_by_port; /* name outputs <port><extension> and write those of every stage */
+    int jobs;             /* workers at a time; 0: as many as processors */
     bool fail_fast, keep_artifacts;
     const char *worker_program, *share_dir; /* absolute */
-    const char *const *wrap;         /* words put before the worker's command, NULL-terminated; NULL: none.
-                                        The worker then uses the terminal, without its own init */
+    const char *const *wrap; /* words put before the worker's command, NULL-terminated; NULL: none.
+                                The worker then uses the terminal, without its own init */
     const struct sl_observer *observers;
     int n_observers;
 };
 
 struct sl_run_result {
     int n_ok, n_failed, n_cancelled;
-    int n_warnings;       /* optional stages that failed */
-    bool interrupted;     /* by a signal */
+    int n_warnings;   /* optional stages that failed */
+    bool interrupted; /* by a signal */
     double seconds;
 };
 
-/* `dir` was made by sl_rundir_create(). An error means that the run could not be carried out at all; what happened to
- * items is in the result. */
+/* `dir` was made by sl_rundir_create(). An error means that the run could not be carried out at
+ * all; what happened to items is in the result. */
 int sl_run(const struct sl_run_spec *spec, const struct sl_rundir *dir, struct sl_run_result *ret,
            struct sl_err *err);
 

@@ -23,7 +23,8 @@ struct run;
 
 /* What a worker may use, and what it was seen to use. */
 struct guard {
-    struct sl_resources limits; /* of the stage; the memory limit is that of the task it was started for */
+    struct sl_resources
+        limits; /* of the stage; the memory limit is that of the task it was started for */
     struct sl_cgroup *group;    /* owned; NULL: none */
     bool watched;               /* has to be sampled */
     unsigned what;              /* SL_USAGE_* */
@@ -42,23 +43,23 @@ struct carrier {
     int cpus;                    /* given to it */
     struct sl_attempt *attempts; /* linked by ->next */
     int n_attempts;
-    int number;                  /* of the worker in the run, from 1 */
-    char *log_path;              /* owned */
+    int number;     /* of the worker in the run, from 1 */
+    char *log_path; /* owned */
     int64_t began_ms;
     int first_item, first_attempt; /* of a carrier of one job: for the records */
-    bool shared;                 /* max_jobs > 1 */
+    bool shared;                   /* max_jobs > 1 */
     bool was_ready;
-    int n_logs;                  /* LOG frames it sent */
-    bool was_cancelled;          /* the core stopped it: its end is no surprise */
+    int n_logs;         /* LOG frames it sent */
+    bool was_cancelled; /* the core stopped it: its end is no surprise */
     struct guard guard;
-    int why;                     /* class known before its end (refused, start timeout, broken), 0: none */
-    char *why_text;              /* owned */
+    int why;        /* class known before its end (refused, start timeout, broken), 0: none */
+    char *why_text; /* owned */
 };
 
 /* How the workers of a stage start. */
 struct health {
     struct sl_storm storm;
-    int cls; /* of the last start that failed */
+    int cls;    /* of the last start that failed */
     char *text; /* its sentence, owned; NULL: none failed */
 };
 
@@ -85,23 +86,23 @@ struct run {
     struct sl_places places;
     enum sl_containment containment;
     struct sl_limiter limiter;
-    struct sl_timer guard;       /* the next sample */
-    uint64_t oom_kills;          /* of the machine, when last looked at */
+    struct sl_timer guard; /* the next sample */
+    uint64_t oom_kills;    /* of the machine, when last looked at */
     struct carrier *carriers;
-    struct health *health;       /* of each stage */
-    bool adopts;                 /* orphans of workers become our children */
-    struct sl_timer logs;        /* the next look at the logs */
-    struct carrier **shared;     /* for each stage: its usable shared carrier, or NULL */
+    struct health *health;   /* of each stage */
+    bool adopts;             /* orphans of workers become our children */
+    struct sl_timer logs;    /* the next look at the logs */
+    struct carrier **shared; /* for each stage: its usable shared carrier, or NULL */
     int cpus, slots;
     uint32_t last_job;
     int last_worker;
     struct sl_watch signals;
     int n_signals;
-    bool stopping;               /* nothing new starts */
+    bool stopping; /* nothing new starts */
     bool interrupted;
     struct late_hash *late;
     int n_late, cap_late;
-    int *done_items;             /* whose artifacts are to be removed when there is time */
+    int *done_items; /* whose artifacts are to be removed when there is time */
     int n_done, cap_done;
     uint64_t done_bytes;
     int open_items;
@@ -112,10 +113,10 @@ struct run {
 };
 
 /* dispatch.c */
-void sl_run_dispatch(struct run *run);           /* starts all that may start now */
-void sl_run_send_waiting(struct carrier *c);     /* hands over what waited for READY */
+void sl_run_dispatch(struct run *run);       /* starts all that may start now */
+void sl_run_send_waiting(struct carrier *c); /* hands over what waited for READY */
 void sl_run_carrier_detach(struct carrier *c, struct sl_attempt *a);
-void sl_run_carrier_idle(struct carrier *c);     /* releases it if nothing more will come */
+void sl_run_carrier_idle(struct carrier *c); /* releases it if nothing more will come */
 void sl_run_carrier_destroy(struct carrier *c);
 
 /* outcome.c */
@@ -129,11 +130,12 @@ void sl_run_start_failed(struct run *run, int stage, int cls, const char *text);
 void sl_run_cancel_all(struct run *run, const char *reason);
 void sl_run_hash_late(struct run *run);
 void sl_run_arm_job_timers(struct run *run, struct sl_attempt *a);
-/* Notes why the carrier will end; its attempts are concluded when it has. The first reason counts. */
+/* Notes why the carrier will end; its attempts are concluded when it has. The first reason counts.
+ */
 void sl_run_carrier_doom(struct carrier *c, int cls, const char *text);
 
 /* logs.c */
-void sl_logs_watch(struct run *run); /* a worker was spawned */
+void sl_logs_watch(struct run *run);         /* a worker was spawned */
 void sl_logs_bound(const struct carrier *c); /* cuts its log if it is too long */
 
 /* guard.c */
@@ -141,23 +143,29 @@ void sl_guard_set_up(struct run *run);
 /* The memory limit of the task's next attempt; 0: none. */
 uint64_t sl_guard_memory(const struct run *run, const struct sl_task *task);
 /* Limits of a worker that is about to be spawned for `task`. */
-int sl_guard_prepare(struct carrier *c, const struct sl_task *task, struct sl_spawn *spawn, struct sl_err *err);
-void sl_guard_watch(struct carrier *c);   /* it was spawned */
-bool sl_guard_suits(const struct carrier *c, const struct sl_task *task); /* its limits are enough for the task */
-void sl_guard_end(struct carrier *c);     /* it was reaped: completes worker->end, notes the limit that was behind it */
+int sl_guard_prepare(struct carrier *c, const struct sl_task *task, struct sl_spawn *spawn,
+                     struct sl_err *err);
+void sl_guard_watch(struct carrier *c); /* it was spawned */
+bool sl_guard_suits(const struct carrier *c,
+                    const struct sl_task *task); /* its limits are enough for the task */
+void sl_guard_end(struct carrier *c); /* it was reaped: completes worker->end, notes the limit that
+                                         was behind it */
 void sl_guard_finish(struct carrier *c);
 /* The class of a failed attempt; adds to the text the limit that was behind it. */
 int sl_guard_judge(struct carrier *c, struct sl_attempt *a, int cls, char **text);
-/* After a failure as RESOURCE: raises limits as the policy says; false: another attempt would end the same way. */
+/* After a failure as RESOURCE: raises limits as the policy says; false: another attempt would end
+ * the same way. */
 bool sl_guard_retry(struct run *run, struct sl_task *task);
 
 /* record.c */
 int sl_record_begin(struct run *run, struct sl_err *err);
 void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct carrier *c);
-void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls, const char *message);
+void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls,
+                           const char *message);
 void sl_record_artifact(struct run *run, const struct sl_task *task, int port);
 void sl_record_task(struct run *run, const struct sl_task *task);
-void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const char *message, double delay_s);
+void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const char *message,
+                     double delay_s);
 void sl_record_worker(struct run *run, const struct carrier *c);
 void sl_record_output(struct run *run, int item, const char *name, const char *path);
 void sl_record_item(struct run *run, int item, const char *message);

@@ -120,7 +120,8 @@ int sl_tasks_ready_in_all(const struct sl_tasks *t) {
 }
 
 static int *ring_slot(const struct sl_tasks *t, int stage, int i) {
-    return &t->ready_items[(size_t)stage * (size_t)t->n_items + (size_t)((t->ready_head[stage] + i) % t->n_items)];
+    return &t->ready_items[(size_t)stage * (size_t)t->n_items +
+                           (size_t)((t->ready_head[stage] + i) % t->n_items)];
 }
 
 void sl_tasks_make_ready(struct sl_tasks *t, struct sl_task *task) {
@@ -152,8 +153,8 @@ static void remove_ready(struct sl_tasks *t, const struct sl_task *task) {
     t->ready_len[stage] = kept;
 }
 
-static void set_settled(struct sl_tasks *t, struct sl_task *task, enum sl_task_state outcome, sl_task_changed *changed,
-                        void *ctx) {
+static void set_settled(struct sl_tasks *t, struct sl_task *task, enum sl_task_state outcome,
+                        sl_task_changed *changed, void *ctx) {
     if (task->state == SL_TASK_READY)
         remove_ready(t, task);
     task->state = outcome;
@@ -171,7 +172,8 @@ static int empty_required_port(const struct sl_tasks *t, const struct sl_task *t
         if (in->from_stage < 0 || in->optional)
             continue;
         const struct sl_task *source = sl_task_at(t, task->item, in->from_stage);
-        if (source->state != SL_TASK_DONE || !source->artifacts || !source->artifacts[in->from_port].path)
+        if (source->state != SL_TASK_DONE || !source->artifacts ||
+            !source->artifacts[in->from_port].path)
             return i;
     }
     return -1;
@@ -180,11 +182,12 @@ static int empty_required_port(const struct sl_tasks *t, const struct sl_task *t
 static void explain_skip(const struct sl_tasks *t, struct sl_task *task, int port) {
     const struct sl_plan_input *in = &t->plan->stages[task->stage].inputs[port];
     free(task->message);
-    task->message = sl_xasprintf("its input \"%s\" is absent because stage \"%s\" gave none", in->port,
-                                 t->plan->stages[in->from_stage].name);
+    task->message = sl_xasprintf("its input \"%s\" is absent because stage \"%s\" gave none",
+                                 in->port, t->plan->stages[in->from_stage].name);
 }
 
-static void spread(struct sl_tasks *t, const struct sl_task *task, sl_task_changed *changed, void *ctx) {
+static void spread(struct sl_tasks *t, const struct sl_task *task, sl_task_changed *changed,
+                   void *ctx) {
     for (const int *s = t->takers[task->stage]; *s >= 0; s++) {
         struct sl_task *taker = sl_task_at(t, task->item, *s);
         if (taker->state != SL_TASK_WAITING || --taker->unsettled > 0)
@@ -200,7 +203,8 @@ static void spread(struct sl_tasks *t, const struct sl_task *task, sl_task_chang
     }
 }
 
-static void end_item(struct sl_tasks *t, int item, enum sl_task_state others, sl_task_changed *changed, void *ctx) {
+static void end_item(struct sl_tasks *t, int item, enum sl_task_state others,
+                     sl_task_changed *changed, void *ctx) {
     for (int s = 0; s < t->plan->n_stages; s++) {
         struct sl_task *task = sl_task_at(t, item, s);
         if (!sl_task_is_settled(task) && task->state != SL_TASK_RUNNING)
@@ -208,8 +212,8 @@ static void end_item(struct sl_tasks *t, int item, enum sl_task_state others, sl
     }
 }
 
-void sl_tasks_settle(struct sl_tasks *t, struct sl_task *task, enum sl_task_state outcome, sl_task_changed *changed,
-                     void *ctx) {
+void sl_tasks_settle(struct sl_tasks *t, struct sl_task *task, enum sl_task_state outcome,
+                     sl_task_changed *changed, void *ctx) {
     int item = task->item;
     bool ends_item = outcome == SL_TASK_FAILED || outcome == SL_TASK_CANCELLED;
     if (ends_item && t->items[item] == SL_ITEM_OPEN)
@@ -218,5 +222,6 @@ void sl_tasks_settle(struct sl_tasks *t, struct sl_task *task, enum sl_task_stat
     if (t->items[item] == SL_ITEM_OPEN)
         spread(t, task, changed, ctx);
     else if (ends_item)
-        end_item(t, item, outcome == SL_TASK_FAILED ? SL_TASK_SKIPPED : SL_TASK_CANCELLED, changed, ctx);
+        end_item(t, item, outcome == SL_TASK_FAILED ? SL_TASK_SKIPPED : SL_TASK_CANCELLED, changed,
+                 ctx);
 }

@@ -1,9 +1,10 @@
 /*
- * The tasks of a run: item x stage, what each waits for, and how an outcome spreads. Pure: no process, no clock.
+ * The tasks of a run: item x stage, what each waits for, and how an outcome spreads. Pure: no
+ * process, no clock.
  *
  *   WAITING --all sources settled--> READY --> RUNNING --> DONE
- *                                      ^          |------> ABSENT     failed, and the policy says ignore
- *                                      |          |------> FAILED     the item fails with it
+ *                                      ^          |------> ABSENT     failed, and the policy says
+ * ignore |          |------> FAILED     the item fails with it
  *                                      +- BACKOFF +
  *   WAITING, READY, BACKOFF ---------> SKIPPED    a source is absent, or the item failed meanwhile
  *   anything unsettled --------------> CANCELLED
@@ -33,7 +34,7 @@ struct sl_artifact {
     uint64_t size, hash;
     bool unhashed; /* `hash` is still to be made, from `fd`: see sl_artifact_settle() */
     int fd;        /* read-only, owned; only while unhashed */
-    bool held;  /* its stage could still change it: looked at again by those who read it */
+    bool held;     /* its stage could still change it: looked at again by those who read it */
 };
 
 struct sl_task {
@@ -53,19 +54,20 @@ struct sl_task {
 struct sl_tasks {
     const struct sl_plan *plan;
     int n_items;
-    struct sl_task *all;         /* n_items x n_stages, by item */
+    struct sl_task *all; /* n_items x n_stages, by item */
     enum sl_item_state *items;
-    int *item_open;              /* unsettled tasks of each item */
-    int *stage_open;             /* unsettled tasks of each stage */
-    int **takers;                /* for each stage: the stages that take from it, once each, ended by -1 */
-    int *ready_items;            /* ring buffers of ready tasks, one a stage: see sl_tasks_next() */
+    int *item_open;   /* unsettled tasks of each item */
+    int *stage_open;  /* unsettled tasks of each stage */
+    int **takers;     /* for each stage: the stages that take from it, once each, ended by -1 */
+    int *ready_items; /* ring buffers of ready tasks, one a stage: see sl_tasks_next() */
     int *ready_head, *ready_len; /* of each stage */
 };
 
 void sl_tasks_init(struct sl_tasks *t, const struct sl_plan *plan, int n_items);
 void sl_tasks_finish(struct sl_tasks *t);
 
-/* Frees what is kept of an item whose tasks are all settled, but for their states: messages and the names of artifacts. */
+/* Frees what is kept of an item whose tasks are all settled, but for their states: messages and the
+ * names of artifacts. */
 void sl_tasks_forget(struct sl_tasks *t, int item);
 
 struct sl_task *sl_task_at(const struct sl_tasks *t, int item, int stage);
@@ -89,12 +91,13 @@ void sl_tasks_make_ready(struct sl_tasks *t, struct sl_task *task);
 typedef void sl_task_changed(void *ctx, struct sl_task *task);
 
 /*
- * Settles a task as DONE, ABSENT, FAILED or CANCELLED and spreads it: takers become ready when their last source
- * settled; a taker whose required port stays empty is SKIPPED, and so on down. FAILED or CANCELLED ends the item: its
- * tasks that do not run are SKIPPED (CANCELLED); those that run are left to the caller. The item's state changes
- * to FAILED or CANCELLED at once, to OK when its last task settled.
+ * Settles a task as DONE, ABSENT, FAILED or CANCELLED and spreads it: takers become ready when
+ * their last source settled; a taker whose required port stays empty is SKIPPED, and so on down.
+ * FAILED or CANCELLED ends the item: its tasks that do not run are SKIPPED (CANCELLED); those that
+ * run are left to the caller. The item's state changes to FAILED or CANCELLED at once, to OK when
+ * its last task settled.
  */
-void sl_tasks_settle(struct sl_tasks *t, struct sl_task *task, enum sl_task_state outcome, sl_task_changed *changed,
-                     void *ctx);
+void sl_tasks_settle(struct sl_tasks *t, struct sl_task *task, enum sl_task_state outcome,
+                     sl_task_changed *changed, void *ctx);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * A worker process, see worker.h. Every change of state goes through the table of machine.c; what the table orders is
- * carried out by act(). When the process ends, the socket is drained first, so that results sent just before the end
- * are not lost.
+ * A worker process, see worker.h. Every change of state goes through the table of machine.c; what
+ * the table orders is carried out by act(). When the process ends, the socket is drained first, so
+ * that results sent just before the end are not lost.
  */
 #include "sched/worker.h"
 
@@ -16,12 +16,13 @@
 
 #include "base/mem.h"
 
-#define STOP_GRACE_S 10.0     /* STOP sent: destroy() and exit */
-#define CANCEL_GRACE_S 3.0    /* CANCEL sent: a plugin has one second to obey */
-#define TERMINATE_GRACE_S 2.0 /* SIGTERM sent */
-#define ORPHAN_GRACE_S 1.0    /* the socket closed: the process should be ending */
-#define FRAMES_A_TURN 64      /* so that one chatty worker does not starve the others */
-#define FRAMES_AT_END 4096    /* more than a socket buffer holds; a process that is left may go on writing */
+#define STOP_GRACE_S      10.0 /* STOP sent: destroy() and exit */
+#define CANCEL_GRACE_S    3.0  /* CANCEL sent: a plugin has one second to obey */
+#define TERMINATE_GRACE_S 2.0  /* SIGTERM sent */
+#define ORPHAN_GRACE_S    1.0  /* the socket closed: the process should be ending */
+#define FRAMES_A_TURN     64   /* so that one chatty worker does not starve the others */
+#define FRAMES_AT_END                                                                              \
+    4096 /* more than a socket buffer holds; a process that is left may go on writing */
 
 static void step(struct sl_worker *w, enum sl_worker_event event);
 
@@ -58,7 +59,8 @@ static void act(struct sl_worker *w, enum sl_worker_action action) {
         signal_process(w, SIGKILL);
         break;
     case SL_WORKER_DO_BUG:
-        fprintf(stderr, "sluice: internal error: a worker in state %s\n", sl_worker_state_name(w->state));
+        fprintf(stderr, "sluice: internal error: a worker in state %s\n",
+                sl_worker_state_name(w->state));
         abort();
     case SL_WORKER_DO_NOTHING:
         break;
@@ -103,7 +105,8 @@ static void take_frame(struct sl_worker *w, const struct sl_frame *f) {
         break;
     case SL_FRAME_REFUSED:
         step(w, SL_WORKER_EV_ABANDON);
-        w->callbacks->refused(w, (int)(int64_t)sl_frame_u64(f, 0), sl_frame_text(f, 1, text, sizeof text));
+        w->callbacks->refused(w, (int)(int64_t)sl_frame_u64(f, 0),
+                              sl_frame_text(f, 1, text, sizeof text));
         break;
     case SL_FRAME_EXIT:
         take_exit(w, f);
@@ -113,7 +116,8 @@ static void take_frame(struct sl_worker *w, const struct sl_frame *f) {
     }
 }
 
-/* Reads what has come, at most `limit` frames; false when there is nothing more to read for good. */
+/* Reads what has come, at most `limit` frames; false when there is nothing more to read for good.
+ */
 static bool drain(struct sl_worker *w, int limit) {
     sl_autofree char *buf = sl_xmalloc(SL_FRAME_MAX_SIZE);
     sl_autofree struct sl_frame *frame = sl_xmalloc(sizeof *frame);
@@ -126,7 +130,8 @@ static bool drain(struct sl_worker *w, int limit) {
         for (int k = 0; k < n_fds; k++)
             close(fds[k]);
         if (frame->type < SL_FRAME_READY || frame->type > SL_FRAME_EXIT) {
-            rc = sl_err_set(&err, SLUICE_INTERNAL, "a frame of type %d is not one a worker sends", frame->type);
+            rc = sl_err_set(&err, SLUICE_INTERNAL, "a frame of type %d is not one a worker sends",
+                            frame->type);
             break;
         }
         take_frame(w, frame);
@@ -184,8 +189,8 @@ static int watch_it(struct sl_worker *w, struct sl_err *err) {
     return rc < 0 ? rc : sl_watch_start(w->loop, &w->socket, err);
 }
 
-int sl_worker_create(struct sl_loop *loop, const struct sl_worker_spec *spec, const struct sl_frame_out *start,
-                     struct sl_worker **ret, struct sl_err *err) {
+int sl_worker_create(struct sl_loop *loop, const struct sl_worker_spec *spec,
+                     const struct sl_frame_out *start, struct sl_worker **ret, struct sl_err *err) {
     sl_autoclose int ours = -1, theirs = -1;
     int pidfd, rc = sl_channel_pair(&ours, &theirs, err);
     if (rc < 0)
@@ -241,8 +246,8 @@ bool sl_worker_is_usable(const struct sl_worker *w) {
     return w->socket.fd >= 0 && w->state <= SL_WORKER_BUSY;
 }
 
-int sl_worker_send_job(struct sl_worker *w, const struct sl_frame_out *job, const int *fds, int n_fds,
-                       struct sl_err *err) {
+int sl_worker_send_job(struct sl_worker *w, const struct sl_frame_out *job, const int *fds,
+                       int n_fds, struct sl_err *err) {
     int rc = sl_channel_send(w->socket.fd, job, fds, n_fds, err);
     if (rc < 0)
         return rc;
@@ -278,7 +283,8 @@ void sl_worker_kill(struct sl_worker *w) {
 
 const char *sl_wait_status_text(int wait_status, char *buf, size_t size) {
     if (WIFSIGNALED(wait_status))
-        snprintf(buf, size, "killed by signal %d (%s)", WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
+        snprintf(buf, size, "killed by signal %d (%s)", WTERMSIG(wait_status),
+                 strsignal(WTERMSIG(wait_status)));
     else
         snprintf(buf, size, "exited with status %d", WEXITSTATUS(wait_status));
     return buf;

@@ -1,6 +1,7 @@
 /*
- * A worker process as the scheduler sees it: spawned, spoken to, timed, stopped by the ladder (cancel message, SIGTERM,
- * SIGKILL), reaped. It carries jobs by number and knows nothing of tasks; what happens is told through callbacks.
+ * A worker process as the scheduler sees it: spawned, spoken to, timed, stopped by the ladder
+ * (cancel message, SIGTERM, SIGKILL), reaped. It carries jobs by number and knows nothing of tasks;
+ * what happens is told through callbacks.
  */
 #ifndef SCHED_WORKER_H
 #define SCHED_WORKER_H
@@ -15,9 +16,9 @@
 
 /* How a process ended, as far as it is known. */
 struct sl_worker_end {
-    int wait_status;        /* of the plugin's process where its init reported it, else of the init */
-    bool reported;          /* SL_FRAME_EXIT came */
-    double cpu_s;           /* 0: not known */
+    int wait_status; /* of the plugin's process where its init reported it, else of the init */
+    bool reported;   /* SL_FRAME_EXIT came */
+    double cpu_s;    /* 0: not known */
     uint64_t peak_bytes;
 };
 
@@ -27,9 +28,11 @@ struct sl_worker_callbacks {
     void (*ready)(struct sl_worker *w);
     /* create() or the loader refused; the process is being stopped. */
     void (*refused)(struct sl_worker *w, int cls, const char *message);
-    /* A frame of a job, or of the worker itself (job 0): PROGRESS, LOG, PART, METRIC, COMMIT, DONE. */
+    /* A frame of a job, or of the worker itself (job 0): PROGRESS, LOG, PART, METRIC, COMMIT, DONE.
+     */
     void (*frame)(struct sl_worker *w, const struct sl_frame *frame);
-    /* The worker broke the protocol, or sent too slowly: it is being stopped; `message` says why. */
+    /* The worker broke the protocol, or sent too slowly: it is being stopped; `message` says why.
+     */
     void (*broken)(struct sl_worker *w, const char *message);
     /* The start timeout is over; the process is being stopped. */
     void (*start_timeout)(struct sl_worker *w);
@@ -40,7 +43,7 @@ struct sl_worker_callbacks {
 struct sl_worker {
     struct sl_loop *loop;
     const struct sl_worker_callbacks *callbacks;
-    void *ctx;               /* the owner's */
+    void *ctx; /* the owner's */
     enum sl_worker_state state;
     pid_t pid;
     struct sl_watch process; /* pidfd */
@@ -54,16 +57,17 @@ struct sl_worker {
 };
 
 struct sl_worker_spec {
-    struct sl_spawn spawn; /* channel_fd is filled in here */
-    struct sl_cgroup *group; /* that the process joins, for killing it; borrowed until the worker is destroyed; or NULL */
+    struct sl_spawn spawn;   /* channel_fd is filled in here */
+    struct sl_cgroup *group; /* that the process joins, for killing it; borrowed until the worker is
+                                destroyed; or NULL */
     double start_timeout_s;
     const struct sl_worker_callbacks *callbacks;
     void *ctx;
 };
 
 /* Spawns the worker and sends `start` (SL_FRAME_START). */
-int sl_worker_create(struct sl_loop *loop, const struct sl_worker_spec *spec, const struct sl_frame_out *start,
-                     struct sl_worker **ret, struct sl_err *err);
+int sl_worker_create(struct sl_loop *loop, const struct sl_worker_spec *spec,
+                     const struct sl_frame_out *start, struct sl_worker **ret, struct sl_err *err);
 /* Frees a worker that ended; one that lives is killed and reaped first. NULL is fine. */
 void sl_worker_destroy(struct sl_worker *w);
 
@@ -73,14 +77,14 @@ bool sl_worker_is_ready(const struct sl_worker *w);
 bool sl_worker_is_usable(const struct sl_worker *w);
 
 /* Hands a job over. Descriptors are borrowed. */
-int sl_worker_send_job(struct sl_worker *w, const struct sl_frame_out *job, const int *fds, int n_fds,
-                       struct sl_err *err);
+int sl_worker_send_job(struct sl_worker *w, const struct sl_frame_out *job, const int *fds,
+                       int n_fds, struct sl_err *err);
 /* Asks one job to stop; the others go on. */
 void sl_worker_cancel_job(struct sl_worker *w, uint32_t job);
-void sl_worker_job_ended(struct sl_worker *w);      /* after its DONE was handled */
-void sl_worker_release(struct sl_worker *w);        /* no more work will come */
-void sl_worker_cancel(struct sl_worker *w);         /* stop by the ladder, politely first */
-void sl_worker_abandon(struct sl_worker *w);        /* stop by the ladder, from SIGTERM on */
+void sl_worker_job_ended(struct sl_worker *w); /* after its DONE was handled */
+void sl_worker_release(struct sl_worker *w);   /* no more work will come */
+void sl_worker_cancel(struct sl_worker *w);    /* stop by the ladder, politely first */
+void sl_worker_abandon(struct sl_worker *w);   /* stop by the ladder, from SIGTERM on */
 void sl_worker_kill(struct sl_worker *w);
 
 /* "killed by signal 9 (Killed)", "exited with status 3" into buf. */

@@ -6,7 +6,7 @@
 
 #include <sluice/plugin.h>
 
-#define SL_DESCRIBE_EXIT_LOAD 1  /* it does not load: a cause outside the file is possible */
+#define SL_DESCRIBE_EXIT_LOAD  1 /* it does not load: a cause outside the file is possible */
 #define SL_DESCRIBE_EXIT_WRONG 2 /* it loads, but is no plugin or describes itself wrongly */
 
 /*

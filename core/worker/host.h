@@ -31,7 +31,7 @@
 #define SL_HOST_EXIT_REFUSED   1 /* the plugin did not load, or create() failed */
 #define SL_HOST_EXIT_CORE_GONE 2 /* or it spoke out of turn */
 
-#define SL_HOST_RETIRED 64 /* shells of ended jobs that are kept to recognise late calls */
+#define SL_HOST_RETIRED     64   /* shells of ended jobs that are kept to recognise late calls */
 #define SL_HOST_MAX_REPORTS 1000 /* warnings and errors that are sent on; the rest is logged */
 
 struct sl_job_input {
