@@ -1,25 +1,18 @@
 /*
- * What frames and ends mean. Every attempt ends in sl_run_conclude(), once; from there the class
+ * What ends mean. Every attempt ends in sl_run_conclude(), once; from there the class
  * and the policy decide: done, again, absent, failed. Settled tasks settle items.
  */
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
-#include "base/str.h"
 #include "base/units.h"
-#include "proc/orphans.h"
 #include "sched/retry.h"
 #include "sched/run_internal.h"
 
-#define MAX_LOGS 2000 /* LOG frames of one worker; its host stops at half as many */
-#define JOB_CANCEL_GRACE_S                                                                         \
-    3.0 /* for one job of a shared worker, before the whole worker is stopped */
+/* For one job of a shared worker, before the whole worker is stopped. */
+#define JOB_CANCEL_GRACE_S 3.0
 
-static double wall_of(const struct sl_attempt *a) {
+double sl_run_wall_s(const struct sl_attempt *a) {
     return (double)(sl_now_ms() - a->began_ms) / 1000;
 }
 
@@ -36,7 +29,7 @@ static double random_unit(struct run *run) {
 
 /* ---- stopping an attempt ---- */
 
-static void stop_attempt(struct run *run, struct sl_attempt *a, int cls, char *reason) {
+void sl_run_stop_attempt(struct run *run, struct sl_attempt *a, int cls, char *reason) {
     struct carrier *c = carrier_of(run, a);
     if (a->verdict) {
         free(reason);
@@ -66,7 +59,7 @@ static void on_idle(struct sl_timer *t) {
     struct carrier *c = a->worker->ctx;
     char limit[32];
     sl_format_duration(a->stage->timeouts.idle_s, limit, sizeof limit);
-    stop_attempt(
+    sl_run_stop_attempt(
         c->run, a, SL_TIMEOUT,
         sl_xasprintf("no progress for %s (timeout.idle); raise it if the stage is slow but alive",
                      limit));
@@ -85,7 +78,8 @@ static void on_total(struct sl_timer *t) {
         return;
     }
     sl_format_duration(a->stage->timeouts.total_s, limit, sizeof limit);
-    stop_attempt(c->run, a, SL_TIMEOUT, sl_xasprintf("not done after %s (timeout.total)", limit));
+    sl_run_stop_attempt(c->run, a, SL_TIMEOUT,
+                        sl_xasprintf("not done after %s (timeout.total)", limit));
 }
 
 void sl_run_arm_job_timers(struct run *run, struct sl_attempt *a) {
@@ -103,8 +97,8 @@ static void stop_attempts_of_item(struct run *run, int item) {
     for (struct carrier *c = run->carriers; c; c = c->next)
         for (struct sl_attempt *a = c->attempts; a; a = a->next)
             if (a->task->item == item)
-                stop_attempt(run, a, SLUICE_CANCELLED,
-                             sl_xstrdup("another stage of this item failed"));
+                sl_run_stop_attempt(run, a, SLUICE_CANCELLED,
+                                    sl_xstrdup("another stage of this item failed"));
 }
 
 /* ---- items ---- */
@@ -303,7 +297,7 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
     sl_timer_stop(run->loop, &a->total);
     sl_run_carrier_detach(c, a);
     cls = sl_guard_judge(c, a, judge(run, a, cls, message, &text), &text);
-    task->wall_s = wall_of(a);
+    task->wall_s = sl_run_wall_s(a);
     sl_record_attempt_end(run, a, cls, text);
     if (cls == SLUICE_OK)
         note_artifacts(run, a);
@@ -318,222 +312,6 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
     sl_run_carrier_idle(c);
 }
 
-/* ---- frames ---- */
-
-static struct sl_attempt *find_job(struct carrier *c, uint32_t job) {
-    for (struct sl_attempt *a = c->attempts; a; a = a->next)
-        if (a->job == job && a->sent)
-            return a;
-    return NULL;
-}
-
-/* A text of the worker's, fit to be printed. */
-static const char *text_of(const struct sl_frame *f, int i, char *buf, size_t size) {
-    sl_frame_text(f, i, buf, size);
-    return sl_make_printable(buf);
-}
-
-static void heartbeat(struct run *run, struct sl_attempt *a) {
-    if (a->idle.at_ms)
-        sl_timer_set(run->loop, &a->idle, a->stage->timeouts.idle_s);
-}
-
-static struct sl_event event_of(const struct sl_attempt *a, enum sl_event_type type) {
-    return (struct sl_event){
-        .type = type, .item = a->task->item, .stage = a->task->stage, .attempt = a->number};
-}
-
-static void on_progress(struct run *run, struct sl_attempt *a, const struct sl_frame *f) {
-    char text[256];
-    struct sl_event ev = event_of(a, SL_EVENT_PROGRESS);
-    ev.fraction = sl_frame_f64(f, 0);
-    ev.fraction = ev.fraction >= 0 && ev.fraction <= 1 ? ev.fraction : ev.fraction > 1 ? 1 : -1;
-    ev.text = text_of(f, 1, text, sizeof text);
-    sl_run_emit(run, &ev);
-}
-
-static void on_part(struct run *run, struct sl_attempt *a, const struct sl_frame *f) {
-    char port[256];
-    struct sl_event ev = event_of(a, SL_EVENT_PART);
-    ev.port = text_of(f, 0, port, sizeof port);
-    ev.text = f->fields[1].data;
-    ev.len = f->fields[1].len;
-    sl_run_emit(run, &ev);
-}
-
-static void on_log(struct carrier *c, const struct sl_attempt *a, const struct sl_frame *f) {
-    char text[SL_ERR_SIZE];
-    const struct sl_plan_stage *stage = &c->run->plan->stages[c->stage];
-    struct sl_event ev = {.type = SL_EVENT_LOG, .item = a ? a->task->item : -1, .stage = c->stage};
-    uint64_t level = sl_frame_u64(f, 0);
-    if (c->n_logs++ >= MAX_LOGS)
-        return;
-    ev.level = level <= SLUICE_LOG_ERROR ? (int)level : SLUICE_LOG_WARN;
-    ev.text = text_of(f, 1, text, sizeof text);
-    if (a)
-        sl_log(&c->run->log, ev.level, "%s/%s: %s", a->item->name, stage->name, ev.text);
-    else
-        sl_log(&c->run->log, ev.level, "%s: %s", stage->name, ev.text);
-    sl_run_emit(c->run, &ev);
-}
-
-static void on_commit(struct carrier *c, struct sl_attempt *a, const struct sl_frame *f) {
-    char port[256];
-    struct sl_err err = {0};
-    text_of(f, 0, port, sizeof port);
-    if (sl_attempt_note_commit(a, port, sl_frame_u64(f, 1), &err) < 0)
-        stop_attempt(c->run, a, SLUICE_INTERNAL, sl_xstrdup(err.msg));
-}
-
-static void on_done(struct carrier *c, struct sl_attempt *a, const struct sl_frame *f) {
-    char text[SL_ERR_SIZE];
-    int64_t status = (int64_t)sl_frame_u64(f, 0);
-    text_of(f, 1, text, sizeof text);
-    if (status > SLUICE_OK || status < SLUICE_CANCELLED) {
-        snprintf(text, sizeof text, "the stage returned %lld, which is not a status",
-                 (long long)status);
-        status = SLUICE_INTERNAL;
-    }
-    if (status < 0 && !*text)
-        snprintf(text, sizeof text, "failed as %s and gave no reason; see its log",
-                 sl_class_name((int)status));
-    sl_run_conclude(c->run, a, (int)status, text);
-}
-
-static void on_metric(struct run *run, struct sl_attempt *a, const struct sl_frame *f) {
-    char name[64];
-    struct sl_event ev = event_of(a, SL_EVENT_METRIC);
-    ev.fraction = sl_frame_f64(f, 1);
-    ev.port = sl_frame_text(f, 0, name, sizeof name);
-    if (!isfinite(ev.fraction) || !sl_is_identifier(name))
-        return;
-    sl_attempt_note_metric(a, name, ev.fraction);
-    sl_run_emit(run, &ev);
-}
-
-static void on_frame(struct sl_worker *w, const struct sl_frame *f) {
-    struct carrier *c = w->ctx;
-    struct sl_attempt *a = f->job ? find_job(c, f->job) : NULL;
-    if (f->type == SL_FRAME_LOG)
-        on_log(c, a, f);
-    if (!a)
-        return;
-    heartbeat(c->run, a);
-    if (f->type == SL_FRAME_PROGRESS)
-        on_progress(c->run, a, f);
-    else if (f->type == SL_FRAME_PART)
-        on_part(c->run, a, f);
-    else if (f->type == SL_FRAME_METRIC)
-        on_metric(c->run, a, f);
-    else if (f->type == SL_FRAME_COMMIT)
-        on_commit(c, a, f);
-    else if (f->type == SL_FRAME_DONE)
-        on_done(c, a, f);
-}
-
-/* ---- workers ---- */
-
-static void on_ready(struct sl_worker *w) {
-    struct carrier *c = w->ctx;
-    c->was_ready = true;
-    sl_storm_ready(&c->run->health[c->stage].storm);
-    for (struct sl_attempt *a = c->attempts; a; a = a->next) {
-        struct sl_event ev = event_of(a, SL_EVENT_TASK_READY);
-        ev.seconds = wall_of(a);
-        sl_run_emit(c->run, &ev);
-    }
-    sl_run_send_waiting(c);
-    sl_run_carrier_idle(c);
-}
-
-void sl_run_carrier_doom(struct carrier *c, int cls, const char *text) {
-    if (c->run->shared[c->stage] == c)
-        c->run->shared[c->stage] = NULL;
-    if (c->why)
-        return;
-    c->why = cls;
-    c->why_text = sl_xstrdup(text);
-}
-
-static void on_refused(struct sl_worker *w, int cls, const char *message) {
-    bool known = cls < SLUICE_OK && cls >= SLUICE_CANCELLED;
-    sl_autofree char *text = sl_make_printable(sl_xstrdup(message));
-    sl_run_carrier_doom(w->ctx, known ? cls : SLUICE_INTERNAL,
-                        *text ? text : "create() failed and gave no reason; see its log");
-}
-
-static void on_broken(struct sl_worker *w, const char *message) {
-    sl_autofree char *text = sl_xasprintf("its worker broke the protocol: %s", message);
-    sl_run_carrier_doom(w->ctx, SLUICE_INTERNAL, text);
-}
-
-static void on_start_timeout(struct sl_worker *w) {
-    struct carrier *c = w->ctx;
-    char limit[32];
-    sl_format_duration(c->run->plan->stages[c->stage].timeouts.start_s, limit, sizeof limit);
-    sl_autofree char *text = sl_xasprintf("not ready after %s (timeout.start)", limit);
-    sl_run_carrier_doom(c, SL_TIMEOUT, text);
-}
-
-static char *explain_end(const struct carrier *c) {
-    char how[96];
-    int status = c->worker->end.wait_status;
-    sl_autofree char *line = sl_last_log_line(c->log_path);
-    bool exited = WIFEXITED(status);
-    if (exited && c->worker->hung_up && !c->worker->end.reported)
-        return sl_xasprintf("its process closed its connection to sluice%s%s",
-                            line ? "; its last line: " : "", line ? line : "");
-    sl_wait_status_text(status, how, sizeof how);
-    return sl_xasprintf("its process %s%s%s%s%s", exited ? "" : "was ", how,
-                        exited ? " before the job was done" : "", line ? "; its last line: " : "",
-                        line ? line : "");
-}
-
-static bool is_worker(void *ctx, pid_t pid) {
-    for (const struct carrier *c = ctx; c; c = c->next)
-        if (c->worker && c->worker->pid == pid)
-            return true;
-    return false;
-}
-
-static void kill_orphans(struct run *run) {
-    int n = run->adopts ? sl_orphans_kill(is_worker, run->carriers) : 0;
-    if (n > 0)
-        sl_log(&run->log, SLUICE_LOG_WARN, "killed %d processes that a worker left behind", n);
-}
-
-static void on_ended(struct sl_worker *w) {
-    struct carrier *c = w->ctx;
-    struct run *run = c->run;
-    sl_autofree char *how = explain_end(c);
-    sl_guard_end(c);
-    sl_logs_bound(c);
-    kill_orphans(run);
-    if (!c->was_ready && !c->was_cancelled && !run->stopping)
-        sl_run_start_failed(run, c->stage, c->why ? c->why : SL_CRASH, c->why ? c->why_text : how);
-    if (run->shared[c->stage] == c)
-        run->shared[c->stage] = NULL;
-    if (c->n_attempts == 0 && w->end.wait_status != 0 && !c->was_cancelled)
-        sl_log(&run->log, SLUICE_LOG_WARN, "%s: after its work was done, %s",
-               run->plan->stages[c->stage].name, how);
-    sl_record_worker(run, c);
-    while (c->attempts) {
-        struct sl_attempt *a = c->attempts;
-        a->sent = false;
-        sl_run_conclude(run, a, c->why ? c->why : SL_CRASH, c->why ? c->why_text : how);
-    }
-    sl_run_carrier_destroy(c);
-}
-
-const struct sl_worker_callbacks sl_run_callbacks = {
-    .ready = on_ready,
-    .refused = on_refused,
-    .frame = on_frame,
-    .broken = on_broken,
-    .start_timeout = on_start_timeout,
-    .ended = on_ended,
-};
-
 void sl_run_cancel_all(struct run *run, const char *reason) {
     if (run->stopping)
         return;
@@ -543,7 +321,7 @@ void sl_run_cancel_all(struct run *run, const char *reason) {
                          .type = SL_EVENT_CANCELLING, .item = -1, .stage = -1, .text = reason});
     for (struct carrier *c = run->carriers; c; c = c->next) {
         for (struct sl_attempt *a = c->attempts; a; a = a->next)
-            stop_attempt(run, a, SLUICE_CANCELLED, sl_xstrdup(reason));
+            sl_run_stop_attempt(run, a, SLUICE_CANCELLED, sl_xstrdup(reason));
         c->was_cancelled = true;
         sl_worker_cancel(c->worker);
     }

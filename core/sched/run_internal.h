@@ -2,7 +2,8 @@
  * The state of a run, shared by the files that make up the scheduler:
  *   run.c       set-up, the loop, signals, the end
  *   dispatch.c  who starts when: admission, carriers, handing over jobs
- *   outcome.c   what frames and ends mean: progress, commits, failures, retries, items
+ *   frames.c    what workers say, and how they end
+ *   outcome.c   what that means for attempts, tasks and items: failures, retries, timeouts
  *   logs.c      what workers print is kept within bounds
  *   guard.c     limits: what a worker is started with, watching, the limit behind a failure
  *   record.c    journal, run log, events
@@ -119,8 +120,13 @@ void sl_run_carrier_detach(struct carrier *c, struct sl_attempt *a);
 void sl_run_carrier_idle(struct carrier *c); /* releases it if nothing more will come */
 void sl_run_carrier_destroy(struct carrier *c);
 
-/* outcome.c */
+/* frames.c */
 extern const struct sl_worker_callbacks sl_run_callbacks;
+
+/* outcome.c */
+double sl_run_wall_s(const struct sl_attempt *a); /* since it began */
+/* Stops an attempt with a verdict of the core. `reason` is taken. */
+void sl_run_stop_attempt(struct run *run, struct sl_attempt *a, int cls, char *reason);
 void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char *message);
 void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const char *message);
 /* A task that is not tried because its stage does not start. */
