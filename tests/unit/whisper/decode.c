@@ -290,6 +290,47 @@ TEST(hotwords_are_a_carried_prompt) {
     free(pcm);
 }
 
+static void language_of(struct wh_model *m, const float *pcm, size_t n, uint32_t n_windows,
+                        char ret[8]) {
+    struct wh_options o;
+    struct wh_report report;
+    struct record r = {0};
+    const double clip[] = {0, 0.01};
+    wh_options_default(&o);
+    o.n_temperatures = o.beam_size = 1;
+    o.max_new_tokens = 1;
+    o.language_detection_segments = n_windows;
+    o.language_detection_threshold = 1.1; /* never enough */
+    o.clip_timestamps = clip;
+    o.n_clip_timestamps = 2;
+    free(transcribe(m, pcm, n, &o, &r, &report));
+    memcpy(ret, report.language, 8);
+}
+
+/* One window of a sound, then two of another: the first decides alone, the others together. */
+TEST(the_language_of_most_windows_wins) {
+    enum { WINDOW = 30 * 16000 };
+    struct wh_model m;
+    char one[8], three[8], same[8];
+    bool found = false;
+    float *pcm = malloc(3 * WINDOW * sizeof *pcm);
+    open_toy(&m, 2, 1, 1);
+    for (uint32_t seed = 0; seed < 12 && !found; seed++) {
+        toy_sound(seed, WINDOW, pcm);
+        toy_sound(seed + 1, WINDOW, pcm + WINDOW);
+        memcpy(pcm + 2 * WINDOW, pcm + WINDOW, WINDOW * sizeof *pcm);
+        language_of(&m, pcm, 3 * WINDOW, 1, one);
+        language_of(&m, pcm, 3 * WINDOW, 3, three);
+        found = strcmp(one, three) != 0;
+        language_of(&m, pcm, 3 * WINDOW, 100, same); /* no more windows than there are */
+        CHECK_STR(same, three);
+    }
+    CHECK(found);
+    printf("  %s, then %s\n", one, three);
+    free(pcm);
+    wh_model_finish(&m);
+}
+
 TEST(no_n_gram_comes_twice) {
     enum { ROOM = 200 };
     struct wh_model m;
