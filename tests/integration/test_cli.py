@@ -57,7 +57,7 @@ class CommandLine(Case):
         self.assertIn("audio/1", self.sluice("plugins", "audio/decode").stdout)
         plugins = self.events(self.sluice("plugins", "--json").stdout)
         stages = {s["id"]: s for p in plugins for s in p["stages"]}
-        self.assertEqual([o["type"] for o in stages["whisper/transcribe"]["outputs"]], ["transcript/1"])
+        self.assertEqual([o["type"] for o in stages["whisper/transcribe"]["outputs"]], ["transcript/1", "attention/1"])
 
     def test_broken_plugins_are_listed_with_the_reason(self):
         os.makedirs(self.path("bad"))

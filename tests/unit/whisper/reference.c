@@ -169,48 +169,52 @@ static void check_toy(const char *file, bool multilingual, const char *only) {
     toy_remove(folder);
 }
 
-TEST(greedy) {
-    check_toy("decode.json", true, "greedy");
-}
+/* One test for each mode of a file. */
+#define TOY_TEST(name, file, mode)                                                                 \
+    TEST(name) {                                                                                   \
+        check_toy(file, true, mode);                                                               \
+    }
 
-TEST(greedy_without_timestamps) {
-    check_toy("decode.json", true, "greedy without timestamps");
-}
-
-TEST(greedy_with_prompts) {
-    check_toy("decode.json", true, "greedy with prompts");
-}
-
-TEST(beams) {
-    check_toy("decode.json", true, "beam");
-}
-
-TEST(beams_without_timestamps) {
-    check_toy("decode.json", true, "beam without timestamps");
-}
-
-TEST(beams_with_prompts) {
-    check_toy("decode.json", true, "beam with prompts");
-}
-
-TEST(temperatures_and_silences) {
-    check_toy("fallback.json", true, NULL);
-}
-
-TEST(long_form) {
-    check_toy("longform.json", true, NULL);
-}
-
-TEST(embedded_model) {
-    check_file("synth.json", MODEL_DIR, NULL);
-}
-
-TEST(word_times) {
-    check_toy("words.json", true, NULL);
-}
+TOY_TEST(greedy, "decode.json", "greedy")
+TOY_TEST(greedy_without_timestamps, "decode.json", "greedy without timestamps")
+TOY_TEST(greedy_with_prompts, "decode.json", "greedy with prompts")
+TOY_TEST(beams, "decode.json", "beam")
+TOY_TEST(beams_without_timestamps, "decode.json", "beam without timestamps")
+TOY_TEST(beams_with_prompts, "decode.json", "beam with prompts")
+TOY_TEST(fallback, "fallback.json", "as it comes")
+TOY_TEST(fallback_of_one_sample, "fallback.json", "greedy, one sample")
+TOY_TEST(fallback_of_unlikely_texts, "fallback.json", "unlikely")
+TOY_TEST(fallback_of_repetitive_texts, "fallback.json", "repetitive")
+TOY_TEST(silences, "fallback.json", "silences")
+TOY_TEST(samples, "fallback.json", "no fallback")
+TOY_TEST(long_greedy, "longform.json", "greedy")
+TOY_TEST(long_beams, "longform.json", "beams, detected language")
+TOY_TEST(long_without_previous_text, "longform.json", "previous text off")
+TOY_TEST(long_with_carried_prompt, "longform.json", "carried prompt")
+TOY_TEST(long_with_fallback, "longform.json", "fallback resets the prompt")
+TOY_TEST(long_clips, "longform.json", "clips")
+TOY_TEST(long_late_start, "longform.json", "late start")
+TOY_TEST(long_translated, "longform.json", "translated")
+TOY_TEST(words, "words.json", "words")
+TOY_TEST(words_of_unspaced_text, "words.json", "unspaced")
+TOY_TEST(words_without_timestamps, "words.json", "no timestamps")
+TOY_TEST(words_and_silence, "words.json", "silence skipped")
+TOY_TEST(words_and_punctuation, "words.json", "own punctuation")
 
 TEST(english_only_model) {
     check_toy("english.json", false, NULL);
 }
+
+#define SYNTH_TEST(name, mode)                                                                     \
+    TEST(name) {                                                                                   \
+        check_file("synth.json", MODEL_DIR, mode);                                                 \
+    }
+
+SYNTH_TEST(embedded_defaults, "defaults")
+SYNTH_TEST(embedded_greedy, "greedy")
+SYNTH_TEST(embedded_words, "words")
+SYNTH_TEST(embedded_words_and_silence, "words, silence skipped")
+SYNTH_TEST(embedded_previous_text, "previous text")
+SYNTH_TEST(embedded_without_timestamps, "no timestamps")
 
 TEST_MAIN()
