@@ -102,7 +102,7 @@ struct sl_cli_run {
 };
 int sl_cli_execute(const struct sl_cli_run *spec);
 
-/* A column of text padded to `columns` terminal columns, with one blank after it at least. */
+/* A column of text padded to `columns` terminal columns; longer text stays whole. */
 void sl_str_add_column(struct sl_str *s, const char *text, int columns);
 
 #endif

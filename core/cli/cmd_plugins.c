@@ -38,7 +38,8 @@ static void print_ports(const char *title, const struct sl_port_desc *ports, int
     for (int i = 0; i < n; i++) {
         sl_autostr struct sl_str line = {0};
         sl_str_add(&line, "  ");
-        sl_str_add_column(&line, ports[i].name, 16);
+        sl_str_add_column(&line, ports[i].name, 15);
+        sl_str_add(&line, " ");
         sl_str_add_column(&line, ports[i].type, 14);
         sl_str_addf(&line, "%s%s", ports[i].optional ? "(optional) " : "", ports[i].doc);
         puts(sl_str_text(&line));
@@ -59,7 +60,8 @@ static void add_range(struct sl_str *line, const struct sl_param_desc *p) {
 static void print_param(const struct sl_param_desc *p) {
     sl_autostr struct sl_str line = {0};
     sl_str_add(&line, "  ");
-    sl_str_add_column(&line, p->name, 16);
+    sl_str_add_column(&line, p->name, 15);
+    sl_str_add(&line, " ");
     sl_str_add(&line, sl_param_kind_name(p->kind));
     add_range(&line, p);
     if (p->required)

@@ -123,8 +123,7 @@ void sl_loaded_finish(struct sl_loaded *l) {
 
 void sl_str_add_column(struct sl_str *s, const char *text, int columns) {
     sl_str_add(s, text);
-    int pad = columns - sl_utf8_columns(text);
-    sl_str_pad(s, ' ', pad > 0 ? pad : 1);
+    sl_str_pad(s, ' ', columns - sl_utf8_columns(text));
 }
 
 /* ---- --wrap ---------------------------------------------------------------------------------- */
