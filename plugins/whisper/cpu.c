@@ -22,8 +22,6 @@ static int32_t buffers_take(struct wh_cpu *cpu, struct num_err *err) {
         {s->n_text_layers * sizeof *cpu->decoder, "the model's layers", &cpu->decoder},
         {rows * sizeof *cpu->row_len, "the rows", &cpu->row_len},
         {rows * sizeof *cpu->row_slot, "the rows", &cpu->row_slot},
-        {cpu->self_kv.row_words * rows * 4, "the keys and values of tokens", &cpu->self_kv.base},
-        {cpu->self_kv.row_words * rows * 4, "the keys and values of tokens", &cpu->reorder_work},
         {cpu->cross_kv.row_words * slots * 4, "the keys and values of windows",
          &cpu->cross_kv.base},
         {slots * s->n_audio_ctx * s->n_state * sizeof(float), "the encoder's output",
@@ -32,7 +30,12 @@ static int32_t buffers_take(struct wh_cpu *cpu, struct num_err *err) {
         {wh_decoder_work_bytes(cpu), "the decoder's buffers", &cpu->decoder_work},
         {cpu->V32 * WH_LOGITS_ROWS * sizeof(float), "the logits", &cpu->logits_work},
     };
-    int32_t status = SLUICE_OK;
+    const char *tokens = "the keys and values of tokens";
+    size_t bytes = cpu->self_kv.row_words * rows * 4;
+    cpu->rows.sparse = true;
+    int32_t status = num_arena_take(&cpu->rows, bytes, tokens, &cpu->self_kv.base, err);
+    if (!status)
+        status = num_arena_take(&cpu->rows, bytes, tokens, &cpu->reorder_work, err);
     for (size_t i = 0; !status && i < sizeof wanted / sizeof *wanted; i++)
         status = num_arena_take(&cpu->arena, wanted[i].bytes, wanted[i].what, wanted[i].ret, err);
     return status;
@@ -42,6 +45,7 @@ static void cpu_free(void *self) {
     struct wh_cpu *cpu = self;
     num_pool_destroy(cpu->pool);
     num_arena_finish(&cpu->arena);
+    num_arena_finish(&cpu->rows);
     free(cpu);
 }
 

@@ -56,7 +56,8 @@ struct wh_cpu {
     enum num_compute compute, act;
     const struct num_kernels *kernels;
     struct num_pool *pool;
-    struct num_arena arena; /* owns all that follows */
+    struct num_arena arena; /* owns all that follows, but for ... */
+    struct num_arena rows;  /* ... self_kv.base and reorder_work, which are filled as tokens come */
     size_t W, V32;          /* V32: V rounded up to whole panels */
 
     struct num_linear conv1; /* 3 M -> D, inputs [tap][mel] */

@@ -103,7 +103,7 @@ static void pack_task(void *ctx, uint32_t index, uint32_t thread) {
         memset(rows + o * k, 0, k * sizeof *rows);
         spread_taps(p, raw, rows + o * k);
     }
-    num_linear_pack(p->linear, index, rows);
+    num_linear_pack(p->linear, p->l->cpu->kernels, index, rows);
 }
 
 static void pack(struct packing *p, enum num_compute type, size_t n_out, size_t k) {

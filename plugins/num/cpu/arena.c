@@ -23,7 +23,7 @@ static size_t round_up(size_t n, size_t to) {
     return (n + to - 1) / to * to;
 }
 
-static struct num_arena_chunk *chunk_create(size_t bytes) {
+static struct num_arena_chunk *chunk_create(size_t bytes, bool sparse) {
     size_t len = round_up(bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES, HUGE_PAGE);
     size_t map_len = len + HUGE_PAGE;
     void *map = mmap(NULL, map_len, PROT_READ | PROT_WRITE,
@@ -31,7 +31,7 @@ static struct num_arena_chunk *chunk_create(size_t bytes) {
     if (map == MAP_FAILED)
         return NULL;
     struct num_arena_chunk *chunk = (void *)round_up((uintptr_t)map, HUGE_PAGE);
-    madvise(chunk, len, MADV_HUGEPAGE); /* a wish */
+    madvise(chunk, len, sparse ? MADV_NOHUGEPAGE : MADV_HUGEPAGE); /* a wish */
     *chunk = (struct num_arena_chunk){.used = LINE, .len = len, .map = map, .map_len = map_len};
     return chunk;
 }
@@ -42,7 +42,7 @@ int32_t num_arena_take(struct num_arena *arena, size_t bytes, const char *what, 
     if (bytes > SIZE_MAX / 2)
         return num_fail_memory(err, what, bytes);
     if (!chunk || chunk->len - chunk->used < bytes) {
-        chunk = chunk_create(bytes + LINE);
+        chunk = chunk_create(bytes + LINE, arena->sparse);
         if (!chunk)
             return num_fail_memory(err, what, bytes);
         chunk->next = arena->chunks;

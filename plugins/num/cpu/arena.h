@@ -6,6 +6,7 @@
 #ifndef NUM_CPU_ARENA_H
 #define NUM_CPU_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "num/err.h"
@@ -15,6 +16,7 @@ struct num_arena_chunk;
 /* Zero it before its first use. */
 struct num_arena {
     struct num_arena_chunk *chunks; /* latest first */
+    bool sparse; /* pieces are rarely used in full: plain pages, each taken at its first use */
 };
 
 /* `bytes` zero bytes on a cache line's boundary; `what` names them where memory is short. */

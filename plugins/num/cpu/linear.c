@@ -68,13 +68,13 @@ static void pack_bf16(const struct num_linear *l, uint32_t *panel, const float *
         }
 }
 
-static void pack_int8(const struct num_linear *l, size_t first, uint32_t *panel, const float *rows,
-                      size_t n) {
+static void pack_int8(const struct num_linear *l, const struct num_kernels *kernels, size_t first,
+                      uint32_t *panel, const float *rows, size_t n) {
     int8_t q[l->k + 4];
     for (size_t o = 0; o < n; o++) {
         int32_t sum = 0;
         memset(q + l->k, 0, 4);
-        l->scale[first + o] = num_kernels()->to_int8(rows + o * l->k, l->k, q);
+        l->scale[first + o] = kernels->to_int8(rows + o * l->k, l->k, q);
         for (size_t i = 0; i < l->k; i++)
             sum += q[i];
         for (size_t i = 0; i < l->k; i += 4)
@@ -83,7 +83,8 @@ static void pack_int8(const struct num_linear *l, size_t first, uint32_t *panel,
     }
 }
 
-void num_linear_pack(struct num_linear *l, size_t index, const float *rows) {
+void num_linear_pack(struct num_linear *l, const struct num_kernels *kernels, size_t index,
+                     const float *rows) {
     uint32_t *panel = l->panels + index * panel_words(l);
     size_t first = index * NUM_PANEL, n = l->n_out - first;
     n = n < NUM_PANEL ? n : NUM_PANEL;
@@ -92,17 +93,18 @@ void num_linear_pack(struct num_linear *l, size_t index, const float *rows) {
     else if (l->type == NUM_COMPUTE_BF16)
         pack_bf16(l, panel, rows, n);
     else
-        pack_int8(l, first, panel, rows, n);
+        pack_int8(l, kernels, first, panel, rows, n);
 }
 
 int32_t num_linear_init(struct num_linear *ret, enum num_compute type, size_t n_out, size_t k,
                         const float *weight, const float *bias, struct num_arena *arena,
                         struct num_err *err) {
     int32_t status = num_linear_create(ret, type, n_out, k, arena, err);
+    const struct num_kernels *kernels = num_kernels();
     if (status)
         return status;
     for (size_t p = 0; p < NUM_PANELS(n_out); p++)
-        num_linear_pack(ret, p, weight + p * NUM_PANEL * k);
+        num_linear_pack(ret, kernels, p, weight + p * NUM_PANEL * k);
     if (bias)
         memcpy(ret->bias, bias, n_out * sizeof *bias);
     return SLUICE_OK;

@@ -38,7 +38,8 @@ size_t num_linear_bytes(enum num_compute type, size_t n_out, size_t k);
 
 /* Sets the outputs of one panel to `rows`, (n, k), where n is 32 or what the last panel has. Any
  * thread; different panels at the same time. */
-void num_linear_pack(struct num_linear *linear, size_t panel, const float *rows);
+void num_linear_pack(struct num_linear *linear, const struct num_kernels *kernels, size_t panel,
+                     const float *rows);
 
 /* All of it: weight (n_out, k), bias (n_out) or NULL. */
 int32_t num_linear_init(struct num_linear *ret, enum num_compute type, size_t n_out, size_t k,
