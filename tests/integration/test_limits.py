@@ -140,7 +140,7 @@ class Limits(Case):
 
     def test_growth_among_jobs_of_one_worker(self):
         """Jobs that shared the worker are tried again; the one that needs it gets a worker with a higher limit."""
-        pipeline = self.pipeline("  bad: { use: fixture/eat4, with: { what: memory, amount: 100MiB, only: f3 },\n"
+        pipeline = self.pipeline("  bad: { use: fixture/eat4, with: { what: memory, amount: 100MiB, hold: 1s, only: f3 },\n"
                                  "    resources: { memory: 64MiB }, retry: { backoff: 10ms, grow: { memory: 2 } } }\n",
                                  head="inputs: { file: { type: file/1 } }\n")
         files = [self.write(f"f{i}.txt", "x") for i in range(12)]
