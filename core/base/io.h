@@ -1,5 +1,4 @@
-/* Files: read whole with a limit, write whole or not at all, folders, copies. Every open is
- * O_CLOEXEC. */
+/* Files: read whole with a limit, write whole or not at all, folders, copies. Every open is O_CLOEXEC. */
 #ifndef BASE_IO_H
 #define BASE_IO_H
 
@@ -11,8 +10,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* Reads a file of at most `limit` bytes into *ret_data (owned, NUL after the last byte).
- * SLUICE_INPUT: missing, a folder, over the limit; message "PATH: ...". */
+/* Reads a file of at most `limit` bytes into *ret_data (owned, NUL after the last byte). SLUICE_INPUT: missing,
+ * a folder, over the limit; message "PATH: ...". */
 int sl_read_file(const char *path, size_t limit, char **ret_data, size_t *ret_len,
                  struct sl_err *err);
 
@@ -27,8 +26,8 @@ int sl_write_file_from(const char *path, int fd, struct sl_err *err);
 /* mkdir -p. */
 int sl_make_dirs(const char *path, struct sl_err *err);
 #define SL_REMOVE_LIMIT_MS 20000
-/* rm -r: a file, or a folder and what is in it; never follows links. What is missing counts as
- * removed. Of any depth; gives up after SL_REMOVE_LIMIT_MS, should a process fill it faster. */
+/* rm -r: a file, or a folder and what is in it; never follows links. What is missing counts as removed. Of any depth;
+ * gives up after SL_REMOVE_LIMIT_MS, should a process fill it faster. */
 int sl_remove_tree(const char *path, struct sl_err *err);
 
 /* Joins with one slash into an owned string; a `name` that begins with a slash stands alone. */

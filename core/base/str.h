@@ -6,8 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Growable text, always NUL-terminated once something was added. `struct sl_str s = {0};` is empty.
- */
+/* Growable text, always NUL-terminated once something was added. `struct sl_str s = {0};` is empty. */
 struct sl_str {
     char *data; /* owned; NULL while nothing was added */
     size_t len, cap;
@@ -32,9 +31,8 @@ int sl_utf8_columns(const char *text);
 /* Length in bytes of the longest prefix of `text` with at most `columns` columns. */
 size_t sl_utf8_prefix(const char *text, int columns);
 
-/* Makes text from elsewhere fit for a line on a terminal, in place: control characters become
- * spaces, bytes that are not UTF-8 become "?", a sequence that was cut off at the end is dropped.
- * Returns `text`. */
+/* Makes text from elsewhere fit for a line on a terminal, in place: control characters become spaces, bytes that are not
+ * UTF-8 become "?", a sequence that was cut off at the end is dropped. Returns `text`. */
 char *sl_make_printable(char *text);
 
 /* True for [a-z][a-z0-9_]* names of ports and parameters. */
@@ -43,9 +41,8 @@ bool sl_starts_with(const char *text, const char *prefix);
 bool sl_ends_with(const char *text, const char *suffix);
 
 /*
- * The candidate nearest to `word`, or NULL where none is near: at most a third of the letters (and
- * at least one) may differ by the optimal string alignment distance (insert, delete, replace, swap
- * neighbours), case ignored.
+ * The candidate nearest to `word`, or NULL where none is near: at most a third of the letters (and at least one)
+ * may differ by the optimal string alignment distance (insert, delete, replace, swap neighbours), case ignored.
  */
 const char *sl_nearest(const char *word, const char *const *candidates, size_t n);
 

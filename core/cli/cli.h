@@ -62,8 +62,8 @@ struct sl_loaded {
 /* Fills the catalog; prints the error. 0 or an exit status. */
 int sl_cli_load_catalog(const struct sl_words *folders, struct sl_catalog *ret);
 
-/* Loads and checks; prints every diagnostic to stderr. 0 or an exit status. `text` NULL: from the
- * file `name`, else the pipeline itself, which was written by us (its positions mean nothing). */
+/* Loads and checks; prints every diagnostic to stderr. 0 or an exit status. `text` NULL: from the file `name`, else the
+ * pipeline itself, which was written by us (its positions mean nothing). */
 int sl_cli_load_plan(const char *name, const char *text, const struct sl_words *folders,
                      const struct sl_words *settings, struct sl_loaded *ret);
 void sl_loaded_finish(struct sl_loaded *l);

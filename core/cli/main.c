@@ -1,5 +1,4 @@
-/* sluice: the table of commands. main() finds the command and hands over; each command has a file
- * of its own. */
+/* sluice: the table of commands. main() finds the command and hands over; each command has a file of its own. */
 #include <stdio.h>
 #include <string.h>
 

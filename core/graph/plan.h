@@ -1,9 +1,8 @@
 /*
- * The plan: a pipeline that was checked against the catalog, ready to be scheduled. Immutable after
- * it was made.
+ * The plan: a pipeline that was checked against the catalog, ready to be scheduled. Immutable after it was made.
  *
- * Stages are in topological order (a stage stands after all that it takes from); the stages under
- * `outputs:` are stages like the others, marked is_output.
+ * Stages are in topological order (a stage stands after all that it takes from); the stages under `outputs:` are
+ * stages like the others, marked is_output.
  */
 #ifndef GRAPH_PLAN_H
 #define GRAPH_PLAN_H
@@ -39,7 +38,7 @@ struct sl_plan_stage {
     struct sl_plan_output *outputs;
     int n_outputs;
     const char *params; /* JSON object: every parameter, defaults filled in, references resolved;
-                           durations in seconds, sizes in bytes */
+                                         durations in seconds, sizes in bytes */
     struct sl_device device;
     struct sl_resources resources;
     struct sl_retry_policy retry;
@@ -62,9 +61,8 @@ struct sl_plan {
 };
 
 /*
- * Checks everything and makes the plan. Adds all mistakes to `diags` (also those of the settings,
- * without a position); *ret_plan is written if there were none. Returns 0 or SL_USAGE. The plan
- * borrows from the catalog.
+ * Checks everything and makes the plan. Adds all mistakes to `diags` (also those of the settings, without a
+ * position); *ret_plan is written if there were none. Returns 0 or SL_USAGE. The plan borrows from the catalog.
  */
 int sl_plan_make(const struct sl_pipeline *pipeline, const struct sl_catalog *catalog,
                  const struct sl_setting *settings, int n_settings, struct sl_diags *diags,

@@ -39,8 +39,7 @@ static int by_name(const void *a, const void *b) {
     return order ? order : x < y ? -1 : x > y;
 }
 
-/* Renames groups of equally named items; `rename` gets the item and its number in the group,
- * from 1. */
+/* Renames groups of equally named items; `rename` gets the item and its number in the group, from 1. */
 static void rename_equal(struct sl_arena *arena, struct sl_item **sorted, int n,
                          void (*rename)(struct sl_arena *arena, struct sl_item *item, int number)) {
     if (n > 0)

@@ -3,9 +3,9 @@
  *
  *     <XXH3-64 of the JSON text, 16 hex digits> <JSON object>\n
  *
- * Records are gathered and made durable together, once a loop turn and at most every 50 ms, by one
- * fdatasync. A killed core loses nothing that was written; a power cut at most the last 50 ms. A
- * reader stops at the first line that is damaged or unfinished, which is what a cut leaves behind.
+ * Records are gathered and made durable together, once a loop turn and at most every 50 ms, by one fdatasync.
+ * A killed core loses nothing that was written; a power cut at most the last 50 ms. A reader stops at the first line
+ * that is damaged or unfinished, which is what a cut leaves behind.
  */
 #ifndef RUN_JOURNAL_H
 #define RUN_JOURNAL_H
@@ -29,8 +29,7 @@ int sl_journal_create(const char *path, struct sl_journal *ret, struct sl_err *e
 /* Adds a record (taken) with the key `time` set to now. Nothing is written yet. */
 void sl_journal_add(struct sl_journal *j, json_t *record);
 
-/* Writes what is pending, and syncs if the last sync is 50 ms ago or `force`. Call once a loop
- * turn. */
+/* Writes what is pending, and syncs if the last sync is 50 ms ago or `force`. Call once a loop turn. */
 int sl_journal_flush(struct sl_journal *j, bool force, struct sl_err *err);
 
 /* Milliseconds until a sync is due, or -1: nothing to sync. */
@@ -40,14 +39,14 @@ int sl_journal_due_ms(const struct sl_journal *j);
 int sl_journal_close(struct sl_journal *j, struct sl_err *err);
 
 /*
- * Reads records from a span, in order; `each` gets a borrowed object. *ret_good is the length of
- * the undamaged beginning. Pure. Returns the number of records.
+ * Reads records from a span, in order; `each` gets a borrowed object. *ret_good is the length of the undamaged
+ * beginning. Pure. Returns the number of records.
  */
 int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const json_t *record),
                     void *ctx, size_t *ret_good);
 
-/* The same from a file, read piece by piece: a long journal is never in memory. Returns 0, also
- * where it is damaged at some point (records before that were given). */
+/* The same from a file, read piece by piece: a long journal is never in memory. Returns 0, also where it is damaged at some
+ * point (records before that were given). */
 int sl_journal_read_file(const char *path, void (*each)(void *ctx, const json_t *record), void *ctx,
                          struct sl_err *err);
 

@@ -1,5 +1,4 @@
-/* The run folder, see rundir.h. The lock is a flock() on the file `lock`: the kernel drops it with
- * the core. */
+/* The run folder, see rundir.h. The lock is a flock() on the file `lock`: the kernel drops it with the core. */
 #include "run/rundir.h"
 
 #include <dirent.h>
@@ -29,8 +28,7 @@ char *sl_runs_root(void) {
     return sl_path_join(base, "runs");
 }
 
-/* The last part is the fraction of the second, so that ids sort by time; two cores that meet in it
- * try again. */
+/* The last part is the fraction of the second, so that ids sort by time; two cores that meet in it try again. */
 static void make_id(char id[SL_RUN_ID_SIZE]) {
     struct timespec now;
     struct tm tm;

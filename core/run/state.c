@@ -1,6 +1,6 @@
 /*
- * The state of a run from its journal, see state.h. One handler for each record type; records that
- * name items or stages that were never announced are ignored.
+ * The state of a run from its journal, see state.h. One handler for each record type; records that name items or stages
+ * that were never announced are ignored.
  */
 #include "run/state.h"
 

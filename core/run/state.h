@@ -1,16 +1,16 @@
 /*
- * What a run did, put together from its journal. The result is the JSON object that `sluice show
- * --json` prints:
+ * What a run did, put together from its journal. The result is the JSON object that `sluice show --json` prints:
  *
- *   {"id", "pipeline", "file", "out", "containment", "limits", "sluice", "started", "ended",
- * "state", "seconds", "ok", "failed", "cancelled", "items": [{"name", "file", "state", "message",
- * "outputs": [path...], "stages": [{"name", "use", "state", "class", "message", "attempts":
- * [{"attempt", "class", "message", "wall_s", "cpu_s", "peak_bytes", "memory_limit", "pid", "log",
- * "metrics", "started", "retry_delay_s"}], "artifacts": [{"port", "port_type", "file", "size",
- * "xxh3"}]}]}]}
+ *   {"id", "pipeline", "file", "out", "containment", "limits", "sluice", "started", "ended", "state", "seconds",
+ *    "ok", "failed", "cancelled",
+ *    "items": [{"name", "file", "state", "message", "outputs": [path...],
+ *       "stages": [{"name", "use", "state", "class", "message",
+ *          "attempts": [{"attempt", "class", "message", "wall_s", "cpu_s", "peak_bytes", "memory_limit", "pid", "log", "metrics",
+ *                        "started", "retry_delay_s"}],
+ *          "artifacts": [{"port", "port_type", "file", "size", "xxh3"}]}]}]}
  *
- * "state" of a run: running, ok, failed, cancelled, or died (the core was killed before it could
- * finish). An attempt without a class is still running, or was when the core died.
+ * "state" of a run: running, ok, failed, cancelled, or died (the core was killed before it could finish).
+ * An attempt without a class is still running, or was when the core died.
  */
 #ifndef RUN_STATE_H
 #define RUN_STATE_H
@@ -19,8 +19,7 @@
 
 #include "base/json.h"
 
-/* Pure: from the bytes of a journal. `live`: its core runs. SLUICE_INPUT: there is not even a first
- * record. */
+/* Pure: from the bytes of a journal. `live`: its core runs. SLUICE_INPUT: there is not even a first record. */
 int sl_state_build(const char *journal, size_t len, bool live, json_t **ret, struct sl_err *err);
 
 /* From a run folder. */

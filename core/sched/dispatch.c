@@ -1,7 +1,7 @@
 /*
- * Who starts when. Ready tasks wait in a queue for each stage; later stages go first, so that items
- * are finished rather than begun. A task needs room among the workers (--jobs) and processors; a
- * stage that takes several jobs gives them to its living worker.
+ * Who starts when. Ready tasks wait in a queue for each stage; later stages go first, so that items are finished rather
+ * than begun. A task needs room among the workers (--jobs) and processors; a stage that takes several jobs gives
+ * them to its living worker.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +25,8 @@ static int cpus_in_use(const struct run *run) {
     return used;
 }
 
-/* Workers that were told to stop do not hold others up, but a stage whose workers hang at their end
- * must not pile them up either. */
+/* Workers that were told to stop do not hold others up, but a stage whose workers hang at their end must not pile them
+ * up either. */
 static bool too_many_workers(const struct run *run) {
     int n = 0;
     for (const struct carrier *c = run->carriers; c; c = c->next)

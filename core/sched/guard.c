@@ -91,8 +91,7 @@ static double used_of(const struct sl_usage *u, enum sl_limit which) {
                                           : (double)u->memory;
 }
 
-/* Memory that earlier jobs of the same worker may have left behind is no job's own: a fresh worker
- * can do better. */
+/* Memory that earlier jobs of the same worker may have left behind is no job's own: a fresh worker can do better. */
 static void blame_all(struct carrier *c, enum sl_limit which) {
     if (which == SL_LIMIT_MEMORY && c->guard.n_jobs > c->n_attempts)
         return;

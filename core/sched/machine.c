@@ -1,5 +1,4 @@
-/* The table of a worker's life, see machine.h. Entries left out mean: nothing happens, the state
- * stays. */
+/* The table of a worker's life, see machine.h. Entries left out mean: nothing happens, the state stays. */
 #include "sched/machine.h"
 
 #include <stdbool.h>

@@ -1,7 +1,6 @@
 /*
- * The files in the user's folder. They are written when the whole item succeeded, each whole
- * (temporary name, fsync, rename); where one cannot be written, those of the item that were are
- * removed again.
+ * The files in the user's folder. They are written when the whole item succeeded, each whole (temporary name, fsync,
+ * rename); where one cannot be written, those of the item that were are removed again.
  */
 #include <fcntl.h>
 #include <stdlib.h>

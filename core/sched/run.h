@@ -1,7 +1,7 @@
 /*
- * Running a plan over a batch of items: the one loop of the core. Blocks until every item is
- * settled and every worker is gone. Call from the main thread; SIGINT, SIGTERM and SIGHUP are taken
- * over for the time of the call (the first cancels, the second kills).
+ * Running a plan over a batch of items: the one loop of the core. Blocks until every item is settled and every worker
+ * is gone. Call from the main thread; SIGINT, SIGTERM and SIGHUP are taken over for the time of the call (the first
+ * cancels, the second kills).
  */
 #ifndef SCHED_RUN_H
 #define SCHED_RUN_H
@@ -14,8 +14,8 @@
 
 struct sl_run_spec {
     const struct sl_plan *plan;
-    const char *pipeline_file; /* as the user named it; copied into the run folder; NULL: none (one
-                                  stage) */
+    const char *
+        pipeline_file; /* as the user named it; copied into the run folder; NULL: none (one stage) */
     const struct sl_item *items;
     int n_items;
     const char *const
@@ -26,7 +26,7 @@ struct sl_run_spec {
     bool fail_fast, keep_artifacts;
     const char *worker_program, *share_dir; /* absolute */
     const char *const *wrap; /* words put before the worker's command, NULL-terminated; NULL: none.
-                                The worker then uses the terminal, without its own init */
+                                        The worker then uses the terminal, without its own init */
     const struct sl_observer *observers;
     int n_observers;
 };
@@ -38,8 +38,8 @@ struct sl_run_result {
     double seconds;
 };
 
-/* `dir` was made by sl_rundir_create(). An error means that the run could not be carried out at
- * all; what happened to items is in the result. */
+/* `dir` was made by sl_rundir_create(). An error means that the run could not be carried out at all; what happened to
+ * items is in the result. */
 int sl_run(const struct sl_run_spec *spec, const struct sl_rundir *dir, struct sl_run_result *ret,
            struct sl_err *err);
 

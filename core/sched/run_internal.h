@@ -136,8 +136,7 @@ void sl_run_start_failed(struct run *run, int stage, int cls, const char *text);
 void sl_run_cancel_all(struct run *run, const char *reason);
 void sl_run_hash_late(struct run *run);
 void sl_run_arm_job_timers(struct run *run, struct sl_attempt *a);
-/* Notes why the carrier will end; its attempts are concluded when it has. The first reason counts.
- */
+/* Notes why the carrier will end; its attempts are concluded when it has. The first reason counts. */
 void sl_run_carrier_doom(struct carrier *c, int cls, const char *text);
 
 /* logs.c */
@@ -154,13 +153,13 @@ int sl_guard_prepare(struct carrier *c, const struct sl_task *task, struct sl_sp
 void sl_guard_watch(struct carrier *c); /* it was spawned */
 bool sl_guard_suits(const struct carrier *c,
                     const struct sl_task *task); /* its limits are enough for the task */
-void sl_guard_end(struct carrier *c); /* it was reaped: completes worker->end, notes the limit that
-                                         was behind it */
+void sl_guard_end(
+    struct carrier
+        *c); /* it was reaped: completes worker->end, notes the limit that was behind it */
 void sl_guard_finish(struct carrier *c);
 /* The class of a failed attempt; adds to the text the limit that was behind it. */
 int sl_guard_judge(struct carrier *c, struct sl_attempt *a, int cls, char **text);
-/* After a failure as RESOURCE: raises limits as the policy says; false: another attempt would end
- * the same way. */
+/* After a failure as RESOURCE: raises limits as the policy says; false: another attempt would end the same way. */
 bool sl_guard_retry(struct run *run, struct sl_task *task);
 
 /* record.c */

@@ -1,10 +1,9 @@
 /*
- * The tasks of a run: item x stage, what each waits for, and how an outcome spreads. Pure: no
- * process, no clock.
+ * The tasks of a run: item x stage, what each waits for, and how an outcome spreads. Pure: no process, no clock.
  *
  *   WAITING --all sources settled--> READY --> RUNNING --> DONE
- *                                      ^          |------> ABSENT     failed, and the policy says
- * ignore |          |------> FAILED     the item fails with it
+ *                                      ^          |------> ABSENT     failed, and the policy says ignore
+ *                                      |          |------> FAILED     the item fails with it
  *                                      +- BACKOFF +
  *   WAITING, READY, BACKOFF ---------> SKIPPED    a source is absent, or the item failed meanwhile
  *   anything unsettled --------------> CANCELLED
@@ -66,8 +65,7 @@ struct sl_tasks {
 void sl_tasks_init(struct sl_tasks *t, const struct sl_plan *plan, int n_items);
 void sl_tasks_finish(struct sl_tasks *t);
 
-/* Frees what is kept of an item whose tasks are all settled, but for their states: messages and the
- * names of artifacts. */
+/* Frees what is kept of an item whose tasks are all settled, but for their states: messages and the names of artifacts. */
 void sl_tasks_forget(struct sl_tasks *t, int item);
 
 struct sl_task *sl_task_at(const struct sl_tasks *t, int item, int stage);
@@ -91,11 +89,10 @@ void sl_tasks_make_ready(struct sl_tasks *t, struct sl_task *task);
 typedef void sl_task_changed(void *ctx, struct sl_task *task);
 
 /*
- * Settles a task as DONE, ABSENT, FAILED or CANCELLED and spreads it: takers become ready when
- * their last source settled; a taker whose required port stays empty is SKIPPED, and so on down.
- * FAILED or CANCELLED ends the item: its tasks that do not run are SKIPPED (CANCELLED); those that
- * run are left to the caller. The item's state changes to FAILED or CANCELLED at once, to OK when
- * its last task settled.
+ * Settles a task as DONE, ABSENT, FAILED or CANCELLED and spreads it: takers become ready when their last source
+ * settled; a taker whose required port stays empty is SKIPPED, and so on down. FAILED or CANCELLED ends the item: its
+ * tasks that do not run are SKIPPED (CANCELLED); those that run are left to the caller. The item's state changes
+ * to FAILED or CANCELLED at once, to OK when its last task settled.
  */
 void sl_tasks_settle(struct sl_tasks *t, struct sl_task *task, enum sl_task_state outcome,
                      sl_task_changed *changed, void *ctx);

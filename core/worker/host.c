@@ -26,8 +26,8 @@
 #include "worker/loader.h"
 
 #define SOCKET_FD_FROM                                                                             \
-    200 /* the socket is moved up here, away from numbers that programs guess                      \
-         */
+    200 /* the socket is moved up here, away from numbers that programs guess   \
+                            */
 #define RESEND_PAUSE_MS 10
 #define LOG_LINE_MAX    4096
 

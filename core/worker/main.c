@@ -2,8 +2,8 @@
  * sluice-worker: the program that loads plugins. Not for use by hand but for --describe.
  *
  *     sluice-worker --socket 3                     serve the core on descriptor 3 (init.h, host.h)
- *     sluice-worker --socket 3 --no-init           the same without an init of its own: under a
- * debugger sluice-worker --describe FILE.so [--fd N]    print what the plugin declares as JSON
+ *     sluice-worker --socket 3 --no-init           the same without an init of its own: under a debugger
+ *     sluice-worker --describe FILE.so [--fd N]    print what the plugin declares as JSON
  *     sluice-worker --inspect FILE.so --fd N       write what loading it does to a process as JSON
  */
 #include <stdbool.h>
@@ -40,8 +40,7 @@ static int serve(int socket, bool with_init) {
     sl_host_run(socket);
 }
 
-/* The end skips destructors of libraries that plugins brought along; the description is written by
- * then. */
+/* The end skips destructors of libraries that plugins brought along; the description is written by then. */
 static _Noreturn void describe(const char *path, int fd) {
     int code = sl_describe(path, fd);
     fflush(NULL);
