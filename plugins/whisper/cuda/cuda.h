@@ -1,0 +1,75 @@
+/*
+ * A Whisper model on a CUDA device: what backend.cu loads and what the encoder's and the decoder's
+ * kernels work on. For .cu files only; sizes and places are in plan.h.
+ *
+ * Everything on the device lies in one block that is taken at load; nothing is allocated after.
+ * Two streams: windows are encoded on `encode_stream` while rows are decoded on `decode_stream`.
+ * A slot belongs to the encoder from wh_cuda_encode() until its event, and to the decoder from then
+ * on: the decoder waits for slot_ready[slot] on its stream, never on the host.
+ */
+#ifndef WH_CUDA_CUDA_H
+#define WH_CUDA_CUDA_H
+
+#include <cuda_runtime.h>
+
+#include "whisper/cuda/plan.h"
+
+struct wh_cuda_encoder; /* encoder.cu: its graphs, plans of products, what else it keeps */
+struct wh_cuda_decoder; /* decoder.cu */
+struct num_cuda_gemm;   /* the library of matrix products, opened once: num/cuda/gemm.h */
+
+struct wh_cuda {
+    struct wh_cuda_config c;
+    struct wh_limits limits;
+    struct wh_cuda_plan plan;
+    struct wh_cuda_weights w; /* pointers into `block` */
+    int device, sm_count;
+    int compute_capability; /* 80, 90, ... */
+    char *block;            /* on the device: plan.bytes */
+
+    cudaStream_t encode_stream, decode_stream;
+    cudaEvent_t *slot_ready; /* (n_slots) on the host: recorded behind the slot's last kernel */
+    float *host_mel;   /* pinned, (n_windows, 2 T, M) */
+    float *host_logits; /* pinned, (as many rows as `logits`, V) */
+    struct num_cuda_gemm *gemm;
+    struct wh_cuda_encoder *encoder;
+    struct wh_cuda_decoder *decoder;
+    float *host_encoded; /* (T, D): of encoded(), made at its first call */
+};
+
+/* The encoder's output of a slot, (T, D) in the config's type. */
+static inline char *wh_cuda_encoded(const struct wh_cuda *m, uint32_t slot) {
+    size_t values = (size_t)m->c.dims.n_audio_ctx * m->c.dims.n_state;
+    return m->block + m->plan.encoded + slot * values * wh_cuda_bytes(m->c.type);
+}
+
+/* Keys and values of a layer and a slot, (T, 2 D): keys in the first D columns. From one layer to
+ * the next it is n_slots times as far as from one slot to the next. STORED only. */
+static inline char *wh_cuda_cross_kv(const struct wh_cuda *m, uint32_t layer, uint32_t slot) {
+    size_t values = (size_t)m->c.dims.n_audio_ctx * 2 * m->c.dims.n_state;
+    return m->block + m->plan.cross_kv +
+           ((size_t)layer * m->c.n_slots + slot) * values * wh_cuda_bytes(m->c.type);
+}
+
+/* ---- encoder.cu ----------------------------------------------------------------------------- */
+
+/* Called once the weights are on the device, and before they go. destroy() takes a model whose
+ * encoder is NULL. */
+int32_t wh_cuda_encoder_create(struct wh_cuda *m, struct num_err *err);
+void wh_cuda_encoder_destroy(struct wh_cuda *m);
+
+/*
+ * Starts encoding n windows (any number: passes of n_windows) on encode_stream: mel[i] (2 T, M) on
+ * the host is copied before the call returns; fills encoded() and cross_kv() of slots[i] and
+ * records slot_ready[slots[i]]. Values are stored without their bias: attention weights sum to one,
+ * so the decoder adds it once behind the sum.
+ */
+int32_t wh_cuda_encode(struct wh_cuda *m, const float *const *mel, const uint32_t *slots,
+                       uint32_t n, const struct wh_watch *watch, struct num_err *err);
+
+/* ---- decoder.cu ----------------------------------------------------------------------------- */
+
+int32_t wh_cuda_decoder_create(struct wh_cuda *m, struct num_err *err);
+void wh_cuda_decoder_destroy(struct wh_cuda *m);
+
+#endif
