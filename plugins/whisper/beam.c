@@ -27,16 +27,17 @@ static uint32_t insert(struct wh_candidate *list, uint32_t n, uint32_t max, stru
 }
 
 /* The likeliest continuations of one beam, best first; returns how many (at most max). */
-static uint32_t likeliest(const struct wh_search *s, const struct wh_rules *rules, uint32_t row,
+static uint32_t likeliest(const struct wh_search *s, const struct wh_group *g, uint32_t beam,
                           float *logits, uint32_t max, struct wh_candidate *ret) {
-    uint32_t n = 0;
+    const struct wh_rules *rules = &g->request->rules;
+    uint32_t n = 0, row = g->rows[beam];
     wh_rules_apply(rules, s->rows[row].history, wh_row_tokens(s, s->tokens, row), logits);
     double below = s->rows[row].sum - wh_log_sum_exp(s, logits, (size_t)rules->n_vocab);
     float worst = -INFINITY;
     for (int32_t v = 0; v < rules->n_vocab; v++) {
         if (!(logits[v] > worst))
             continue;
-        n = insert(ret, n, max, (struct wh_candidate){logits[v] + below, row, v});
+        n = insert(ret, n, max, (struct wh_candidate){logits[v] + below, beam, v});
         if (n == max)
             worst = logits[ret[n - 1].token];
     }
@@ -48,34 +49,39 @@ static uint32_t gather(struct wh_search *s, const struct wh_group *g, float *log
     uint32_t each = wh_request_rows(g->request) + 1, n = 0;
     for (uint32_t b = 0; b < g->n_alive; b++) {
         struct wh_candidate own[WH_MAX_CANDIDATES + 1];
-        uint32_t n_own = likeliest(s, &g->request->rules, g->base + b,
-                                   logits + (size_t)b * s->model->dims.n_vocab, each, own);
+        uint32_t n_own = likeliest(s, g, b, logits + (size_t)b * s->model->dims.n_vocab, each, own);
         for (uint32_t i = 0; i < n_own; i++)
             n = insert(s->candidates, n, WH_MAX_CANDIDATES * (WH_MAX_CANDIDATES + 1), own[i]);
     }
     return n;
 }
 
-/* Beam `to` becomes beam c.row with c.token behind it. */
-static void extend(struct wh_search *s, const struct wh_rules *rules, uint32_t to,
-                   struct wh_candidate c) {
-    const struct wh_row *row = &s->rows[c.row];
-    int32_t *tokens = wh_row_tokens(s, s->next_tokens, to);
-    memcpy(tokens, wh_row_tokens(s, s->tokens, c.row), (size_t)row->history.n * sizeof *tokens);
-    tokens[row->history.n] = c.token;
-    s->next_rows[to] = (struct wh_row){wh_history_push(rules, row->history, c.token), c.sum};
+/* Beam `to` becomes beam c.beam with c.token behind it. */
+static void extend(struct wh_search *s, struct wh_group *g, uint32_t to, struct wh_candidate c) {
+    uint32_t row = g->rows[to], source = g->rows[c.beam];
+    const struct wh_row *before = &s->rows[source];
+    int32_t *tokens = wh_row_tokens(s, s->next_tokens, row);
+    memcpy(tokens, wh_row_tokens(s, s->tokens, source), (size_t)before->history.n * sizeof *tokens);
+    tokens[before->history.n] = c.token;
+    s->next_rows[row] =
+        (struct wh_row){.group = g,
+                        .number = to,
+                        .history = wh_history_push(&g->request->rules, before->history, c.token),
+                        .sum = c.sum};
+    s->to[to] = row;
+    s->from[to] = source;
 }
 
 /* Takes the beams that extend() made for the current ones, in the backend too. */
 static int32_t adopt(struct wh_search *s, const struct wh_group *g, struct num_err *err) {
-    size_t stride = (size_t)s->model->dims.n_text_ctx + 1;
     uint32_t n = 0;
-    memcpy(s->rows + g->base, s->next_rows + g->base, g->n_alive * sizeof *s->rows);
-    memcpy(s->tokens + g->base * stride, s->next_tokens + g->base * stride,
-           g->n_alive * stride * sizeof *s->tokens);
     for (uint32_t b = 0; b < g->n_alive; b++) {
-        s->to[n] = g->base + b;
-        s->from[n] = s->from[g->base + b];
+        uint32_t row = g->rows[b];
+        s->rows[row] = s->next_rows[row];
+        memcpy(wh_row_tokens(s, s->tokens, row), wh_row_tokens(s, s->next_tokens, row),
+               (size_t)s->rows[row].history.n * sizeof *s->tokens);
+        s->to[n] = s->to[b];
+        s->from[n] = s->from[b];
         n += s->from[n] != s->to[n];
     }
     return n ? s->model->backend->reorder(s->model->self, s->to, s->from, n, err) : SLUICE_OK;
@@ -94,13 +100,13 @@ static void offer_unfinished(struct wh_search *s, struct wh_group *g) {
         uint32_t best = g->n_alive;
         for (uint32_t b = 0; b < g->n_alive; b++)
             if (!offered[b] &&
-                (best == g->n_alive || s->rows[g->base + b].sum > s->rows[g->base + best].sum))
+                (best == g->n_alive || s->rows[g->rows[b]].sum > s->rows[g->rows[best]].sum))
                 best = b;
         if (best == g->n_alive)
             return;
         offered[best] = true;
-        const struct wh_row *row = &s->rows[g->base + best];
-        wh_group_offer(g, wh_row_tokens(s, s->tokens, g->base + best), (uint32_t)row->history.n,
+        const struct wh_row *row = &s->rows[g->rows[best]];
+        wh_group_offer(g, wh_row_tokens(s, s->tokens, g->rows[best]), (uint32_t)row->history.n,
                        row->sum);
     }
 }
@@ -113,11 +119,11 @@ int32_t wh_beam_advance(struct wh_search *s, struct wh_group *g, float *logits,
     for (uint32_t i = 0; i < n && n_new < n_beams; i++) {
         struct wh_candidate c = s->candidates[i];
         if (c.token != request->rules.eot) {
-            extend(s, &request->rules, g->base + n_new, c);
-            s->from[g->base + n_new++] = c.row;
+            extend(s, g, n_new++, c);
         } else if (g->n_finished < wanted) {
-            wh_group_offer(g, wh_row_tokens(s, s->tokens, c.row),
-                           (uint32_t)s->rows[c.row].history.n, c.sum);
+            uint32_t row = g->rows[c.beam];
+            wh_group_offer(g, wh_row_tokens(s, s->tokens, row), (uint32_t)s->rows[row].history.n,
+                           c.sum);
             g->n_finished++;
         }
     }
@@ -128,7 +134,7 @@ int32_t wh_beam_advance(struct wh_search *s, struct wh_group *g, float *logits,
         if (status)
             return status;
     }
-    if (!over && (uint32_t)s->rows[g->base].history.n < request->max_tokens)
+    if (!over && (uint32_t)s->rows[g->rows[0]].history.n < request->max_tokens)
         return SLUICE_OK;
     offer_unfinished(s, g);
     g->n_alive = 0;

@@ -1,10 +1,10 @@
 /*
- * Search over a batch of requests: see search.h.
+ * Search over a changing set of requests: see search.h.
  *
  * Each request is a group of rows of the backend: one for the likeliest token, several for beams
  * (beam.c) or samples. All rows that are not finished take one step together, so rows of different
- * windows and files share the work of a step; a finished row drops out and costs nothing. A row's
- * choice is made from its own logits only, and nothing is allocated after wh_search_create().
+ * windows and files share the work of a step; a finished request frees its rows for the next one. A
+ * row's choice is made from its own logits only, and nothing is allocated after wh_search_create().
  */
 #include "whisper/search.h"
 
@@ -19,7 +19,8 @@ int32_t wh_search_create(struct wh_model *model, struct wh_search **ret, struct 
     size_t rows = model->limits.n_rows, V = model->dims.n_vocab, C = model->dims.n_text_ctx;
     if (!s)
         return num_fail_memory(err, "the search", sizeof *s);
-    *s = (struct wh_search){.model = model, .kernels = num_kernels()};
+    *s = (struct wh_search){
+        .model = model, .kernels = num_kernels(), .n_free = model->limits.n_rows};
     struct {
         void *ret;
         size_t n, size;
@@ -29,6 +30,8 @@ int32_t wh_search_create(struct wh_model *model, struct wh_search **ret, struct 
         {&s->tokens, rows * (C + 1), sizeof *s->tokens},
         {&s->next_tokens, rows * (C + 1), sizeof *s->next_tokens},
         {&s->groups, rows, sizeof *s->groups},
+        {&s->added, rows, sizeof(struct wh_group *)},
+        {&s->prompts, rows, sizeof *s->prompts},
         {&s->steps, rows, sizeof *s->steps},
         {&s->next_steps, rows, sizeof *s->next_steps},
         {&s->to, rows, sizeof *s->to},
@@ -52,10 +55,10 @@ int32_t wh_search_create(struct wh_model *model, struct wh_search **ret, struct 
 void wh_search_destroy(struct wh_search *search) {
     if (!search)
         return;
-    void *blocks[] = {search->rows,        search->next_rows, search->tokens,
-                      search->next_tokens, search->groups,    search->steps,
-                      search->next_steps,  search->to,        search->from,
-                      search->candidates,  search->logits,    search->prompt_logits};
+    void *blocks[] = {
+        search->rows,  search->next_rows,  search->tokens, search->next_tokens,  search->groups,
+        search->added, search->prompts,    search->steps,  search->next_steps,   search->to,
+        search->from,  search->candidates, search->logits, search->prompt_logits};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         free(blocks[i]);
     free(search);
@@ -90,12 +93,12 @@ void wh_group_offer(struct wh_group *group, const int32_t *tokens, uint32_t n, d
 
 /* The next token of a row whose logits the rules have passed; the end of text where all are
  * forbidden. */
-static int32_t choose(const struct wh_search *s, const struct wh_request *request, uint32_t sample,
-                      const struct wh_row *row, const float *logits) {
+static int32_t choose(const struct wh_search *s, const struct wh_row *row, const float *logits) {
+    const struct wh_request *request = row->group->request;
     const struct wh_rules *rules = &request->rules;
     int32_t best = 0;
     if (request->temperature > 0)
-        best = wh_sample(logits, rules->n_vocab, request->temperature, request->noise, sample,
+        best = wh_sample(logits, rules->n_vocab, request->temperature, request->noise, row->number,
                          (uint32_t)row->history.n);
     else {
         float max = s->kernels->max(logits, (size_t)rules->n_vocab);
@@ -106,19 +109,26 @@ static int32_t choose(const struct wh_search *s, const struct wh_request *reques
     return none ? rules->eot : best;
 }
 
-/* Continues one row by one token; false where that ended it, and its text was offered. */
-static bool extend(struct wh_search *s, struct wh_group *g, uint32_t row, const float *logits) {
-    const struct wh_request *request = g->request;
+/* The backend has to see `row`'s last token next. */
+static void push(struct wh_search *s, uint32_t row) {
+    int32_t last = wh_row_tokens(s, s->tokens, row)[s->rows[row].history.n - 1];
+    s->next_steps[s->n_next++] = (struct wh_step){row, last};
+}
+
+/* Continues one row by one token, and pushes it; false where that ended it. */
+static bool extend(struct wh_search *s, uint32_t row, const float *logits) {
     struct wh_row *r = &s->rows[row];
-    int32_t *tokens = wh_row_tokens(s, s->tokens, row);
-    int32_t token = choose(s, request, row - g->base, r, logits);
+    const struct wh_request *request = r->group->request;
+    int32_t token = choose(s, r, logits);
     double all = wh_log_sum_exp(s, logits, (size_t)request->rules.n_vocab);
     r->sum += isfinite(all) ? logits[token] - all : 0;
     if (token != request->rules.eot) {
-        tokens[r->history.n] = token;
+        wh_row_tokens(s, s->tokens, row)[r->history.n] = token;
         r->history = wh_history_push(&request->rules, r->history, token);
-        if ((uint32_t)r->history.n < request->max_tokens)
+        if ((uint32_t)r->history.n < request->max_tokens) {
+            push(s, row);
             return true;
+        }
     }
     return false;
 }
@@ -130,6 +140,89 @@ static bool is_beam_search(const struct wh_request *request) {
     return request->temperature <= 0 && wh_request_rows(request) > 1;
 }
 
+bool wh_search_has_room(const struct wh_search *search, uint32_t n_rows) {
+    return n_rows <= search->n_free;
+}
+
+uint32_t wh_search_spare_row(const struct wh_search *search) {
+    uint32_t row = 0;
+    while (search->rows[row].group)
+        row++;
+    return row;
+}
+
+static int32_t check(const struct wh_search *s, const struct wh_request *q, struct num_err *err) {
+    const struct wh_model *m = s->model;
+    if (q->n_prompt <= q->sot_index || q->n_prompt > m->dims.n_text_ctx ||
+        q->n_prompt + q->max_tokens > m->dims.n_text_ctx + 1)
+        return num_fail(err, SLUICE_INTERNAL,
+                        "a prompt of %u tokens and %u more do not fit the decoder's %u",
+                        q->n_prompt, q->max_tokens, m->dims.n_text_ctx);
+    if (q->n_candidates > WH_MAX_CANDIDATES || !wh_search_has_room(s, wh_request_rows(q)))
+        return num_fail(err, SLUICE_INTERNAL, "%u beams do not fit the %u free rows of the model",
+                        q->n_candidates, s->n_free);
+    return SLUICE_OK;
+}
+
+int32_t wh_search_add(struct wh_search *search, const struct wh_request *request,
+                      struct wh_result *result, struct num_err *err) {
+    struct wh_search *s = search;
+    struct wh_group *g = s->groups;
+    int32_t status = check(s, request, err);
+    if (status)
+        return status;
+    while (g->request)
+        g++;
+    *g = (struct wh_group){.request = request, .result = result, .best_score = -INFINITY};
+    *result = (struct wh_result){.tokens = result->tokens};
+    for (uint32_t i = 0; i < wh_request_rows(request); i++) {
+        uint32_t row = g->rows[i] = wh_search_spare_row(s);
+        s->rows[row] = (struct wh_row){.group = g, .number = i, .history = wh_history_start()};
+        s->n_free--;
+    }
+    s->added[s->n_added++] = g;
+    return SLUICE_OK;
+}
+
+static void free_group(struct wh_search *s, struct wh_group *g) {
+    for (uint32_t i = 0; i < wh_request_rows(g->request); i++)
+        s->rows[g->rows[i]].group = NULL;
+    s->n_free += wh_request_rows(g->request);
+    g->request = NULL;
+}
+
+/* Takes the best of a request's samples, in their order, and frees its rows. */
+static void finish_group(struct wh_search *s, struct wh_group *g) {
+    const struct wh_request *q = g->request;
+    for (uint32_t i = 0; q->max_tokens && !is_beam_search(q) && i < wh_request_rows(q); i++) {
+        const struct wh_row *row = &s->rows[g->rows[i]];
+        wh_group_offer(g, wh_row_tokens(s, s->tokens, g->rows[i]), (uint32_t)row->history.n,
+                       row->sum);
+    }
+    g->result->avg_logprob = g->result->sum_logprob / (g->result->n_tokens + 1);
+    g->result->finished = true;
+    free_group(s, g);
+}
+
+void wh_search_drop(struct wh_search *search, const struct wh_result *result) {
+    struct wh_search *s = search;
+    uint32_t n_added = 0, n_next = 0;
+    for (uint32_t i = 0; i < s->model->limits.n_rows; i++)
+        if (s->groups[i].request && (!result || s->groups[i].result == result))
+            free_group(s, &s->groups[i]);
+    for (uint32_t i = 0; i < s->n_added; i++)
+        if (s->added[i]->request)
+            s->added[n_added++] = s->added[i];
+    for (uint32_t i = 0; i < s->n_next; i++)
+        if (s->rows[s->next_steps[i].row].group)
+            s->next_steps[n_next++] = s->next_steps[i];
+    s->n_added = n_added;
+    s->n_next = n_next;
+}
+
+/* ---- Prompts ----------------------------------------------------------------------------------
+ */
+
 static double no_speech_prob(const struct wh_search *s, const float *logits) {
     int32_t token = s->model->tokens.no_speech;
     if (token < 0)
@@ -137,107 +230,104 @@ static double no_speech_prob(const struct wh_search *s, const float *logits) {
     return exp(logits[token] - wh_log_sum_exp(s, logits, s->model->dims.n_vocab));
 }
 
-static int32_t check(const struct wh_search *s, const struct wh_request *q, uint32_t base,
-                     struct num_err *err) {
-    const struct wh_model *m = s->model;
-    if (q->n_prompt <= q->sot_index || q->n_prompt > m->dims.n_text_ctx ||
-        q->n_prompt + q->max_tokens > m->dims.n_text_ctx + 1)
-        return num_fail(err, SLUICE_INTERNAL,
-                        "a prompt of %u tokens and %u more do not fit the decoder's %u",
-                        q->n_prompt, q->max_tokens, m->dims.n_text_ctx);
-    if (q->n_candidates > WH_MAX_CANDIDATES || base + wh_request_rows(q) > m->limits.n_rows)
-        return num_fail(err, SLUICE_INTERNAL, "%u beams do not fit the %u rows of the model",
-                        q->n_candidates, m->limits.n_rows);
-    return SLUICE_OK;
-}
-
-/* The backend has to see `row`'s last token next. */
-static void push(struct wh_search *s, uint32_t row) {
-    int32_t last = wh_row_tokens(s, s->tokens, row)[s->rows[row].history.n - 1];
-    s->next_steps[s->n_next++] = (struct wh_step){row, last};
-}
-
-static void push_beams(struct wh_search *s, const struct wh_group *g) {
-    for (uint32_t b = 0; b < g->n_alive; b++)
-        push(s, g->base + b);
-}
-
 /* Every sample takes its first token from the same logits; those that go on become copies of the
  * first row. */
 static int32_t start_samples(struct wh_search *s, struct wh_group *g, float *logits,
                              struct num_err *err) {
-    const struct wh_request *q = g->request;
     uint32_t n = 0;
-    wh_rules_apply(&q->rules, s->rows[g->base].history, NULL, logits);
-    for (uint32_t i = 0; i < wh_request_rows(q); i++) {
-        uint32_t row = g->base + i;
-        s->rows[row] = (struct wh_row){wh_history_start(), 0};
-        if (!extend(s, g, row, logits))
+    wh_rules_apply(&g->request->rules, s->rows[g->rows[0]].history, NULL, logits);
+    for (uint32_t i = 0; i < wh_request_rows(g->request); i++) {
+        if (!extend(s, g->rows[i], logits))
             continue;
-        push(s, row);
-        s->to[n] = row;
-        s->from[n] = g->base;
+        g->n_alive++;
+        s->to[n] = g->rows[i];
+        s->from[n] = g->rows[0];
         n += i > 0;
     }
     return n ? s->model->backend->reorder(s->model->self, s->to, s->from, n, err) : SLUICE_OK;
 }
 
-/* Runs the prompt and chooses the first tokens. */
-static int32_t start_group(struct wh_search *s, struct wh_group *g, struct num_err *err) {
-    const struct wh_request *q = g->request;
-    size_t V = s->model->dims.n_vocab;
-    struct wh_prompt prompt = {g->base,     q->slot,      q->prompt,
-                               q->n_prompt, q->sot_index, s->prompt_logits};
-    int32_t status = check(s, q, g->base, err);
-    if (!status)
-        status = s->model->backend->prefill(s->model->self, &prompt, 1, err);
-    if (status)
-        return status;
-    *g->result = (struct wh_result){.tokens = g->result->tokens};
-    g->result->no_speech_prob = no_speech_prob(s, s->prompt_logits);
-    if (q->max_tokens == 0)
-        return SLUICE_OK;
-    float *logits = s->prompt_logits + (q->n_prompt - 1 - q->sot_index) * V;
-    s->rows[g->base] = (struct wh_row){wh_history_start(), 0};
-    if (!is_beam_search(q))
-        return start_samples(s, g, logits, err);
-    g->n_alive = 1;
-    status = wh_beam_advance(s, g, logits, err);
-    if (!status)
-        push_beams(s, g);
+static int32_t advance_beams(struct wh_search *s, struct wh_group *g, float *logits,
+                             struct num_err *err) {
+    int32_t status = wh_beam_advance(s, g, logits, err);
+    for (uint32_t b = 0; !status && b < g->n_alive; b++)
+        push(s, g->rows[b]);
     return status;
 }
 
-/* The group that the row belongs to. */
-static struct wh_group *group_of(const struct wh_search *s, uint32_t row) {
-    struct wh_group *g = s->groups;
-    while (row >= g->base + wh_request_rows(g->request))
-        g++;
-    return g;
+/* Chooses the first tokens behind a prompt. */
+static int32_t start_group(struct wh_search *s, struct wh_group *g, float *logits,
+                           struct num_err *err) {
+    const struct wh_request *q = g->request;
+    int32_t status = SLUICE_OK;
+    g->result->no_speech_prob = no_speech_prob(s, logits);
+    logits += (q->n_prompt - 1 - q->sot_index) * (size_t)s->model->dims.n_vocab;
+    if (q->max_tokens && is_beam_search(q)) {
+        g->n_alive = 1;
+        status = advance_beams(s, g, logits, err);
+    } else if (q->max_tokens)
+        status = start_samples(s, g, logits, err);
+    if (!status && g->n_alive == 0)
+        finish_group(s, g);
+    return status;
 }
 
+/* Prefills as many of the groups from `first` on as prompt_logits holds; returns how many. */
+static uint32_t make_prompts(struct wh_search *s, uint32_t first) {
+    size_t n_logits = 0;
+    uint32_t n = 0;
+    for (; first + n < s->n_added; n++) {
+        const struct wh_group *g = s->added[first + n];
+        const struct wh_request *q = g->request;
+        uint32_t wanted = q->n_prompt - q->sot_index;
+        if (n_logits + wanted > s->model->dims.n_text_ctx)
+            break;
+        s->prompts[n] = (struct wh_prompt){
+            g->rows[0],  q->slot,      q->prompt,
+            q->n_prompt, q->sot_index, s->prompt_logits + n_logits * s->model->dims.n_vocab};
+        n_logits += wanted;
+    }
+    return n;
+}
+
+static int32_t start_added(struct wh_search *s, struct num_err *err) {
+    const struct wh_model *m = s->model;
+    for (uint32_t first = 0, n; first < s->n_added; first += n) {
+        n = make_prompts(s, first);
+        int32_t status = m->backend->prefill(m->self, s->prompts, n, err);
+        for (uint32_t i = 0; !status && i < n; i++)
+            status = start_group(s, s->added[first + i], s->prompts[i].ret_logits, err);
+        if (status)
+            return status;
+    }
+    s->n_added = 0;
+    return SLUICE_OK;
+}
+
+/* ---- Steps ------------------------------------------------------------------------------------
+ */
+
 /* Chooses behind a step of the n rows in `steps`; pushes those that go on. */
-static int32_t advance_all(struct wh_search *s, uint32_t n, struct num_err *err) {
+static int32_t choose_all(struct wh_search *s, uint32_t n, struct num_err *err) {
     size_t V = s->model->dims.n_vocab;
-    for (uint32_t i = 0; i < n;) {
+    int32_t status = SLUICE_OK;
+    for (uint32_t i = 0; !status && i < n;) {
         uint32_t row = s->steps[i].row;
-        struct wh_group *g = group_of(s, row);
+        struct wh_group *g = s->rows[row].group;
         float *logits = s->logits + i * V;
         if (is_beam_search(g->request)) {
             i += g->n_alive;
-            int32_t status = wh_beam_advance(s, g, logits, err);
-            if (status)
-                return status;
-            push_beams(s, g);
-            continue;
+            status = advance_beams(s, g, logits, err);
+        } else {
+            i++;
+            wh_rules_apply(&g->request->rules, s->rows[row].history,
+                           wh_row_tokens(s, s->tokens, row), logits);
+            g->n_alive -= !extend(s, row, logits);
         }
-        i++;
-        wh_rules_apply(&g->request->rules, s->rows[row].history, wh_row_tokens(s, s->tokens, row),
-                       logits);
-        if (extend(s, g, row, logits))
-            push(s, row);
+        if (!status && g->n_alive == 0)
+            finish_group(s, g);
     }
-    return SLUICE_OK;
+    return status;
 }
 
 /* Makes what was pushed the next step; returns its rows. */
@@ -250,51 +340,46 @@ static uint32_t next_step(struct wh_search *s) {
     return n;
 }
 
-/* Takes the best of a request's samples, in their order. */
-static void finish_group(struct wh_search *s, struct wh_group *g) {
-    const struct wh_request *q = g->request;
-    for (uint32_t i = 0; q->max_tokens && !is_beam_search(q) && i < wh_request_rows(q); i++) {
-        const struct wh_row *row = &s->rows[g->base + i];
-        wh_group_offer(g, wh_row_tokens(s, s->tokens, g->base + i), (uint32_t)row->history.n,
-                       row->sum);
-    }
-    g->result->avg_logprob = g->result->sum_logprob / (g->result->n_tokens + 1);
+int32_t wh_search_step(struct wh_search *search, struct num_err *err) {
+    struct wh_search *s = search;
+    const struct wh_model *m = s->model;
+    uint32_t n = next_step(s);
+    int32_t status = SLUICE_OK;
+    if (n)
+        status = m->backend->step(m->self, s->steps, n, s->logits, err);
+    if (!status)
+        status = choose_all(s, n, err);
+    if (!status)
+        status = start_added(s, err);
+    if (status)
+        wh_search_drop(s, NULL);
+    return status;
 }
 
 int32_t wh_search_run(struct wh_search *search, const struct wh_request *requests, uint32_t n,
                       const struct wh_watch *watch, struct wh_result *results,
                       struct num_err *err) {
-    struct wh_search *s = search;
-    uint32_t base = 0;
-    s->n_next = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if (wh_cancelled(watch))
-            return num_fail(err, SLUICE_CANCELLED, "cancelled");
-        s->groups[i] = (struct wh_group){
-            .request = &requests[i], .result = &results[i], .base = base, .best_score = -INFINITY};
-        int32_t status = start_group(s, &s->groups[i], err);
-        if (status)
-            return status;
-        base += wh_request_rows(&requests[i]);
+    int32_t status = SLUICE_OK;
+    uint32_t n_finished = 0;
+    for (uint32_t i = 0; !status && i < n; i++)
+        status = wh_search_add(search, &requests[i], &results[i], err);
+    while (!status && n_finished < n) {
+        status = wh_cancelled(watch) ? num_fail(err, SLUICE_CANCELLED, "cancelled")
+                                     : wh_search_step(search, err);
+        n_finished = 0;
+        for (uint32_t i = 0; i < n; i++)
+            n_finished += results[i].finished;
     }
-    for (uint32_t n_steps; (n_steps = next_step(s)) > 0;) {
-        if (wh_cancelled(watch))
-            return num_fail(err, SLUICE_CANCELLED, "cancelled");
-        int32_t status = s->model->backend->step(s->model->self, s->steps, n_steps, s->logits, err);
-        if (!status)
-            status = advance_all(s, n_steps, err);
-        if (status)
-            return status;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        finish_group(s, &s->groups[i]);
-    return SLUICE_OK;
+    if (status)
+        wh_search_drop(search, NULL);
+    return status;
 }
 
 int32_t wh_search_start_logits(struct wh_search *search, uint32_t slot, const float **ret_logits,
                                struct num_err *err) {
     struct wh_model *m = search->model;
-    struct wh_prompt prompt = {0, slot, &m->tokens.sot, 1, 0, search->prompt_logits};
+    struct wh_prompt prompt = {wh_search_spare_row(search), slot, &m->tokens.sot, 1, 0,
+                               search->prompt_logits};
     int32_t status = m->backend->prefill(m->self, &prompt, 1, err);
     if (!status)
         *ret_logits = search->prompt_logits;

@@ -51,6 +51,14 @@ static struct wh_request make_request(const struct wh_model *m, uint32_t i, cons
     return q;
 }
 
+/* Whether two results are the same to the bit. */
+static bool same_result(const struct wh_result *a, const struct wh_result *b) {
+    return a->n_tokens == b->n_tokens &&
+           memcmp(a->tokens, b->tokens, a->n_tokens * sizeof *a->tokens) == 0 &&
+           a->sum_logprob == b->sum_logprob && a->avg_logprob == b->avg_logprob &&
+           a->no_speech_prob == b->no_speech_prob;
+}
+
 TEST(a_batch_of_beams_and_samples_equals_singles) {
     enum { N = 7, ROOM = 80 };
     static int32_t alone_tokens[N][ROOM], batch_tokens[N][ROOM];
@@ -74,16 +82,69 @@ TEST(a_batch_of_beams_and_samples_equals_singles) {
         n_tokens += alone[i].n_tokens;
     }
     CHECK_INT(wh_search_run(search, requests, N, NULL, batch, &err), 0);
-    for (uint32_t i = 0; i < N; i++) {
-        CHECK_INT(batch[i].n_tokens, alone[i].n_tokens);
-        CHECK(memcmp(batch_tokens[i], alone_tokens[i], alone[i].n_tokens * sizeof(int32_t)) == 0);
-        CHECK(batch[i].sum_logprob == alone[i].sum_logprob);
-        CHECK(batch[i].no_speech_prob == alone[i].no_speech_prob);
-    }
+    for (uint32_t i = 0; i < N; i++)
+        CHECK(same_result(&batch[i], &alone[i]));
     printf("  %zu tokens\n", n_tokens);
     CHECK(n_tokens > 50);
     requests[0].n_candidates = 26;
     CHECK_INT(wh_search_run(search, requests, 1, NULL, batch, &err), SLUICE_INTERNAL);
+    wh_search_destroy(search);
+    wh_model_finish(&m);
+}
+
+/* Requests come when there is room, in an order of their own, and some are dropped on their way. */
+TEST(requests_join_and_leave_at_any_step) {
+    enum { N = 7, ROOM = 80, ROWS = 11 };
+    static int32_t alone_tokens[N][ROOM], tokens[N][ROOM];
+    struct wh_model m;
+    struct wh_search *search;
+    struct num_err err = {0};
+    struct wh_request requests[N];
+    struct wh_result alone[N], results[N];
+    open_toy(&m, 2, 3, ROWS);
+    int32_t prompt[PROMPT_TOKENS + 2] = {m.tokens.sot, m.tokens.languages[1].token,
+                                         m.tokens.transcribe, 300, 17};
+    CHECK_INT(wh_search_create(&m, &search, &err), 0);
+    for (uint32_t slot = 0; slot < 3; slot++)
+        encode_noise(&m, slot);
+    for (uint32_t i = 0; i < N; i++) {
+        requests[i] = make_request(&m, i, prompt);
+        alone[i].tokens = alone_tokens[i];
+        CHECK_INT(wh_search_run(search, &requests[i], 1, NULL, &alone[i], &err), 0);
+    }
+    uint32_t n_dropped = 0, n_together = 0, n_done = 0;
+    for (uint32_t round = 0; round < 20; round++) {
+        bool going[N] = {false}, over[N] = {false};
+        for (uint32_t step = 0, n_over = 0; n_over < N; step++) {
+            uint32_t draw = (uint32_t)(toy_uniform(step, round, 1, 0, 7) * 1000), i = draw % N;
+            bool room = wh_search_has_room(search, wh_request_rows(&requests[i]));
+            if (!going[i] && !over[i] && room && draw % 4 != 3) {
+                results[i].tokens = tokens[i];
+                CHECK_INT(wh_search_add(search, &requests[i], &results[i], &err), 0);
+                going[i] = true;
+            } else if (going[i] && draw >= 985) {
+                wh_search_drop(search, &results[i]); /* it comes again */
+                going[i] = false;
+                n_dropped++;
+            }
+            CHECK_INT(wh_search_step(search, &err), 0);
+            uint32_t n_going = 0;
+            for (uint32_t k = 0; k < N; k++) {
+                n_going += going[k];
+                if (!going[k] || !results[k].finished)
+                    continue;
+                CHECK(same_result(&results[k], &alone[k]));
+                going[k] = false;
+                over[k] = true;
+                n_over++;
+                n_done++;
+            }
+            n_together = n_going > n_together ? n_going : n_together;
+        }
+        CHECK(wh_search_has_room(search, ROWS) && !wh_search_has_room(search, ROWS + 1));
+    }
+    printf("  %u requests, at most %u together; %u dropped\n", n_done, n_together, n_dropped);
+    CHECK(n_together >= 4 && n_dropped > 0);
     wh_search_destroy(search);
     wh_model_finish(&m);
 }
