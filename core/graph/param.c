@@ -96,7 +96,7 @@ static json_t *read_size(const struct reading *r) {
     return json_integer((json_int_t)bytes);
 }
 
-/* ---- Any list or map ------------------------------------------------------------------------ */
+/* ---- Numbers, lists and maps ----------------------------------------------------------------- */
 
 /* A tree while it becomes JSON; `room` is what may still be added, so that shared subtrees cannot
  * multiply. */
@@ -180,8 +180,11 @@ static json_t *tree_to_json(struct conversion *c, const struct sl_yaml *node) {
 
 static json_t *read_json(const struct reading *r) {
     struct conversion c = {r, SL_PARAMS_MAX_BYTES};
-    if (r->node->kind != SL_YAML_LIST && r->node->kind != SL_YAML_MAP)
-        return expected(r, "a list or a map");
+    double number;
+    bool scalar = r->node->kind == SL_YAML_SCALAR;
+    if (scalar ? !sl_yaml_float(r->node, &number)
+               : r->node->kind != SL_YAML_LIST && r->node->kind != SL_YAML_MAP)
+        return expected(r, "a number, a list or a map");
     return tree_to_json(&c, r->node);
 }
 

@@ -241,7 +241,7 @@ static int32_t read_members(const struct sluice_host *host, struct wh_options *o
     return SLUICE_OK;
 }
 
-/* A list of numbers, malloc'ed; NULL where it is absent. */
+/* A list of numbers, or a single one, malloc'ed; NULL where it is absent. */
 static int32_t read_numbers(const struct sluice_host *host, const char *name, double **ret,
                             uint32_t *ret_n, struct num_err *err) {
     const char *text;
@@ -252,7 +252,11 @@ static int32_t read_numbers(const struct sluice_host *host, const char *name, do
         return status == SLUICE_UNSUPPORTED
                    ? SLUICE_OK
                    : num_fail(err, status, "the parameter %s could not be read", name);
-    json_t *list = json_loads(text, 0, NULL);
+    json_t *list = json_loads(text, JSON_DECODE_ANY, NULL);
+    if (json_is_number(list)) {
+        json_t *single = list;
+        list = json_pack("[o]", single);
+    }
     bool ok = json_is_array(list) && json_array_size(list) <= 100000;
     double *numbers = malloc((json_array_size(list) + 1) * sizeof *numbers);
     json_array_foreach(list, i, value) {
@@ -265,7 +269,8 @@ static int32_t read_numbers(const struct sluice_host *host, const char *name, do
     if (!ok || !numbers) {
         free(numbers);
         return ok ? num_fail_memory(err, "a parameter", n * sizeof *numbers)
-                  : num_fail(err, SLUICE_INPUT, "%s must be a list of numbers, as [0, 0.2]", name);
+                  : num_fail(err, SLUICE_INPUT,
+                             "%s must be a number or a list of numbers, as [0, 0.2]", name);
     }
     *ret = numbers;
     *ret_n = n;

@@ -53,6 +53,15 @@ class Transcribe(Case):
         done = self.sluice("run", TRANSCRIBE, "a.wav", "nowhere.wav", "-o", "out", status=1)
         self.assertRegex(done.stderr, r"(?m)^nowhere: decode failed: .*No such file")
 
+    def test_a_single_temperature_is_a_number(self):
+        self.sluice("stage", "audio/decode", "--in", "file=" + os.path.join(DATA, "command.wav"), "-o", "out")
+        stage = ("stage", "whisper/transcribe", "--in", "audio=out/audio.safetensors")
+        for value in ("0", "[0]", "0.0"):
+            self.sluice(*stage, "--with", f"temperature={value}", "-o", "out")
+            self.assertIn("Record the news in the basement.", self.read("out/transcript.json"))
+        done = self.sluice(*stage, "--with", "temperature=hot", "-o", "out", status=2)
+        self.assertIn("expected a number, a list or a map, found text \"hot\"", done.stderr)
+
     def test_unknown_model_is_explained(self):
         done = self.sluice("run", TRANSCRIBE, os.path.join(DATA, "command.wav"), "--set", "model=gigantic", "-o", "out",
                            status=1)

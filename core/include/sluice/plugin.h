@@ -72,7 +72,7 @@ struct sluice_port {
 #define SLUICE_PARAM_STRING   4 /* with `choices`: one of them */
 #define SLUICE_PARAM_DURATION 5 /* "90s", "2h", or seconds; read with param_float(), in seconds */
 #define SLUICE_PARAM_SIZE     6 /* "4GiB", or bytes; read with param_int(), in bytes */
-#define SLUICE_PARAM_JSON     7 /* any list or map; read with param_json() */
+#define SLUICE_PARAM_JSON     7 /* a number, or any list or map; read with param_json() */
 
 #define SLUICE_PARAM_REQUIRED 1u /* has no default and must be given */
 #define SLUICE_PARAM_RANGED   2u /* `min` and `max` hold (inclusive) */

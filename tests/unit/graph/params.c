@@ -44,6 +44,8 @@ TEST(every_kind_is_read) {
         "{\"model\":\"/m/"
         "x\",\"language\":\"no\",\"task\":\"translate\",\"beam_size\":5,\"word_times\":true,"
         "\"temperatures\":{\"a\":[1,2.5,\"x\",null,true,\"1\"]},\"cache\":1048576,\"seed\":-3}");
+    CHECK_HAS(params_with("{ temperatures: 0 }"), "\"temperatures\":0,");
+    CHECK_HAS(params_with("{ temperatures: 0.5 }"), "\"temperatures\":0.5,");
     CHECK_HAS(params_with("{ language: no }"), "\"language\":\"no\""); /* text in YAML 1.2 */
     struct sl_plan *p = fixture_plan(
         HEAD "  v: { use: audio/vad, in: { audio: decode.audio }, with: { min_silence: 2s, "
@@ -66,7 +68,9 @@ TEST(wrong_types_say_what_would_be_right) {
               "parameter \"model\": expected text, found integer 5 (write it in quotes)\n");
     CHECK_HAS(check_with("{ model: }"), "parameter \"model\": expected text, found nothing\n");
     CHECK_HAS(check_with("{ model: [a] }"), "parameter \"model\": expected text, found a list\n");
-    CHECK_HAS(check_with("{ temperatures: 0.5 }"), "expected a list or a map, found number 0.5\n");
+    CHECK_HAS(check_with("{ temperatures: hot }"),
+              "expected a number, a list or a map, found text \"hot\"\n");
+    CHECK_HAS(check_with("{ temperatures: \"0.5\" }"), "found text \"0.5\" (write");
     CHECK_HAS(check_with("{ cache: much }"),
               "expected a size such as 512MiB or 4GiB from 0 B to 1.0 GiB, found text "
               "\"much\"\n");

@@ -44,6 +44,21 @@ TEST(transcribes_a_clip) {
     fake_host_finish(&h);
 }
 
+TEST(a_single_temperature_is_a_number) {
+    struct fake_host h;
+    size_t n;
+    float *pcm = clip_read("command", &n);
+    start(&h, pcm, n, "16000");
+    fake_param(&h, "temperature", "0");
+    CHECK_INT(fake_run(&h), SLUICE_OK);
+    CHECK_HAS(fake_output(&h, "transcript"), " Record the news in the basement.");
+    fake_param(&h, "temperature", "true");
+    CHECK_INT(fake_run(&h), SLUICE_INPUT);
+    CHECK_HAS(h.error, "temperature must be a number or a list of numbers");
+    free(pcm);
+    fake_host_finish(&h);
+}
+
 TEST(attention_has_a_tensor_for_each_segment) {
     struct fake_host h;
     struct num_safetensors st;
