@@ -1,0 +1,36 @@
+/*
+ * Places of the encoder's buffers: see encoder_plan.h.
+ */
+#include "whisper/cuda/encoder_plan.h"
+
+static void *take(uintptr_t *at, size_t bytes) {
+    uintptr_t place = *at;
+    *at += (bytes + WH_CUDA_ALIGN - 1) / WH_CUDA_ALIGN * WH_CUDA_ALIGN;
+    return (void *)place;
+}
+
+static size_t largest(size_t a, size_t b, size_t c) {
+    size_t most = a > b ? a : b;
+    return most > c ? most : c;
+}
+
+void wh_cuda_encoder_place(struct wh_cuda_encoder_work *work, const struct wh_cuda_config *c,
+                           void *base) {
+    const struct wh_dims *s = &c->dims;
+    size_t rows = (size_t)c->n_windows * s->n_audio_ctx, D = s->n_state;
+    size_t value = wh_cuda_bytes(c->type);
+    uintptr_t at = (uintptr_t)base;
+    work->mel = take(&at, rows * 2 * s->n_mels * sizeof *work->mel);
+    work->x = take(&at, rows * D * sizeof *work->x);
+    work->norm = take(&at, rows * D * value);
+    work->wide = work->qkv = work->add = take(&at, rows * 3 * D * value);
+    work->cols = work->hidden =
+        take(&at, rows * value * largest(6 * (size_t)s->n_mels, 3 * D, s->n_audio_ffn));
+    work->bytes = at - (uintptr_t)base;
+}
+
+size_t wh_cuda_encoder_bytes(const struct wh_cuda_config *c) {
+    struct wh_cuda_encoder_work work;
+    wh_cuda_encoder_place(&work, c, NULL);
+    return work.bytes;
+}
