@@ -1,0 +1,288 @@
+/*
+ * The plugin `diarize`: glue between the host and the engine, a few lines a stage. Each stage reads
+ * its inputs, builds its whole output in memory (it is small beside the recording) and commits it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sluice/plugin.h>
+
+#include "diarize/assign.h"
+
+/* Largest RTTM file that is read: a day of short turns is a few MB. */
+#define MAX_RTTM_BYTES (UINT64_C(256) << 20)
+
+struct stage {
+    const struct sluice_host *host;
+    bool split;            /* assign */
+    const char *recording; /* from_rttm; NULL: the only one */
+};
+
+static void drop(char **text) {
+    free(*text);
+}
+#define autotext __attribute__((cleanup(drop))) char
+
+static int32_t make(const struct sluice_host *host, struct stage **ret) {
+    struct stage *self = calloc(1, sizeof *self);
+    if (!self) {
+        host->error(host, "out of memory");
+        return SLUICE_RESOURCE;
+    }
+    self->host = host;
+    *ret = self;
+    return SLUICE_OK;
+}
+
+static void destroy(void *self) {
+    free(self);
+}
+
+static int32_t fail(const struct stage *self, struct sluice_job *job, const struct num_err *err) {
+    self->host->fail(job, err->text);
+    return err->status;
+}
+
+static int32_t open_input(const struct stage *self, struct sluice_job *job, const char *port,
+                          struct sluice_view *ret) {
+    *ret = (struct sluice_view){.size = SLUICE_SIZED(struct sluice_view)};
+    int32_t status = self->host->input(job, port, ret);
+    if (status == SLUICE_OK)
+        return status;
+    struct num_err err;
+    num_fail(&err, status, "the input `%s` cannot be read", port);
+    return fail(self, job, &err);
+}
+
+static int32_t commit(const struct stage *self, struct sluice_job *job, const char *port,
+                      const char *text) {
+    size_t len = strlen(text);
+    void *data = NULL;
+    if (self->host->cancelled(job))
+        return SLUICE_CANCELLED;
+    int32_t status = self->host->output_grow(job, port, len ? len : 1, &data);
+    if (status != SLUICE_OK) {
+        self->host->fail(job, "no room for the output");
+        return status;
+    }
+    memcpy(data, text, len);
+    return self->host->output_commit(job, port, len);
+}
+
+/* ---- diarize/assign ---- */
+
+static int32_t assign_create(const struct sluice_host *host, void **ret_self) {
+    int32_t split = 0;
+    int32_t status = host->param_bool(host, "split", &split);
+    if (status != SLUICE_OK) {
+        host->error(host, "the host does not know the parameter split");
+        return status;
+    }
+    struct stage *self = NULL;
+    status = make(host, &self);
+    if (status != SLUICE_OK)
+        return status;
+    self->split = split != 0;
+    *ret_self = self;
+    return SLUICE_OK;
+}
+
+static void report(const struct stage *self, struct sluice_job *job, const struct dz_turns *turns,
+                   const struct dz_assign_report *done) {
+    const struct sluice_metrics *metrics = self->host->extension(self->host, SLUICE_EXT_METRICS);
+    if (turns->n_turns == 0)
+        self->host->log(self->host, SLUICE_LOG_WARN,
+                        "nobody speaks according to the turns: the transcript gets no speakers");
+    if (!metrics)
+        return;
+    metrics->set(job, "speakers", turns->n_speakers);
+    metrics->set(job, "words", (double)done->n_words);
+    metrics->set(job, "words_outside_turns", (double)done->n_nearest);
+    metrics->set(job, "segments_split", (double)done->n_splits);
+}
+
+static int32_t assign_process(void *instance, struct sluice_job *job) {
+    const struct stage *self = instance;
+    struct sluice_view transcript, view;
+    struct num_err err = {0};
+    dz_autoturns turns = {0};
+    autotext *text = NULL;
+    struct dz_assign_report done = {0};
+    int32_t status = open_input(self, job, "transcript", &transcript);
+    if (status == SLUICE_OK)
+        status = open_input(self, job, "turns", &view);
+    if (status != SLUICE_OK)
+        return status;
+    status = dz_turns_read(view.data, view.len, 1, &turns, &err);
+    if (status == SLUICE_OK)
+        status =
+            dz_assign(transcript.data, transcript.len, &turns, self->split, &text, &done, &err);
+    if (status != SLUICE_OK)
+        return fail(self, job, &err);
+    report(self, job, &turns, &done);
+    return commit(self, job, "transcript", text);
+}
+
+static const struct sluice_port transcript_in = {SLUICE_SIZED(struct sluice_port), 0, "transcript",
+                                                 SLUICE_TYPE_TRANSCRIPT,
+                                                 "What was said, best with the times of words."};
+static const struct sluice_port turns_in = {SLUICE_SIZED(struct sluice_port), 0, "turns",
+                                            SLUICE_TYPE_TURNS, "Who speaks when."};
+static const struct sluice_port transcript_out = {
+    SLUICE_SIZED(struct sluice_port), 0, "transcript", SLUICE_TYPE_TRANSCRIPT,
+    "The transcript with speakers at words and segments."};
+static const struct sluice_param split_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_BOOL,
+    .name = "split",
+    .default_value = "true",
+    .doc =
+        "Split segments where the speaker changes; otherwise a segment gets who says most of it."};
+
+static const struct sluice_stage assign_stage = {
+    .size = SLUICE_SIZED(struct sluice_stage),
+    .flags = SLUICE_STAGE_DETERMINISTIC,
+    .id = "diarize/assign",
+    .version = "1",
+    .summary = "Gives every word of a transcript its speaker.",
+    .inputs = (const struct sluice_port *const[]){&transcript_in, &turns_in, NULL},
+    .outputs = (const struct sluice_port *const[]){&transcript_out, NULL},
+    .params = (const struct sluice_param *const[]){&split_param, NULL},
+    .create = assign_create,
+    .process = assign_process,
+    .destroy = destroy};
+
+/* ---- diarize/rttm ---- */
+
+static int32_t rttm_create(const struct sluice_host *host, void **ret_self) {
+    struct stage *self = NULL;
+    int32_t status = make(host, &self);
+    if (status == SLUICE_OK)
+        *ret_self = self;
+    return status;
+}
+
+static int32_t rttm_process(void *instance, struct sluice_job *job) {
+    const struct stage *self = instance;
+    struct sluice_view view;
+    struct num_err err = {0};
+    dz_autoturns turns = {0};
+    autotext *text = NULL;
+    int32_t status = open_input(self, job, "turns", &view);
+    if (status != SLUICE_OK)
+        return status;
+    status = dz_turns_read(view.data, view.len, 0, &turns, &err);
+    if (status == SLUICE_OK)
+        status = dz_rttm_write(&turns, self->host->item(job), &text, &err);
+    return status == SLUICE_OK ? commit(self, job, "text", text) : fail(self, job, &err);
+}
+
+static const struct sluice_port rttm_out = {SLUICE_SIZED(struct sluice_port), 0, "text",
+                                            SLUICE_TYPE_TEXT, "The turns, a line each."};
+
+static const struct sluice_stage rttm_stage = {
+    .size = SLUICE_SIZED(struct sluice_stage),
+    .flags = SLUICE_STAGE_DETERMINISTIC,
+    .id = "diarize/rttm",
+    .version = "1",
+    .summary = "Writes speaker turns as RTTM, for scoring and for other programs.",
+    .inputs = (const struct sluice_port *const[]){&turns_in, NULL},
+    .outputs = (const struct sluice_port *const[]){&rttm_out, NULL},
+    .create = rttm_create,
+    .process = rttm_process,
+    .destroy = destroy};
+
+/* ---- diarize/from_rttm ---- */
+
+static int32_t from_rttm_create(const struct sluice_host *host, void **ret_self) {
+    struct stage *self = NULL;
+    int32_t status = make(host, &self);
+    if (status != SLUICE_OK)
+        return status;
+    status = host->param_string(host, "recording", &self->recording);
+    if (status != SLUICE_OK && status != SLUICE_UNSUPPORTED) {
+        host->error(host, "the host does not know the parameter recording");
+        free(self);
+        return status;
+    }
+    *ret_self = self;
+    return SLUICE_OK;
+}
+
+/* The file's bytes; *ret_text is the caller's to free. */
+static int32_t read_file(const char *path, char **ret_text, size_t *ret_len, struct num_err *err) {
+    FILE *file = fopen(path, "rbe");
+    if (!file)
+        return num_fail(err, SLUICE_INPUT, "%.300s: %s", path, strerror(errno));
+    char *text = NULL;
+    size_t len = 0, capacity = 0, n = 0;
+    int32_t status = SLUICE_OK;
+    do {
+        if (len == capacity) {
+            capacity = capacity ? 2 * capacity : 64 << 10;
+            char *grown = capacity <= MAX_RTTM_BYTES ? realloc(text, capacity) : NULL;
+            if (!grown) {
+                status = num_fail(err, SLUICE_INPUT, "%.300s: too large for an RTTM file", path);
+                break;
+            }
+            text = grown;
+        }
+        n = fread(text + len, 1, capacity - len, file);
+        len += n;
+    } while (n > 0);
+    if (status == SLUICE_OK && ferror(file))
+        status = num_fail(err, SLUICE_INPUT, "%.300s: %s", path, strerror(errno));
+    fclose(file);
+    *ret_text = text;
+    *ret_len = len;
+    return status;
+}
+
+static int32_t from_rttm_process(void *instance, struct sluice_job *job) {
+    const struct stage *self = instance;
+    struct sluice_view view;
+    struct num_err err = {0};
+    dz_autoturns turns = {0};
+    autotext *source = NULL, *text = NULL;
+    size_t len = 0;
+    int32_t status = open_input(self, job, "file", &view);
+    if (status != SLUICE_OK)
+        return status;
+    status = read_file(view.path, &source, &len, &err);
+    if (status == SLUICE_OK)
+        status = dz_rttm_read(source, len, self->recording, &turns, &err);
+    if (status == SLUICE_OK)
+        status = dz_turns_write(&turns, NULL, &text, &err);
+    return status == SLUICE_OK ? commit(self, job, "turns", text) : fail(self, job, &err);
+}
+
+static const struct sluice_port file_in = {SLUICE_SIZED(struct sluice_port), 0, "file",
+                                           SLUICE_TYPE_FILE, "An RTTM file."};
+static const struct sluice_port turns_out = {SLUICE_SIZED(struct sluice_port), 0, "turns",
+                                             SLUICE_TYPE_TURNS, "Who speaks when."};
+static const struct sluice_param recording_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "recording",
+    .doc = "The recording whose turns are taken from a file that holds several."};
+
+static const struct sluice_stage from_rttm_stage = {
+    .size = SLUICE_SIZED(struct sluice_stage),
+    .flags = SLUICE_STAGE_DETERMINISTIC,
+    .id = "diarize/from_rttm",
+    .version = "1",
+    .summary = "Reads speaker turns from an RTTM file.",
+    .inputs = (const struct sluice_port *const[]){&file_in, NULL},
+    .outputs = (const struct sluice_port *const[]){&turns_out, NULL},
+    .params = (const struct sluice_param *const[]){&recording_param, NULL},
+    .create = from_rttm_create,
+    .process = from_rttm_process,
+    .destroy = destroy};
+
+static const struct sluice_stage *const stages[] = {&assign_stage, &rttm_stage, &from_rttm_stage,
+                                                    NULL};
+
+SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {SLUICE_PLUGIN_HEADER, "diarize",
+                                                                SLUICE_VERSION, "MIT", stages};
