@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#define HASH_CHUNK (1u << 20)
+#define HASH_CHUNK (64u << 10) /* on the stack, and within the first caches */
 
 int sl_draft_create(const char *folder, struct sl_draft *ret, struct sl_err *err) {
     struct sl_draft d = {.fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0644)};
@@ -58,27 +58,58 @@ static int name_draft(struct sl_draft *d, const char *path, struct sl_err *err) 
     return 0;
 }
 
+/* ---- hashing ---- */
+
+struct sl_hasher {
+    int fd; /* owned */
+    uint64_t size, at;
+    XXH3_state_t *state;
+};
+
+struct sl_hasher *sl_hasher_create(int fd, uint64_t size) {
+    struct sl_hasher *h = sl_xcalloc(1, sizeof *h);
+    *h = (struct sl_hasher){.fd = fd, .size = size, .state = XXH3_createState()};
+    if (h->state)
+        XXH3_64bits_reset(h->state);
+    return h;
+}
+
+void sl_hasher_destroy(struct sl_hasher *h) {
+    if (!h)
+        return;
+    sl_close(&h->fd);
+    XXH3_freeState(h->state);
+    free(h);
+}
+
 /* Reads rather than maps: a worker that still holds the file could truncate it under a map. */
-int sl_hash_fd(int fd, uint64_t size, uint64_t *ret_hash, struct sl_err *err) {
-    sl_autofree char *chunk = sl_xmalloc(HASH_CHUNK);
-    XXH3_state_t *state = XXH3_createState();
-    uint64_t at = 0;
-    ssize_t n = 1;
-    XXH3_64bits_reset(state);
-    while (at < size && n > 0) {
-        n = pread(fd, chunk, HASH_CHUNK, (off_t)at);
+int sl_hasher_step(struct sl_hasher *h, uint64_t max, uint64_t *ret_hash, struct sl_err *err) {
+    char chunk[HASH_CHUNK];
+    uint64_t end = h->size - h->at > max ? h->at + max : h->size;
+    if (!h->state)
+        return sl_err_set(err, SLUICE_RESOURCE, "no memory to hash it");
+    while (h->at < end) {
+        size_t want = end - h->at < sizeof chunk ? (size_t)(end - h->at) : sizeof chunk;
+        ssize_t n = pread(h->fd, chunk, want, (off_t)h->at);
         if (n < 0 && errno == EINTR)
-            n = 1;
-        else if (n > 0) {
-            XXH3_64bits_update(state, chunk, (size_t)n);
-            at += (uint64_t)n;
-        }
+            continue;
+        if (n <= 0)
+            return sl_err_sys(err, SLUICE_INTERNAL, n < 0 ? errno : 0, "cannot be read to its end");
+        XXH3_64bits_update(h->state, chunk, (size_t)n);
+        h->at += (uint64_t)n;
     }
-    *ret_hash = XXH3_64bits_digest(state);
-    XXH3_freeState(state);
-    if (at < size)
-        return sl_err_sys(err, SLUICE_INTERNAL, n < 0 ? errno : 0, "cannot be read to its end");
-    return 0;
+    if (h->at < h->size)
+        return 0;
+    *ret_hash = XXH3_64bits_digest(h->state);
+    return 1;
+}
+
+static int hash_whole(int fd, uint64_t size, uint64_t *ret_hash, struct sl_err *err) {
+    struct sl_hasher *h = sl_hasher_create(fd, size);
+    int rc = sl_hasher_step(h, UINT64_MAX, ret_hash, err);
+    h->fd = -1;
+    sl_hasher_destroy(h);
+    return rc < 0 ? rc : 0;
 }
 
 static int open_sized(const char *path, uint64_t size, int *ret_fd, struct sl_err *err) {
@@ -123,7 +154,7 @@ int sl_artifact_open(const char *path, uint64_t size, uint64_t hash, int check_h
     uint64_t now;
     int rc = open_sized(path, size, &fd, err);
     if (rc == 0 && check_hash) {
-        rc = sl_hash_fd(fd, size, &now, err);
+        rc = hash_whole(fd, size, &now, err);
         if (rc < 0)
             return sl_err_wrap(err, "%s", path);
         if (now != hash)

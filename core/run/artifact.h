@@ -34,8 +34,12 @@ void sl_draft_discard(struct sl_draft *d);
 int sl_artifact_open(const char *path, uint64_t size, uint64_t hash, int check_hash, int *ret_fd,
                      struct sl_err *err);
 
-/* XXH3-64 of a whole file. */
-int sl_hash_fd(int fd, uint64_t size, uint64_t *ret_hash, struct sl_err *err);
+/* Makes the XXH3-64 of a file of `size` bytes, a step at a time. The descriptor is taken. */
+struct sl_hasher *sl_hasher_create(int fd, uint64_t size);
+/* Reads up to `max` bytes more. 1: done, *ret_hash is set; 0: call again; SLUICE_INTERNAL: it
+ * cannot be read to its end. */
+int sl_hasher_step(struct sl_hasher *h, uint64_t max, uint64_t *ret_hash, struct sl_err *err);
+void sl_hasher_destroy(struct sl_hasher *h);
 
 /* ".json", ".txt", ".safetensors" or ".bin": what a payload of a port type is called. */
 const char *sl_type_extension(const char *type);

@@ -12,10 +12,9 @@
 #include "base/clock.h"
 #include "base/io.h"
 
-#define HASH_AT_ONCE                                                                               \
-    (1u << 20) /* bytes; larger artifacts are hashed after their takers were started */
-#define LOG_TAIL 2048
-#define LOG_LINE 200
+#define HASH_AT_ONCE (1u << 20) /* bytes; larger artifacts are hashed while their takers work */
+#define LOG_TAIL     2048
+#define LOG_LINE     200
 
 char *sl_attempt_log_path(const struct sl_places *places, const char *item, const char *stage,
                           int number) {
@@ -121,8 +120,8 @@ static int add_input(const struct sl_places *places, const struct sl_tasks *task
             &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
         bool check = a->number > 1 || art->held;
         path = art->path;
-        rc = check ? sl_artifact_settle(art, err) : 0;
-        if (rc == 0)
+        rc = check ? sl_artifact_settle(art, UINT64_MAX, err) : 0;
+        if (rc >= 0)
             rc = sl_artifact_open(path, art->size, art->hash, check, &fds[*n_fds], err);
         *n_fds += rc == 0;
     }
@@ -192,13 +191,13 @@ void sl_attempt_note_metric(struct sl_attempt *a, const char *name, double value
         sl_json_set(a->metrics, name, json_real(value));
 }
 
-int sl_artifact_settle(struct sl_artifact *art, struct sl_err *err) {
-    if (!art->unhashed)
+int sl_artifact_settle(struct sl_artifact *art, uint64_t max, struct sl_err *err) {
+    int rc = art->hasher ? sl_hasher_step(art->hasher, max, &art->hash, err) : 1;
+    if (rc == 0)
         return 0;
-    int rc = sl_hash_fd(art->fd, art->size, &art->hash, err);
-    sl_close(&art->fd);
-    art->unhashed = false;
-    return rc < 0 ? sl_err_wrap(err, "%s", art->path) : 0;
+    sl_hasher_destroy(art->hasher);
+    art->hasher = NULL;
+    return rc < 0 ? sl_err_wrap(err, "%s", art->path) : 1;
 }
 
 int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, struct sl_err *err) {
@@ -217,11 +216,12 @@ int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, stru
         artifacts[i].path =
             sl_artifact_path(places, a->item->name, a->stage->name, out->port, out->type);
         artifacts[i].size = a->outputs[i].size;
-        int rc = sl_draft_commit(&a->outputs[i].draft, artifacts[i].path, artifacts[i].size,
-                                 &artifacts[i].fd, &artifacts[i].held, err);
-        artifacts[i].unhashed = rc == 0;
+        int fd, rc = sl_draft_commit(&a->outputs[i].draft, artifacts[i].path, artifacts[i].size,
+                                     &fd, &artifacts[i].held, err);
+        if (rc == 0)
+            artifacts[i].hasher = sl_hasher_create(fd, artifacts[i].size);
         if (rc == 0 && artifacts[i].size <= HASH_AT_ONCE)
-            rc = sl_artifact_settle(&artifacts[i], err);
+            rc = sl_artifact_settle(&artifacts[i], UINT64_MAX, err);
         if (rc < 0)
             return sl_err_wrap(err, "output \"%s\"", out->port);
     }
@@ -234,12 +234,13 @@ int sl_attempt_check_inputs(const struct sl_tasks *tasks, const struct sl_attemp
         const struct sl_plan_input *in = &a->stage->inputs[i];
         if (in->from_stage < 0 || !is_present(tasks, a, in))
             continue;
-        const struct sl_artifact *art =
+        struct sl_artifact *art =
             &sl_task_at(tasks, a->task->item, in->from_stage)->artifacts[in->from_port];
         sl_autoclose int fd = -1;
         if (only_held && !art->held)
             continue;
-        if (sl_artifact_open(art->path, art->size, art->hash, 1, &fd, err) < 0) {
+        if (sl_artifact_settle(art, UINT64_MAX, err) < 0 ||
+            sl_artifact_open(art->path, art->size, art->hash, 1, &fd, err) < 0) {
             sl_err_wrap(err, "its input \"%s\" changed under it", in->port);
             return err->cls = SLUICE_INTERNAL;
         }

@@ -81,11 +81,11 @@ int sl_attempt_note_commit(struct sl_attempt *a, const char *port, uint64_t size
                            struct sl_err *err);
 void sl_attempt_note_metric(struct sl_attempt *a, const char *name, double value);
 
-/* Makes the hash of an artifact that has none yet. */
-int sl_artifact_settle(struct sl_artifact *art, struct sl_err *err);
+/* Goes on with the hash of an artifact that has none yet, by at most `max` bytes. 1: it has one; 0: call again. */
+int sl_artifact_settle(struct sl_artifact *art, uint64_t max, struct sl_err *err);
 
-/* Names the drafts, hashes those that are small, and gives them to the task as its artifacts. SLUICE_INTERNAL: a declared output was not
- * committed, or its size is not what the worker said. */
+/* Names the drafts, hashes those that are small, and gives them to the task as its artifacts. SLUICE_INTERNAL: a declared
+ * output was not committed, or its size is not what the worker said. */
 int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, struct sl_err *err);
 
 /* SLUICE_INTERNAL: an artifact that the attempt read is not what its stage committed. With `only_held` only those are

@@ -3,6 +3,7 @@
  * and the policy decide: done, again, absent, failed. Settled tasks settle items.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/units.h"
@@ -11,6 +12,7 @@
 
 /* For one job of a shared worker, before the whole worker is stopped. */
 #define JOB_CANCEL_GRACE_S 3.0
+#define HASH_SLICE         (1u << 20) /* bytes a turn of the loop: less than half a millisecond */
 
 double sl_run_wall_s(const struct sl_attempt *a) {
     return (double)(sl_now_ms() - a->began_ms) / 1000;
@@ -101,39 +103,54 @@ static void stop_attempts_of_item(struct run *run, int item) {
                                     sl_xstrdup("another stage of this item failed"));
 }
 
-/* ---- items ---- */
+/* ---- hashes of large artifacts, made between turns of the loop: their takers need not wait ---- */
 
-/* Hashes what was committed in this turn and is large, after its takers were started: they need not
- * wait. */
-void sl_run_hash_late(struct run *run) {
-    for (int i = 0; i < run->n_late; i++) {
-        const struct late_hash *late = &run->late[i];
-        struct sl_task *task = sl_task_at(&run->tasks, late->item, late->stage);
-        struct sl_err err = {0};
-        if (!task->artifacts)
-            continue;
-        if (sl_artifact_settle(&task->artifacts[late->port], &err) < 0)
-            sl_log(&run->log, SLUICE_LOG_ERROR, "%s", err.msg);
-        sl_record_artifact(run, task, late->port);
-    }
-    run->n_late = 0;
+/* Goes on with one; true: it is done and recorded, and removed from the list. */
+static bool hash_late(struct run *run, int i, uint64_t max) {
+    const struct late_hash late = run->late[i];
+    struct sl_task *task = sl_task_at(&run->tasks, late.item, late.stage);
+    struct sl_err err = {0};
+    int rc = sl_artifact_settle(&task->artifacts[late.port], max, &err);
+    if (rc == 0)
+        return false;
+    if (rc < 0)
+        sl_log(&run->log, SLUICE_LOG_ERROR, "%s", err.msg);
+    run->n_late--;
+    memmove(&run->late[i], &run->late[i + 1], (size_t)(run->n_late - i) * sizeof late);
+    sl_record_late_artifact(run, task, late.port);
+    return true;
+}
+
+bool sl_run_hash_some(struct run *run) {
+    if (run->n_late > 0)
+        hash_late(run, 0, HASH_SLICE);
+    return run->n_late > 0;
+}
+
+static void hash_all_of_item(struct run *run, int item) {
+    for (int i = 0; i < run->n_late;)
+        if (run->late[i].item != item || !hash_late(run, i, UINT64_MAX))
+            i++;
 }
 
 static void note_artifacts(struct run *run, const struct sl_attempt *a) {
     for (int i = 0; i < a->stage->n_outputs; i++) {
         if (!a->task->artifacts[i].path)
             continue;
-        if (!a->task->artifacts[i].unhashed) {
+        if (!a->task->artifacts[i].hasher) {
             sl_record_artifact(run, a->task, i);
             continue;
         }
         SL_PUSH_ROOM(run->late, run->n_late, run->cap_late);
         run->late[run->n_late++] = (struct late_hash){a->task->item, a->task->stage, i};
+        a->task->unrecorded++;
     }
 }
 
+/* ---- items ---- */
+
 static void end_item(struct run *run, int item) {
-    sl_run_hash_late(run);
+    hash_all_of_item(run, item);
     struct sl_err err = {0};
     const char *message = NULL;
     if (run->tasks.items[item] == SL_ITEM_OK && sl_outputs_write(run, item, &err) < 0) {

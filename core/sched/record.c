@@ -127,16 +127,27 @@ void sl_record_artifact(struct run *run, const struct sl_task *task, int port) {
     sl_journal_add(&run->journal, r);
 }
 
-void sl_record_task(struct run *run, const struct sl_task *task) {
-    bool good = task->state == SL_TASK_DONE;
+static void journal_task(struct run *run, const struct sl_task *task) {
     json_t *r = task_record(run, "task", task->item, task->stage);
     sl_json_set(r, "state", json_string(sl_task_state_name(task->state)));
     sl_json_set(r, "attempts", json_integer(task->attempt));
-    if (!good && task->message) {
+    if (task->state != SL_TASK_DONE && task->message) {
         sl_json_set(r, "class", task->cls ? json_string(sl_class_name(task->cls)) : NULL);
         sl_json_set(r, "message", sl_json_text(task->message));
     }
     sl_journal_add(&run->journal, r);
+}
+
+void sl_record_late_artifact(struct run *run, struct sl_task *task, int port) {
+    sl_record_artifact(run, task, port);
+    if (--task->unrecorded == 0)
+        journal_task(run, task);
+}
+
+void sl_record_task(struct run *run, const struct sl_task *task) {
+    bool good = task->state == SL_TASK_DONE;
+    if (task->unrecorded == 0)
+        journal_task(run, task);
     sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_TASK_END,
                                         .item = task->item,
                                         .stage = task->stage,

@@ -129,10 +129,10 @@ static void flush_journal(struct run *run, bool force, struct sl_err *err) {
 static int loop(struct run *run, struct sl_err *err) {
     while (run->open_items > 0 || run->carriers) {
         sl_run_dispatch(run);
-        sl_run_hash_late(run);
+        bool more = sl_run_hash_some(run);
         flush_journal(run, false, err);
         sl_artifacts_remove(run, DONE_BYTES_KEPT);
-        int rc = sl_loop_turn(run->loop, sl_journal_due_ms(&run->journal), err);
+        int rc = sl_loop_turn(run->loop, more ? 0 : sl_journal_due_ms(&run->journal), err);
         if (rc < 0)
             return rc;
     }

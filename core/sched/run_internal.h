@@ -71,7 +71,7 @@ struct backoff {
     struct sl_task *task;
 };
 
-/* A large artifact that is hashed at the end of the turn. */
+/* A large artifact whose hash is being made, a slice a turn. */
 struct late_hash {
     int item, stage, port;
 };
@@ -134,7 +134,8 @@ void sl_run_task_not_tried(struct run *run, struct sl_task *task);
 /* A worker of the stage did not become ready. */
 void sl_run_start_failed(struct run *run, int stage, int cls, const char *text);
 void sl_run_cancel_all(struct run *run, const char *reason);
-void sl_run_hash_late(struct run *run);
+/* Goes on hashing large artifacts, for a moment; true: there is more to do. */
+bool sl_run_hash_some(struct run *run);
 void sl_run_arm_job_timers(struct run *run, struct sl_attempt *a);
 /* Notes why the carrier will end; its attempts are concluded when it has. The first reason counts. */
 void sl_run_carrier_doom(struct carrier *c, int cls, const char *text);
@@ -168,7 +169,9 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
 void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls,
                            const char *message);
 void sl_record_artifact(struct run *run, const struct sl_task *task, int port);
+/* A task that is done is journalled after its artifacts: by sl_record_late_artifact() where some are not hashed yet. */
 void sl_record_task(struct run *run, const struct sl_task *task);
+void sl_record_late_artifact(struct run *run, struct sl_task *task, int port);
 void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const char *message,
                      double delay_s);
 void sl_record_worker(struct run *run, const struct carrier *c);

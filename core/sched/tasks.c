@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -58,8 +57,7 @@ void sl_tasks_init(struct sl_tasks *t, const struct sl_plan *plan, int n_items) 
 
 void sl_task_drop_artifacts(struct sl_task *task, int n_outputs) {
     for (int o = 0; task->artifacts && o < n_outputs; o++) {
-        if (task->artifacts[o].unhashed)
-            close(task->artifacts[o].fd);
+        sl_hasher_destroy(task->artifacts[o].hasher);
         free(task->artifacts[o].path);
     }
     free(task->artifacts);

@@ -12,6 +12,7 @@
 #define SCHED_TASKS_H
 
 #include "graph/plan.h"
+#include "run/artifact.h"
 
 enum sl_task_state {
     SL_TASK_WAITING,
@@ -31,9 +32,9 @@ enum sl_item_state { SL_ITEM_OPEN, SL_ITEM_OK, SL_ITEM_FAILED, SL_ITEM_CANCELLED
 struct sl_artifact {
     char *path; /* absolute, owned; NULL: not committed (an optional output) */
     uint64_t size, hash;
-    bool unhashed; /* `hash` is still to be made, from `fd`: see sl_artifact_settle() */
-    int fd;        /* read-only, owned; only while unhashed */
-    bool held;     /* its stage could still change it: looked at again by those who read it */
+    struct sl_hasher
+        *hasher; /* owned; while `hash` is still being made: see sl_artifact_settle() */
+    bool held;   /* its stage could still change it: looked at again by those who read it */
 };
 
 struct sl_task {
@@ -44,6 +45,7 @@ struct sl_task {
     int cls;                       /* of the last failure */
     char *message;                 /* of the last failure, owned; or NULL */
     struct sl_artifact *artifacts; /* one for each output of the stage, owned; NULL until done */
+    int unrecorded;                /* artifacts whose hash, and so their record, is still to come */
     double wall_s;                 /* of the last attempt */
     uint64_t memory, gpu_memory;   /* limits that grew after failures; 0: those of the stage */
     int over;                      /* enum sl_limit that the last attempt went over */

@@ -7,7 +7,9 @@
  * ftruncate. Where the file lives in memory (memfd, tmpfs without a limit) reserving takes pages
  * until the machine has none, so what is free is asked first. A map grows by at least half, so that
  * a stage that asks for a little more each time does not remap each time; commit cuts the file to
- * its length.
+ * its length. Large maps ask for huge pages: where the file system has them (ext4 and XFS do), the
+ * file is held in them from then on, and whoever reads it takes one page fault and one entry of the
+ * TLB for 2 MiB instead of for 4 KiB.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,8 +25,9 @@
 #include "ipc/portcheck.h"
 #include "worker/host.h"
 
-#define PAGE     4096u
-#define ASK_FROM (16u << 20) /* bytes of growth */
+#define PAGE      4096u
+#define ASK_FROM  (16u << 20) /* bytes of growth */
+#define HUGE_FROM (4u << 20)  /* bytes of a map */
 
 /* Main thread, so without the lock: only the main thread changes outputs. */
 static struct sl_job_output *find_output(struct sluice_job *job, const char *port,
@@ -99,6 +102,8 @@ static int grow_to(struct sl_job_output *out, size_t size) {
                          : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, out->fd, 0);
     if (map == MAP_FAILED)
         return -1;
+    if (size >= HUGE_FROM)
+        madvise(map, size, MADV_HUGEPAGE);
     out->map = map;
     out->mapped = size;
     return 0;

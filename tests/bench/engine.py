@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The engine's speed, beside its peers in the same run, as JSON lines: tests/bench/engine.py [BUILD]
+"""The engine's speed, beside its peers in the same run, as JSON lines: tests/bench/engine.py [BUILD [PART...]]
+
+Parts: spawn, noop_tasks, overhead, hand_over, big_graph, queued_items; without any, all.
 
 Peers that are not installed (GNU parallel, make, numpy) are told as "not measured". Nothing here fails a build.
 """
@@ -178,8 +180,9 @@ def main():
     subprocess.run(["cmake", "--build", BUILD, "--target", "bench_spawn", "bench_plugin", "--", "--quiet"], check=True)
     with open("/proc/loadavg") as f:
         say(bench="machine", cpus=os.cpu_count(), load=f.read().split()[:3], time=time.strftime("%Y-%m-%d %H:%M"))
-    for part in (spawn, noop_tasks, overhead, hand_over, big_graph, queued_items):
-        part()
+    parts = {part.__name__: part for part in (spawn, noop_tasks, overhead, hand_over, big_graph, queued_items)}
+    for name in sys.argv[2:] or parts:
+        parts[name]()
 
 
 main()

@@ -31,6 +31,26 @@ class Batch(Case):
         self.assertEqual({"items/f000/" + name for name in os.listdir(os.path.join(run, "items/f000"))}, kept)
         self.assertFalse(os.path.exists(os.path.join(run, "scratch")))
 
+    def journal(self):
+        with open(os.path.join(self.run_folder(), "journal"), encoding="utf-8") as f:
+            return [json.loads(line[17:]) for line in f]
+
+    def test_large_artifacts_are_journalled_before_their_tasks(self):
+        text = ("x" * 8191 + "\n") * 1500
+        stages = "  a: { use: fixture/upper, in: { text: inputs.text } }\n  b: { use: fixture/upper, in: { text: a.text } }\n"
+        pipeline = self.pipeline(stages, "  txt: { use: fixture/upper, in: { text: b.text } }\n",
+                                 "inputs: { text: { type: text/1 } }\n")
+        self.sluice("run", pipeline, self.write("long.txt", text), "-o", "out", "--keep-artifacts", *fixtures())
+        self.assertEqual(self.read("out", "long.txt"), text.upper())
+        records = [(r["type"], r.get("stage"), r.get("port")) for r in self.journal() if r["type"] in ("artifact", "task", "item")]
+        for stage in ("a", "b", "txt"):
+            for port in ("text", "count"):
+                self.assertLess(records.index(("artifact", stage, port)), records.index(("task", stage, None)))
+        self.assertEqual(len(records), 10, records)
+        self.assertEqual(records[-1][0], "item")
+        sums = {a["xxh3"] for s in self.show()["items"][0]["stages"] for a in s["artifacts"] if a["port"] == "text"}
+        self.assertEqual(len(sums), 1, "the same text three times")
+
     def test_shared_worker_takes_several_jobs(self):
         pipeline = self.pipeline("  b: { use: fixture/batcher, with: { steps: 30 }, in: { } }\n", head=HEAD)
         done = self.sluice("run", pipeline, *self.files(8), "-o", "out", "--json", "--jobs", "4", *fixtures())

@@ -11,6 +11,7 @@
 
 #define RATE 16000
 #define HEADER_SIZE 256
+#define SUM_BLOCK   4096
 
 static const struct sluice_host *host_of(void *self) {
     return self;
@@ -59,6 +60,21 @@ static int32_t fill(void *self, struct sluice_job *job) {
     return host->output_commit(job, "audio", size);
 }
 
+/* Sixteen partial sums in floats, as numpy adds up a block. */
+static double sum_block(const float *pcm, uint64_t n) {
+    float parts[16] = {0};
+    double total = 0;
+    uint64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int k = 0; k < 16; k++)
+            parts[k] += pcm[i + (uint64_t)k];
+    for (; i < n; i++)
+        total += pcm[i];
+    for (int k = 0; k < 16; k++)
+        total += parts[k];
+    return total;
+}
+
 static int32_t sum(void *self, struct sluice_job *job) {
     const struct sluice_host *host = host_of(self);
     struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
@@ -70,12 +86,9 @@ static int32_t sum(void *self, struct sluice_job *job) {
     memcpy(&header, view.data, sizeof header);
     const float *pcm = (const float *)((const char *)view.data + 8 + header);
     uint64_t n = (view.len - 8 - header) / 4;
-    double parts[8] = {0}, total = 0;
-    for (uint64_t i = 0; i + 8 <= n; i += 8)
-        for (int k = 0; k < 8; k++)
-            parts[k] += pcm[i + (uint64_t)k];
-    for (int k = 0; k < 8; k++)
-        total += parts[k];
+    double total = 0;
+    for (uint64_t i = 0; i < n; i += SUM_BLOCK)
+        total += sum_block(pcm + i, n - i < SUM_BLOCK ? n - i : SUM_BLOCK);
     say_when(host, job);
     rc = host->output_grow(job, "text", 64, &text);
     if (rc != SLUICE_OK)

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include "base/io.h"
 #include "run/artifact.h"
@@ -103,8 +104,11 @@ TEST(draft_becomes_an_artifact) {
         CHECK_INT(sl_draft_create(dir, &d, &err), 0);
         CHECK_INT(write(d.fd, "hello", 5), 5);
         CHECK_INT(sl_draft_commit(&d, path, 5, &fd, &held, &err), 0);
-        CHECK_INT(sl_hash_fd(fd, 5, &hash, &err), 0);
-        close(fd);
+        struct sl_hasher *h = sl_hasher_create(fd, 5);
+        CHECK_INT(sl_hasher_step(h, 2, &hash, &err), 0);
+        CHECK_INT(sl_hasher_step(h, 2, &hash, &err), 0);
+        CHECK_INT(sl_hasher_step(h, 2, &hash, &err), 1);
+        sl_hasher_destroy(h);
         CHECK_INT(d.fd, -1);
         CHECK(!held);
     }
@@ -115,6 +119,32 @@ TEST(draft_becomes_an_artifact) {
     CHECK_INT(sl_artifact_open(path, 5, hash, 1, &fd, &err), SLUICE_INTERNAL);
     CHECK_HAS(err.msg, "changed after it was committed");
     CHECK_INT(sl_artifact_open(path, 6, hash, 0, &fd, &err), SLUICE_INTERNAL);
+    CHECK_INT(sl_remove_tree(dir, &err), 0);
+}
+
+TEST(hash_in_steps_is_that_of_the_whole) {
+    struct sl_err err = {0};
+    char dir[] = "/tmp/sluice-artifact-XXXXXX";
+    static char data[300001];
+    uint64_t hash;
+    CHECK(mkdtemp(dir) != NULL);
+    sl_autofree char *path = sl_path_join(dir, "a.bin");
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (char)(i * 7 + i / 251);
+    CHECK_INT(sl_write_file(path, data, sizeof data, &err), 0);
+    for (uint64_t step = 1000; step <= 1000000; step *= 10) {
+        struct sl_hasher *h = sl_hasher_create(open(path, O_RDONLY | O_CLOEXEC), sizeof data);
+        uint64_t steps = 1;
+        while (sl_hasher_step(h, step, &hash, &err) == 0)
+            steps++;
+        CHECK_INT(steps, (sizeof data + step - 1) / step);
+        CHECK_INT(hash == (uint64_t)XXH3_64bits(data, sizeof data), 1);
+        sl_hasher_destroy(h);
+    }
+    struct sl_hasher *h = sl_hasher_create(open(path, O_RDONLY | O_CLOEXEC), sizeof data + 1);
+    CHECK_INT(sl_hasher_step(h, UINT64_MAX, &hash, &err), SLUICE_INTERNAL);
+    CHECK_HAS(err.msg, "cannot be read to its end");
+    sl_hasher_destroy(h);
     CHECK_INT(sl_remove_tree(dir, &err), 0);
 }
 
