@@ -1,31 +1,59 @@
 /*
- * Long-form transcription: see longform.h. The seek loop over clips and windows; what happens in a
- * window is in window.c, segments.c and words.c. Memory does not grow with the audio.
+ * Files, clips and seats: see longform.h and run.h. A step goes over the seats: free ones take the
+ * next clip, new windows are encoded together, and all windows that are being decoded get a token
+ * together. What happens within a clip is in clip.c. Memory does not grow with the audio.
  */
 #include "whisper/longform.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "whisper/held.h"
 #include "whisper/run.h"
-#include "whisper/text.h"
+
+#define CLIPS_AHEAD 4 /* for each seat: so many clips may be done before an earlier one is */
 
 /* ---- Buffers ----------------------------------------------------------------------------------
  */
 
-static int32_t buffers_alloc(struct wh_longform *lf, struct num_err *err) {
-    const struct wh_dims *s = &lf->model->dims;
+static int32_t seat_init(struct wh_seat *seat, const struct wh_dims *s, uint32_t slot,
+                         struct num_err *err) {
     size_t window = 2 * (size_t)s->n_audio_ctx, C = s->n_text_ctx;
-    size_t rows = window > WH_MAX_PASS_FRAMES ? window : WH_MAX_PASS_FRAMES;
-    lf->frames = malloc(rows * s->n_mels * sizeof *lf->frames);
-    lf->tokens = malloc((C + 1) * sizeof *lf->tokens);
-    lf->prompt = malloc((2 * C + 8) * sizeof *lf->prompt);
-    lf->previous = malloc((C + 1) * sizeof *lf->previous);
-    lf->drafts = malloc((C + 1) * sizeof *lf->drafts);
-    if (!lf->frames || !lf->tokens || !lf->prompt || !lf->previous || !lf->drafts)
-        return num_fail_memory(err, "the spectrogram", rows * s->n_mels * sizeof *lf->frames);
+    seat->slot = slot;
+    seat->frames = malloc(window * s->n_mels * sizeof *seat->frames);
+    seat->tokens = malloc((C + 1) * sizeof *seat->tokens);
+    seat->prompt = malloc((2 * C + 8) * sizeof *seat->prompt);
+    seat->previous = malloc((C + 1) * sizeof *seat->previous);
+    seat->drafts = malloc((C + 1) * sizeof *seat->drafts);
+    if (!seat->frames || !seat->tokens || !seat->prompt || !seat->previous || !seat->drafts)
+        return num_fail_memory(err, "a window", window * s->n_mels * sizeof *seat->frames);
+    return SLUICE_OK;
+}
+
+static void seat_finish(struct wh_seat *seat) {
+    free(seat->frames);
+    free(seat->tokens);
+    free(seat->prompt);
+    free(seat->previous);
+    free(seat->drafts);
+}
+
+static int32_t buffers_alloc(struct wh_longform *lf, struct num_err *err) {
+    const struct wh_model *m = lf->model;
+    size_t pass = WH_MAX_PASS_FRAMES * (size_t)m->dims.n_mels;
+    lf->pass_frames = malloc(pass * sizeof *lf->pass_frames);
+    lf->seats = calloc(m->limits.n_slots, sizeof *lf->seats);
+    lf->mels = calloc(m->limits.n_slots, sizeof *lf->mels);
+    lf->slots = calloc(m->limits.n_slots, sizeof *lf->slots);
+    if (!lf->pass_frames || !lf->seats || !lf->mels || !lf->slots)
+        return num_fail_memory(err, "the spectrogram", pass * sizeof *lf->pass_frames);
+    for (; lf->n_seats < m->limits.n_slots; lf->n_seats++) {
+        int32_t status = seat_init(&lf->seats[lf->n_seats], &m->dims, lf->n_seats, err);
+        if (status) {
+            seat_finish(&lf->seats[lf->n_seats]);
+            return status;
+        }
+    }
     return SLUICE_OK;
 }
 
@@ -57,254 +85,301 @@ void wh_longform_destroy(struct wh_longform *longform) {
     num_bpe_encoder_destroy(longform->encoder);
     num_mel_destroy(longform->mel);
     num_pool_destroy(longform->pool);
-    free(longform->frames);
-    free(longform->tokens);
-    free(longform->prompt);
-    free(longform->previous);
-    free(longform->drafts);
+    for (uint32_t i = 0; i < longform->n_seats; i++)
+        seat_finish(&longform->seats[i]);
+    free(longform->pass_frames);
+    free(longform->seats);
+    free(longform->mels);
+    free(longform->slots);
     free(longform);
 }
 
-/* ---- Language ---------------------------------------------------------------------------------
+/* ---- Files ------------------------------------------------------------------------------------
  */
 
-/*
- * The first window whose language is likely enough decides; where none is, the language of most of
- * them. Behind the end of the audio is silence.
- */
-static int32_t detect_language(struct wh_run *r) {
-    const struct wh_tokens *t = &r->lf->model->tokens;
-    size_t window = 2 * (size_t)r->lf->model->dims.n_audio_ctx;
-    uint32_t votes[WH_MAX_LANGUAGES] = {0}, most = 0;
-    for (uint32_t i = 0; i < r->options->language_detection_segments; i++) {
-        const struct wh_language *language;
-        double prob;
-        if (i > 0 && i * window >= r->n_frames)
-            return SLUICE_OK;
-        int32_t status = wh_window_encode(r, i * window, window, true);
-        if (!status)
-            status = wh_window_language(r, &language, &prob);
-        if (status)
-            return status;
-        uint32_t n = ++votes[language - t->languages];
-        if (n > most || prob >= r->options->language_detection_threshold) {
-            r->language = language;
-            most = n;
-        }
-        if (prob >= r->options->language_detection_threshold)
-            return SLUICE_OK;
+static int32_t check_spans(const struct wh_input *input, const struct wh_options *options,
+                           struct num_err *err) {
+    if (input->spans && options->n_clip_timestamps)
+        return num_fail(err, SLUICE_INPUT,
+                        "clip_timestamps and regions of speech cannot be used together");
+    for (size_t i = 0; i < input->n_spans; i++) {
+        const struct wh_span *s = &input->spans[i];
+        if (s->first % NUM_MEL_HOP || s->first > input->n_samples ||
+            s->n > input->n_samples - s->first || s->n < NUM_MEL_HOP || i == UINT32_MAX / 2)
+            return num_fail(err, SLUICE_INTERNAL, "span %zu of the audio is not within it", i);
     }
     return SLUICE_OK;
 }
 
-static int32_t choose_language(struct wh_run *r) {
-    const struct wh_tokens *t = &r->lf->model->tokens;
-    int32_t status = SLUICE_OK;
-    if (t->n_languages) {
-        r->language = &t->languages[0];
-        if (r->options->language)
-            r->language = wh_language_find(t, r->options->language);
-        else if (t->n_languages > 1 && r->n_frames)
-            status = detect_language(r);
-    }
-    snprintf(r->report.language, sizeof r->report.language, "%s",
-             r->language ? r->language->code : "en");
-    return status;
-}
-
-/* ---- Segments ---------------------------------------------------------------------------------
- */
-
-/* Appends tokens to the previous text, of which the end is kept. */
-static void remember(struct wh_run *r, const int32_t *tokens, size_t n) {
-    size_t limit = r->setup.max_prompt;
-    if (n > limit) {
-        tokens += n - limit;
-        n = limit;
-    }
-    size_t keep = r->n_previous + n > limit ? limit - n : r->n_previous;
-    memmove(r->lf->previous, r->lf->previous + r->n_previous - keep,
-            keep * sizeof *r->lf->previous);
-    if (n)
-        memcpy(r->lf->previous + keep, tokens, n * sizeof *tokens);
-    r->n_previous = (uint32_t)(keep + n);
-}
-
-/* Hands out a draft, unless it is empty or takes no time. One that ends before it starts, which a
- * model can write without the rules for timestamps, is context for the next window all the same. */
-static int32_t emit(struct wh_run *r, const struct wh_window *w, const struct wh_draft *d) {
-    struct wh_segment s = {.id = r->n_segments,
-                           .seek = w->seek,
-                           .start = d->start,
-                           .end = d->end,
-                           .tokens = w->result.tokens + d->first,
-                           .n_tokens = d->n_tokens,
-                           .temperature = w->temperature,
-                           .avg_logprob = w->result.avg_logprob,
-                           .compression_ratio = w->compression_ratio,
-                           .no_speech_prob = w->result.no_speech_prob,
-                           .language =
-                               r->options->multilingual && r->language ? r->language->code : NULL};
-    char *text;
-    int32_t status = num_bpe_decode(&r->lf->model->bpe, s.tokens, s.n_tokens, &text, r->err);
-    if (status)
-        return status;
-    s.text = text;
-    if (w->words) {
-        s.words = wh_words_of(w->words, d);
-        s.n_words = d->n_words;
-        s.attention = wh_attention_of(w->words, d);
-    }
-    bool blank = s.end == s.start || wh_is_blank(text);
-    if (!blank)
-        remember(r, s.tokens, s.n_tokens);
-    if (!blank && s.end > s.start) {
-        r->n_segments++;
-        if (r->listener->segment)
-            status = r->listener->segment(r->listener->ctx, &s);
-        if (status && r->err->status == SLUICE_OK)
-            num_fail(r->err, status, "the transcript could not be handed on");
-    }
-    free(text);
-    return status;
-}
-
-static int32_t emit_all(struct wh_run *r, const struct wh_window *w) {
-    const struct wh_options *o = r->options;
-    for (uint32_t i = 0; i < w->n_drafts; i++) {
-        int32_t status = emit(r, w, &r->lf->drafts[i]);
-        if (status)
-            return status;
-    }
-    if (!o->condition_on_previous_text || w->temperature > o->prompt_reset_on_temperature)
-        r->n_previous = 0;
-    return SLUICE_OK;
-}
-
-/* ---- Windows ----------------------------------------------------------------------------------
- */
-
-/* Word times, and where they say that the next window starts; *ret_drop: nothing is to be kept. */
-static int32_t align(struct wh_run *r, struct wh_window *w, bool *ret_drop) {
-    int32_t status = wh_window_align(r, w);
-    if (status)
-        return status;
-    double last = wh_last_end(r, w);
-    if (!w->single_ending && last > wh_window_start_s(w))
-        w->next_seek = (size_t)rint(last * WH_FRAMES_PER_SECOND);
-    *ret_drop = !isnan(r->options->hallucination_silence_threshold) && wh_window_skip_silence(r, w);
-    if (!*ret_drop && w->n_drafts)
-        r->last_speech_s = wh_last_end(r, w);
-    return SLUICE_OK;
-}
-
-static int32_t encode_and_decode(struct wh_run *r, struct wh_window *w) {
-    const struct wh_tokens *t = &r->lf->model->tokens;
-    double prob, at;
-    int32_t status = wh_window_encode(r, w->seek, w->n_frames, r->options->silence_behind_end);
-    at = wh_now_s();
-    if (!status && r->options->multilingual && !r->options->language && t->n_languages > 1)
-        status = wh_window_language(r, &r->language, &prob);
-    if (!status)
-        status = wh_window_decode(r, w);
-    wh_spend(at, &r->report.decode_s);
-    return status;
-}
-
-static int32_t transcribe_window(struct wh_run *r, struct wh_window *w) {
-    int32_t status = encode_and_decode(r, w);
-    if (status)
-        return status;
-    if (wh_window_is_silence(r, w)) {
-        w->next_seek = w->seek + w->n_frames;
-        return SLUICE_OK;
-    }
-    bool drop = false;
-    wh_window_cut(r, w);
-    if (r->options->word_timestamps) {
-        double at = wh_now_s();
-        status = align(r, w, &drop);
-        wh_spend(at, &r->report.align_s);
-    }
-    if (!status && !drop)
-        status = emit_all(r, w);
-    wh_words_destroy(w->words);
-    if (w->next_seek <= w->seek) /* never stay */
-        w->next_seek = w->seek + w->n_frames;
-    return status;
-}
-
-static void report_progress(const struct wh_run *r, size_t seek) {
-    double total_s = (double)r->n_samples / NUM_MEL_RATE_HZ, done_s = (double)seek * WH_FRAME_S;
-    if (r->listener->progress)
-        r->listener->progress(r->listener->ctx, done_s < total_s ? done_s : total_s, total_s);
-}
-
-/* Windows from `seek` to `end`. */
-static int32_t transcribe_clip(struct wh_run *r, size_t seek, size_t end) {
-    size_t window = 2 * (size_t)r->lf->model->dims.n_audio_ctx;
-    while (seek < end) {
-        struct wh_window w = {.seek = seek};
-        w.n_frames = end - seek < window ? end - seek : window;
-        int32_t status = transcribe_window(r, &w);
-        if (status)
-            return status;
-        seek = w.next_seek;
-        report_progress(r, seek);
-    }
-    return SLUICE_OK;
-}
-
-/* Frame of clip border i; the end of the audio where there is none. */
-static size_t border(const struct wh_run *r, uint32_t i) {
-    const struct wh_options *o = r->options;
-    if (o->n_clip_timestamps == 0 && i == 0)
-        return 0;
-    if (i >= o->n_clip_timestamps)
-        return r->n_frames;
-    size_t frame = (size_t)rint(o->clip_timestamps[i] * WH_FRAMES_PER_SECOND);
-    return frame < r->n_frames ? frame : r->n_frames;
-}
-
-static int32_t transcribe_clips(struct wh_run *r) {
-    int32_t status = SLUICE_OK;
-    for (uint32_t i = 0; !status && (i == 0 || i < r->options->n_clip_timestamps); i += 2)
-        status = transcribe_clip(r, border(r, i), border(r, i + 1));
-    return status;
-}
-
-static int32_t run(struct wh_run *r) {
-    report_progress(r, 0);
-    double at = wh_now_s();
-    int32_t status = wh_run_find_max(r);
-    wh_spend(at, &r->report.mel_s);
-    if (!status)
-        status = choose_language(r);
-    if (!status)
-        status = wh_setup_init(r->lf->model, r->lf->encoder, r->options, &r->setup, r->err);
-    if (!status && !r->options->carry_initial_prompt)
-        remember(r, r->setup.initial_prompt.ids, r->setup.initial_prompt.n);
-    if (!status)
-        status = transcribe_clips(r);
-    wh_setup_finish(&r->setup);
-    return status;
-}
-
-int32_t wh_longform_run(struct wh_longform *longform, const float *pcm, size_t n_samples,
+int32_t wh_longform_add(struct wh_longform *longform, const struct wh_input *input,
                         const struct wh_options *options, const struct wh_listener *listener,
-                        struct wh_report *ret, struct num_err *err) {
-    struct wh_run r = {.lf = longform,
-                       .options = options,
-                       .pcm = pcm,
-                       .n_samples = n_samples,
-                       .n_frames = n_samples / NUM_MEL_HOP,
-                       .listener = listener,
-                       .err = err};
-    r.watch = (struct wh_watch){listener->cancelled, listener->ctx};
+                        struct wh_file **ret, struct num_err *err) {
+    uint32_t n_held = CLIPS_AHEAD * longform->n_seats;
     int32_t status = wh_options_check(longform->model, options, err);
     if (!status)
-        status = run(&r);
-    if (!status)
-        *ret = r.report;
+        status = check_spans(input, options, err);
+    if (status)
+        return status;
+    struct wh_file *f = calloc(1, sizeof *f + n_held * sizeof *f->held), **at = &longform->files;
+    if (!f)
+        return num_fail_memory(err, "a transcription", sizeof *f);
+    *f = (struct wh_file){.lf = longform,
+                          .options = options,
+                          .pcm = input->pcm,
+                          .n_samples = input->n_samples,
+                          .whole = {0, input->n_samples},
+                          .spans = input->spans,
+                          .in_spans = input->spans != NULL,
+                          .n_clips = (uint32_t)input->n_spans,
+                          .n_held = n_held,
+                          .listener = listener};
+    if (!f->in_spans) {
+        f->spans = &f->whole;
+        f->n_clips = 1;
+    }
+    while (*at)
+        at = &(*at)->next;
+    *at = f;
+    *ret = f;
+    return SLUICE_OK;
+}
+
+/* Forgets the clip of a seat. */
+static void clear_seat(struct wh_seat *seat) {
+    seat->state = WH_SEAT_FREE;
+    seat->run = (struct wh_run){0};
+}
+
+/* The file is over, with success or not: nothing of it is left in a seat. */
+static void end_file(struct wh_file *f, int32_t status) {
+    struct wh_longform *lf = f->lf;
+    for (uint32_t i = 0; i < lf->n_seats; i++) {
+        struct wh_seat *seat = &lf->seats[i];
+        if (seat->run.file != f)
+            continue;
+        if (seat->state == WH_SEAT_DECODING)
+            wh_search_drop(lf->search, &seat->run.window.result);
+        clear_seat(seat);
+    }
+    f->status = status;
+    f->finished = true;
+}
+
+/* What the model cannot do, it can do for no file. */
+static void end_all(struct wh_longform *lf, const struct num_err *err) {
+    for (struct wh_file *f = lf->files; f; f = f->next)
+        if (!f->finished) {
+            if (!f->cancelled)
+                f->err = *err;
+            end_file(f, f->err.status);
+        }
+}
+
+bool wh_file_is_finished(const struct wh_file *file) {
+    return file->finished;
+}
+
+int32_t wh_longform_take(struct wh_longform *longform, struct wh_file *file, struct wh_report *ret,
+                         struct num_err *err) {
+    struct wh_file **at = &longform->files;
+    if (!file->finished) {
+        num_fail(&file->err, SLUICE_CANCELLED, "cancelled");
+        end_file(file, SLUICE_CANCELLED);
+    }
+    while (*at != file)
+        at = &(*at)->next;
+    *at = file->next;
+    int32_t status = file->status;
+    if (status)
+        *err = file->err;
+    else
+        *ret = file->report;
+    for (uint32_t i = 0; i < file->n_held; i++)
+        wh_held_finish(&file->held[i]);
+    wh_setup_finish(&file->setup);
+    free(file);
     return status;
+}
+
+/* ---- Seats ------------------------------------------------------------------------------------
+ */
+
+/* Whether a seat would be taken: a clip is left, and not too far before those that are not done. */
+static bool wants_seat(const struct wh_file *f) {
+    bool clip_left = f->n_begun < f->n_clips && f->n_begun - f->n_done < f->n_held;
+    return !f->finished && (clip_left || !f->prepared);
+}
+
+/* The clip of a seat is over. */
+static void end_clip(struct wh_seat *seat) {
+    struct wh_file *f = seat->run.file;
+    int32_t status = wh_clip_over(f, seat->run.index);
+    clear_seat(seat);
+    if (status || f->n_done == f->n_clips)
+        end_file(f, status);
+}
+
+/* Gives the free seat the file's next clip. */
+static void take_clip(struct wh_seat *seat, struct wh_file *f) {
+    bool over = false;
+    int32_t status = f->prepared ? SLUICE_OK : wh_file_prepare(seat, f);
+    if (!status && f->n_clips == 0)
+        end_file(f, SLUICE_OK);
+    else if (!status)
+        status = wh_clip_begin(seat, f, &over);
+    if (status)
+        end_file(f, status);
+    else if (over)
+        end_clip(seat);
+}
+
+/* Every free seat takes a clip, of the earliest file first. A row has to be free, for the language.
+ */
+static void fill_seats(struct wh_longform *lf) {
+    struct wh_file *f = lf->files;
+    for (uint32_t i = 0; i < lf->n_seats; i++)
+        while (lf->seats[i].state == WH_SEAT_FREE && wh_search_has_room(lf->search, 1)) {
+            while (f && !wants_seat(f))
+                f = f->next;
+            if (!f)
+                return;
+            take_clip(&lf->seats[i], f);
+        }
+}
+
+/* Asks the listeners of all files; true where no file is left to work for. */
+static bool all_cancelled(void *ctx) {
+    const struct wh_longform *lf = ctx;
+    bool all = true;
+    for (struct wh_file *f = lf->files; f; f = f->next)
+        all &= f->finished || wh_file_cancelled(f);
+    return all;
+}
+
+/* Encodes the windows that wait for it, all together. */
+static int32_t encode_windows(struct wh_longform *lf, struct num_err *err) {
+    const struct wh_watch watch = {all_cancelled, lf};
+    const struct wh_model *m = lf->model;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < lf->n_seats; i++) {
+        struct wh_seat *seat = &lf->seats[i];
+        struct wh_run *r = &seat->run;
+        double at = wh_now_s();
+        if (seat->state != WH_SEAT_TO_ENCODE)
+            continue;
+        int32_t status = wh_window_spectrum(r, r->window.seek, r->window.n_frames,
+                                            r->options->silence_behind_end);
+        wh_spend(at, &r->file->report.mel_s);
+        if (status) {
+            end_file(r->file, status);
+            continue;
+        }
+        lf->mels[n] = seat->frames;
+        lf->slots[n++] = seat->slot;
+    }
+    double at = wh_now_s(), spent = 0;
+    int32_t status = n ? m->backend->encode(m->self, lf->mels, lf->slots, n, &watch, err) : 0;
+    wh_spend(at, &spent);
+    for (uint32_t i = 0; !status && i < n; i++) {
+        struct wh_seat *seat = &lf->seats[lf->slots[i]];
+        if (seat->state != WH_SEAT_TO_ENCODE) /* its file failed meanwhile */
+            continue;
+        seat->run.file->report.encode_s += spent / n;
+        seat->state = WH_SEAT_TO_DECODE;
+    }
+    return status;
+}
+
+/* Gives a window rows of its own, where there are enough. Its language comes first, where every
+ * window has its own. */
+static int32_t submit(struct wh_seat *seat) {
+    struct wh_run *r = &seat->run;
+    const struct wh_options *o = r->options;
+    double prob, at = wh_now_s();
+    int32_t status = SLUICE_OK;
+    bool detect = o->multilingual && !o->language && r->lf->model->tokens.n_languages > 1;
+    wh_window_request(r);
+    if (!wh_search_has_room(r->lf->search, wh_request_rows(&r->request)))
+        return SLUICE_OK;
+    if (detect && r->window.attempt == 0) {
+        status = wh_window_language(r, &r->language, &prob);
+        wh_window_request(r);
+        wh_spend(at, &r->file->report.decode_s);
+    }
+    if (!status)
+        status = wh_search_add(r->lf->search, &r->request, &r->window.result, r->err);
+    if (!status)
+        seat->state = WH_SEAT_DECODING;
+    return status;
+}
+
+/* A token for every row; the time it takes is shared by the windows. */
+static int32_t decode_windows(struct wh_longform *lf, struct num_err *err) {
+    double at = wh_now_s(), spent = 0;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < lf->n_seats; i++) {
+        struct wh_seat *seat = &lf->seats[i];
+        int32_t status = seat->state == WH_SEAT_TO_DECODE ? submit(seat) : SLUICE_OK;
+        if (status)
+            end_file(seat->run.file, status);
+        n += seat->state == WH_SEAT_DECODING;
+    }
+    int32_t status = wh_search_step(lf->search, err);
+    wh_spend(at, &spent);
+    for (uint32_t i = 0; i < lf->n_seats; i++)
+        if (lf->seats[i].state == WH_SEAT_DECODING)
+            lf->seats[i].run.file->report.decode_s += spent / n;
+    return status;
+}
+
+/* Segments of the windows that are finished, and what comes next in their clips. */
+static void go_on(struct wh_longform *lf) {
+    for (uint32_t i = 0; i < lf->n_seats; i++) {
+        struct wh_seat *seat = &lf->seats[i];
+        bool over = false;
+        if (seat->state != WH_SEAT_DECODING || !seat->run.window.result.finished)
+            continue;
+        int32_t status = wh_clip_go_on(seat, &over);
+        if (status)
+            end_file(seat->run.file, status);
+        else if (over)
+            end_clip(seat);
+    }
+}
+
+void wh_longform_step(struct wh_longform *longform) {
+    struct num_err err = {0};
+    for (struct wh_file *f = longform->files; f; f = f->next)
+        if (!f->finished && wh_file_cancelled(f))
+            end_file(f, SLUICE_CANCELLED);
+    fill_seats(longform);
+    int32_t status = encode_windows(longform, &err);
+    if (!status)
+        status = decode_windows(longform, &err);
+    if (status)
+        end_all(longform, &err);
+    else
+        go_on(longform);
+}
+
+bool wh_longform_has_room(const struct wh_longform *longform) {
+    uint32_t n_free = 0;
+    for (uint32_t i = 0; i < longform->n_seats; i++)
+        n_free += longform->seats[i].state == WH_SEAT_FREE;
+    for (const struct wh_file *f = longform->files; f; f = f->next)
+        if (wants_seat(f))
+            return false;
+    return n_free > 0;
+}
+
+int32_t wh_longform_run(struct wh_longform *longform, const struct wh_input *input,
+                        const struct wh_options *options, const struct wh_listener *listener,
+                        struct wh_report *ret, struct num_err *err) {
+    struct wh_file *f;
+    int32_t status = wh_longform_add(longform, input, options, listener, &f, err);
+    if (status)
+        return status;
+    while (!wh_file_is_finished(f))
+        wh_longform_step(longform);
+    return wh_longform_take(longform, f, ret, err);
 }

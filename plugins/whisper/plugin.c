@@ -215,6 +215,7 @@ static int32_t commit_attention(struct work *w) {
 static int32_t transcribe(struct work *w, const float *pcm, size_t n) {
     struct stage *s = w->stage;
     struct wh_listener listener = {w, on_segment, on_progress, on_cancelled};
+    struct wh_input input = {.pcm = pcm, .n_samples = n};
     struct wh_report report;
     double audio_s = (double)n / NUM_MEL_RATE_HZ;
     int32_t status = wh_transcript_create(&w->transcript, &w->err);
@@ -222,7 +223,7 @@ static int32_t transcribe(struct work *w, const float *pcm, size_t n) {
         status = wh_attention_create(&w->attention, &w->err);
     if (!status)
         status =
-            wh_longform_run(s->longform, pcm, n, &s->params.options, &listener, &report, &w->err);
+            wh_longform_run(s->longform, &input, &s->params.options, &listener, &report, &w->err);
     if (!status)
         status = commit_transcript(w, report.language, audio_s);
     if (!status && w->attention)

@@ -9,7 +9,7 @@
 #include "whisper/text.h"
 
 static double time_of(const struct wh_run *r, const struct wh_window *w, int32_t token) {
-    return wh_window_start_s(w) + (token - r->setup.rules.timestamp_begin) * WH_TIMESTAMP_S;
+    return wh_window_start_s(w) + (token - r->setup->rules.timestamp_begin) * WH_TIMESTAMP_S;
 }
 
 /* The window's whole output as one segment: no two timestamps meet in it. Without word times it
@@ -20,11 +20,11 @@ static void cut_whole(struct wh_run *r, struct wh_window *w) {
     bool own = !r->options->word_timestamps;
     while (last > 0 && !wh_is_timestamp(r, t[last - 1]))
         last--;
-    struct wh_draft *d = &r->lf->drafts[w->n_drafts++];
+    struct wh_draft *d = &r->seat->drafts[w->n_drafts++];
     *d = (struct wh_draft){.first = 0, .n_tokens = n};
     d->start = wh_window_start_s(w);
     d->end = d->start + (double)w->n_frames * WH_FRAME_S;
-    if (last > (own ? 1 : 0) && t[last - 1] != r->setup.rules.timestamp_begin)
+    if (last > (own ? 1 : 0) && t[last - 1] != r->setup->rules.timestamp_begin)
         d->end = time_of(r, w, t[last - 1]);
     if (own && n && wh_is_timestamp(r, t[0]))
         d->start = time_of(r, w, t[0]);
@@ -40,18 +40,21 @@ void wh_window_cut(struct wh_run *r, struct wh_window *w) {
                          : w->single_ending && first > 0;
         if (!cut)
             continue;
-        r->lf->drafts[w->n_drafts++] = (struct wh_draft){.start = time_of(r, w, t[first]),
-                                                         .end = time_of(r, w, t[i - 1]),
-                                                         .first = first,
-                                                         .n_tokens = i - first};
+        r->seat->drafts[w->n_drafts++] = (struct wh_draft){.start = time_of(r, w, t[first]),
+                                                           .end = time_of(r, w, t[i - 1]),
+                                                           .first = first,
+                                                           .n_tokens = i - first};
         first = i;
     }
+    w->open_text = false;
+    for (uint32_t i = first; i < n; i++)
+        w->open_text |= first > 0 && t[i] < r->setup->rules.eot;
     w->next_seek = w->seek + w->n_frames;
     if (first == 0) {
         cut_whole(r, w);
         return;
     }
-    size_t steps = (size_t)(t[first - 1] - r->setup.rules.timestamp_begin);
+    size_t steps = (size_t)(t[first - 1] - r->setup->rules.timestamp_begin);
     if (!w->single_ending && steps > 0)
         w->next_seek = w->seek + steps * WH_FRAMES_PER_TIMESTAMP;
 }
@@ -95,8 +98,8 @@ static bool is_doubtful(const struct wh_window *w, const struct wh_draft *d) {
 static const struct wh_draft *next_with_words(const struct wh_run *r, const struct wh_window *w,
                                               uint32_t from) {
     for (uint32_t i = from; i < w->n_drafts; i++)
-        if (r->lf->drafts[i].n_words)
-            return &r->lf->drafts[i];
+        if (r->seat->drafts[i].n_words)
+            return &r->seat->drafts[i];
     return NULL;
 }
 
@@ -107,7 +110,7 @@ static size_t to_frames(double s) {
 /* Whether the doubtful draft `i` has silence, or doubtful text, on both sides. */
 static bool stands_alone(const struct wh_run *r, const struct wh_window *w, uint32_t i,
                          double last_end) {
-    const struct wh_draft *d = &r->lf->drafts[i], *next = next_with_words(r, w, i + 1);
+    const struct wh_draft *d = &r->seat->drafts[i], *next = next_with_words(r, w, i + 1);
     double threshold = r->options->hallucination_silence_threshold, from = wh_window_start_s(w);
     double window_end = from + 2 * r->lf->model->dims.n_audio_ctx * WH_FRAME_S;
     double next_start =
@@ -131,7 +134,7 @@ bool wh_window_skip_silence(struct wh_run *r, struct wh_window *w) {
     }
     double last_end = r->last_speech_s;
     for (uint32_t i = 0; i < w->n_drafts; i++) {
-        const struct wh_draft *d = &r->lf->drafts[i];
+        const struct wh_draft *d = &r->seat->drafts[i];
         if (d->n_words == 0)
             continue;
         if (is_doubtful(w, d) && stands_alone(r, w, i, last_end)) {
@@ -148,9 +151,9 @@ bool wh_window_skip_silence(struct wh_run *r, struct wh_window *w) {
 
 double wh_last_end(const struct wh_run *r, const struct wh_window *w) {
     for (uint32_t i = w->n_drafts; i-- > 0;) {
-        const struct wh_draft *d = &r->lf->drafts[i];
+        const struct wh_draft *d = &r->seat->drafts[i];
         if (d->n_words)
             return wh_words_of(w->words, d)[d->n_words - 1].end;
     }
-    return w->n_drafts ? r->lf->drafts[w->n_drafts - 1].end : -1;
+    return w->n_drafts ? r->seat->drafts[w->n_drafts - 1].end : -1;
 }

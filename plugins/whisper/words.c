@@ -48,7 +48,7 @@ void wh_words_destroy(struct wh_words *words) {
     free(words);
 }
 
-const struct wh_word *wh_words_of(const struct wh_words *words, const struct wh_draft *draft) {
+struct wh_word *wh_words_of(const struct wh_words *words, const struct wh_draft *draft) {
     return words->words + draft->first_word;
 }
 
@@ -86,19 +86,21 @@ static void collect(struct alignment *a, const struct wh_window *w) {
     uint32_t C = r->lf->model->dims.n_text_ctx;
     a->n_start = n - 1;
     for (uint32_t i = 0; i < w->n_drafts; i++)
-        for (uint32_t k = 0; k < r->lf->drafts[i].n_tokens && n + 1 < C; k++) {
-            int32_t token = w->result.tokens[r->lf->drafts[i].first + k];
-            if (token < r->setup.rules.eot)
+        for (uint32_t k = 0; k < r->seat->drafts[i].n_tokens && n + 1 < C; k++) {
+            int32_t token = w->result.tokens[r->seat->drafts[i].first + k];
+            if (token < r->setup->rules.eot)
                 a->tokens[n++] = token;
         }
     a->n_text = n - a->n_start - 1;
-    a->tokens[n++] = r->setup.rules.eot;
+    a->tokens[n++] = r->setup->rules.eot;
     a->n_tokens = n;
 }
 
 static int32_t run_decoder(struct alignment *a) {
     const struct wh_model *m = a->run->lf->model;
-    struct wh_alignment q = {.tokens = a->tokens,
+    struct wh_alignment q = {.row = wh_search_spare_row(a->run->lf->search),
+                             .slot = a->run->seat->slot,
+                             .tokens = a->tokens,
                              .n_tokens = a->n_tokens,
                              .ret_weights = a->weights,
                              .first_prob = a->n_start + 1,
@@ -361,10 +363,10 @@ static int32_t hand_to_drafts(struct wh_run *r, struct wh_window *w, double medi
     uint32_t next = 0, text = 0;
     double pause_end = r->last_speech_s;
     for (uint32_t i = 0; i < w->n_drafts; i++) {
-        struct wh_draft *d = &r->lf->drafts[i];
+        struct wh_draft *d = &r->seat->drafts[i];
         uint32_t n_tokens = 0;
         for (uint32_t k = 0; k < d->n_tokens; k++)
-            n_tokens += w->result.tokens[d->first + k] < r->setup.rules.eot;
+            n_tokens += w->result.tokens[d->first + k] < r->setup->rules.eot;
         d->first_text = text;
         d->n_text = n_tokens;
         text += n_tokens;

@@ -68,7 +68,8 @@ int main(int argc, char **argv) {
     load_s = now_s() - load_s;
     for (int i = 0; i < rounds; i++) {
         double start = now_s();
-        if (wh_longform_run(lf, pcm, n, &options, &listener, &report, &err))
+        if (wh_longform_run(lf, &(struct wh_input){pcm, n, NULL, 0}, &options, &listener, &report,
+                            &err))
             return fail(err.text);
         wall[i] = now_s() - start;
         best = wall[i] < best_s ? report : best;

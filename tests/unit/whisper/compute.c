@@ -65,7 +65,9 @@ static void text_of(struct wh_model *m, const float *pcm, size_t n, char *text) 
     struct wh_listener listener = {.ctx = text, .segment = on_segment};
     text[0] = 0;
     CHECK_INT(wh_longform_create(m, &lf, &err), 0);
-    CHECK_INT(wh_longform_run(lf, pcm, n, &options, &listener, &report, &err), 0);
+    CHECK_INT(wh_longform_run(lf, &(struct wh_input){pcm, n, NULL, 0}, &options, &listener, &report,
+                              &err),
+              0);
     wh_longform_destroy(lf);
 }
 

@@ -221,7 +221,8 @@ static char *transcribe(struct wh_model *m, const float *pcm, size_t n, const st
     char *json = NULL;
     CHECK_INT(wh_longform_create(m, &lf, &err), 0);
     CHECK_INT(wh_transcript_create(&r->transcript, &err), 0);
-    int32_t status = wh_longform_run(lf, pcm, n, o, &listener, report, &err);
+    int32_t status =
+        wh_longform_run(lf, &(struct wh_input){pcm, n, NULL, 0}, o, &listener, report, &err);
     if (status == SLUICE_OK)
         CHECK_INT(
             wh_transcript_text(r->transcript, report->language, (double)n / 16000, &json, &err), 0);

@@ -47,7 +47,8 @@ static int32_t run(struct wh_model *m, const float *pcm, size_t n, struct record
     struct wh_listener listener = {r, on_segment, on_progress, on_cancelled};
     r->segments = json_array();
     CHECK_INT(wh_longform_create(m, &lf, err), 0);
-    int32_t status = wh_longform_run(lf, pcm, n, &options, &listener, report, err);
+    int32_t status =
+        wh_longform_run(lf, &(struct wh_input){pcm, n, NULL, 0}, &options, &listener, report, err);
     wh_longform_destroy(lf);
     return status;
 }

@@ -365,7 +365,8 @@ TEST(language_is_the_likelier_one) {
     static float pcm[16000];
     for (size_t i = 0; i < 16000; i++)
         pcm[i] = next_random() / 4;
-    CHECK_INT(wh_longform_run(lf, pcm, 16000, &options, &(struct wh_listener){0}, &report, &err),
+    CHECK_INT(wh_longform_run(lf, &(struct wh_input){pcm, 16000, NULL, 0}, &options,
+                              &(struct wh_listener){0}, &report, &err),
               0);
 
     float logits[V];
@@ -374,7 +375,8 @@ TEST(language_is_the_likelier_one) {
               0); /* the window is still in its slot */
     CHECK_STR(report.language, logits[13] > logits[12] ? "de" : "en");
     options.language = "de";
-    CHECK_INT(wh_longform_run(lf, pcm, 16000, &options, &(struct wh_listener){0}, &report, &err),
+    CHECK_INT(wh_longform_run(lf, &(struct wh_input){pcm, 16000, NULL, 0}, &options,
+                              &(struct wh_listener){0}, &report, &err),
               0);
     CHECK_STR(report.language, "de");
     wh_longform_destroy(lf);
