@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/graphviz.h"
 #include "graph/render.h"
 #include "proc/limits.h"
 
@@ -66,6 +67,18 @@ int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
     return status;
 }
 
+/* By Graphviz where it is there and works, else by our own layout. */
+static void render_svg(const struct sl_plan *plan, struct sl_str *out) {
+    sl_autostr struct sl_str dot = {0};
+    struct sl_err err = {0};
+    sl_render_dot(plan, &dot);
+    int rc = sl_graphviz_svg(&dot, SL_DOT_LIMIT_MS, out, &err);
+    if (rc < 0)
+        fprintf(stderr, "sluice: warning: %s; drawn without Graphviz\n", err.msg);
+    if (rc <= 0)
+        sl_render_svg(plan, out);
+}
+
 static int render(const struct sl_plan *plan, const char *format) {
     sl_autostr struct sl_str out = {0};
     if (strcmp(format, "text") == 0)
@@ -73,7 +86,7 @@ static int render(const struct sl_plan *plan, const char *format) {
     else if (strcmp(format, "dot") == 0)
         sl_render_dot(plan, &out);
     else if (strcmp(format, "svg") == 0)
-        sl_render_svg(plan, &out);
+        render_svg(plan, &out);
     else {
         fprintf(stderr, "sluice: --format %s: expected text, dot or svg\n", format);
         return SL_EXIT_USAGE;
@@ -91,7 +104,9 @@ int sl_cmd_graph(const struct sl_command *self, int argc, char **argv) {
         {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},
         {0},
     };
-    int status = load(self, "Draws a pipeline: its stages, and what goes from one to the next.",
+    int status = load(self,
+                      "Draws a pipeline: its stages, and what goes from one to the next. svg is "
+                      "laid out by\nGraphviz (dot) where that is installed.",
                       table, argc, argv, &a, &l);
     if (status < 0)
         status = render(l.plan, a.format);

@@ -50,6 +50,37 @@ class CommandLine(Case):
         import xml.dom.minidom
         xml.dom.minidom.parseString(svg)
 
+    def fake_dot(self, script):
+        """A folder with a `dot` that is this script; the path of a picture of the shipped pipeline drawn with it."""
+        path = self.write("bin/dot", "#!/bin/sh\n" + script)
+        os.chmod(path, 0o755)
+        return self.draw(f"relative::{self.path('bin')}:{os.environ['PATH']}")
+
+    def draw(self, path):
+        pipeline = os.path.join(CONFIGS, "transcribe.yaml")
+        return self.sluice("graph", pipeline, "--format", "svg", env={"PATH": path})
+
+    def test_svg_by_graphviz(self):
+        """Graphviz draws where it is there and works; our own layout wherever it is not or does not."""
+        os.makedirs(self.path("empty"))
+        own = self.draw(self.path("empty"))
+        self.assertEqual(own.stderr, "")
+        self.assertIn("prefers-color-scheme", own.stdout)
+        drawn = self.fake_dot('echo "<svg>$*" >/dev/fd/3; cat >&3; echo noise; echo noise >&2\n')
+        self.assertEqual(drawn.stderr, "")
+        self.assertTrue(drawn.stdout.startswith("<svg>-Tsvg -o /dev/fd/3\ndigraph"), drawn.stdout)
+        large = self.fake_dot('echo "<svg>" >&3; head -c 3000000 /dev/zero | tr "\\0" x >&3\n')
+        self.assertEqual(len(large.stdout), 3000006)
+        for script, message in (("echo why not >&2; exit 3", "exited with status 3: why not"), ("exit 0", "drew no SVG"),
+                                ("exec 3>&-; exec sleep 1000", "was not done in time"),
+                                ("echo hello >&3", "drew no SVG"), ("exec yes >&3", "64 MiB")):
+            with self.subTest(script=script):
+                drawn = self.fake_dot(script + "\n")
+                self.assertEqual(drawn.stdout, own.stdout)
+                self.assertIn(message, drawn.stderr)
+                self.assertRegex(drawn.stderr, r"^sluice: warning: /.*/bin/dot: .*; drawn without Graphviz\n$")
+                wait_until(lambda: not processes_with(self.state), 10, "nothing of dot left")
+
     def test_plugins(self):
         text = self.sluice("plugins").stdout
         for stage in ("audio/decode", "whisper/transcribe", "export/srt", "export/json", "exec/command"):
