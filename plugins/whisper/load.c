@@ -168,6 +168,12 @@ int32_t wh_model_load(const char *path, const struct wh_backend *backend,
         status = default_lists(&m, err);
     if (!status)
         status = backend->load(&m.files->weights, &m.dims, &m.limits, &m.self, err);
+    if (!status && backend->info) {
+        struct wh_device_info info;
+        backend->info(m.self, &info);
+        m.limits.n_slots = info.n_slots;
+        m.limits.n_rows = info.n_rows;
+    }
     if (status)
         wh_model_finish(&m);
     else

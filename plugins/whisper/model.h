@@ -80,7 +80,7 @@ struct wh_weights {
     const struct num_weights *tensors;
     size_t n_tensors;
     const char *path;       /* for messages */
-    bool mapped; /* from files: pages may be dropped, and come back when they are read */
+    bool mapped;            /* from files: pages may be dropped, and come back when they are read */
     const char *sizes_from; /* what states the sizes, for messages: "config.json" */
 };
 
@@ -89,9 +89,18 @@ struct wh_files; /* owns the mappings: files.h */
 /*
  * What a backend computes with. F32 is exact: the reference's results to rounding. BF16 and INT8
  * are faster and read fewer bytes: weights are rounded to bfloat16, or to bytes with a scale for
- * each output. AUTO is the fastest of F32 and BF16 that the processor multiplies natively.
+ * each output. AUTO is the fastest of F32 and BF16 that the processor multiplies natively. On CUDA
+ * there are F16, which AUTO takes, and INT4, two weights to a byte; INT8 and INT4 hold for the
+ * decoder's matrices, and the rest is F16.
  */
-enum wh_compute { WH_COMPUTE_F32, WH_COMPUTE_BF16, WH_COMPUTE_INT8, WH_COMPUTE_AUTO };
+enum wh_compute {
+    WH_COMPUTE_F32,
+    WH_COMPUTE_BF16,
+    WH_COMPUTE_INT8,
+    WH_COMPUTE_AUTO,
+    WH_COMPUTE_F16, /* CUDA only, as is what follows */
+    WH_COMPUTE_INT4
+};
 
 /* What a backend has to make room for. */
 struct wh_limits {
@@ -99,6 +108,19 @@ struct wh_limits {
     uint32_t n_slots; /* windows that are encoded at the same time */
     uint32_t n_rows;  /* sequences that are decoded at the same time */
     enum wh_compute compute;
+    /* Of a backend on a device, which the processor's ignores: */
+    uint32_t least_rows;    /* where memory is short, n_slots and n_rows may become fewer, down to 1
+                               and this; 0: they may not */
+    int32_t device;         /* its number */
+    uint64_t device_memory; /* bytes that may be used there; 0: what is free */
+};
+
+/* What a backend on a device has come to. */
+struct wh_device_info {
+    char name[96];            /* of the card */
+    uint32_t n_slots, n_rows; /* that there is room for: at most what was asked */
+    uint64_t bytes;           /* held on the device, and the most that ever was */
+    bool lost; /* the device has failed for this process: no call will succeed any more */
 };
 
 /* Whether the caller wants the work to stop. */
@@ -178,9 +200,14 @@ struct wh_backend {
     /* The encoder's output of `slot`, (T, D). Borrowed until the slot is encoded again; NULL where
      * a backend keeps none. For tests and for stages that need the embedding. */
     const float *(*encoded)(void *self, uint32_t slot);
+
+    /* NULL for a backend on the processor. wh_model_load() puts the slots and rows that there is
+     * room for into the model's limits. */
+    void (*info)(void *self, struct wh_device_info *ret);
 };
 
 extern const struct wh_backend wh_backend_cpu;
+extern const struct wh_backend wh_backend_cuda; /* where it was built: cuda/backend.cu */
 
 /* A loaded model: sizes, tokens and rules from its files, and the backend that runs it. */
 struct wh_model {

@@ -40,7 +40,7 @@ struct wh_cuda {
 /* The encoder's output of a slot, (T, D) in the config's type. */
 static inline char *wh_cuda_encoded(const struct wh_cuda *m, uint32_t slot) {
     size_t values = (size_t)m->c.dims.n_audio_ctx * m->c.dims.n_state;
-    return m->block + m->plan.encoded + slot * values * wh_cuda_bytes(m->c.type);
+    return m->block + m->plan.encoded + slot * values * num_cuda_type_bytes(m->c.type);
 }
 
 /* Keys and values of a layer and a slot, (T, 2 D): keys in the first D columns. From one layer to
@@ -48,7 +48,7 @@ static inline char *wh_cuda_encoded(const struct wh_cuda *m, uint32_t slot) {
 static inline char *wh_cuda_cross_kv(const struct wh_cuda *m, uint32_t layer, uint32_t slot) {
     size_t values = (size_t)m->c.dims.n_audio_ctx * 2 * m->c.dims.n_state;
     return m->block + m->plan.cross_kv +
-           ((size_t)layer * m->c.n_slots + slot) * values * wh_cuda_bytes(m->c.type);
+           ((size_t)layer * m->c.n_slots + slot) * values * num_cuda_type_bytes(m->c.type);
 }
 
 /* ---- encoder.cu ----------------------------------------------------------------------------- */
@@ -71,5 +71,14 @@ int32_t wh_cuda_encode(struct wh_cuda *m, const float *const *mel, const uint32_
 
 int32_t wh_cuda_decoder_create(struct wh_cuda *m, struct num_err *err);
 void wh_cuda_decoder_destroy(struct wh_cuda *m);
+
+/* The functions of struct wh_backend, on a struct wh_cuda. */
+int32_t wh_cuda_prefill(void *self, const struct wh_prompt *prompts, uint32_t n,
+                        struct num_err *err);
+int32_t wh_cuda_step(void *self, const struct wh_step *steps, uint32_t n, float *ret_logits,
+                     struct num_err *err);
+int32_t wh_cuda_reorder(void *self, const uint32_t *to, const uint32_t *from, uint32_t n,
+                        struct num_err *err);
+int32_t wh_cuda_attention(void *self, const struct wh_alignment *alignment, struct num_err *err);
 
 #endif

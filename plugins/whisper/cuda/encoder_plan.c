@@ -18,7 +18,7 @@ void wh_cuda_encoder_place(struct wh_cuda_encoder_work *work, const struct wh_cu
                            void *base) {
     const struct wh_dims *s = &c->dims;
     size_t rows = (size_t)c->n_windows * s->n_audio_ctx, D = s->n_state;
-    size_t value = wh_cuda_bytes(c->type);
+    size_t value = num_cuda_type_bytes(c->type);
     uintptr_t at = (uintptr_t)base;
     work->mel = take(&at, rows * 2 * s->n_mels * sizeof *work->mel);
     work->x = take(&at, rows * D * sizeof *work->x);

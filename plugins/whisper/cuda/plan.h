@@ -11,17 +11,17 @@
 #ifndef WH_CUDA_PLAN_H
 #define WH_CUDA_PLAN_H
 
+#include "num/cuda/type.h"
 #include "whisper/model.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define WH_CUDA_HEAD   64  /* d: all published models have it, and the kernels count on it */
-#define WH_CUDA_ALIGN  256 /* bytes: start of every part */
-#define WH_CUDA_LAYERS 64  /* at most, of each tower */
-
-enum wh_cuda_type { WH_CUDA_F32, WH_CUDA_F16, WH_CUDA_BF16 };
+#define WH_CUDA_HEAD      64   /* d: all published models have it, and the kernels count on it */
+#define WH_CUDA_ALIGN     256  /* bytes: start of every part */
+#define WH_CUDA_LAYERS    64   /* at most, of each tower */
+#define WH_CUDA_POSITIONS 1536 /* of a window, at most */
 
 /* What the decoder's matrices are stored in. INT8: a byte with a scale for each output. INT4: two
  * to a byte with a scale for each WH_CUDA_GROUP inputs of an output. */
@@ -34,7 +34,7 @@ enum wh_cuda_cross { WH_CUDA_STORED, WH_CUDA_ABSORBED };
 
 struct wh_cuda_config {
     struct wh_dims dims;
-    enum wh_cuda_type type;
+    enum num_cuda_type type;
     enum wh_cuda_packing packing;
     enum wh_cuda_cross cross;
     uint32_t n_slots;   /* windows that are held */
@@ -42,11 +42,6 @@ struct wh_cuda_config {
     uint32_t n_windows; /* encoded in one pass, at most n_slots */
     uint32_t n_tokens;  /* of one pass of the decoder: prompts and texts to align take several */
 };
-
-/* Bytes of one value. */
-static inline size_t wh_cuda_bytes(enum wh_cuda_type type) {
-    return type == WH_CUDA_F32 ? 4 : 2;
-}
 
 /* ---- Weights on the device ------------------------------------------------------------------ */
 
@@ -105,13 +100,17 @@ struct wh_cuda_plan {
     size_t self_kv;      /* (L, n_rows, C, 2 D): cells of keys and values, see decoder.h */
     size_t encoder_work; /* wh_cuda_encoder_bytes() */
     size_t decoder_work; /* wh_cuda_decoder_bytes() */
-    size_t logits;       /* (max(n_rows, some of a prompt), V) float */
-    size_t search;       /* state of the rows */
+    size_t logits;       /* (wh_cuda_logits_rows(), V) float */
     size_t gemm_work[2]; /* of the encoder's and of the decoder's stream */
     size_t bytes;        /* of the whole block */
 };
 
-#define WH_CUDA_GEMM_BYTES (32u << 20) /* workspace of a matrix product, as cuBLASLt advises */
+#define WH_CUDA_LEAST_LOGITS 16         /* rows of logits that are made at a time, at least */
+#define WH_CUDA_LEAST_TOKENS 16         /* tokens of a pass, at least */
+#define WH_CUDA_GEMM_BYTES   (32u << 20) /* workspace of a product, at most: what cuBLASLt advises */
+
+uint32_t wh_cuda_logits_rows(const struct wh_cuda_config *c);
+size_t wh_cuda_gemm_bytes(const struct wh_cuda_config *c);
 
 /* What the two towers need between their kernels. encoder_plan.c and decoder_plan.c. */
 size_t wh_cuda_encoder_bytes(const struct wh_cuda_config *c);

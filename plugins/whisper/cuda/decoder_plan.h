@@ -1,0 +1,71 @@
+/*
+ * The decoder's items and buffers on a CUDA device: sizes and places, without a CUDA type. Letters
+ * for sizes as in model.h; N is config.n_tokens, d = WH_CUDA_HEAD.
+ */
+#ifndef WH_CUDA_DECODER_PLAN_H
+#define WH_CUDA_DECODER_PLAN_H
+
+#include "whisper/cuda/plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WH_CUDA_SHARED 8  /* items of one window that attend to it together, at most */
+#define WH_CUDA_CHUNKS 32 /* parts that the keys of a window are cut into, at most */
+
+/* A token at a position; row < 0: nothing. `cell`: see rows.h. */
+struct wh_cuda_item {
+    int32_t row, position, token;
+    uint32_t slot, cell;
+};
+
+/* Items [first, first + n) read window `slot`; n is at most WH_CUDA_SHARED, 0: nothing. */
+struct wh_cuda_group {
+    uint32_t first, n, slot;
+};
+
+/* Buffers between kernels, on the device. (N, ...) each. */
+struct wh_cuda_decoder_work {
+    /* The inputs of a pass: they lie side by side, and come from the host in one copy. */
+    struct wh_cuda_item *items;
+    struct wh_cuda_group *groups;
+    uint32_t *wanted;    /* items whose logits are wanted */
+    int32_t *targets;    /* of each of these: the token whose probability is wanted */
+    size_t inputs_bytes; /* from items on */
+
+    uint16_t *cells;     /* (n_rows, C) */
+    uint16_t *cell_copy; /* (n_rows, C) */
+    float *x;            /* (N, D): the residual stream */
+    void *norm;          /* (N, D) in the type */
+    float *qkv;          /* (N, 3 D) */
+    void *mixed;         /* (N, D) in the type: what attention found */
+    void *hidden;        /* (N, F) in the type */
+    float *partial;      /* (parts, H, d + 2): sums of a chunk of keys, its maximum and its sum */
+    uint32_t *arrived;   /* (N, H): chunks that are done; zeros between kernels */
+    float *weights;      /* (alignment heads, N, T): of attention() */
+    float *probs;        /* (N): likewise */
+    float *chosen;       /* (logits rows, D): the rows of x whose logits are wanted */
+    size_t bytes;
+};
+
+/* Parts that `partial` has room for: an item's chunk each. */
+static inline size_t wh_cuda_parts(const struct wh_cuda_config *c) {
+    return WH_CUDA_SHARED * ((size_t)c->n_tokens + 256);
+}
+
+/* Gives every buffer its place from `base` on (NULL: only counts). */
+void wh_cuda_decoder_place(struct wh_cuda_decoder_work *work, const struct wh_cuda_config *c,
+                           void *base);
+
+/* Keys that one block of the cross-attention takes, where n_groups groups of up to `shared` items
+ * attend, at most n_tokens in all: enough blocks for the card, no more parts than there is room
+ * for, no more scores than shared memory holds. */
+uint32_t wh_cuda_chunk_keys(const struct wh_cuda_config *c, uint32_t n_groups, uint32_t shared,
+                            int sm_count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
