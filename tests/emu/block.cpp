@@ -61,9 +61,9 @@ struct machine {
     struct emu_fiber host;
     void *host_tsan, *clock;
     uint64_t random;
-    char fence_clock;
+    char fence_clock, warp_clocks[EMU_BLOCK_THREADS / EMU_WARP];
     char *shared, *shared_end;
-    struct emu_site *sites;
+    struct emu_site *places; /* those known by file and line only */
     const char *drop, *sites_path;
 };
 
@@ -147,6 +147,15 @@ static bool site_dropped(struct emu_site *site) {
     return tail;
 }
 
+bool emu_place_dropped(const char *file, int line, const char *kind) {
+    struct emu_site **at = &m.places;
+    while (*at && ((*at)->line != line || strcmp((*at)->file, file) != 0))
+        at = &(*at)->next;
+    if (!*at)
+        *at = new emu_site{file, line, kind, 0, nullptr};
+    return site_dropped(*at);
+}
+
 /* ---- who runs ---- */
 
 static struct thread *self(void) {
@@ -215,9 +224,8 @@ static void go_on(struct thread *from, struct thread *to) {
 static void thread_run(struct thread *t) {
     EMU_ACQUIRE(m.clock);
     m.grid->run();
-    for (unsigned i = 0; i < t->n_copies; i++)
-        if (!t->copies[i].done)
-            emu_die("a thread ends while a cp.async of its own is under way");
+    if (t->n_copies)
+        emu_die("a thread ends while a cp.async of its own is under way");
     EMU_RELEASE(m.clock);
     struct warp *w = &m.warps[t->warp];
     w->ready &= ~(1u << t->lane);
@@ -267,6 +275,14 @@ unsigned emu_active_mask(void) {
 
 void *emu_dynamic_shared(void) {
     return m.shared;
+}
+
+void emu_check_shared(const void *p, size_t size, const char *what) {
+    const char *at = (const char *)p;
+    bool dynamic = at >= m.shared && at + size <= m.shared_end;
+    bool fixed = __start_emu_shared && at >= __start_emu_shared && at + size <= __stop_emu_shared;
+    if (!(dynamic || fixed) || (uintptr_t)p % size)
+        emu_die("%s: %p is not in shared memory, or no multiple of %zu", what, p, size);
 }
 
 /* ---- waiting for each other ---- */
@@ -345,8 +361,6 @@ static void meet(struct warp *w, struct thread *last, unsigned mask) {
 #endif
 }
 
-static char warp_clocks[EMU_BLOCK_THREADS / EMU_WARP];
-
 void emu_together(struct emu_site *site, unsigned mask, emu_complete *complete, void *args, bool order) {
     if (order && site_dropped(site))
         return;
@@ -366,14 +380,14 @@ void emu_together(struct emu_site *site, unsigned mask, emu_complete *complete, 
         emu_die("%s in %s:%d waits for lanes that have ended (mask %08x, ended %08x)", site->kind,
                 site->file, site->line, mask, w->ended);
     if (order)
-        EMU_RELEASE(&warp_clocks[t->warp]);
+        EMU_RELEASE(&m.warp_clocks[t->warp]);
     w->ready &= ~bit;
     w->meeting |= bit;
     if ((mask & ~w->meeting) == 0)
         meet(w, t, mask);
     go_on(t, pick(true));
     if (order)
-        EMU_ACQUIRE(&warp_clocks[t->warp]);
+        EMU_ACQUIRE(&m.warp_clocks[t->warp]);
 }
 
 /* ---- a block, a grid ---- */

@@ -12,6 +12,7 @@
 #ifndef EMU_DEVICE_H
 #define EMU_DEVICE_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -31,13 +32,12 @@ struct emu_site {
         return &site;                                                                              \
     }())
 
-/* A copy that a thread has started and that may not have happened yet (cp.async). */
+/* A copy of 16 bytes that a thread has started and that has not happened yet (cp.async). */
 struct emu_copy {
     void *dst;
     const void *src;
-    uint16_t bytes, src_bytes; /* the rest is zeros */
-    uint16_t group;            /* its place in the order of groups */
-    uint16_t done;
+    unsigned group; /* its place in the order of groups */
+    bool there;     /* false: zeros */
 };
 enum { EMU_MAX_COPIES = 128, EMU_WARP = 32, EMU_BLOCK_THREADS = 1024, EMU_BARRIERS = 16 };
 
@@ -75,6 +75,12 @@ void emu_fence(void);
 unsigned emu_active_mask(void); /* the lanes of the warp that have not ended */
 uint32_t emu_random(void);      /* 0 where the seed is 0 */
 void *emu_dynamic_shared(void);
+
+/* Ends the process unless `size` bytes at p, a multiple of size, are shared memory. */
+void emu_check_shared(const void *p, size_t size, const char *what);
+
+/* Whether the wait at this place is to be left out. */
+bool emu_place_dropped(const char *file, int line, const char *kind);
 
 #define __syncthreads()  emu_barrier(EMU_SITE("__syncthreads"), 0, 0)
 #define __syncwarp(...)  emu_syncwarp(EMU_SITE("__syncwarp"), ##__VA_ARGS__)

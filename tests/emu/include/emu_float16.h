@@ -36,7 +36,7 @@ static inline uint16_t emu_f16_bits(float x) {
         return (uint16_t)(sign | 0x7c00);
     if (rest >= 0x38800000u) { /* normal: 2^-14 and more; a carry reaches infinity by itself */
         uint32_t odd = rest >> 13 & 1;
-        return (uint16_t)(sign | ((rest + 0xfff + odd) >> 13) - (112u << 10));
+        return (uint16_t)(sign | (((rest + 0xfff + odd) >> 13) - (112u << 10)));
     }
     return (uint16_t)(sign | emu_round_magnitude(fabsf(x), 10, 15));
 }
