@@ -22,7 +22,9 @@
 #include "num/cuda/launch.cuh"
 #include "num/cuda/vec8.cuh"
 #include "num/cuda/warp.cuh"
+extern "C" {
 #include "num/mel.h"
+}
 
 namespace {
 
