@@ -186,7 +186,7 @@ __device__ void soften(float (&scores)[2][KEYS / 8][4], float scale, running &r,
 }
 
 /* Hides the keys behind the last of a step that has `left` of them. */
-__device__ void hide(float (&scores)[2][KEYS / 8][4], unsigned left, int lane) {
+__device__ void hide(float (&scores)[2][KEYS / 8][4], int left, int lane) {
 #pragma unroll
     for (int m = 0; m < 2; m++)
 #pragma unroll
@@ -202,6 +202,7 @@ __device__ void hide(float (&scores)[2][KEYS / 8][4], unsigned left, int lane) {
 template <typename T>
 __device__ void store(float (&out)[2][HEAD / 8][4], const running &r, T *work, int lane, T *ret,
                       size_t ld, unsigned n_rows) {
+    __syncwarp(); /* all lanes have their queries */
 #pragma unroll
     for (int m = 0; m < 2; m++)
 #pragma unroll
@@ -262,7 +263,7 @@ template <typename T> __global__ void __launch_bounds__(THREADS, 2) attend(num_c
         float scores[2][KEYS / 8][4];
         multiply_keys(q, s.k[now], lane, scores);
         if (n - at < KEYS)
-            hide(scores, n - at, lane);
+            hide(scores, (int)(n - at), lane);
         soften(scores, scale, r, out);
         multiply_values(scores, s.v[now], lane, out);
     }
