@@ -82,6 +82,9 @@ struct emu_op {
 };
 void emu_drain_all(void);
 
+/* Puts a function of the host that works on the card's memory at the end of a stream. */
+cudaError_t emu_run_on_stream(cudaStream_t stream, std::function<void(void *clock)> run);
+
 struct emu_state {
     std::recursive_mutex lock;
     uint64_t seed = 0;

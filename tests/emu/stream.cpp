@@ -423,6 +423,14 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
     return query(s, s->n_put);
 }
 
+cudaError_t emu_run_on_stream(cudaStream_t stream, std::function<void(void *)> run) {
+    EMU_CALL();
+    CHECK_STREAM(s);
+    emu().counts.n_launches++;
+    stream_put(s, std::move(run));
+    return cudaSuccess;
+}
+
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *user) {
     EMU_CALL();
     CHECK_STREAM(s);

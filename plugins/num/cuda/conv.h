@@ -36,7 +36,8 @@ struct num_cuda_convolution {
     void *rows;        /* (n_batch, n / stride, 3, n_in) in `type`: for the unfolded rows */
 };
 
-/* Queues it on `stream`; the workspace as in gemm.h. */
+/* Queues it on `stream`; the workspace as in gemm.h. The first of a shape may compile a kernel (seconds); capture a shape
+ * after it has run once. */
 int32_t num_cuda_conv_run(struct num_cuda_conv *conv, struct num_cuda_gemm *gemm,
                           const struct num_cuda_convolution *convolution, void *workspace,
                           size_t workspace_bytes, cudaStream_t stream, struct num_err *err);

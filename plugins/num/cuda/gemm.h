@@ -56,7 +56,8 @@ struct num_cuda_product {
 /*
  * Queues the product on `stream`. Pointers are the card's, multiples of 16 bytes, as are rows (ld x size); borrowed until the
  * stream has passed. `workspace`: `workspace_bytes` on the card that no other stream uses; NULL: none. The first product
- * of a shape asks the library for its way to do it (some 50 us on the host); m = 0 does nothing. Can be captured.
+ * of a shape asks the library for its way to do it (some 50 us on the host) and loads its kernels; capture a shape
+ * after it has run once. m = 0 does nothing.
  */
 int32_t num_cuda_gemm_run(struct num_cuda_gemm *gemm, const struct num_cuda_product *product,
                           void *workspace, size_t workspace_bytes, cudaStream_t stream,
