@@ -3,6 +3,7 @@
 #define CLI_CLI_H
 
 #include "cli/options.h"
+#include "cli/outlet.h"
 #include "graph/plan.h"
 #include "sched/event.h"
 #include "run/items.h"
@@ -75,19 +76,22 @@ int sl_cli_split(const char *word, const char *option, char **ret_name, const ch
 /* Words of --wrap, split at blanks, the program found in PATH; NULL-terminated, in `arena`. */
 const char **sl_cli_wrap(const char *text, struct sl_arena *arena);
 
-/* Observers of a run. */
+/* Observers of a run: progress for people, and JSON lines. `out` is borrowed until the run has ended. */
 struct sl_console;
 struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items,
-                                     int n_items, const char *run_id, bool quiet);
-void sl_console_event(void *console, const struct sl_event *ev);
+                                     int n_items, const char *run_id, bool quiet,
+                                     struct sl_outlet *out);
+struct sl_observer sl_console_observer(struct sl_console *c);
 void sl_console_destroy(struct sl_console *c);
 
 struct sl_jsonl {
     const struct sl_plan *plan;
     const struct sl_item *items;
     const char *run_id;
+    struct sl_outlet *out;
+    int n_dropped; /* progress, metrics and parts that were left out because the reader was behind */
 };
-void sl_jsonl_event(void *jsonl, const struct sl_event *ev); /* JSON lines on stdout */
+struct sl_observer sl_jsonl_observer(struct sl_jsonl *j);
 
 /* A run, from the plan to the exit status: makes the folder, watches, runs, prints. */
 struct sl_cli_run {

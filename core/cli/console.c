@@ -34,6 +34,8 @@ struct sl_console {
     const struct sl_item *items;
     int n_items;
     const char *run_id;
+    struct sl_outlet *out;
+    int n_left_out;               /* lines, since the last that was not */
     bool quiet, terminal, colour; /* colour: NO_COLOR is not set (no-color.org) */
     struct live live[MAX_LIVE];
     int n_live, drawn; /* lines of the block on the screen */
@@ -46,11 +48,16 @@ struct sl_console {
 };
 
 struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items,
-                                     int n_items, const char *run_id, bool quiet) {
+                                     int n_items, const char *run_id, bool quiet,
+                                     struct sl_outlet *out) {
     struct sl_console *c = sl_xcalloc(1, sizeof *c);
     const char *term = getenv("TERM");
-    *c = (struct sl_console){
-        .plan = plan, .items = items, .n_items = n_items, .run_id = run_id, .quiet = quiet};
+    *c = (struct sl_console){.plan = plan,
+                             .items = items,
+                             .n_items = n_items,
+                             .run_id = run_id,
+                             .quiet = quiet,
+                             .out = out};
     const char *no_color = getenv("NO_COLOR");
     c->terminal = !quiet && isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
     c->colour = c->terminal && !(no_color && *no_color);
@@ -126,34 +133,42 @@ static void draw_block(struct sl_console *c, struct sl_str *out) {
     c->drawn_ms = sl_now_ms();
 }
 
-static void put(const struct sl_str *out) {
-    fputs(sl_str_text(out), stderr);
-    fflush(stderr);
+/* `drawn`: lines of the block on the screen, if this is left out. */
+static void put(struct sl_console *c, const struct sl_str *out, int drawn) {
+    if (sl_outlet_put(c->out, sl_str_text(out), out->len))
+        return;
+    c->n_left_out++;
+    c->drawn = drawn;
 }
 
-static void redraw(struct sl_console *c, bool now) {
-    if (!c->terminal || (!now && sl_now_ms() - c->drawn_ms < REDRAW_MS))
+static void redraw(struct sl_console *c) {
+    if (!c->terminal || sl_now_ms() - c->drawn_ms < REDRAW_MS || sl_outlet_is_behind(c->out))
         return;
     sl_autostr struct sl_str out = {0};
+    int drawn = c->drawn;
     erase_block(c, &out);
     draw_block(c, &out);
-    put(&out);
+    put(c, &out, drawn);
 }
 
 /* A line that stays. */
 static void say(struct sl_console *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void say(struct sl_console *c, const char *fmt, ...) {
     sl_autostr struct sl_str out = {0};
-    bool block = c->drawn > 0;
+    int drawn = c->drawn;
     va_list args;
     erase_block(c, &out);
+    if (c->n_left_out && !sl_outlet_is_full(c->out)) {
+        sl_str_addf(&out, "(%d lines were left out)\n", c->n_left_out);
+        c->n_left_out = 0;
+    }
     va_start(args, fmt);
     sl_str_vaddf(&out, fmt, args);
     va_end(args);
     sl_str_add(&out, "\n");
-    if (block)
+    if (drawn > 0)
         draw_block(c, &out);
-    put(&out);
+    put(c, &out, drawn);
 }
 
 /* ---- events ---- */
@@ -197,7 +212,7 @@ static void on_task_begin(struct sl_console *c, const struct sl_event *ev) {
     if (c->n_live < MAX_LIVE)
         c->live[c->n_live++] = (struct live){
             .item = ev->item, .stage = ev->stage, .fraction = -1, .began_ms = sl_now_ms()};
-    redraw(c, false);
+    redraw(c);
 }
 
 static void on_progress(struct sl_console *c, const struct sl_event *ev) {
@@ -206,7 +221,7 @@ static void on_progress(struct sl_console *c, const struct sl_event *ev) {
         return;
     l->fraction = ev->fraction;
     snprintf(l->text, sizeof l->text, "%s", ev->text ? ev->text : "");
-    redraw(c, false);
+    redraw(c);
 }
 
 /* "[00:01.20 --> 00:03.40] text" of a segment. */
@@ -260,7 +275,7 @@ static void on_task_end(struct sl_console *c, const struct sl_event *ev) {
                !c->plan->stages[ev->stage].is_output)
         say(c, "%s: %s done in %s", item_name(c, ev), stage_name(c, ev),
             sl_format_duration(ev->seconds, took, sizeof took));
-    redraw(c, false);
+    redraw(c);
 }
 
 static void on_item_end(struct sl_console *c, const struct sl_event *ev) {
@@ -284,8 +299,9 @@ static void on_item_end(struct sl_console *c, const struct sl_event *ev) {
 static void on_run_end(struct sl_console *c, const struct sl_event *ev) {
     sl_autostr struct sl_str out = {0};
     char took[32];
+    int drawn = c->drawn;
     erase_block(c, &out);
-    put(&out);
+    put(c, &out, drawn);
     c->terminal = false;
     if (c->quiet && c->n_failed + c->n_cancelled == 0)
         return;
@@ -299,7 +315,7 @@ static void on_run_end(struct sl_console *c, const struct sl_event *ev) {
         sl_format_duration(ev->seconds, took, sizeof took), c->run_id);
 }
 
-void sl_console_event(void *console, const struct sl_event *ev) {
+static void on_event(void *console, const struct sl_event *ev) {
     struct sl_console *c = console;
     switch (ev->type) {
     case SL_EVENT_TASK_BEGIN:
@@ -336,6 +352,14 @@ void sl_console_event(void *console, const struct sl_event *ev) {
     default:
         break;
     }
+}
+
+static void on_attach(void *console, struct sl_loop *loop, const struct sl_log *log) {
+    sl_outlet_attach(((struct sl_console *)console)->out, loop, log);
+}
+
+struct sl_observer sl_console_observer(struct sl_console *c) {
+    return (struct sl_observer){.event = on_event, .attach = on_attach, .ctx = c};
 }
 
 void sl_console_destroy(struct sl_console *c) {

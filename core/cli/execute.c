@@ -1,12 +1,17 @@
 /* A run from the plan to the exit status: the folder, the observers, the summary. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
+#include "base/units.h"
 #include "cli/cli.h"
 #include "cli/summary.h"
 #include "sched/run.h"
+
+#define OUTPUT_WAIT_S 30.0
 
 static int exit_status(const struct sl_run_result *r) {
     if (r->interrupted)
@@ -14,15 +19,56 @@ static int exit_status(const struct sl_run_result *r) {
     return r->n_failed || r->n_cancelled ? SL_EXIT_FAILED : SL_EXIT_OK;
 }
 
+/* For how long a reader of standard output may stand still. */
+static double patience_s(void) {
+    const char *text = getenv("SLUICE_OUTPUT_WAIT");
+    double seconds;
+    return text && sl_parse_duration(text, &seconds) ? seconds : OUTPUT_WAIT_S;
+}
+
+/* Standard output and standard error of the run. */
+struct outlets {
+    struct sl_outlet *out, *err;
+};
+
+static void say(struct sl_outlet *to, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct sl_outlet *to, const char *fmt, ...) {
+    sl_autostr struct sl_str line = {0};
+    va_list args;
+    sl_str_add(&line, "sluice: ");
+    va_start(args, fmt);
+    sl_str_vaddf(&line, fmt, args);
+    va_end(args);
+    sl_str_add(&line, "\n");
+    sl_outlet_put(to, line.data, line.len);
+}
+
+static struct outlets open_outlets(void) {
+    struct outlets o;
+    signal(SIGPIPE, SIG_IGN);
+    o.err = sl_outlet_create(STDERR_FILENO, SL_OUTLET_LOSSY, patience_s(), NULL);
+    o.out = sl_outlet_create(STDOUT_FILENO, SL_OUTLET_EXACT, patience_s(), o.err);
+    return o;
+}
+
+/* What is not read in time is lost, and said. */
+static void close_outlets(struct outlets o) {
+    int n_lost = sl_outlet_finish(o.out);
+    if (n_lost > 0)
+        say(o.err, "%d lines of standard output were not read and are lost", n_lost);
+    sl_outlet_finish(o.err);
+}
+
 static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir,
-                  const struct sl_install *install) {
-    struct sl_console *console =
-        spec->json
-            ? NULL
-            : sl_console_create(spec->plan, spec->items, spec->n_items, dir->id, spec->quiet);
-    struct sl_jsonl jsonl = {.plan = spec->plan, .items = spec->items, .run_id = dir->id};
-    struct sl_observer observer = {.event = spec->json ? sl_jsonl_event : sl_console_event,
-                                   .ctx = spec->json ? (void *)&jsonl : console};
+                  const struct sl_install *install, struct outlets to) {
+    struct sl_jsonl jsonl = {
+        .plan = spec->plan, .items = spec->items, .run_id = dir->id, .out = to.out};
+    struct sl_console *console = spec->json
+                                     ? NULL
+                                     : sl_console_create(spec->plan, spec->items, spec->n_items,
+                                                         dir->id, spec->quiet, to.err);
+    struct sl_observer observer =
+        spec->json ? sl_jsonl_observer(&jsonl) : sl_console_observer(console);
     struct sl_run_spec run = {
         .plan = spec->plan,
         .pipeline_file = spec->pipeline_file,
@@ -45,12 +91,13 @@ static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir,
     int rc = sl_run(&run, dir, &result, &err);
     sl_console_destroy(console);
     if (rc < 0) {
-        sl_cli_error(&err);
+        say(to.err, "%s", err.msg);
         return SL_EXIT_FAILED;
     }
-    if (!spec->json && sl_summary_print(dir->path, spec->plan, spec->items, spec->n_items,
-                                        !spec->quiet && !spec->wrap, true, &err) < 0)
-        sl_cli_error(&err);
+    if (!spec->json &&
+        sl_summary_print(dir->path, spec->plan, spec->items, spec->n_items,
+                         spec->quiet || spec->wrap ? NULL : to.err, to.out, &err) < 0)
+        say(to.err, "%s", err.msg);
     return exit_status(&result);
 }
 
@@ -59,11 +106,14 @@ int sl_cli_execute(const struct sl_cli_run *spec) {
     struct sl_install install = sl_install_find();
     struct sl_err err = {0};
     int status = SL_EXIT_FAILED;
-    if (sl_rundir_create(&dir, &err) == 0)
-        status = run_in(spec, &dir, &install);
-    else
+    if (sl_rundir_create(&dir, &err) == 0) {
+        struct outlets to = open_outlets();
+        status = run_in(spec, &dir, &install, to);
+        sl_rundir_finish(&dir);
+        close_outlets(to);
+    } else {
         sl_cli_error(&err);
-    sl_rundir_finish(&dir);
+    }
     sl_install_finish(&install);
     return status;
 }

@@ -1,5 +1,8 @@
-/* Events as JSON lines on stdout: {"event", "run", "item", "stage", ...}, flushed one by one. */
-#include <stdio.h>
+/*
+ * Events as JSON lines: {"event", "run", "item", "stage", ...}, each written at once. While the reader is behind,
+ * progress is left out, and while it is far behind metrics and parts are; run_end says how many.
+ */
+#include <string.h>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -29,7 +32,7 @@ static json_t *part_json(const struct sl_event *ev) {
     return sl_json_text(text);
 }
 
-static void add_details(json_t *line, const struct sl_event *ev) {
+static void add_details(json_t *line, const struct sl_jsonl *j, const struct sl_event *ev) {
     static const char *const item_states[] = {"open", "ok", "failed", "cancelled"};
     switch (ev->type) {
     case SL_EVENT_PROGRESS:
@@ -59,8 +62,11 @@ static void add_details(json_t *line, const struct sl_event *ev) {
     case SL_EVENT_ITEM_END:
         sl_json_set(line, "state", json_string(item_states[ev->item_state]));
         break;
-    case SL_EVENT_TASK_READY:
     case SL_EVENT_RUN_END:
+        sl_json_set(line, "dropped", j->n_dropped ? json_integer(j->n_dropped) : NULL);
+        sl_json_set(line, "seconds", json_real(ev->seconds));
+        break;
+    case SL_EVENT_TASK_READY:
         sl_json_set(line, "seconds", json_real(ev->seconds));
         break;
     default:
@@ -68,8 +74,18 @@ static void add_details(json_t *line, const struct sl_event *ev) {
     }
 }
 
-void sl_jsonl_event(void *jsonl, const struct sl_event *ev) {
-    const struct sl_jsonl *j = jsonl;
+static bool is_left_out(const struct sl_jsonl *j, const struct sl_event *ev) {
+    return ev->type == SL_EVENT_PROGRESS                              ? sl_outlet_is_behind(j->out)
+           : ev->type == SL_EVENT_METRIC || ev->type == SL_EVENT_PART ? sl_outlet_is_full(j->out)
+                                                                      : false;
+}
+
+static void on_event(void *jsonl, const struct sl_event *ev) {
+    struct sl_jsonl *j = jsonl;
+    if (is_left_out(j, ev)) {
+        j->n_dropped++;
+        return;
+    }
     sl_autojson json_t *line = json_object();
     sl_json_set(line, "event", json_string(event_names[ev->type]));
     sl_json_set(line, "run", json_string(j->run_id));
@@ -77,10 +93,22 @@ void sl_jsonl_event(void *jsonl, const struct sl_event *ev) {
     sl_json_set(line, "stage",
                 ev->stage >= 0 ? json_string(j->plan->stages[ev->stage].name) : NULL);
     sl_json_set(line, "attempt", ev->attempt ? json_integer(ev->attempt) : NULL);
-    add_details(line, ev);
+    add_details(line, j, ev);
     if (ev->type != SL_EVENT_PART)
         sl_json_set(line, "text", ev->text && *ev->text ? sl_json_text(ev->text) : NULL);
-    sl_autofree char *text = sl_json_line(line);
-    puts(text);
-    fflush(stdout);
+    sl_autofree char *text = sl_json_line(line), *whole = sl_xasprintf("%s\n", text);
+    sl_outlet_put(j->out, whole, strlen(whole));
+}
+
+static void on_attach(void *jsonl, struct sl_loop *loop, const struct sl_log *log) {
+    sl_outlet_attach(((struct sl_jsonl *)jsonl)->out, loop, log);
+}
+
+static bool is_full(void *jsonl) {
+    return sl_outlet_is_full(((struct sl_jsonl *)jsonl)->out);
+}
+
+struct sl_observer sl_jsonl_observer(struct sl_jsonl *j) {
+    return (struct sl_observer){
+        .event = on_event, .attach = on_attach, .is_full = is_full, .ctx = j};
 }

@@ -42,7 +42,7 @@ struct summary {
     json_t *outputs;        /* paths of the item whose outputs are being recorded */
     json_t *failed;         /* [name, message] of the first that failed */
     int n_failed;
-    bool print_outputs;
+    struct sl_outlet *to; /* where paths go; NULL: nowhere */
 };
 
 /* ---- Gathering ------------------------------------------------------------------------------- */
@@ -97,10 +97,12 @@ static void on_output(struct summary *s, const json_t *r) {
  * were removed again. */
 static void on_item(struct summary *s, const json_t *r) {
     const char *state = sl_json_str(r, "state", "");
+    sl_autostr struct sl_str paths = {0};
     size_t i;
     json_t *path;
-    if (s->print_outputs && strcmp(state, "ok") == 0)
-        json_array_foreach(s->outputs, i, path) puts(json_string_value(path));
+    json_array_foreach(s->outputs, i, path) sl_str_addf(&paths, "%s\n", json_string_value(path));
+    if (s->to && strcmp(state, "ok") == 0)
+        sl_outlet_put(s->to, sl_str_text(&paths), paths.len);
     json_array_clear(s->outputs);
     if (strcmp(state, "failed") == 0 && s->n_failed++ < MAX_FAILED)
         json_array_append_new(s->failed, json_pack("[s,s]", sl_json_str(r, "item", ""),
@@ -238,7 +240,8 @@ static json_t *index_names(int n, const char *(*name)(const void *list, int i), 
 }
 
 int sl_summary_print(const char *run_path, const struct sl_plan *plan, const struct sl_item *items,
-                     int n_items, bool table, bool outputs, struct sl_err *err) {
+                     int n_items, struct sl_outlet *table, struct sl_outlet *outputs,
+                     struct sl_err *err) {
     sl_autofree char *journal = sl_path_join(run_path, "journal");
     sl_autostr struct sl_str out = {0};
     size_t n_stages = (size_t)plan->n_stages;
@@ -249,7 +252,7 @@ int sl_summary_print(const char *run_path, const struct sl_plan *plan, const str
                         .failed = json_array(),
                         .stages = index_names(plan->n_stages, stage_name, plan),
                         .items = index_names(few ? n_items : 0, item_name, items),
-                        .print_outputs = outputs};
+                        .to = outputs};
     s.of_stage = sl_xcalloc(n_stages, sizeof *s.of_stage);
     s.of_task = few ? sl_xcalloc((size_t)n_items * n_stages, sizeof *s.of_task) : NULL;
     int rc = sl_journal_read_file(journal, each_record, &s, err);
@@ -260,7 +263,7 @@ int sl_summary_print(const char *run_path, const struct sl_plan *plan, const str
     if (!few)
         add_failed(&s, &out);
     if (rc == 0 && table)
-        fputs(sl_str_text(&out), stderr);
+        sl_outlet_put(table, sl_str_text(&out), out.len);
     json_decref(s.outputs);
     json_decref(s.failed);
     json_decref(s.stages);

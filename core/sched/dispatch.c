@@ -279,7 +279,18 @@ static bool start_one(struct run *run, int stage) {
     return true;
 }
 
+/* Somebody cannot take more events. */
+static bool is_watched_too_slowly(const struct run *run) {
+    for (int i = 0; i < run->spec->n_observers; i++)
+        if (run->spec->observers[i].is_full &&
+            run->spec->observers[i].is_full(run->spec->observers[i].ctx))
+            return true;
+    return false;
+}
+
 void sl_run_dispatch(struct run *run) {
+    if (is_watched_too_slowly(run))
+        return;
     for (int s = run->plan->n_stages - 1; s >= 0 && !run->stopping; s--)
         while (!run->stopping && sl_tasks_ready(&run->tasks, s) > 0 && start_one(run, s))
             ;

@@ -2,6 +2,8 @@
 #ifndef SCHED_EVENT_H
 #define SCHED_EVENT_H
 
+#include "base/log.h"
+#include "sched/loop.h"
 #include "sched/tasks.h"
 
 enum sl_event_type {
@@ -34,6 +36,9 @@ struct sl_event {
 
 struct sl_observer {
     void (*event)(void *ctx, const struct sl_event *ev);
+    /* Gives the loop of the run before the first event, and NULL after the last; or NULL. */
+    void (*attach)(void *ctx, struct sl_loop *loop, const struct sl_log *log);
+    bool (*is_full)(void *ctx); /* nothing is started while it is; or NULL */
     void *ctx;
 };
 

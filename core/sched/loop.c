@@ -40,7 +40,8 @@ void sl_loop_destroy(struct sl_loop *loop) {
 }
 
 int sl_watch_start(struct sl_loop *loop, struct sl_watch *w, struct sl_err *err) {
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = w};
+    struct epoll_event ev = {.events = w->for_room ? EPOLLOUT : EPOLLIN | EPOLLRDHUP,
+                             .data.ptr = w};
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) < 0)
         return sl_err_sys(err, sl_err_class_of_errno(errno), errno,
                           "a descriptor cannot be watched");

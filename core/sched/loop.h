@@ -11,7 +11,8 @@ struct sl_loop;
 
 /* A watched descriptor; the owner embeds it and keeps it alive until sl_watch_stop(). */
 struct sl_watch {
-    int fd; /* borrowed; -1: not watched */
+    int fd;        /* borrowed; -1: not watched */
+    bool for_room; /* waits until something can be written, not read */
     void (*ready)(struct sl_watch *w);
     void *ctx;
 };
@@ -27,7 +28,7 @@ struct sl_timer {
 int sl_loop_create(struct sl_loop **ret, struct sl_err *err);
 void sl_loop_destroy(struct sl_loop *loop);
 
-/* Calls w->ready whenever the descriptor is readable or hung up. */
+/* Calls w->ready whenever the descriptor is readable (has room) or hung up. */
 int sl_watch_start(struct sl_loop *loop, struct sl_watch *w, struct sl_err *err);
 void sl_watch_stop(struct sl_loop *loop, struct sl_watch *w);
 

@@ -67,6 +67,12 @@ static int keep_pipeline(const struct run *run, struct sl_err *err) {
     return rc < 0 ? rc : sl_write_file(path, text, len, err);
 }
 
+static void attach_observers(struct run *run, struct sl_loop *loop) {
+    for (int i = 0; i < run->spec->n_observers; i++)
+        if (run->spec->observers[i].attach)
+            run->spec->observers[i].attach(run->spec->observers[i].ctx, loop, &run->log);
+}
+
 static int open_files(struct run *run, struct sl_err *err) {
     sl_autofree char *journal = sl_path_join(run->dir->path, "journal");
     sl_autofree char *log = sl_path_join(run->dir->path, "log");
@@ -83,6 +89,7 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
         rc = open_files(run, err);
     if (rc < 0)
         return rc;
+    attach_observers(run, run->loop);
     run->containment = sl_containment_detect();
     run->adopts = run->containment == SL_CONTAIN_KEEPER && !run->spec->wrap && sl_orphans_adopt();
     sl_guard_set_up(run);
@@ -97,6 +104,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
     while (run->carriers)
         sl_run_carrier_destroy(run->carriers);
     if (run->loop) {
+        attach_observers(run, NULL);
         sl_timer_stop(run->loop, &run->guard);
         sl_timer_stop(run->loop, &run->logs);
         sl_watch_stop(run->loop, &run->signals);
