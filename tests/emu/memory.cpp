@@ -30,7 +30,7 @@ struct allocation {
 };
 
 struct memory {
-    char *base, *next;
+    char *base = nullptr, *next = nullptr;
     std::map<const char *, struct allocation> device, pinned;
     size_t total = (size_t)1 << 30;
     int open = 0;

@@ -1,0 +1,195 @@
+/*
+ * What the emulation finds wrong in a kernel. Each case runs a kernel with one defect in a process of its own, which has
+ * to end with the sentence that names it.
+ */
+#include "num/cuda/launch.cuh"
+#include "num/cuda/mma.cuh"
+
+#include <signal.h>
+#include <vector>
+
+#include "emu/emu.h"
+#include "unit/test.h"
+
+#define CHECK_CUDA(call) CHECK_STR(cudaGetErrorName(call), "cudaSuccess")
+
+namespace {
+
+enum defect {
+    NONE,
+    LEAVES_EARLY,
+    OTHER_BARRIER,
+    LANES_MISSING,
+    LANE_NOT_IN_MASK,
+    OTHER_MASK,
+    SHUFFLE_FROM_OUTSIDE,
+    READS_BEHIND_THE_END,
+    READS_NULL,
+    FORGETS_TO_WAIT,
+    COPIES_TO_GLOBAL,
+    TRAPS,
+};
+
+__global__ void kernel(enum defect defect, float *x, int n) {
+    float *tile = num::dynamic_shared<float>();
+    int lane = threadIdx.x % 32;
+    if (defect == LEAVES_EARLY && threadIdx.x == 40)
+        return;
+    if (defect == OTHER_BARRIER && threadIdx.x == 40)
+        __syncthreads();
+    else
+        __syncthreads();
+    if (defect == LANES_MISSING && lane != 3)
+        __syncwarp();
+    if (defect == LANE_NOT_IN_MASK)
+        __syncwarp(0xfffffffe);
+    if (defect == OTHER_MASK)
+        __syncwarp(lane < 16 ? 0xffffffff : 0xfffffff0);
+    if (defect == SHUFFLE_FROM_OUTSIDE && lane < 16)
+        x[threadIdx.x] = __shfl_sync(0xffff, 1.0f, lane + 1);
+    if (defect == READS_BEHIND_THE_END)
+        x[threadIdx.x] = x[n + 4096];
+    if (defect == READS_NULL)
+        x[threadIdx.x] = *(volatile float *)nullptr;
+    if (defect == FORGETS_TO_WAIT) {
+        num::cp_async_16(tile + threadIdx.x * 4, x);
+        num::cp_async_commit();
+    }
+    if (defect == COPIES_TO_GLOBAL)
+        num::cp_async_16(x + threadIdx.x * 4, x);
+    if (defect == TRAPS)
+        __trap();
+}
+
+__global__ void read_shared(float *ret) {
+    __shared__ float fixed[64];
+    float *dynamic = num::dynamic_shared<float>();
+    if (blockIdx.x == 0)
+        fixed[threadIdx.x] = dynamic[threadIdx.x] = 1.0f;
+    ret[threadIdx.x] = fixed[threadIdx.x] + dynamic[threadIdx.x];
+}
+
+} // namespace
+
+/* The standard error of a process that runs `body`, which has to end by a signal. */
+template <typename Body> static std::vector<char> last_words(Body body) {
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(ends[1], 2);
+        body();
+        _exit(0);
+    }
+    close(ends[1]);
+    std::vector<char> text(1 << 16);
+    size_t n = 0;
+    for (ssize_t got; (got = read(ends[0], &text[n], text.size() - n - 1)) > 0;)
+        n += (size_t)got;
+    close(ends[0]);
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        TEST_FAIL("the defect was not found");
+    return text;
+}
+
+static void run(enum defect defect) {
+    float *x;
+    CHECK_CUDA(cudaMalloc(&x, 256 * sizeof(float)));
+    CHECK_CUDA(cudaMemset(x, 0, 256 * sizeof(float)));
+    CHECK_CUDA(num::launch(kernel, 2, 64, 1024, nullptr, defect, x, 256));
+    CHECK_CUDA(cudaDeviceSynchronize());
+}
+
+static void check_found(enum defect defect, const char *words) {
+    std::vector<char> said = last_words([=] { run(defect); });
+    CHECK_HAS(said.data(), words);
+}
+
+TEST(a_sound_kernel_passes) {
+    run(NONE);
+}
+
+TEST(a_thread_that_left) {
+    check_found(LEAVES_EARLY, "63 of 64 threads wait for ever and 1 have ended; one waits at __syncthreads");
+}
+
+TEST(different_barriers) {
+    check_found(OTHER_BARRIER, "threads of a block meet at different barriers");
+}
+
+TEST(lanes_that_do_not_come) {
+    check_found(LANES_MISSING, "__syncwarp in");
+}
+
+TEST(masks) {
+    check_found(LANE_NOT_IN_MASK, "lane 0 is not in its own mask fffffffe");
+    check_found(OTHER_MASK, "lanes of a warp meet at different operations");
+    check_found(SHUFFLE_FROM_OUTSIDE, "takes the value of lane 16, which is not in the mask 0000ffff");
+}
+
+TEST(accesses) {
+    check_found(READS_BEHIND_THE_END, "access outside any allocation");
+    check_found(READS_NULL, "which is nowhere; block");
+}
+
+TEST(copies) {
+    check_found(FORGETS_TO_WAIT, "cp.async of its own is under way");
+    check_found(COPIES_TO_GLOBAL, "is not in shared memory");
+}
+
+TEST(traps) {
+    check_found(TRAPS, "__trap()");
+}
+
+TEST(pointers_of_the_host) {
+    auto words = last_words([] {
+        float x[64];
+        cudaError_t error = num::launch(read_shared, 1, 64, 256, nullptr, x);
+        (void)error;
+    });
+    CHECK_HAS(words.data(), "argument 0 points to");
+    words = last_words([] {
+        float *x;
+        CHECK_CUDA(cudaMalloc(&x, 64));
+        *(volatile float *)x = 1.0f;
+    });
+    CHECK_HAS(words.data(), "the host touches device memory");
+    words = last_words([] {
+        float *x;
+        CHECK_CUDA(cudaMalloc(&x, 1024));
+        CHECK_CUDA(cudaFree(x));
+        CHECK_CUDA(num::launch(read_shared, 1, 64, 256, nullptr, x));
+        CHECK_CUDA(cudaDeviceSynchronize());
+    });
+    CHECK_HAS(words.data(), "access outside any allocation");
+}
+
+/* Shared memory of a block holds nothing of the block before it. */
+TEST(shared_memory_starts_as_nan) {
+    float *x, host[64];
+    emu_set_seed(0);
+    CHECK_CUDA(cudaMalloc(&x, sizeof host));
+    CHECK_CUDA(num::launch(read_shared, 1, 64, 256, nullptr, x));
+    CHECK_CUDA(cudaMemcpy(host, x, sizeof host, cudaMemcpyDeviceToHost));
+    CHECK_NEAR(host[63], 2.0, 0);
+    CHECK_CUDA(num::launch(read_shared, 2, 64, 256, nullptr, x));
+    CHECK_CUDA(cudaMemcpy(host, x, sizeof host, cudaMemcpyDeviceToHost));
+    CHECK(isnan(host[0]) && isnan(host[63]));
+}
+
+TEST(launches_are_checked) {
+    float *x;
+    CHECK_CUDA(cudaMalloc(&x, 4096));
+    CHECK_INT(num::launch(read_shared, 1, 1025, 0, nullptr, x), cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, dim3(1, 0, 1), 32, 0, nullptr, x), cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, dim3(1, 65536, 1), 32, 0, nullptr, x), cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, 1, 64, 200 * 1024, nullptr, x), cudaErrorInvalidValue);
+    emu_fail_kernel(1, cudaErrorIllegalAddress);
+    CHECK_CUDA(num::launch(read_shared, 1, 64, 256, nullptr, x));
+    CHECK_INT(cudaDeviceSynchronize(), cudaErrorIllegalAddress);
+    CHECK_INT(num::launch(read_shared, 1, 64, 256, nullptr, x), cudaErrorIllegalAddress);
+}
+
+TEST_MAIN()
