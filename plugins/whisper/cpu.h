@@ -24,15 +24,16 @@ struct wh_norm {
 
 struct wh_encoder_layer {
     struct wh_norm attn_norm, mlp_norm;
-    struct num_linear qkv; /* D -> 3 D: queries, keys, values; the keys' bias is zero */
-    struct num_linear out; /* D -> D */
-    struct num_linear fc1; /* D -> F */
-    struct num_linear fc2; /* F -> D */
+    struct num_linear q, kv; /* D -> D, D -> 2 D: keys and values; the keys' bias is zero */
+    struct num_linear out;   /* D -> D */
+    struct num_linear fc1;   /* D -> F */
+    struct num_linear fc2;   /* F -> D */
 };
 
 struct wh_decoder_layer {
     struct wh_norm attn_norm, cross_norm, mlp_norm;
-    struct num_linear qkv, out, cross_q, cross_out, fc1, fc2;
+    struct num_linear qkv; /* D -> 3 D */
+    struct num_linear out, cross_q, cross_out, fc1, fc2;
     struct num_linear cross_kv; /* D -> 2 D, run once a window */
 };
 

@@ -3,14 +3,14 @@
  * decoder's cross-attention reads.
  *
  * A window is a matrix of rows over time; a convolution of width 3 is one product over rows that
- * overlap: three inputs of one stride apart lie side by side in memory. Four parallel loops make a
- * transformer block: norm and projections by blocks of rows; keys and values into panels by head;
- * attention by head and block; output, norm and MLP by blocks. A row's result does not depend on
- * its block, so the number of threads changes nothing in the results.
+ * overlap: three inputs of one stride apart lie side by side in memory. Three parallel loops make a
+ * transformer block: norm and projections by blocks of rows, keys and values going straight into
+ * panels; attention by head and block; output, norm and MLP by blocks. A row's result does not
+ * depend on its block, so the number of threads changes nothing in the results.
  *
- * Attention of bfloat16 never holds more than a few scores: ATTN_ROWS queries meet ATTN_KEYS keys
- * at a time, with a running softmax (Milakov and Gimelshein, "Online normalizer calculation for
- * softmax", 2018; Dao et al., "FlashAttention", 2022). Attention of floats holds a block's scores.
+ * Attention never holds more than a few scores: some queries meet ATTN_KEYS keys at a time, with a
+ * running softmax (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao
+ * et al., "FlashAttention", 2022). Its output takes the place of the queries.
  */
 #include "whisper/cpu.h"
 
@@ -23,7 +23,7 @@
 #define MAX_BLOCK 256 /* rows */
 #define BLOCK_SIZE                                                                                 \
     ((size_t)1 << 20) /* bytes of a block's hidden layer: stays in the second cache */
-#define ATTN_ROWS  32
+#define ATTN_ROWS  48 /* at most; else what block() likes */
 #define ATTN_KEYS  256
 #define ATTN_LD    (ATTN_KEYS + PAD)
 #define SLACK_ROWS 64 /* behind matrices that overlapping rows read past the end */
@@ -35,13 +35,12 @@ struct encoder {
     size_t T, D, M, F, H, d, W, slot, layer;
     size_t n_units, n_blocks, block; /* block: most rows of one */
     size_t act;                      /* bytes of a value of type act */
-    size_t ld_qkv, ld_mixed, ld_hidden, ld_cross;
+    size_t ld_heads, ld_hidden, ld_kv;
     struct wh_kv kv;  /* of one layer */
     char *mel_padded; /* (2 T + 2, M) act: a row of zeros on both ends */
     char *wide;       /* (2 T + 2, W) act: conv1's output, likewise */
     float *x;         /* (T, W): the residual stream */
-    char *qkv;        /* (T, ld_qkv) act */
-    char *mixed;      /* (T, ld_mixed) act: attention's output before its projection */
+    char *heads;      /* (T, ld_heads) act: queries, then attention's output */
     char *scratch;    /* of each thread: scratch_bytes */
     size_t scratch_bytes;
 };
@@ -51,7 +50,7 @@ struct scratch {
     float *row;    /* (W) */
     float *scales; /* (block): of `input`, where it is bytes */
     char *input;   /* (block, ...) in the weights' type */
-    char *hidden;  /* (block, ld_hidden or ld_cross) act */
+    char *hidden;  /* (block, ld_hidden or ld_kv) act */
 };
 
 static size_t max_size(size_t a, size_t b) {
@@ -77,10 +76,9 @@ static void sizes_init(struct encoder *e, struct wh_cpu *cpu) {
     e->H = s->n_audio_heads;
     e->d = e->D / e->H;
     e->W = cpu->W;
-    e->ld_qkv = padded(3 * e->D) + PAD;
-    e->ld_mixed = e->W + PAD;
+    e->ld_heads = e->W + PAD;
     e->ld_hidden = padded(e->F) + PAD;
-    e->ld_cross = padded(2 * e->D);
+    e->ld_kv = padded(2 * e->D) + PAD;
     size_t fit = BLOCK_SIZE / (e->ld_hidden * e->act) / UNIT * UNIT,
            threads = cpu->limits.n_threads;
     fit = fit > MAX_BLOCK ? MAX_BLOCK : fit < UNIT ? UNIT : fit;
@@ -100,10 +98,9 @@ static size_t input_bytes(const struct encoder *e) {
 
 static size_t scratch_bytes(const struct encoder *e) {
     size_t mlp = lines(4 * e->W) + lines(4 * e->block) + lines(input_bytes(e)) +
-                 e->block * max_size(e->ld_hidden, e->ld_cross) * e->act;
-    size_t float_attention = 4 * e->block * (e->kv.len + padded(e->d));
-    size_t attention = ATTN_ROWS * (4 * ATTN_KEYS + 2 * ATTN_LD + 4 * padded(e->d));
-    return lines(max_size(mlp, max_size(float_attention, attention)));
+                 e->block * max_size(e->ld_hidden, e->ld_kv) * e->act;
+    size_t attention = ATTN_ROWS * (4 * ATTN_LD + 2 * ATTN_LD + 4 * padded(e->d));
+    return lines(max_size(mlp, attention));
 }
 
 /* Gives every buffer its place from `at` on (NULL: only counts) and returns the bytes. */
@@ -112,23 +109,21 @@ static size_t buffers_place(struct encoder *e, char *at) {
     size_t sizes[] = {rows * e->M * e->act + SLACK_ROWS * 4,
                       rows * e->W * e->act,
                       padded_rows * e->W * 4,
-                      padded_rows * e->ld_qkv * e->act,
-                      padded_rows * e->ld_mixed * e->act,
+                      padded_rows * e->ld_heads * e->act,
                       e->kv.row_words * 4,
                       e->cpu->limits.n_threads * scratch_bytes(e)};
-    char *places[7];
+    char *places[6];
     size_t used = 0;
-    for (size_t i = 0; i < 7; i++) {
+    for (size_t i = 0; i < 6; i++) {
         places[i] = at ? at + used : NULL;
         used += lines(sizes[i]);
     }
     e->mel_padded = places[0];
     e->wide = places[1];
     e->x = (float *)places[2];
-    e->qkv = places[3];
-    e->mixed = places[4];
-    e->kv.base = (uint32_t *)places[5];
-    e->scratch = places[6];
+    e->heads = places[3];
+    e->kv.base = (uint32_t *)places[4];
+    e->scratch = places[5];
     e->scratch_bytes = scratch_bytes(e);
     return used;
 }
@@ -179,11 +174,13 @@ static struct num_rows normed(const struct encoder *e, const struct scratch *s, 
     size_t bytes = num_rows_bytes(type, e->D) + LINE;
     for (size_t r = 0; r < n; r++) {
         const float *row = x + r * ld;
+        float *to = type == NUM_COMPUTE_F32 ? (float *)(s->input + r * bytes) : s->row;
         if (norm) {
-            e->kernels->layer_norm(row, e->D, norm->gamma, norm->beta, s->row);
-            row = s->row;
+            e->kernels->layer_norm(row, e->D, norm->gamma, norm->beta, to);
+            row = to;
         }
-        num_row_convert(e->kernels, type, row, e->D, s->input + r * bytes, &s->scales[r]);
+        if (row != (float *)(s->input + r * bytes))
+            num_row_convert(e->kernels, type, row, e->D, s->input + r * bytes, &s->scales[r]);
     }
     return (struct num_rows){s->input, bytes, s->scales};
 }
@@ -233,21 +230,25 @@ static void mel_load(struct encoder *e) {
 
 /* ---- Attention ------------------------------------------------------------------------------ */
 
+/* Keys and values of n rows, side by side in `rows`, into panels of all heads. */
+static void fill_panels(const struct encoder *e, const struct wh_kv *kv, size_t slot, size_t layer,
+                        size_t first, size_t n, const char *rows) {
+    for (size_t h = 0; h < e->D / kv->d; h++) {
+        const char *k = rows + h * kv->d * e->act, *v = k + e->D * e->act;
+        wh_kv_fill(kv, wh_kv_keys(kv, slot, layer, h), wh_kv_values(kv, slot, layer, h), first, n,
+                   k, v, e->ld_kv);
+    }
+}
+
 static void qkv_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
     const struct wh_encoder_layer *l = &e->cpu->encoder[e->layer];
     struct scratch s = scratch_of(e, thread);
     size_t first, n = block_rows(e, index, &first);
     struct num_rows x = normed(e, &s, e->x + first * e->W, e->W, n, &l->attn_norm);
-    run_layer(e, &l->qkv, &x, n, plain(e), e->qkv + first * e->ld_qkv * e->act, e->ld_qkv);
-}
-
-static void kv_task(void *ctx, uint32_t head, uint32_t thread) {
-    struct encoder *e = ctx;
-    (void)thread;
-    const char *k = e->qkv + (e->D + head * e->d) * e->act, *v = k + e->D * e->act;
-    wh_kv_fill(&e->kv, wh_kv_keys(&e->kv, 0, 0, head), wh_kv_values(&e->kv, 0, 0, head), 0, e->T, k,
-               v, e->ld_qkv);
+    run_layer(e, &l->q, &x, n, plain(e), e->heads + first * e->ld_heads * e->act, e->ld_heads);
+    run_layer(e, &l->kv, &x, n, plain(e), s.hidden, e->ld_kv);
+    fill_panels(e, &e->kv, 0, 0, first, n, s.hidden);
 }
 
 /* Queries [first, ...) of a head times its keys, from panel `panel` on. */
@@ -255,8 +256,8 @@ static struct num_product scores_product(const struct encoder *e, size_t head, s
                                          size_t panel, size_t n_panels) {
     return (struct num_product){
         .type = e->cpu->act,
-        .x = e->qkv + (first * e->ld_qkv + head * e->d) * e->act,
-        .ldx = e->ld_qkv * e->act,
+        .x = e->heads + (first * e->ld_heads + head * e->d) * e->act,
+        .ldx = e->ld_heads * e->act,
         .n_words = e->kv.d_words,
         .w = wh_kv_keys(&e->kv, 0, 0, head) + panel * e->kv.d_words * NUM_PANEL,
         .panel_words = e->kv.d_words * NUM_PANEL,
@@ -278,66 +279,67 @@ static struct num_product values_product(const struct encoder *e, size_t head, c
     };
 }
 
-/* A block of queries against all keys, in float. */
-static void attend_f32(const struct encoder *e, size_t head, size_t first, size_t n,
-                       char *scratch) {
-    size_t len = e->kv.len, ld = padded(e->d);
-    float *scores = (float *)scratch, *out = scores + e->block * len; /* (n, len) (n, ld) */
-    float scale = 1 / sqrtf((float)e->d),
-          *to = (float *)e->mixed + first * e->ld_mixed + head * e->d;
-    struct num_product qk = scores_product(e, head, first, 0, len / NUM_PANEL);
-    num_product_run(e->kernels, &qk, n, false, scores, len);
-    for (size_t r = 0; r < n; r++) {
-        e->kernels->scale(scores + r * len, scale, e->T);
-        e->kernels->softmax(scores + r * len, e->T);
-    }
-    struct num_product pv = values_product(e, head, scores, 4 * len, 0, e->T);
-    num_product_run(e->kernels, &pv, n, false, out, ld);
-    for (size_t r = 0; r < n; r++)
-        memcpy(to + r * e->ld_mixed, out + r * ld, e->d * sizeof *to);
+/* One thread's part of attention: some queries of one head. */
+struct attention {
+    size_t head, first, n, ld_out;
+    float *scores; /* (n, ATTN_LD) */
+    void *weights; /* (n, ATTN_LD) act; the scores themselves where it is float */
+    float *out;    /* (n, ld_out) */
+    struct num_running run[ATTN_ROWS];
+};
+
+/* All queries against ATTN_KEYS keys from t on. */
+static void attend_keys(const struct encoder *e, struct attention *a, size_t t) {
+    const struct num_kernels *k = e->kernels;
+    size_t left = e->T - t, keys = left < ATTN_KEYS ? left : ATTN_KEYS, all = padded(keys);
+    float scale = 1.44269504f / sqrtf((float)e->d); /* powers of 2, not of e */
+    struct num_product qk = scores_product(e, a->head, a->first, t / NUM_PANEL, all / NUM_PANEL);
+    k->block(&qk, a->n, false, a->scores, ATTN_LD);
+    k->running_softmax(e->cpu->act, a->scores, ATTN_LD, a->n, keys, all, scale, a->run, a->weights,
+                       ATTN_LD);
+    for (size_t r = 0; r < a->n && t > 0; r++)
+        if (a->run[r].fix != 1)
+            k->scale(a->out + r * a->ld_out, a->run[r].fix, a->ld_out);
+    size_t per_word = num_per_word(e->cpu->act);
+    struct num_product pv =
+        values_product(e, a->head, a->weights, e->act * ATTN_LD, t / per_word, all / per_word);
+    k->block(&pv, a->n, t > 0, a->out, a->ld_out);
 }
 
-/* At most ATTN_ROWS queries against ATTN_KEYS keys after the others. */
-static void attend_bf16(const struct encoder *e, size_t head, size_t first, size_t n,
-                        char *scratch) {
-    const struct num_kernels *k = e->kernels;
-    size_t ld = padded(e->d);
-    float *scores = (float *)scratch;                       /* (rows, keys) */
-    float *out = scores + ATTN_ROWS * ATTN_KEYS;            /* (rows, ld) */
-    uint16_t *weights = (uint16_t *)(out + ATTN_ROWS * ld); /* (rows, ATTN_LD) */
-    uint16_t *to = (uint16_t *)e->mixed + first * e->ld_mixed + head * e->d;
-    float scale = 1.44269504f / sqrtf((float)e->d); /* powers of 2, not of e */
-    struct num_running run[ATTN_ROWS];
-    for (size_t r = 0; r < ATTN_ROWS; r++)
-        run[r] = (struct num_running){.max = -INFINITY};
-    for (size_t t = 0; t < e->T; t += ATTN_KEYS) {
-        size_t left = e->T - t, keys = left < ATTN_KEYS ? left : ATTN_KEYS, all = padded(keys);
-        struct num_product qk = scores_product(e, head, first, t / NUM_PANEL, all / NUM_PANEL);
-        k->block(&qk, n, false, scores, ATTN_KEYS);
-        k->running_softmax(scores, ATTN_KEYS, n, keys, all, scale, run, weights, ATTN_LD);
-        for (size_t r = 0; r < n && t > 0; r++)
-            if (run[r].fix != 1)
-                k->scale(out + r * ld, run[r].fix, ld);
-        struct num_product pv = values_product(e, head, weights, 2 * ATTN_LD, t / 2, all / 2);
-        k->block(&pv, n, t > 0, out, ld);
+/* Attention's output in the place of its queries. */
+static void attend_finish(const struct encoder *e, struct attention *a) {
+    char *to = e->heads + (a->first * e->ld_heads + a->head * e->d) * e->act;
+    for (size_t r = 0; r < a->n; r++, to += e->ld_heads * e->act) {
+        float *out = a->out + r * a->ld_out;
+        e->kernels->scale(out, 1 / a->run[r].sum, e->d);
+        if (e->cpu->act == NUM_COMPUTE_F32)
+            memcpy(to, out, e->d * sizeof *out);
+        else
+            e->kernels->to_bf16(out, e->d, (uint16_t *)to);
     }
-    for (size_t r = 0; r < n; r++) {
-        k->scale(out + r * ld, 1 / run[r].sum, e->d);
-        k->to_bf16(out + r * ld, e->d, to + r * e->ld_mixed);
-    }
+}
+
+static void attend(const struct encoder *e, size_t head, size_t first, size_t n, char *scratch) {
+    struct attention a = {.head = head, .first = first, .n = n, .ld_out = padded(e->d)};
+    a.scores = (float *)scratch;
+    a.out = a.scores + ATTN_ROWS * ATTN_LD;
+    a.weights = e->cpu->act == NUM_COMPUTE_F32 ? a.scores : a.out + ATTN_ROWS * a.ld_out;
+    for (size_t r = 0; r < n; r++)
+        a.run[r] = (struct num_running){.max = -INFINITY};
+    for (size_t t = 0; t < e->T; t += ATTN_KEYS)
+        attend_keys(e, &a, t);
+    attend_finish(e, &a);
 }
 
 /* One head and one block of queries. */
 static void attention_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
     size_t head = index / e->n_blocks, first, n = block_rows(e, index % e->n_blocks, &first);
+    size_t step = e->kernels->block_rows < ATTN_ROWS ? e->kernels->block_rows : ATTN_ROWS;
     char *scratch = e->scratch + thread * e->scratch_bytes;
     e->kernels->enter();
-    if (e->cpu->act == NUM_COMPUTE_F32)
-        attend_f32(e, head, first, n, scratch);
-    else
-        for (size_t r = 0; r < n; r += ATTN_ROWS)
-            attend_bf16(e, head, first + r, n - r < ATTN_ROWS ? n - r : ATTN_ROWS, scratch);
+    for (size_t r = 0; r < n; r += step)
+        attend(e, head, first + r, n - r < step ? n - r : step, scratch);
     e->kernels->leave();
 }
 
@@ -350,7 +352,7 @@ static void mlp_task(void *ctx, uint32_t index, uint32_t thread) {
     size_t first, n = block_rows(e, index, &first);
     float *x = e->x + first * e->W;
     struct num_rows in =
-        act_rows(e, &s, e->mixed + first * e->ld_mixed * e->act, e->ld_mixed, e->D, n);
+        act_rows(e, &s, e->heads + first * e->ld_heads * e->act, e->ld_heads, e->D, n);
     run_layer(e, &l->out, &in, n, NUM_FORM_ADD_F32, x, e->W);
     in = normed(e, &s, x, e->W, n, &l->mlp_norm);
     run_layer(e, &l->fc1, &in, n, with_gelu(e), s.hidden, e->ld_hidden);
@@ -371,30 +373,24 @@ static void final_norm_task(void *ctx, uint32_t index, uint32_t thread) {
 /* Projects one block of positions to keys and values of the decoder's layer index / n_blocks. */
 static void cross_kv_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
-    const struct wh_kv *kv = &e->cpu->cross_kv;
     struct scratch s = scratch_of(e, thread);
     size_t layer = index / e->n_blocks, first, n = block_rows(e, index % e->n_blocks, &first);
     const float *from = e->cpu->encoded + (e->slot * e->T + first) * e->D;
     struct num_rows x = normed(e, &s, from, e->D, n, NULL);
-    run_layer(e, &e->cpu->decoder[layer].cross_kv, &x, n, plain(e), s.hidden, e->ld_cross);
-    for (size_t h = 0; h < e->cpu->dims.n_text_heads; h++) {
-        const char *k = s.hidden + h * kv->d * e->act, *v = k + e->D * e->act;
-        wh_kv_fill(kv, wh_kv_keys(kv, e->slot, layer, h), wh_kv_values(kv, e->slot, layer, h),
-                   first, n, k, v, e->ld_cross);
-    }
+    run_layer(e, &e->cpu->decoder[layer].cross_kv, &x, n, plain(e), s.hidden, e->ld_kv);
+    fill_panels(e, &e->cpu->cross_kv, e->slot, layer, first, n, s.hidden);
 }
 
 /* False where it was cancelled. */
 static bool encode_window(struct encoder *e, const struct wh_watch *watch) {
     struct num_pool *pool = e->cpu->pool;
-    uint32_t n_blocks = (uint32_t)e->n_blocks, H = (uint32_t)e->H;
+    uint32_t n_blocks = (uint32_t)e->n_blocks;
     mel_load(e);
     num_pool_run(pool, n_blocks, conv1_task, e);
     num_pool_run(pool, n_blocks, conv2_task, e);
     for (e->layer = 0; e->layer < e->cpu->dims.n_audio_layers; e->layer++) {
         num_pool_run(pool, n_blocks, qkv_task, e);
-        num_pool_run(pool, H, kv_task, e);
-        num_pool_run(pool, H * n_blocks, attention_task, e);
+        num_pool_run(pool, (uint32_t)e->H * n_blocks, attention_task, e);
         num_pool_run(pool, n_blocks, mlp_task, e);
         if (wh_cancelled(watch))
             return false;

@@ -54,10 +54,24 @@ void wh_kv_set(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t 
     }
 }
 
+/* A panel at a time, so that what is written lies side by side. */
 static void fill_f32(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t first,
-                     size_t n, const float *k, const float *v, size_t ld) {
+                     size_t n, const uint32_t *k, const uint32_t *v, size_t ld) {
+    for (size_t t = first; t < first + n;) {
+        size_t in_panel = NUM_PANEL - t % NUM_PANEL, left = first + n - t;
+        size_t some = in_panel < left ? in_panel : left;
+        const uint32_t *rows = k + (t - first) * ld;
+        for (size_t e = 0; e < kv->d; e++) {
+            uint32_t *to = keys + key_word(kv, t, e);
+            for (size_t i = 0; i < some; i++)
+                to[i] = rows[i * ld + e];
+        }
+        t += some;
+    }
     for (size_t i = 0; i < n; i++)
-        wh_kv_set(kv, keys, values, first + i, k + i * ld, v + i * ld);
+        for (size_t e = 0; e < kv->d; e += NUM_PANEL)
+            memcpy(values + value_word(kv, first + i, e), v + i * ld + e,
+                   (kv->d - e < NUM_PANEL ? kv->d - e : NUM_PANEL) * sizeof *v);
 }
 
 /* Word e / 2 of n rows side by side; an odd d leaves half a word. */

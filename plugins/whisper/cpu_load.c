@@ -175,7 +175,8 @@ static void read_encoder(struct loader *l) {
         snprintf(prefix, sizeof prefix, "model.encoder.layers.%u.", i);
         read_norm(l, prefix, "self_attn_layer_norm", &layer->attn_norm);
         read_norm(l, prefix, "final_layer_norm", &layer->mlp_norm);
-        read_projections(l, prefix, "self_attn", "qkv", &layer->qkv);
+        read_projections(l, prefix, "self_attn", "q", &layer->q);
+        read_projections(l, prefix, "self_attn", "kv", &layer->kv);
         read_linear(l, prefix, "self_attn.out_proj", D, D, &layer->out);
         read_linear(l, prefix, "fc1", F, D, &layer->fc1);
         read_linear(l, prefix, "fc2", D, F, &layer->fc2);

@@ -55,6 +55,8 @@ struct num_product {
     size_t panel_words; /* each so many words behind the one before */
     size_t n_panels;
     const int32_t *offset; /* bytes only: -128 sum_k W[n][k] for each output (see products.inc) */
+    const void *ahead;     /* what block() is to bring closer meanwhile, in whole lines */
+    size_t ahead_bytes;
 };
 
 /* What becomes of sums. GELU is the exact form (with erf; within 1e-6 of it) where floats come out,
@@ -123,12 +125,13 @@ struct num_kernels {
     void (*softmax)(float *x, size_t n);
 
     /*
-     * For each of n_rows rows (ld and ldp values apart): p = 2^(scale x - max) as bfloat16 over n
-     * values, zeros up to n_padded, where max is the larger of the row's `run` and of this block;
-     * updates `run`. Relative error below 2e-4 before rounding.
+     * For each of n_rows rows (ld and ldp values apart): p = 2^(scale x - max) over n values, zeros
+     * up to n_padded, where max is the larger of the row's `run` and of this block; updates `run`.
+     * p is float (within 1e-6; p may be x) or bfloat16 (relative error below 2e-4 before rounding).
      */
-    void (*running_softmax)(const float *x, size_t ld, size_t n_rows, size_t n, size_t n_padded,
-                            float scale, struct num_running *run, uint16_t *p, size_t ldp);
+    void (*running_softmax)(enum num_compute type, const float *x, size_t ld, size_t n_rows,
+                            size_t n, size_t n_padded, float scale, struct num_running *run,
+                            void *p, size_t ldp);
 
     /* Largest of n values; minus infinity where there are none but NaN. */
     float (*max)(const float *x, size_t n);

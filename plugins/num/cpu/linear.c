@@ -171,12 +171,12 @@ static void few_rows(const struct num_linear *l, const struct num_kernels *kerne
     }
 }
 
-/* Asks for part `index` of n parts of what will be read next. */
-static void prefetch_part(const uint32_t *w, size_t n_words, size_t index, size_t n) {
-    const char *at = (const char *)(w + n_words * NUM_PANEL * index / n);
-    const char *end = (const char *)(w + n_words * NUM_PANEL * (index + 1) / n);
-    for (; at < end; at += 64)
-        __builtin_prefetch(at, 0, 2);
+/* Part `turn` of n parts of the panel `next` comes closer while q is multiplied. */
+static void set_ahead(struct num_product *q, const uint32_t *next, size_t n_words, size_t turn,
+                      size_t n) {
+    size_t lines = n_words * NUM_PANEL / 16;
+    q->ahead = next + lines * turn / n * 16;
+    q->ahead_bytes = (lines * (turn + 1) / n - lines * turn / n) * 64;
 }
 
 /*
@@ -196,8 +196,9 @@ static void panel_in_pieces(const struct num_kernels *kernels, struct num_produc
         q.n_words = n_words - i < piece ? n_words - i : piece;
         for (size_t r = 0; r < n_rows; r += step, turn++) {
             q.x = x + 4 * i + r * q.ldx;
+            q.ahead_bytes = 0;
             if (next && turn < n_turns)
-                prefetch_part(next, n_words, turn, n_turns);
+                set_ahead(&q, next, n_words, turn, n_turns);
             kernels->block(&q, n_rows - r < step ? n_rows - r : step, accumulate || i > 0,
                            sums + r * ld, ld);
         }

@@ -149,34 +149,41 @@ TEST(bytes_are_the_nearest_of_255_steps) {
     }
 }
 
-/* Blocks one after another give the softmax of all. Rounded to bfloat16: 2^-8, and 1e-4. */
-TEST(running_softmax_over_blocks) {
+/* Blocks one after another give the softmax of all; `rounding` is that of the results' type. */
+static void check_running_softmax(const struct num_kernels *kernels, enum num_compute type,
+                                  double rounding) {
     enum { N = 331, BLOCK = 64, PADDED = 384 };
+    float *x = values(N, 1), p[PADDED];
+    uint16_t *p16 = (uint16_t *)p;
+    double out[N], sum = 0, total = 0;
+    struct num_running run = {.max = -INFINITY};
+    for (size_t i = 0; i < N; i++)
+        sum += exp(0.5 * (x[i] *= 30));
+    for (size_t t = 0; t < N; t += BLOCK) {
+        size_t n = N - t < BLOCK ? N - t : BLOCK;
+        memset(p, 0xff, sizeof p);
+        kernels->running_softmax(type, x + t, N, 1, n, BLOCK, 0.5f * 1.44269504f, &run, p, BLOCK);
+        for (size_t i = 0; i < t; i++)
+            out[i] *= run.fix;
+        for (size_t i = 0; i < n; i++)
+            out[t + i] = type == NUM_COMPUTE_F32 ? p[i] : num_bf16_to_f32(p16[i]);
+        for (size_t i = n; i < BLOCK; i++)
+            CHECK(type == NUM_COMPUTE_F32 ? p[i] == 0 : p16[i] == 0);
+    }
+    for (size_t i = 0; i < N; i++) {
+        double expected = exp(0.5 * x[i]) / sum;
+        CHECK_NEAR(out[i] / run.sum, expected, expected * rounding + 1e-30);
+        total += out[i] / run.sum;
+    }
+    CHECK_NEAR(total, 1, rounding);
+    free(x);
+}
+
+/* bfloat16: 2^-8, and 4e-4 of the fast power. Floats: the error of x log2(e) for x = -30. */
+TEST(running_softmax_over_blocks) {
     FOR_EACH_TABLE(kernels) {
-        float *x = values(N, 1);
-        uint16_t p[PADDED];
-        double out[N], sum = 0, total = 0;
-        struct num_running run = {.max = -INFINITY};
-        for (size_t i = 0; i < N; i++)
-            sum += exp(0.5 * (x[i] *= 30));
-        for (size_t t = 0; t < N; t += BLOCK) {
-            size_t n = N - t < BLOCK ? N - t : BLOCK;
-            memset(p + t, 0xff, BLOCK * sizeof *p);
-            kernels->running_softmax(x + t, N, 1, n, BLOCK, 0.5f * 1.44269504f, &run, p + t, BLOCK);
-            for (size_t i = 0; i < t; i++)
-                out[i] *= run.fix;
-            for (size_t i = t; i < t + n; i++)
-                out[i] = num_bf16_to_f32(p[i]);
-            for (size_t i = t + n; i < t + BLOCK; i++)
-                CHECK_INT(p[i], 0);
-        }
-        for (size_t i = 0; i < N; i++) {
-            double expected = exp(0.5 * x[i]) / sum;
-            CHECK_NEAR(out[i] / run.sum, expected, expected * (1.0 / 256 + 4e-4) + 1e-30);
-            total += out[i] / run.sum;
-        }
-        CHECK_NEAR(total, 1, 4e-3);
-        free(x);
+        check_running_softmax(kernels, NUM_COMPUTE_BF16, 1.0 / 256 + 4e-4);
+        check_running_softmax(kernels, NUM_COMPUTE_F32, 4e-6);
     }
 }
 
