@@ -60,8 +60,8 @@ struct sl_loaded {
     struct sl_plan *plan;
 };
 
-/* Fills the catalog; prints the error. 0 or an exit status. */
-int sl_cli_load_catalog(const struct sl_words *folders, struct sl_catalog *ret);
+/* Fills the catalog; prints the error. 0 or an exit status. `refresh`: without the cache of descriptions. */
+int sl_cli_load_catalog(const struct sl_words *folders, bool refresh, struct sl_catalog *ret);
 
 /* Loads and checks; prints every diagnostic to stderr. 0 or an exit status. `text` NULL: from the file `name`, else the
  * pipeline itself, which was written by us (its positions mean nothing). */

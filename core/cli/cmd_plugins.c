@@ -185,14 +185,15 @@ static int show_one(const struct sl_catalog *c, const char *name, bool json) {
 int sl_cmd_plugins(const struct sl_command *self, int argc, char **argv) {
     struct sl_words folders = {0}, rest = {0};
     struct sl_catalog catalog = {0};
-    bool json = false;
+    bool json = false, refresh = false;
     const struct sl_option table[] = {
         {"json", 0, SL_OPT_FLAG, &json, NULL, "one JSON object a plugin and line"},
         {"plugins", 0, SL_OPT_LIST, &folders, "DIR", "look for plugins here first"},
+        {"refresh", 0, SL_OPT_FLAG, &refresh, NULL, "load and describe every plugin again"},
         {0},
     };
     int status = sl_cli_parse(self, help, table, argc, argv, &rest);
-    if (status < 0 && (status = sl_cli_load_catalog(&folders, &catalog)) == 0) {
+    if (status < 0 && (status = sl_cli_load_catalog(&folders, refresh, &catalog)) == 0) {
         if (rest.n > 0)
             status = show_one(&catalog, rest.items[0], json);
         else

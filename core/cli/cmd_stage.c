@@ -108,7 +108,7 @@ static int load_and_run(const struct arguments *a, struct sl_arena *arena) {
         sl_cli_error(&err);
         return SL_EXIT_USAGE;
     }
-    int status = sl_cli_load_catalog(&a->plugins, &catalog);
+    int status = sl_cli_load_catalog(&a->plugins, false, &catalog);
     if (status == 0) {
         write_pipeline(a->rest.items[0], sl_catalog_stage(&catalog, a->rest.items[0]), &inputs,
                        &with, &text);

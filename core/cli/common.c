@@ -37,9 +37,10 @@ void sl_install_finish(struct sl_install *in) {
     free(in->share);
 }
 
-int sl_cli_load_catalog(const struct sl_words *folders, struct sl_catalog *ret) {
+int sl_cli_load_catalog(const struct sl_words *folders, bool refresh, struct sl_catalog *ret) {
     struct sl_err err = {0};
-    struct sl_registry_options options = {.folders = folders->items, .n_folders = folders->n};
+    struct sl_registry_options options = {
+        .folders = folders->items, .n_folders = folders->n, .refresh = refresh};
     if (sl_registry_load(&options, ret, &err) == 0)
         return 0;
     sl_cli_error(&err);
@@ -104,7 +105,7 @@ int sl_cli_load_plan(const char *name, const char *text, const struct sl_words *
         sl_cli_error(&err);
         return SL_EXIT_USAGE;
     }
-    int status = sl_cli_load_catalog(folders, &ret->catalog);
+    int status = sl_cli_load_catalog(folders, false, &ret->catalog);
     if (status == 0)
         status = make_plan(name, text, split, settings->n, ret);
     for (int i = 0; i < settings->n; i++)

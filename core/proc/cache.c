@@ -30,6 +30,13 @@ static bool sum_fits(const char *text, size_t len) {
     return memcmp(want, text, head_size()) == 0;
 }
 
+/* Also false for one of a clock that was ahead. */
+static bool is_valid_now(const json_t *e, int64_t now_s) {
+    const json_t *until = json_object_get(e, "until");
+    json_int_t at = json_integer_value(until);
+    return !until || (at >= now_s && at - SL_CACHE_PASSING_S <= now_s);
+}
+
 static bool is_entry(const json_t *e) {
     const json_t *description = json_object_get(e, "description");
     return sl_json_str(e, "path", NULL) && sl_json_str(e, "build", NULL) &&
@@ -38,7 +45,8 @@ static bool is_entry(const json_t *e) {
            (json_is_object(description) || sl_json_str(e, "broken", NULL));
 }
 
-void sl_cache_parse(const char *text, size_t len, const char *worker, struct sl_cache *ret) {
+void sl_cache_parse(const char *text, size_t len, const char *worker, int64_t now_s,
+                    struct sl_cache *ret) {
     *ret = (struct sl_cache){.entries = json_array()};
     sl_autojson json_t *root = NULL;
     if (!sum_fits(text, len) || sl_json_parse(text, len, &root, NULL) < 0)
@@ -47,7 +55,7 @@ void sl_cache_parse(const char *text, size_t len, const char *worker, struct sl_
     if (strcmp(sl_json_str(root, "worker", ""), worker) != 0)
         return;
     for (size_t i = 0; i < json_array_size(list); i++)
-        if (is_entry(json_array_get(list, i)))
+        if (is_entry(json_array_get(list, i)) && is_valid_now(json_array_get(list, i), now_s))
             json_array_append(ret->entries, json_array_get(list, i));
 }
 
@@ -81,7 +89,7 @@ static void remove_path(struct sl_cache *c, const char *path) {
 }
 
 void sl_cache_put(struct sl_cache *c, const struct sl_cache_key *key, json_t *description,
-                  const char *broken) {
+                  const char *broken, int64_t until_s) {
     json_t *e = json_object();
     sl_json_set(e, "path", sl_json_text(key->path));
     sl_json_set(e, "size", json_integer(key->size));
@@ -91,6 +99,7 @@ void sl_cache_put(struct sl_cache *c, const struct sl_cache_key *key, json_t *de
         json_object_set(e, "description", description);
     else
         sl_json_set(e, "broken", sl_json_text(broken));
+    sl_json_set(e, "until", until_s ? json_integer(until_s) : NULL);
     remove_path(c, key->path);
     json_array_append_new(c->entries, e);
     c->changed = true;

@@ -149,6 +149,7 @@ static void finish(struct running *r, int limit_ms) {
         r->json = (struct sl_str){0};
     } else {
         r->probe->reason = reason(r, status, limit_ms);
+        r->probe->timed_out = r->timed_out;
         r->probe->lasting = !r->timed_out && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_WRONG;
     }
     sl_str_finish(&r->json);

@@ -14,7 +14,8 @@ struct sl_probe {
     const char *path; /* in: absolute; borrowed */
     char *json;       /* out: the description, owned; NULL where there is none */
     size_t len;
-    char *reason; /* out: why there is none, owned; else NULL */
+    char *reason;   /* out: why there is none, owned; else NULL */
+    bool timed_out; /* out: over the limit */
     bool lasting; /* out: the reason lies in the file itself, so another probe would say the same */
 };
 

@@ -3,8 +3,9 @@
  * catalog, write the cache.
  *
  * What is cached: descriptions, and failures whose cause lies in the file itself (it declares
- * something wrong). A plugin that does not load, crashes or hangs is probed each time: the cause
- * may be a library that is installed tomorrow.
+ * something wrong); for an hour that a plugin took too long, which would cost that time again. One
+ * that does not load or crashes is probed each time: the cause may be a library that is installed
+ * tomorrow.
  */
 #include "proc/registry.h"
 
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -22,7 +24,8 @@
 #include "proc/cache.h"
 #include "proc/probe.h"
 
-#define CACHE_LIMIT (64u << 20)
+#define CACHE_LIMIT  (64u << 20)
+#define HOW_TO_RETRY " (not tried again for an hour; `sluice plugins --refresh` does)"
 
 /* A plugin file that was found. */
 struct found {
@@ -149,7 +152,7 @@ static void cache_open(const char *path, const char *worker, struct sl_cache *re
     size_t len = 0;
     if (path && sl_read_file(path, CACHE_LIMIT, &text, &len, NULL) < 0)
         len = 0;
-    sl_cache_parse(text ? text : "", len, worker, ret);
+    sl_cache_parse(text ? text : "", len, worker, (int64_t)sl_wall_s(), ret);
 }
 
 /* A cache that cannot be written is done without. */
@@ -194,17 +197,20 @@ static void add_probed(struct sl_catalog *catalog, const struct found *f, const 
                        struct sl_cache *cache) {
     struct sl_cache_key key = key_of(f);
     if (!p->json) {
-        sl_catalog_add_broken(catalog, f->path, p->reason);
-        if (p->lasting)
-            sl_cache_put(cache, &key, NULL, p->reason);
+        sl_autofree char *reason =
+            sl_xasprintf("%s%s", p->reason, p->timed_out ? HOW_TO_RETRY : "");
+        sl_catalog_add_broken(catalog, f->path, reason);
+        if (p->lasting || p->timed_out)
+            sl_cache_put(cache, &key, NULL, reason,
+                         p->timed_out ? (int64_t)sl_wall_s() + SL_CACHE_PASSING_S : 0);
         return;
     }
     sl_autojson json_t *description = NULL;
     sl_autofree char *reason = add_description(catalog, f, p->json, p->len);
     if (reason)
-        sl_cache_put(cache, &key, NULL, reason);
+        sl_cache_put(cache, &key, NULL, reason, 0);
     else if (sl_json_parse(p->json, p->len, &description, NULL) == 0)
-        sl_cache_put(cache, &key, description, NULL);
+        sl_cache_put(cache, &key, description, NULL, 0);
 }
 
 /* Stable, so that of two plugins with one name the one of the earlier file stays in front. */
@@ -219,14 +225,14 @@ static void sort_by_name(struct sl_catalog *c) {
 }
 
 /* Describes what the cache does not know. */
-static int fill(const struct scan *s, const char *worker, struct sl_cache *cache,
-                struct sl_catalog *catalog, struct sl_err *err) {
+static int fill(const struct scan *s, const struct sl_registry_options *o, const char *worker,
+                struct sl_cache *cache, struct sl_catalog *catalog, struct sl_err *err) {
     sl_autofree struct sl_probe *probes = sl_xcalloc((size_t)s->n, sizeof *probes);
     sl_autofree int *which = sl_xcalloc((size_t)s->n, sizeof *which);
     int n = 0;
     for (int i = 0; i < s->n; i++) {
         struct sl_cache_key key = key_of(&s->files[i]);
-        const json_t *entry = sl_cache_find(cache, &key);
+        const json_t *entry = o->refresh ? NULL : sl_cache_find(cache, &key);
         if (entry) {
             add_cached(catalog, &s->files[i], entry);
         } else {
@@ -234,7 +240,7 @@ static int fill(const struct scan *s, const char *worker, struct sl_cache *cache
             probes[n++].path = s->files[i].path;
         }
     }
-    int rc = sl_probe_run(worker, probes, n, SL_PROBE_LIMIT_MS, err);
+    int rc = sl_probe_run(worker, probes, n, o->limit_ms ? o->limit_ms : SL_PROBE_LIMIT_MS, err);
     for (int i = 0; i < n; i++) {
         if (rc == 0)
             add_probed(catalog, &s->files[which[i]], &probes[i], cache);
@@ -261,7 +267,7 @@ int sl_registry_load(const struct sl_registry_options *options, struct sl_catalo
     int rc = scan_all(options, &scan, err);
     cache_open(path, identity, &cache);
     if (rc == 0)
-        rc = fill(&scan, worker, &cache, catalog, err);
+        rc = fill(&scan, options, worker, &cache, catalog, err);
     if (rc == 0)
         cache_save(&cache, path, identity);
     sl_cache_finish(&cache);
@@ -277,7 +283,7 @@ int sl_registry_probe(const struct sl_registry_options *options, const char *pat
     if (!add_file(&scan, sl_path_absolute(path)))
         return sl_err_set(err, SLUICE_INPUT, "%s: no such file", path);
     cache_open(NULL, "", &none);
-    int rc = fill(&scan, worker, &none, catalog, err);
+    int rc = fill(&scan, options, worker, &none, catalog, err);
     sl_cache_finish(&none);
     scan_finish(&scan);
     return rc;

@@ -8,8 +8,8 @@
  *
  * Descriptions are cached in $XDG_CACHE_HOME/sluice/plugins.json (SLUICE_CACHE overrides the folder), keyed by path,
  * size, mtime (ns) and build id. Failures are cached too where the cause lies in the file (a wrong declaration, another
- * ABI); a plugin that does not load, crashes or hangs is probed again, for the cause may be a library that is installed
- * tomorrow. The cache is written whole and any damage to it only costs new probes.
+ * ABI). One that takes too long is left alone for an hour (SL_CACHE_PASSING_S); one that does not load or crashes is
+ * probed again, which costs little, for the cause may be a library that is installed tomorrow. The cache is written whole and any damage to it only costs new probes.
  */
 #ifndef PROC_REGISTRY_H
 #define PROC_REGISTRY_H
@@ -21,6 +21,8 @@ struct sl_registry_options {
     int n_folders;
     const char *worker; /* path of sluice-worker; NULL: <prefix>/libexec/sluice/sluice-worker */
     bool no_cache;
+    bool refresh; /* describes all again, and remembers it */
+    int limit_ms; /* for one plugin to be described; 0: SL_PROBE_LIMIT_MS */
 };
 
 /* Fills an empty catalog with every plugin found, sorted by name. Fails only where the system does; broken plugins

@@ -15,9 +15,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void parse(const char *text, size_t len) {
     struct sl_cache cache;
     struct sl_cache_key key = {"/p/a.so", 1, 2, "ab"};
-    sl_cache_parse(text, len, "w", &cache);
+    sl_cache_parse(text, len, "w", 1000, &cache);
     sl_cache_find(&cache, &key);
-    sl_cache_put(&cache, &key, NULL, "x");
+    sl_cache_put(&cache, &key, NULL, "x", 0);
     if (!sl_cache_find(&cache, &key))
         abort();
     free(sl_cache_text(&cache, "w"));

@@ -81,12 +81,12 @@ static const struct sl_cache_key key = {"/p/a.so", 100, 123456789012345678, "abc
 
 static char *make_text(void) {
     struct sl_cache c;
-    sl_cache_parse("", 0, "worker 1", &c);
+    sl_cache_parse("", 0, "worker 1", 1000000, &c);
     json_t *description = json_pack("{s:s}", "name", "a");
-    sl_cache_put(&c, &key, description, NULL);
+    sl_cache_put(&c, &key, description, NULL, 0);
     struct sl_cache_key other = {"/p/b.so", 5, 6, ""};
-    sl_cache_put(&c, &other, NULL, "broken for a test");
-    sl_cache_put(&c, &other, NULL, "broken for another reason");
+    sl_cache_put(&c, &other, NULL, "broken for a test", 0);
+    sl_cache_put(&c, &other, NULL, "broken for another reason", 0);
     json_decref(description);
     char *text = sl_cache_text(&c, "worker 1");
     sl_cache_finish(&c);
@@ -98,7 +98,7 @@ TEST(what_was_written_is_found_again) {
     struct sl_cache c;
     sl_autojson json_t *whole = NULL;
     CHECK_INT(sl_json_parse(text, strlen(text), &whole, NULL), 0); /* the file is plain JSON */
-    sl_cache_parse(text, strlen(text), "worker 1", &c);
+    sl_cache_parse(text, strlen(text), "worker 1", 1000000, &c);
     CHECK_INT(json_array_size(c.entries), 2);
     CHECK_STR(sl_json_str(json_object_get(sl_cache_find(&c, &key), "description"), "name", ""),
               "a");
@@ -124,17 +124,37 @@ TEST(what_was_written_is_found_again) {
 TEST(damage_and_another_worker_empty_it) {
     char *text = make_text();
     struct sl_cache c;
-    sl_cache_parse(text, strlen(text), "worker 2", &c);
+    sl_cache_parse(text, strlen(text), "worker 2", 1000000, &c);
     CHECK_INT(json_array_size(c.entries), 0);
     sl_cache_finish(&c);
     for (size_t i = 0; i < strlen(text); i++) {
         text[i] ^= 1;
-        sl_cache_parse(text, strlen(text), "worker 1", &c);
+        sl_cache_parse(text, strlen(text), "worker 1", 1000000, &c);
         CHECK_INT(json_array_size(c.entries), 0);
         sl_cache_finish(&c);
         text[i] ^= 1;
     }
     free(text);
+}
+
+TEST(what_may_pass_counts_for_its_time) {
+    struct sl_cache c;
+    sl_cache_parse("", 0, "w", 0, &c);
+    sl_cache_put(&c, &key, NULL, "took too long", 1000000 + SL_CACHE_PASSING_S);
+    sl_autofree char *text = sl_cache_text(&c, "w");
+    sl_cache_finish(&c);
+    static const struct {
+        int64_t now_s;
+        bool found;
+    } times[] = {{1000000, true},
+                 {1000000 + SL_CACHE_PASSING_S, true},
+                 {1000000 + SL_CACHE_PASSING_S + 1, false},
+                 {999999, false}}; /* written by a clock that was ahead */
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        sl_cache_parse(text, strlen(text), "w", times[i].now_s, &c);
+        CHECK_INT(sl_cache_find(&c, &key) != NULL, times[i].found);
+        sl_cache_finish(&c);
+    }
 }
 
 TEST_MAIN()

@@ -133,6 +133,27 @@ TEST(broken_plugins_are_listed_with_the_real_reason) {
     sl_remove_tree(home, NULL);
 }
 
+TEST(one_that_hangs_is_left_alone_for_a_while) {
+    static const char *const names[] = {"constructor_hang", NULL};
+    sl_autofree char *worker = counting_worker();
+    sl_autofree char *folder = sl_path_join(home, "plugins");
+    const char *folders[] = {folder};
+    struct sl_registry_options options = {folders, 1, worker, .limit_ms = 300};
+    int starts[] = {1, 1, 2, 2};
+    copy_bad(folder, names);
+    for (int i = 0; i < 4; i++) {
+        struct sl_catalog c = {0};
+        options.refresh = i == 2;
+        CHECK_INT(sl_registry_load(&options, &c, &err), 0);
+        CHECK_STR(c.plugins[0]->broken,
+                  "took longer than 0.3 s to load (not tried again for an hour; "
+                  "`sluice plugins --refresh` does)");
+        CHECK_INT(count_starts(), starts[i]);
+        sl_catalog_finish(&c);
+    }
+    sl_remove_tree(home, NULL);
+}
+
 TEST(one_file_by_its_path) {
     struct sl_registry_options options = {.worker = WORKER};
     struct sl_catalog c = {0};
