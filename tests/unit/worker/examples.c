@@ -57,6 +57,18 @@ TEST(recommended_runs) {
     mini_job(&core, 3, &job);
     CHECK_INT(mini_done(&core, 3), SLUICE_INPUT);
     CHECK_STR(mini_text(&core, 1), "the text is empty, so there is nothing to redact");
+    const char *not_text[] = {"Ada \xff", "\xc0\xaf",    "\xe0\x80\x80",     "\xed\xa0\x80",
+                              "Bob\xe2\x82", "\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80"};
+    for (int i = 0; i < 8; i++) {
+        job = redact(not_text[i], NULL);
+        mini_job(&core, 10 + (uint32_t)i, &job);
+        CHECK_INT(mini_done(&core, 10 + (uint32_t)i), SLUICE_INPUT);
+        CHECK_STR(mini_text(&core, 1), "the text is not UTF-8; convert it first");
+    }
+    job = redact("\u00e4 1\u20ac\U0010ffff", NULL);
+    mini_job(&core, 20, &job);
+    CHECK_INT(mini_done(&core, 20), 0);
+    CHECK_STR(mini_read(job.outputs[0].fd), "### 1###");
     for (size_t i = 0; i < sizeof large - 1; i++)
         large[i] = i % 2 ? 'a' : ' ';
     job = redact(large, NULL);
