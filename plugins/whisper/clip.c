@@ -49,10 +49,12 @@ static int32_t hand_out(struct wh_run *r, struct wh_segment *s, struct wh_word *
     return wh_held_add(held_of(r->file, r->index), s, r->err);
 }
 
-static void report_progress(struct wh_file *f, size_t frame) {
-    double total_s = (double)f->n_samples / NUM_MEL_RATE_HZ, done_s = (double)frame * WH_FRAME_S;
-    if (f->listener->progress)
-        f->listener->progress(f->listener->ctx, done_s < total_s ? done_s : total_s, total_s);
+void wh_file_progress(struct wh_file *file, double done_s) {
+    double total_s = (double)file->n_samples / NUM_MEL_RATE_HZ;
+    if (done_s > file->done_s)
+        file->done_s = done_s < total_s ? done_s : total_s;
+    if (file->listener->progress)
+        file->listener->progress(file->listener->ctx, file->done_s, total_s);
 }
 
 int32_t wh_clip_over(struct wh_file *f, uint32_t index) {
@@ -60,10 +62,9 @@ int32_t wh_clip_over(struct wh_file *f, uint32_t index) {
     held_of(f, index)->over = true;
     while (!status && f->n_done < f->n_clips && held_of(f, f->n_done)->over) {
         *held_of(f, f->n_done) = (struct wh_held){0};
-        bool all = ++f->n_done == f->n_clips;
-        report_progress(f, (all ? f->n_samples : f->spans[f->n_done].first) / NUM_MEL_HOP);
-        if (all)
+        if (++f->n_done == f->n_clips)
             break;
+        wh_file_progress(f, (double)f->spans[f->n_done].first / NUM_MEL_RATE_HZ);
         for (struct wh_held_segment *s; !status && (s = wh_held_take(held_of(f, f->n_done)));) {
             status = tell(f, &s->segment);
             free(s);
@@ -264,7 +265,7 @@ int32_t wh_clip_go_on(struct wh_seat *seat, bool *ret_over) {
         return status;
     size_t seek = r->window.next_seek;
     if (r->index == r->file->n_done)
-        report_progress(r->file, r->first_frame + seek);
+        wh_file_progress(r->file, (double)(r->first_frame + seek) * WH_FRAME_S);
     *ret_over = !next_window(r, seek);
     return SLUICE_OK;
 }

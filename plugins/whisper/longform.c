@@ -5,6 +5,7 @@
  */
 #include "whisper/longform.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,6 +162,8 @@ static void end_file(struct wh_file *f, int32_t status) {
             wh_search_drop(lf->search, &seat->run.window.result);
         clear_seat(seat);
     }
+    if (!status)
+        wh_file_progress(f, INFINITY);
     f->status = status;
     f->finished = true;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "num/mel.h"
 #include "whisper/search.h"
 
 #define DEFAULT_MAX_TOKENS 224 /* half of 448, the published models' context */
@@ -34,6 +35,8 @@ void wh_options_default(struct wh_options *ret) {
         .prepend_punctuations = "\"'\u201c\u00bf([{-",
         .append_punctuations = "\"'.\u3002,\uff0c!\uff01?\uff1f:\uff1a\u201d)]}\u3001",
         .hallucination_silence_threshold = NAN,
+        .batch_size = 1,
+        .chunk_length = NAN,
     };
 }
 
@@ -44,6 +47,12 @@ uint32_t wh_options_rows(const struct wh_options *options) {
         rows = n > rows ? n : rows;
     }
     return rows;
+}
+
+size_t wh_options_longest(const struct wh_model *model, const struct wh_options *options) {
+    size_t window = 2 * (size_t)model->dims.n_audio_ctx * NUM_MEL_HOP;
+    double wanted = options->chunk_length * NUM_MEL_RATE_HZ;
+    return wanted < (double)window ? (size_t)wanted : window; /* NAN: the window */
 }
 
 /* ---- Checks --------------------------------------------------------------------------------- */

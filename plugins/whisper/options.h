@@ -48,17 +48,23 @@ struct wh_options {
     const double *clip_timestamps; /* s: start, end, start, ...; the last end may be missing */
     uint32_t n_clip_timestamps;
     bool silence_behind_end; /* a last window is filled up with silence, not with zeros */
+
+    uint32_t batch_size; /* windows decoded together */
+    double chunk_length; /* s: longest window made of regions of speech; NAN: the model's */
 };
 
 void wh_options_default(struct wh_options *ret);
 
-/* Rows of the model that the options need. */
+/* Rows that a window needs. */
 uint32_t wh_options_rows(const struct wh_options *options);
 
 /* Whether the options make sense, and the model can do what they ask: SLUICE_INPUT or
  * SLUICE_UNSUPPORTED with a sentence. */
 int32_t wh_options_check(const struct wh_model *model, const struct wh_options *options,
                          struct num_err *err);
+
+/* Longest window made of regions of speech, in samples. */
+size_t wh_options_longest(const struct wh_model *model, const struct wh_options *options);
 
 /* Tokens, owned by the struct that holds them. */
 struct wh_ids {

@@ -101,6 +101,11 @@ DECLARE(hallucination_silence_threshold, .kind = SLUICE_PARAM_FLOAT, RANGE(0, 36
                "word_timestamps.");
 DECLARE(clip_timestamps, .kind = SLUICE_PARAM_JSON,
         .doc = "Seconds where clips start and end, in turn; the rest is left out.");
+DECLARE(batch_size, .kind = SLUICE_PARAM_INT, .default_value = "1", RANGE(1, 1024),
+        .doc = "Windows decoded together, where regions are connected; the text does not depend on "
+               "it, but each takes memory.");
+DECLARE(chunk_length, .kind = SLUICE_PARAM_FLOAT, RANGE(1, 30), .unit = "s",
+        .doc = "Longest window made of regions; by default, and at most, the model's.");
 DECLARE(end_padding, .kind = SLUICE_PARAM_STRING, .default_value = "zeros", .choices = paddings,
         .doc = "What a last, short window is filled up with: zeros, as OpenAI, or silence, as "
                "Hugging Face.");
@@ -150,6 +155,8 @@ static const struct {
     {&param_prepend_punctuations, TEXT, AT(prepend_punctuations)},
     {&param_append_punctuations, TEXT, AT(append_punctuations)},
     {&param_hallucination_silence_threshold, DOUBLE, AT(hallucination_silence_threshold)},
+    {&param_batch_size, UINT, AT(batch_size)},
+    {&param_chunk_length, DOUBLE, AT(chunk_length)},
 };
 
 const struct sluice_param *const wh_param_list[] = {&param_model,
@@ -186,6 +193,8 @@ const struct sluice_param *const wh_param_list[] = {&param_model,
                                                     &param_language_detection_segments,
                                                     &param_language_detection_threshold,
                                                     &param_seed,
+                                                    &param_batch_size,
+                                                    &param_chunk_length,
                                                     &param_end_padding,
                                                     &param_compute,
                                                     NULL};

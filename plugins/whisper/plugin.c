@@ -17,6 +17,7 @@
 #include "whisper/attention.h"
 #include "whisper/longform.h"
 #include "whisper/params.h"
+#include "whisper/regions.h"
 #include "whisper/resolve.h"
 #include "whisper/transcript.h"
 
@@ -51,13 +52,14 @@ static void stage_destroy(void *self) {
 
 static int32_t load_model(struct stage *s, struct num_err *err) {
     char path[MAX_PATH_BYTES];
-    struct wh_limits limits = {.n_threads = s->host->budget(s->host)->cpus, .n_slots = 1};
+    struct wh_limits limits = {.n_threads = s->host->budget(s->host)->cpus};
     double start = now_s();
     int32_t status = wh_params_read(s->host, &s->params, err);
     if (status)
         return status;
     struct wh_options *options = &s->params.options;
-    limits.n_rows = wh_options_rows(options);
+    limits.n_slots = options->batch_size;
+    limits.n_rows = options->batch_size * wh_options_rows(options);
     limits.compute = s->params.compute;
     status = wh_model_resolve(s->params.model, s->host->share_dir(s->host), path, sizeof path, err);
     if (!status)
@@ -212,18 +214,17 @@ static int32_t commit_attention(struct work *w) {
     return status;
 }
 
-static int32_t transcribe(struct work *w, const float *pcm, size_t n) {
+static int32_t transcribe(struct work *w, const struct wh_input *input) {
     struct stage *s = w->stage;
     struct wh_listener listener = {w, on_segment, on_progress, on_cancelled};
-    struct wh_input input = {.pcm = pcm, .n_samples = n};
     struct wh_report report;
-    double audio_s = (double)n / NUM_MEL_RATE_HZ;
+    double audio_s = (double)input->n_samples / NUM_MEL_RATE_HZ;
     int32_t status = wh_transcript_create(&w->transcript, &w->err);
     if (!status && s->params.options.attention)
         status = wh_attention_create(&w->attention, &w->err);
     if (!status)
         status =
-            wh_longform_run(s->longform, &input, &s->params.options, &listener, &report, &w->err);
+            wh_longform_run(s->longform, input, &s->params.options, &listener, &report, &w->err);
     if (!status)
         status = commit_transcript(w, report.language, audio_s);
     if (!status && w->attention)
@@ -235,26 +236,51 @@ static int32_t transcribe(struct work *w, const float *pcm, size_t n) {
     return status;
 }
 
+/* Spans of the audio where regions are connected; *ret NULL where not. Freed by the caller. */
+static int32_t find_spans(struct work *w, const float *pcm, size_t n_samples, struct wh_span **ret,
+                          size_t *ret_n) {
+    const struct stage *s = w->stage;
+    struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
+    struct wh_region *regions;
+    size_t n;
+    int32_t status = s->host->input(w->job, "regions", &view);
+    if (status == SLUICE_UNSUPPORTED)
+        return SLUICE_OK;
+    if (status)
+        return num_fail(&w->err, status, "the regions could not be read");
+    status = wh_regions_parse(view.data, view.len, n_samples, &regions, &n, &w->err);
+    if (status)
+        return status;
+    status = wh_regions_merge(pcm, regions, n, wh_options_longest(&s->model, &s->params.options),
+                              ret, ret_n, &w->err);
+    free(regions);
+    return status;
+}
+
 static int32_t stage_process(void *self, struct sluice_job *job) {
     struct stage *s = self;
     struct work w = {
         .stage = s, .job = job, .stream = s->host->extension(s->host, SLUICE_EXT_STREAM)};
     struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
     struct num_safetensors st = {0};
-    const float *pcm = NULL;
+    struct wh_input input = {0};
+    struct wh_span *spans = NULL;
     float *copy = NULL;
-    size_t n = 0;
     int32_t status = s->host->input(job, "audio", &view);
     if (status)
         num_fail(&w.err, status, "the audio could not be read");
     if (!status)
         status = num_safetensors_parse(view.data, view.len, "the audio", &st, &w.err);
     if (!status)
-        status = find_pcm(&st, &pcm, &n, &copy, &w.err);
+        status = find_pcm(&st, &input.pcm, &input.n_samples, &copy, &w.err);
     if (!status)
-        status = transcribe(&w, pcm, n);
+        status = find_spans(&w, input.pcm, input.n_samples, &spans, &input.n_spans);
+    input.spans = spans;
+    if (!status)
+        status = transcribe(&w, &input);
     if (status && status != SLUICE_CANCELLED)
         s->host->fail(job, w.err.text);
+    free(spans);
     free(copy);
     num_safetensors_close(&st);
     return status;
@@ -265,6 +291,11 @@ static int32_t stage_process(void *self, struct sluice_job *job) {
 static const struct sluice_port port_audio = {SLUICE_SIZED(struct sluice_port), 0, "audio",
                                               SLUICE_TYPE_AUDIO, "Speech, mono, 16 kHz."};
 
+static const struct sluice_port port_regions = {
+    SLUICE_SIZED(struct sluice_port), SLUICE_PORT_OPTIONAL, "regions", SLUICE_TYPE_REGIONS,
+    "Where speech is, as audio/vad finds it: only that is transcribed, batch_size windows at "
+    "once."};
+
 static const struct sluice_port port_transcript = {
     SLUICE_SIZED(struct sluice_port), 0, "transcript", SLUICE_TYPE_TRANSCRIPT,
     "What was said, in segments with times; segments are published as they are found."};
@@ -273,7 +304,7 @@ static const struct sluice_port port_attention = {
     SLUICE_SIZED(struct sluice_port), SLUICE_PORT_OPTIONAL, "attention", SLUICE_TYPE_ATTENTION,
     "What the decoder looked at while it wrote each token, by segment; with attention: true."};
 
-static const struct sluice_port *const inputs[] = {&port_audio, NULL};
+static const struct sluice_port *const inputs[] = {&port_audio, &port_regions, NULL};
 static const struct sluice_port *const outputs[] = {&port_transcript, &port_attention, NULL};
 
 static const struct sluice_stage stage_transcribe = {

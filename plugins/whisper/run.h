@@ -82,6 +82,7 @@ struct wh_file {
     bool prepared;                      /* language and setup are known */
     const struct wh_language *language; /* NULL where the model has none */
     uint32_t n_segments;                /* handed out */
+    double done_s;                      /* of the audio, as the listener knows */
     struct wh_report report;
     bool finished;
     int32_t status; /* once it is finished */
@@ -176,6 +177,9 @@ int32_t wh_clip_go_on(struct wh_seat *seat, bool *ret_over);
 
 /* No more segments come from the file's clip; those that waited for it are handed out. */
 int32_t wh_clip_over(struct wh_file *file, uint32_t index);
+
+/* Tells the listener how far the file is; never less than before. */
+void wh_file_progress(struct wh_file *file, double done_s);
 
 /* ---- window.c ---- */
 

@@ -3,6 +3,7 @@ from harness import *
 
 SYNTH = os.path.join(SHARED, "data/synth")
 TRANSCRIBE = os.path.join(CONFIGS, "transcribe.yaml")
+BATCHED = os.path.join(CONFIGS, "transcribe-batched.yaml")
 
 
 class Transcribe(Case):
@@ -22,6 +23,19 @@ class Transcribe(Case):
         self.assertEqual(transcript["language"], "en")
         self.assertAlmostEqual(transcript["duration"], 29.95, delta=0.01)
         self.assertIn("[00:00.38 --> ", done.stderr)
+
+    def test_meeting_batched(self):
+        texts = []
+        for size in ("1", "8"):
+            self.sluice("run", BATCHED, os.path.join(DATA, "meeting.wav"), "--set", f"batch_size={size}", "-o", size)
+            self.assertEqual(sorted(os.listdir(self.path(size))), [f"meeting.{k}" for k in ("json", "srt", "txt", "vtt")])
+            self.wer(os.path.join(DATA, "meeting.txt"), self.path(size, "meeting.txt"), 0)
+            texts.append(self.read(size, "meeting.json"))
+        self.assertEqual(texts[0], texts[1], "the size of the batch changes nothing")
+
+    def test_noise_has_no_words_in_a_batch(self):
+        self.sluice("run", BATCHED, os.path.join(DATA, "noise-only.wav"), "-o", "out")
+        self.assertEqual(json.loads(self.read("out/noise-only.json"))["segments"], [])
 
     @unittest.skipUnless(os.path.isdir(SYNTH), "skipped: ../shared/data/synth is absent")
     def test_every_clip_gives_the_stored_text(self):

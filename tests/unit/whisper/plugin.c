@@ -105,6 +105,69 @@ TEST(attention_has_a_tensor_for_each_segment) {
     fake_host_finish(&h);
 }
 
+static const char meeting_regions[] =
+    "{\"regions\": [{\"start\": 0.1, \"end\": 7.0, \"score\": 0.9}, {\"start\": 7.0, \"end\": "
+    "11.3}, "
+    "{\"start\": 11.3, \"end\": 19.7}, {\"start\": 19.7, \"end\": 29.8}]}";
+
+TEST(regions_are_transcribed_in_batches) {
+    size_t n;
+    float *pcm = clip_read("meeting", &n);
+    char *first = NULL;
+    for (int size = 1; size <= 3; size += 2) {
+        struct fake_host h;
+        start(&h, pcm, n, "16000");
+        fake_input(&h, "regions", SLUICE_TYPE_REGIONS, meeting_regions, strlen(meeting_regions));
+        fake_param(&h, "batch_size", size == 1 ? "1" : "3");
+        CHECK_INT(fake_run(&h), SLUICE_OK);
+        json_t *o = json_loads(fake_output(&h, "transcript"), 0, NULL), *s;
+        CHECK_HAS(json_string_value(json_object_get(o, "text")),
+                  "Nina will fix the payment system");
+        size_t i;
+        double last = 0;
+        json_array_foreach(json_object_get(o, "segments"), i, s) {
+            CHECK_INT(json_integer_value(json_object_get(s, "id")), i);
+            CHECK(json_number_value(json_object_get(s, "start")) >= last);
+            last = json_number_value(json_object_get(s, "start"));
+        }
+        CHECK_INT(h.n_published, i);
+        CHECK(i >= 12);
+        json_decref(o);
+        if (first)
+            CHECK_STR(fake_output(&h, "transcript"), first);
+        else
+            first = strdup(fake_output(&h, "transcript"));
+        fake_host_finish(&h);
+    }
+    free(first);
+    free(pcm);
+}
+
+TEST(only_regions_are_transcribed) {
+    struct fake_host h;
+    size_t n;
+    float *pcm = clip_read("meeting", &n);
+    const char *one = "{\"regions\": [{\"start\": 19.8, \"end\": 22.8}]}";
+    start(&h, pcm, n, "16000");
+    fake_input(&h, "regions", SLUICE_TYPE_REGIONS, one, strlen(one));
+    CHECK_INT(fake_run(&h), SLUICE_OK);
+    json_t *o = json_loads(fake_output(&h, "transcript"), 0, NULL);
+    const json_t *s = json_array_get(json_object_get(o, "segments"), 0);
+    CHECK_STR(json_string_value(json_object_get(o, "text")),
+              " Nina will fix the payment system before lunch.");
+    CHECK_NEAR(json_number_value(json_object_get(s, "start")), 20, 0.2);
+    CHECK_INT(json_integer_value(json_object_get(s, "seek")), 1980);
+    json_decref(o);
+    fake_host_finish(&h);
+
+    start(&h, pcm, n, "16000");
+    fake_input(&h, "regions", SLUICE_TYPE_REGIONS, "{}", 2);
+    CHECK_INT(fake_run(&h), SLUICE_INPUT);
+    CHECK_HAS(h.message, "not an object with a list");
+    fake_host_finish(&h);
+    free(pcm);
+}
+
 TEST(empty_audio_gives_an_empty_transcript) {
     struct fake_host h;
     float none = 0;
