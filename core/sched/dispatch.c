@@ -1,6 +1,6 @@
 /*
- * Who starts when. Ready tasks wait in a queue for each stage; later stages go first, so that items are finished rather
- * than begun. A task needs room among the workers (--jobs) and processors; a stage that takes several jobs gives
+ * Who starts when. Ready tasks wait in a queue for each stage. Earlier items go first, and of an item its later stages,
+ * so that items are finished rather than begun, also where several stages take from the file itself. A task needs room among the workers (--jobs) and processors; a stage that takes several jobs gives
  * them to its living worker.
  */
 #include <errno.h>
@@ -288,10 +288,23 @@ static bool is_watched_too_slowly(const struct run *run) {
     return false;
 }
 
+/* Of the stages that are not held: the one whose next task is of the first item, of several the last; -1: none. */
+static int next_stage(const struct run *run) {
+    int best = -1, best_item = 0;
+    for (int s = run->plan->n_stages - 1; s >= 0; s--) {
+        const struct sl_task *task = run->held[s] ? NULL : sl_tasks_peek(&run->tasks, s);
+        if (task && (best < 0 || task->item < best_item)) {
+            best = s;
+            best_item = task->item;
+        }
+    }
+    return best;
+}
+
 void sl_run_dispatch(struct run *run) {
     if (is_watched_too_slowly(run))
         return;
-    for (int s = run->plan->n_stages - 1; s >= 0 && !run->stopping; s--)
-        while (!run->stopping && sl_tasks_ready(&run->tasks, s) > 0 && start_one(run, s))
-            ;
+    memset(run->held, 0, (size_t)run->plan->n_stages * sizeof *run->held);
+    for (int s; !run->stopping && (s = next_stage(run)) >= 0;)
+        run->held[s] = !start_one(run, s);
 }

@@ -96,6 +96,7 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     sl_tasks_init(&run->tasks, run->plan, run->spec->n_items);
     run->health = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->health);
     run->shared = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->shared);
+    run->held = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->held);
     return sl_record_begin(run, err);
 }
 
@@ -120,6 +121,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
     free(run->late);
     free(run->done_items);
     free(run->shared);
+    free(run->held);
     if (run->adopts)
         sl_orphans_release();
     sigprocmask(SIG_SETMASK, before, NULL);

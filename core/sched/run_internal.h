@@ -94,6 +94,7 @@ struct run {
     bool adopts;             /* orphans of workers become our children */
     struct sl_timer logs;    /* the next look at the logs */
     struct carrier **shared; /* for each stage: its usable shared carrier, or NULL */
+    bool *held;              /* for each stage: it cannot start a task in this turn */
     int cpus, slots;
     uint32_t last_job;
     int last_worker;

@@ -69,6 +69,15 @@ class Batch(Case):
         states = [i["state"] for i in self.show()["items"]]
         self.assertEqual(states, ["ok", "ok", "failed", "ok", "ok", "ok"])
 
+    def test_items_are_finished_rather_than_begun(self):
+        """Two stages take from the file itself: the second does not run for all items before the first does for one."""
+        stages = "".join(f"  {s}: {{ use: fixture/upper, in: {{ text: inputs.text }} }}\n" for s in "ab")
+        pipeline = self.pipeline(stages + "  c: { use: fixture/echo, in: { x: a.text, y: b.text } }\n",
+                                 head="inputs: { text: { type: text/1 } }\n")
+        done = self.sluice("run", pipeline, *self.files(5), "--jobs", "1", "--json", *fixtures())
+        begun = [(e["item"], e["stage"]) for e in self.events(done.stdout) if e["event"] == "task_begin"]
+        self.assertEqual([item for item, _ in begun], [f"f{i:03}" for i in range(5) for _ in range(3)])
+
     def test_jobs_limits_workers(self):
         pipeline = self.pipeline("  slow: { use: fixture/sleepy, with: { duration: 100ms } }\n", head=HEAD)
         done = self.sluice("run", pipeline, *self.files(4), "--jobs", "1", "--json", *fixtures())
