@@ -1,9 +1,9 @@
 /*
  * Frames: encode and decode, see frame.h. Pure functions over a span, fuzzed.
  *
- * Each type has a signature, one letter a field: t text or bytes, u number, f real number. A frame
- * of JOB is the only one whose length varies: after "ttuu" come 3 texts an input and 2 an output,
- * by the counts in fields 2 and 3.
+ * Each type has a signature, one letter a field: t text or bytes, u number, f real number. Two vary in
+ * length: after a JOB's "ttuu" come 3 texts an input and 2 an output, by the counts in fields 2 and 3;
+ * after a FORK's "uuuuu" 3 numbers a limit, by the count in field 4.
  *
  * Nothing here touches a socket (channel.c does) or judges what a field says: the receiver checks
  * values.
@@ -12,9 +12,10 @@
 
 #include <string.h>
 
-#define MAGIC            0x31464c53u /* "SLF1" */
-#define HEADER_SIZE      16u
-#define JOB_FIXED_FIELDS 4
+#define MAGIC             0x31464c53u /* "SLF1" */
+#define HEADER_SIZE       16u
+#define JOB_FIXED_FIELDS  4
+#define FORK_FIXED_FIELDS 5
 
 struct signature {
     const char *fields;
@@ -28,7 +29,8 @@ static const struct signature signatures[] = {
     [SL_FRAME_PROGRESS] = {"ft", true},      [SL_FRAME_LOG] = {"ut", false},
     [SL_FRAME_PART] = {"tt", true},          [SL_FRAME_METRIC] = {"tf", true},
     [SL_FRAME_COMMIT] = {"tu", true},        [SL_FRAME_DONE] = {"ut", true},
-    [SL_FRAME_EXIT] = {"uuuu", false},
+    [SL_FRAME_EXIT] = {"uuuu", false},       [SL_FRAME_FORK] = {"uuuuu", false},
+    [SL_FRAME_FORKED] = {"u", false},
 };
 
 static const struct signature *signature_of(unsigned type) {
@@ -143,6 +145,12 @@ static int job_fields(const struct sl_frame *f) {
     return JOB_FIXED_FIELDS + 3 * (int)n_in + 2 * (int)n_out;
 }
 
+/* The same of a FORK frame. */
+static int fork_fields(const struct sl_frame *f) {
+    uint64_t n_limits = sl_frame_u64(f, 4);
+    return n_limits > SL_FRAME_MAX_FIELDS ? -1 : FORK_FIXED_FIELDS + 3 * (int)n_limits;
+}
+
 static int check_signature(const struct sl_frame *f, struct sl_err *err) {
     const struct signature *s = signature_of(f->type);
     if (!s)
@@ -155,6 +163,8 @@ static int check_signature(const struct sl_frame *f, struct sl_err *err) {
             return bad(err, "a number is not 8 bytes long", f->type);
     if (f->type == SL_FRAME_JOB)
         want = job_fields(f);
+    if (f->type == SL_FRAME_FORK)
+        want = fork_fields(f);
     if (f->n_fields != want)
         return bad(err, "wrong number of fields", f->type);
     return s->needs_job && f->job == 0 ? bad(err, "it names no job", f->type) : 0;

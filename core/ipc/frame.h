@@ -18,6 +18,12 @@
  *   SL_FRAME_CANCEL    job                                                                  (job 0: all)
  *   SL_FRAME_STOP      finish what runs, destroy, exit 0
  *
+ *   core <-> fork server (proc/forkserver.h)
+ *   SL_FRAME_FORK      PID namespace (0, 1), CUDA device (-1: unchanged, -2: none), cpus (0: unchanged), control group
+ *                      (0, 1), n_limits, then for each limit: resource, soft, hard. Descriptors: log, channel, and
+ *                      cgroup.procs where it joins a control group
+ *   SL_FRAME_FORKED    process id; 0: it cannot                                             (the answer)
+ *
  *   worker -> core
  *   SL_FRAME_READY     estimate host bytes, estimate device bytes                           (create() succeeded)
  *   SL_FRAME_REFUSED   status, message                        (the plugin did not load, or create() failed; exits)
@@ -48,6 +54,7 @@ enum sl_frame_type {
     SL_FRAME_JOB,
     SL_FRAME_CANCEL,
     SL_FRAME_STOP,
+    SL_FRAME_FORK,
     SL_FRAME_READY = 32,
     SL_FRAME_REFUSED,
     SL_FRAME_PROGRESS,
@@ -57,6 +64,7 @@ enum sl_frame_type {
     SL_FRAME_COMMIT,
     SL_FRAME_DONE,
     SL_FRAME_EXIT,
+    SL_FRAME_FORKED = 64,
 };
 
 struct sl_field {

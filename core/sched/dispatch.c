@@ -93,6 +93,7 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
                   .containment = run->containment,
                   .cuda_device = stage->device.kind == SL_DEVICE_CUDA ? stage->device.index : -2,
                   .cpus = c->cpus},
+        .forkserver = run->forkserver,
         .start_timeout_s = run->spec->wrap ? 0 : stage->timeouts.start_s,
         .callbacks = &sl_run_callbacks,
         .ctx = c,

@@ -187,15 +187,16 @@ static char *explain_end(const struct carrier *c) {
                         line ? line : "");
 }
 
-static bool is_worker(void *ctx, pid_t pid) {
-    for (const struct carrier *c = ctx; c; c = c->next)
+static bool is_ours(void *ctx, pid_t pid) {
+    const struct run *run = ctx;
+    for (const struct carrier *c = run->carriers; c; c = c->next)
         if (c->worker && c->worker->pid == pid)
             return true;
-    return false;
+    return sl_forkserver_pid(run->forkserver) == pid;
 }
 
 static void kill_orphans(struct run *run) {
-    int n = run->adopts ? sl_orphans_kill(is_worker, run->carriers) : 0;
+    int n = run->adopts ? sl_orphans_kill(is_ours, run) : 0;
     if (n > 0)
         sl_log(&run->log, SLUICE_LOG_WARN, "killed %d processes that a worker left behind", n);
 }

@@ -93,6 +93,8 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     run->containment = sl_containment_detect();
     run->adopts = run->containment == SL_CONTAIN_KEEPER && !run->spec->wrap && sl_orphans_adopt();
     sl_guard_set_up(run);
+    if (!run->spec->wrap)
+        run->forkserver = sl_forkserver_create(run->spec->worker_program, &run->log);
     sl_tasks_init(&run->tasks, run->plan, run->spec->n_items);
     run->health = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->health);
     run->shared = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->shared);
@@ -104,6 +106,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
     int fd = run->signals.fd;
     while (run->carriers)
         sl_run_carrier_destroy(run->carriers);
+    sl_forkserver_destroy(run->forkserver);
     if (run->loop) {
         attach_observers(run, NULL);
         sl_timer_stop(run->loop, &run->guard);

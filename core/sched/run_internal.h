@@ -86,6 +86,7 @@ struct run {
     struct sl_log log;
     struct sl_places places;
     enum sl_containment containment;
+    struct sl_forkserver *forkserver; /* NULL: workers are exec'd */
     struct sl_limiter limiter;
     struct sl_timer guard; /* the next sample */
     uint64_t oom_kills;    /* of the machine, when last looked at */

@@ -197,7 +197,7 @@ int sl_worker_create(struct sl_loop *loop, const struct sl_worker_spec *spec,
     struct sl_worker *w = sl_xcalloc(1, sizeof *w);
     struct sl_spawn spawn = spec->spawn;
     spawn.channel_fd = theirs;
-    rc = sl_spawn_start(&spawn, &w->pid, &pidfd, err);
+    rc = sl_forkserver_spawn(spec->forkserver, &spawn, &w->pid, &pidfd, err);
     if (rc < 0) {
         free(w);
         return rc;

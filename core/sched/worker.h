@@ -9,6 +9,7 @@
 
 #include "ipc/channel.h"
 #include "proc/cgroup.h"
+#include "proc/forkserver.h"
 #include "proc/spawn.h"
 #include "sched/loop.h"
 #include "sched/machine.h"
@@ -54,7 +55,8 @@ struct sl_worker {
 };
 
 struct sl_worker_spec {
-    struct sl_spawn spawn; /* channel_fd is filled in here */
+    struct sl_spawn spawn;            /* channel_fd is filled in here */
+    struct sl_forkserver *forkserver; /* that forks it, borrowed; NULL: it is exec'd */
     struct sl_cgroup *
         group; /* that the process joins, for killing it; borrowed until the worker is destroyed; or NULL */
     double start_timeout_s;

@@ -3,6 +3,7 @@
  *
  *     sluice-worker --socket 3                     serve the core on descriptor 3 (init.h, host.h)
  *     sluice-worker --socket 3 --no-init           the same without an init of its own: under a debugger
+ *     sluice-worker --fork-server 3                fork workers at the core's request on descriptor 3 (forkserver.h)
  *     sluice-worker --describe FILE.so [--fd N]    print what the plugin declares as JSON
  *     sluice-worker --inspect FILE.so --fd N       write what loading it does to a process as JSON
  */
@@ -15,6 +16,7 @@
 #include "base/exit.h"
 #include "base/units.h"
 #include "worker/describe.h"
+#include "worker/forkserver.h"
 #include "worker/host.h"
 #include "worker/init.h"
 #include "worker/inspect.h"
@@ -59,6 +61,8 @@ int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "--socket") == 0 && parse_fd(argv[2]) >= 0 &&
         strcmp(argv[3], "--no-init") == 0)
         return serve(parse_fd(argv[2]), false);
+    if (argc == 3 && strcmp(argv[1], "--fork-server") == 0 && parse_fd(argv[2]) >= 0)
+        return serve(sl_forkserver_serve(parse_fd(argv[2])), true);
     if (argc == 3 && strcmp(argv[1], "--describe") == 0)
         describe(argv[2], -1);
     if (argc == 5 && strcmp(argv[1], "--describe") == 0 && strcmp(argv[3], "--fd") == 0 &&

@@ -1,5 +1,6 @@
 /*
- * Time from spawning a worker to READY and to its end, with a small core and with one that holds 1 GiB:
+ * Time from spawning a worker, by the fork server and by exec, to READY and to its end, with a small core and with one
+ * that holds 1 GiB:
  *
  *     bench_spawn WORKER PLUGIN.so STAGE [ROUNDS]
  *
@@ -88,13 +89,15 @@ static int ascending(const void *a, const void *b) {
 }
 
 static void run_case(const char *name, const char *worker, const char *plugin, const char *stage, int rounds,
-                     enum sl_containment containment) {
+                     enum sl_containment containment, bool forked) {
     struct sl_frame_out *start = sl_xmalloc(sizeof *start);
     struct sl_loop *loop;
     struct sl_err err;
     double *ready = sl_xcalloc((size_t)rounds, sizeof *ready), *ended = sl_xcalloc((size_t)rounds, sizeof *ended);
     const char *argv[] = {worker, "--socket", "3", NULL};
     int log = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    struct sl_log quiet = {.fd = -1};
+    struct sl_forkserver *server = forked ? sl_forkserver_create(worker, &quiet) : NULL;
     make_start(start, plugin, stage);
     if (sl_loop_create(&loop, &err) < 0)
         exit(1);
@@ -103,19 +106,20 @@ static void run_case(const char *name, const char *worker, const char *plugin, c
         struct sl_worker_spec spec = {
             .spawn = {.program = worker, .argv = argv, .log_fd = log, .channel_fd = -1, .stdin_fd = -1,
                       .containment = containment, .cuda_device = -2, .cpus = 1},
-            .start_timeout_s = 20, .callbacks = &callbacks, .ctx = &r};
+            .forkserver = server, .start_timeout_s = 20, .callbacks = &callbacks, .ctx = &r};
         run_round(loop, &spec, start, &r);
         ready[i] = (double)(r.ready_ns - r.spawned_ns) / 1000;
         ended[i] = (double)(r.ended_ns - r.spawned_ns) / 1000;
     }
     qsort(ready, (size_t)rounds, sizeof *ready, ascending);
     qsort(ended, (size_t)rounds, sizeof *ended, ascending);
-    printf("{\"bench\": \"spawn\", \"case\": \"%s\", \"containment\": \"%s\", \"rounds\": %d, \"ready_us\": %.0f, "
+    printf("{\"bench\": \"spawn\", \"case\": \"%s\", \"containment\": \"%s\", \"start\": \"%s\", \"rounds\": %d, \"ready_us\": %.0f, "
            "\"ready_p95_us\": %.0f, \"reaped_us\": %.0f}\n",
-           name, sl_containment_name(containment), rounds, ready[rounds / 2], ready[rounds * 95 / 100],
+           name, sl_containment_name(containment), forked ? "fork" : "exec", rounds, ready[rounds / 2], ready[rounds * 95 / 100],
            ended[rounds / 2]);
     fflush(stdout);
     sl_loop_destroy(loop);
+    sl_forkserver_destroy(server);
     close(log);
     free(start);
     free(ready);
@@ -129,11 +133,11 @@ int main(int argc, char **argv) {
     }
     int rounds = argc > 4 ? atoi(argv[4]) : 200;
     enum sl_containment both[] = {sl_containment_detect(), SL_CONTAIN_KEEPER};
-    for (int i = 0; i < 2; i++)
-        run_case("small core", argv[1], argv[2], argv[3], rounds, both[i]);
+    for (int i = 0; i < 4; i++)
+        run_case("small core", argv[1], argv[2], argv[3], rounds, both[i % 2], i < 2);
     char *held = sl_xmalloc(HELD_BYTES);
     memset(held, 1, HELD_BYTES);
-    for (int i = 0; i < 2; i++)
-        run_case("core holds 1 GiB", argv[1], argv[2], argv[3], rounds, both[i]);
+    for (int i = 0; i < 4; i++)
+        run_case("core holds 1 GiB", argv[1], argv[2], argv[3], rounds, both[i % 2], i < 2);
     return held[HELD_BYTES - 1] == 1 ? 0 : 1;
 }

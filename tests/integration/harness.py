@@ -44,8 +44,25 @@ def processes_with(text):
 
 
 def children_of(pid):
+    """Its children by their names."""
+    found = {}
     with open(f"/proc/{pid}/task/{pid}/children") as f:
-        return [int(word) for word in f.read().split()]
+        for word in f.read().split():
+            try:
+                with open(f"/proc/{word}/comm") as name:
+                    found[int(word)] = name.read().strip()
+            except OSError:
+                pass
+    return found
+
+
+def workers_of(pid):
+    """The children of a core, without its fork server."""
+    return [child for child, name in children_of(pid).items() if name != "sluice-fork"]
+
+
+def fork_server_of(pid):
+    return next((child for child, name in children_of(pid).items() if name == "sluice-fork"), None)
 
 
 def wait_until(condition, seconds=30, what="condition"):
@@ -149,5 +166,5 @@ def main():
 
 
 __all__ = ["BUILD", "CONFIGS", "Case", "DATA", "FIXTURES", "LIMIT", "SANITIZED", "SHARED", "SLUICE", "SOURCE", "WORKER",
-           "children_of", "fixtures", "main", "os", "processes_with", "re", "shutil", "signal", "subprocess", "sys", "time",
-           "unittest", "wait_until", "json"]
+           "fixtures", "fork_server_of", "main", "os", "processes_with", "re", "shutil", "signal", "subprocess", "sys", "time",
+           "unittest", "wait_until", "workers_of", "json"]

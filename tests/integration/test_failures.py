@@ -16,7 +16,7 @@ class Failures(Case):
         for line in process.stdout:
             event = json.loads(line)
             if event["event"] == "progress" and event["attempt"] == 1:
-                worker = children_of(process.pid)
+                worker = workers_of(process.pid)
                 self.assertEqual(len(worker), 1)
                 os.kill(worker[0], signal.SIGKILL)
                 break

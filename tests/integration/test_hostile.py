@@ -197,7 +197,7 @@ class Hostile(Case):
                         began = time.monotonic()
                     if event["event"] == "task_end":
                         self.assertLess(time.monotonic() - began, 5 if SANITIZED else 1)
-                        self.assertEqual(children_of(process.pid), [], "no zombie")
+                        self.assertEqual(workers_of(process.pid), [], "no zombie")
                 self.finish(process, 1)
 
 

@@ -261,7 +261,7 @@ class FakeTree(Case):
             f.write(events)
         with open(os.path.join(self.root, group, "memory.peak"), "w") as f:
             f.write(str(300 << 20))
-        os.kill(children_of(process.pid)[0], signal.SIGKILL)
+        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
         self.finish(process, 1)
         self.assertEqual(self.groups(), [])
         return self.attempts("bad")[0]

@@ -66,6 +66,29 @@ TEST(a_job_has_as_many_fields_as_its_counts_say) {
     CHECK_INT(decode(&err), SLUICE_INTERNAL);
 }
 
+static void make_fork(uint64_t n_limits, int numbers) {
+    sl_frame_init(&out, SL_FRAME_FORK, 0);
+    for (int i = 0; i < 4; i++)
+        sl_frame_add_u64(&out, 1);
+    sl_frame_add_u64(&out, n_limits);
+    for (int i = 0; i < numbers; i++)
+        sl_frame_add_u64(&out, (uint64_t)i);
+}
+
+TEST(a_fork_has_as_many_fields_as_its_limits_take) {
+    struct sl_err err;
+    make_fork(0, 0);
+    CHECK_INT(decode(&err), 0);
+    make_fork(2, 6);
+    CHECK_INT(decode(&err), 0);
+    CHECK_INT(sl_frame_u64(&in, 10), 5);
+    make_fork(2, 5);
+    CHECK_INT(decode(&err), SLUICE_INTERNAL);
+    CHECK_HAS(err.msg, "wrong number of fields");
+    make_fork(UINT64_MAX, 0);
+    CHECK_INT(decode(&err), SLUICE_INTERNAL);
+}
+
 TEST(the_largest_frame_fits_and_one_byte_more_does_not) {
     static char data[SL_FRAME_MAX_SIZE];
     struct sl_err err;

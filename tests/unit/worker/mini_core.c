@@ -40,7 +40,10 @@ void mini_spawn(struct mini_core *c) {
                             .stdin_fd = -1,
                             .containment = c->containment,
                             .cuda_device = -1};
-    need(sl_spawn_start(&spec, &c->pid, &c->pidfd, &err) == 0, "spawn", &err);
+    if (c->forked && !c->server)
+        c->server = sl_forkserver_create(WORKER, &(struct sl_log){.fd = STDERR_FILENO});
+    struct sl_forkserver *server = c->forked ? c->server : NULL;
+    need(sl_forkserver_spawn(server, &spec, &c->pid, &c->pidfd, &err) == 0, "spawn", &err);
     close(worker_fd);
 }
 

@@ -7,12 +7,15 @@
 #include <sys/types.h>
 
 #include "ipc/channel.h"
+#include "proc/forkserver.h"
 #include "proc/spawn.h"
 
 #define MINI_MAX_PORTS 8
 
 struct mini_core {
     enum sl_containment containment; /* set before mini_start */
+    bool forked;                     /* the same: by a fork server, not by exec */
+    struct sl_forkserver *server;    /* of this process; made when it is needed */
     int fd, pidfd, log_fd;
     pid_t pid;
     struct sl_frame_out out;

@@ -1,5 +1,5 @@
 /*
- * The tree that dies whole, in both modes of containment: a grandchild that ignores signals and
+ * The tree that dies whole, in both modes of containment, exec'd or forked by a fork server: a grandchild that ignores signals and
  * called setsid is gone after the plugin ended, after the worker was killed, and after the core was
  * killed. It holds a file lock, so that its life shows in every PID namespace.
  */
@@ -72,6 +72,7 @@ static void after_the_core(enum sl_containment containment) {
     CHECK_INT(pipe(ends), 0);
     pid_t parent = fork();
     if (parent == 0) {
+        core.server = NULL; /* it would be a child of another process */
         leave_one_behind(containment, "wait");
         (void)!write(ends[1], "x", 1);
         for (;;)
@@ -86,31 +87,37 @@ static void after_the_core(enum sl_containment containment) {
     expect_gone();
 }
 
+static void in_all_ways(void (*check)(enum sl_containment)) {
+    for (int forked = 0; forked < 2; forked++) {
+        core.forked = forked;
+        check(SL_CONTAIN_KEEPER);
+        if (sl_containment_detect() == SL_CONTAIN_PIDNS)
+            check(SL_CONTAIN_PIDNS);
+    }
+}
+
 TEST(after_the_plugin_ended) {
-    after_the_end(SL_CONTAIN_KEEPER);
-    if (sl_containment_detect() == SL_CONTAIN_PIDNS)
-        after_the_end(SL_CONTAIN_PIDNS);
+    in_all_ways(after_the_end);
 }
 
 TEST(after_the_plugin_crashed) {
-    after_a_crash(SL_CONTAIN_KEEPER);
-    if (sl_containment_detect() == SL_CONTAIN_PIDNS)
-        after_a_crash(SL_CONTAIN_PIDNS);
+    in_all_ways(after_a_crash);
 }
 
 TEST(after_the_core_was_killed) {
-    after_the_core(SL_CONTAIN_KEEPER);
-    if (sl_containment_detect() == SL_CONTAIN_PIDNS)
-        after_the_core(SL_CONTAIN_PIDNS);
+    in_all_ways(after_the_core);
 }
 
 TEST(after_the_worker_was_killed_as_pid_1) {
     if (sl_containment_detect() != SL_CONTAIN_PIDNS)
         SKIP("no PID namespaces here");
-    make_lock();
-    leave_one_behind(SL_CONTAIN_PIDNS, "wait");
-    mini_kill(&core);
-    expect_gone();
+    for (int forked = 0; forked < 2; forked++) {
+        core.forked = forked;
+        make_lock();
+        leave_one_behind(SL_CONTAIN_PIDNS, "wait");
+        mini_kill(&core);
+        expect_gone();
+    }
 }
 
 /* Killing the keeper itself takes the plugin's process; what that left behind comes to the core as
@@ -127,29 +134,33 @@ TEST(after_the_keeper_was_killed_the_plugin_is_gone) {
         CHECK(core.in.type == SL_FRAME_PROGRESS); /* until both ends of the worker are closed */
 }
 
+static void after_the_socket_closed(enum sl_containment containment) {
+    int status;
+    make_lock();
+    leave_one_behind(containment, "wait");
+    close(core.fd);
+    CHECK_INT(waitpid(core.pid, &status, 0), core.pid);
+    CHECK_INT(WEXITSTATUS(status), 1);
+    expect_gone();
+}
+
 TEST(the_core_closes_its_socket) {
-    for (int mode = 0; mode < 2; mode++) {
-        int status;
-        make_lock();
-        leave_one_behind(mode ? SL_CONTAIN_KEEPER : sl_containment_detect(), "wait");
-        close(core.fd);
-        CHECK_INT(waitpid(core.pid, &status, 0), core.pid);
-        CHECK_INT(WEXITSTATUS(status), 1);
-        expect_gone();
-    }
+    in_all_ways(after_the_socket_closed);
+}
+
+static void after_sigterm(enum sl_containment containment) {
+    struct mini_job job = {.outputs = {{"text", "text/1"}}};
+    int code;
+    core.containment = containment;
+    mini_ready(&core, FIXTURE, "fixture/silent", "{\"duration\": 60}");
+    mini_job(&core, 1, &job);
+    CHECK_INT(kill(core.pid, SIGTERM), 0);
+    CHECK_INT(WTERMSIG(mini_exit(&core, &code)), SIGTERM);
+    CHECK_INT(code, 1);
 }
 
 TEST(sigterm_reaches_the_plugin) {
-    for (int mode = 0; mode < 2; mode++) {
-        struct mini_job job = {.outputs = {{"text", "text/1"}}};
-        int code;
-        core.containment = mode ? SL_CONTAIN_KEEPER : sl_containment_detect();
-        mini_ready(&core, FIXTURE, "fixture/silent", "{\"duration\": 60}");
-        mini_job(&core, 1, &job);
-        CHECK_INT(kill(core.pid, SIGTERM), 0);
-        CHECK_INT(WTERMSIG(mini_exit(&core, &code)), SIGTERM);
-        CHECK_INT(code, 1);
-    }
+    in_all_ways(after_sigterm);
 }
 
 /* The last rung of the ladder: deaf to cancel and SIGTERM. */
