@@ -395,11 +395,13 @@ void emu_together(struct emu_site *site, unsigned mask, emu_complete *complete, 
 static void poison_shared(size_t bytes) {
     bytes = (bytes + 15) & ~(size_t)15;
     m.shared = m.shared_end - ((bytes + 127) & ~(size_t)127);
-    memset(m.shared, 0xff, (size_t)(m.shared_end - m.shared));
 #if defined(__SANITIZE_ADDRESS__)
     char *start = m.shared_end - 256 * 1024;
-    ASAN_UNPOISON_MEMORY_REGION(m.shared, bytes);
     ASAN_POISON_MEMORY_REGION(start, (size_t)(m.shared - start));
+    ASAN_UNPOISON_MEMORY_REGION(m.shared, (size_t)(m.shared_end - m.shared));
+#endif
+    memset(m.shared, 0xff, (size_t)(m.shared_end - m.shared));
+#if defined(__SANITIZE_ADDRESS__)
     ASAN_POISON_MEMORY_REGION(m.shared + bytes, (size_t)(m.shared_end - m.shared) - bytes);
 #endif
     /* Static arrays with the red zones between them, which hold nothing. */

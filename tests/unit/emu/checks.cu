@@ -50,7 +50,7 @@ __global__ void kernel(enum defect defect, float *x, int n) {
     if (defect == READS_BEHIND_THE_END)
         x[threadIdx.x] = x[n + 4096];
     if (defect == READS_NULL)
-        x[threadIdx.x] = *(volatile float *)nullptr;
+        x[threadIdx.x] = *(volatile float *)(uintptr_t)64;
     if (defect == FORGETS_TO_WAIT) {
         num::cp_async_16(tile + threadIdx.x * 4, x);
         num::cp_async_commit();

@@ -63,6 +63,7 @@ TEST(events_order_streams) {
     CHECK_INT(cudaEventQuery(ready), cudaErrorNotReady);
     CHECK_CUDA(cudaMemcpyAsync(host, d, sizeof(int), cudaMemcpyDeviceToHost, b));
     CHECK_CUDA(cudaStreamSynchronize(b));
+    CHECK_CUDA(cudaEventDestroy(ready));
     CHECK(host[0] == 0x01010101 || host[0] == 0x02020202);
     CHECK_CUDA(cudaDeviceSynchronize());
 }
@@ -139,6 +140,8 @@ TEST(graphs_replay_branches) {
             CHECK_INT(host[2], 100 + i);
         }
         CHECK_CUDA(cudaGraphExecDestroy(exec));
+        CHECK_CUDA(cudaEventDestroy(fork));
+        CHECK_CUDA(cudaEventDestroy(join));
     }
 }
 
@@ -170,6 +173,7 @@ TEST(a_branch_has_to_be_joined) {
     CHECK_CUDA(cudaStreamWaitEvent(b, fork, 0));
     CHECK_CUDA(cudaMemsetAsync(d, 0, sizeof(int), b));
     CHECK_INT(cudaStreamEndCapture(a, &graph), cudaErrorStreamCaptureUnjoined);
+    CHECK_CUDA(cudaEventDestroy(fork));
 }
 
 /* A graph of one shape takes the arguments of another capture of that shape, and of no other. */
@@ -194,6 +198,9 @@ TEST(graphs_can_be_updated) {
     CHECK_CUDA(cudaGraphLaunch(exec, s));
     CHECK_CUDA(cudaMemcpy(&back, d, sizeof back, cudaMemcpyDeviceToHost));
     CHECK_INT(back, 0x02020202);
+    CHECK_CUDA(cudaGraphExecDestroy(exec));
+    for (int i = 0; i < 3; i++)
+        CHECK_CUDA(cudaGraphDestroy(graph[i]));
 }
 
 TEST(the_card_is_of_a_size) {
