@@ -20,7 +20,7 @@ namespace {
 
 constexpr int WARPS = 4; /* rows of a block */
 
-/* This lane's values of a row of base and add; zeros behind the row's end. All loads stand before
+/* This lane's values of a row of base, add and bias; zeros behind the row's end. All loads stand before
  * the first store, so that they are under way together. */
 template <typename T, int GROUPS>
 __device__ void load_row(const num_cuda_norm &a, unsigned row, unsigned lane,
@@ -31,7 +31,7 @@ __device__ void load_row(const num_cuda_norm &a, unsigned row, unsigned lane,
 #pragma unroll
     for (int g = 0; g < GROUPS; g++) {
         const unsigned at = (g * 32 + lane) * 8;
-        float y[8] = {0};
+        float y[8] = {0}, z[8] = {0};
 #pragma unroll
         for (int i = 0; i < 8; i++)
             x[g][i] = 0;
@@ -39,9 +39,11 @@ __device__ void load_row(const num_cuda_norm &a, unsigned row, unsigned lane,
             num::load8(base + at, x[g]);
         if (at < n && add)
             num::load8(add + at, y);
+        if (at < n && a.bias)
+            num::load8(a.bias + at, z);
 #pragma unroll
         for (int i = 0; i < 8; i++)
-            x[g][i] += y[i];
+            x[g][i] += y[i] + z[i];
     }
 }
 

@@ -17,7 +17,7 @@ extern "C" {
 
 /*
  * For each row r of `rows` rows of n values, n a multiple of 8 and at most NUM_CUDA_NORM_MAX:
- *     x = base[r % period] + add[r]          (either may be NULL)
+ *     x = base[r % period] + add[r] + bias   (each may be NULL)
  *     ret_sum[r] = x                         where ret_sum is not NULL; it may be base
  *     ret[r] = norm(x) * gamma + beta        where ret is not NULL
  * All pointers are the device's, 16-byte aligned, borrowed until the stream has passed the launch.
@@ -27,6 +27,7 @@ struct num_cuda_norm {
     const float *base;         /* (period, n) */
     size_t period;             /* rows for a residual stream; fewer for positions that repeat */
     const void *add;           /* (rows, n) in the type */
+    const float *bias;         /* (n): of the product that made add */
     float *ret_sum;            /* (rows, n) */
     const float *gamma, *beta; /* (n) */
     void *ret;                 /* (rows, n) in the type */
