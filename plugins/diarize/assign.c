@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "diarize/snap.h"
 #include "diarize/who.h"
 
 #define NOBODY UINT32_MAX
@@ -23,7 +24,7 @@ struct assign {
     double *time;     /* [n_speakers], of the segment at hand */
     uint32_t *chosen; /* of the words of the segment at hand */
     size_t capacity;  /* of chosen */
-    bool split;
+    struct dz_assign_options options;
     struct dz_assign_report report;
     struct num_err *err;
 };
@@ -77,6 +78,8 @@ static bool choose(struct assign *a, const json_t *words) {
         any = true;
     }
     fill_gaps(a->chosen, n);
+    if (any)
+        a->report.n_snapped += dz_snap(words, a->chosen, a->options.snap);
     return any;
 }
 
@@ -192,7 +195,7 @@ static int32_t assign_words(struct assign *a, json_t *out, json_t *segment, json
             return status;
     }
     a->report.n_words += n;
-    if (a->split && changes(a, n))
+    if (a->options.split && changes(a, n))
         return append_parts(a, out, segment, words);
     return append(a, out, segment, most_time(a, otherwise));
 }
@@ -283,10 +286,11 @@ static int32_t assign_all(struct assign *a, json_t *root) {
     return SLUICE_OK;
 }
 
-int32_t dz_assign(const void *json, size_t len, const struct dz_turns *exclusive, bool split,
-                  char **ret, struct dz_assign_report *report, struct num_err *err) {
+int32_t dz_assign(const void *json, size_t len, const struct dz_turns *exclusive,
+                  const struct dz_assign_options *options, char **ret,
+                  struct dz_assign_report *report, struct num_err *err) {
     autojson *root = NULL;
-    struct assign a = {.turns = exclusive, .split = split, .err = err};
+    struct assign a = {.turns = exclusive, .options = *options, .err = err};
     int32_t status = parse(json, len, &root, err);
     if (status == SLUICE_OK && exclusive->n_turns > 0) {
         status = dz_who_init(&a.who, exclusive, err);

@@ -14,7 +14,13 @@
 struct dz_assign_report {
     size_t n_words;   /* that got a speaker */
     size_t n_nearest; /* of those: outside of all turns, so that the nearest one counts */
+    size_t n_snapped; /* that changed hands with the end of a sentence */
     size_t n_splits;  /* segments that became several */
+};
+
+struct dz_assign_options {
+    bool split;    /* segments where the speaker changes */
+    uint32_t snap; /* words by which a change moves to the end of a sentence */
 };
 
 /*
@@ -24,6 +30,9 @@ struct dz_assign_report {
  *   - A word's speaker is who speaks longest between its start and its end; outside of all turns,
  *     who speaks nearest. A word without times goes with the timed word before it in its segment, else
  *     with the one behind.
+ *   - A change in the middle of a sentence moves to the nearest end of a sentence, or to the start
+ *     of the segment, where that is at most `snap` words away: recognisers give the pause before a
+ *     word to the word, and then it seems to begin while the other one still speaks.
  *   - With `split`, a segment whose words change speakers becomes several: their texts are those of
  *     their words, their inner boundaries those of their words. They keep the numbers of the whole
  *     (avg_logprob and others) but not its `tokens`, which do not say where words begin. Segments
@@ -33,7 +42,8 @@ struct dz_assign_report {
  * Without turns nothing is added. Returns SLUICE_INPUT for what is no transcript/1, naming the
  * place. *ret is NUL-terminated and the caller's to free.
  */
-int32_t dz_assign(const void *json, size_t len, const struct dz_turns *exclusive, bool split,
-                  char **ret, struct dz_assign_report *report, struct num_err *err);
+int32_t dz_assign(const void *json, size_t len, const struct dz_turns *exclusive,
+                  const struct dz_assign_options *options, char **ret,
+                  struct dz_assign_report *report, struct num_err *err);
 
 #endif

@@ -10,13 +10,14 @@
 #include <sluice/plugin.h>
 
 #include "diarize/assign.h"
+#include "diarize/stages.h"
 
 /* Largest RTTM file that is read: a day of short turns is a few MB. */
 #define MAX_RTTM_BYTES (UINT64_C(256) << 20)
 
 struct stage {
     const struct sluice_host *host;
-    bool split;            /* assign */
+    struct dz_assign_options assign;
     const char *recording; /* from_rttm; NULL: the only one */
 };
 
@@ -75,16 +76,19 @@ static int32_t commit(const struct stage *self, struct sluice_job *job, const ch
 
 static int32_t assign_create(const struct sluice_host *host, void **ret_self) {
     int32_t split = 0;
+    int64_t snap = 0;
     int32_t status = host->param_bool(host, "split", &split);
+    if (status == SLUICE_OK)
+        status = host->param_int(host, "snap", &snap);
     if (status != SLUICE_OK) {
-        host->error(host, "the host does not know the parameter split");
+        host->error(host, "the host does not know split or snap");
         return status;
     }
     struct stage *self = NULL;
     status = make(host, &self);
     if (status != SLUICE_OK)
         return status;
-    self->split = split != 0;
+    self->assign = (struct dz_assign_options){split != 0, (uint32_t)snap};
     *ret_self = self;
     return SLUICE_OK;
 }
@@ -100,6 +104,7 @@ static void report(const struct stage *self, struct sluice_job *job, const struc
     metrics->set(job, "speakers", turns->n_speakers);
     metrics->set(job, "words", (double)done->n_words);
     metrics->set(job, "words_outside_turns", (double)done->n_nearest);
+    metrics->set(job, "words_snapped", (double)done->n_snapped);
     metrics->set(job, "segments_split", (double)done->n_splits);
 }
 
@@ -118,7 +123,7 @@ static int32_t assign_process(void *instance, struct sluice_job *job) {
     status = dz_turns_read(view.data, view.len, 1, &turns, &err);
     if (status == SLUICE_OK)
         status =
-            dz_assign(transcript.data, transcript.len, &turns, self->split, &text, &done, &err);
+            dz_assign(transcript.data, transcript.len, &turns, &self->assign, &text, &done, &err);
     if (status != SLUICE_OK)
         return fail(self, job, &err);
     report(self, job, &turns, &done);
@@ -140,6 +145,16 @@ static const struct sluice_param split_param = {
     .default_value = "true",
     .doc =
         "Split segments where the speaker changes; otherwise a segment gets who says most of it."};
+static const struct sluice_param snap_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_INT,
+    .flags = SLUICE_PARAM_RANGED,
+    .name = "snap",
+    .default_value = "2",
+    .min = 0,
+    .max = 10,
+    .unit = "words",
+    .doc = "A change of speakers within a sentence moves to an end of a sentence this near."};
 
 static const struct sluice_stage assign_stage = {
     .size = SLUICE_SIZED(struct sluice_stage),
@@ -149,7 +164,7 @@ static const struct sluice_stage assign_stage = {
     .summary = "Gives every word of a transcript its speaker.",
     .inputs = (const struct sluice_port *const[]){&transcript_in, &turns_in, NULL},
     .outputs = (const struct sluice_port *const[]){&transcript_out, NULL},
-    .params = (const struct sluice_param *const[]){&split_param, NULL},
+    .params = (const struct sluice_param *const[]){&split_param, &snap_param, NULL},
     .create = assign_create,
     .process = assign_process,
     .destroy = destroy};
@@ -281,8 +296,8 @@ static const struct sluice_stage from_rttm_stage = {
     .process = from_rttm_process,
     .destroy = destroy};
 
-static const struct sluice_stage *const stages[] = {&assign_stage, &rttm_stage, &from_rttm_stage,
-                                                    NULL};
+static const struct sluice_stage *const stages[] = {&dz_speakers_stage, &assign_stage, &rttm_stage,
+                                                    &from_rttm_stage, NULL};
 
 SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {SLUICE_PLUGIN_HEADER, "diarize",
                                                                 SLUICE_VERSION, "MIT", stages};

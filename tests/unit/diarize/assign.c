@@ -81,9 +81,11 @@ TEST(the_quick_search_finds_what_the_slow_one_finds) {
 static json_t *assign(const char *transcript, bool split, struct dz_assign_report *report) {
     dz_autoturns turns = {0};
     struct num_err err = {0};
+    struct dz_assign_options options = {split, 2};
     char *text = NULL;
     CHECK_INT(dz_turns_read(TURNS, strlen(TURNS), 1, &turns, &err), SLUICE_OK);
-    if (dz_assign(transcript, strlen(transcript), &turns, split, &text, report, &err) != SLUICE_OK)
+    if (dz_assign(transcript, strlen(transcript), &turns, &options, &text, report, &err) !=
+        SLUICE_OK)
         TEST_FAIL("%s", err.text);
     json_t *root = json_loads(text, 0, NULL);
     free(text);
@@ -112,8 +114,10 @@ static const char *word_speaker(json_t *segment, size_t i) {
 
 #define ONE_SEGMENT                                                                                \
     "{\"language\": \"en\", \"segments\": [{\"id\": 0, \"start\": 0.5, \"end\": 4.2, "             \
-    "\"text\": \" one two three\", \"avg_logprob\": -0.25, \"tokens\": [1, 2], \"words\": [" WORD( \
-        "one", 0.5, 1.5) "," WORD("two", 1.8, 2.6) "," WORD("three", 3, 4.2) "]}]}"
+    "\"text\": \" one. two three\", \"avg_logprob\": -0.25, \"tokens\": [1, 2], \"words\": "       \
+    "[" WORD("one.", 0.5, 1.5) "," WORD("two", 1.8, 2.6) "," WORD("three", 3, 4.2) "]}]}"
+
+static const struct dz_assign_options all_options = {true, 2};
 
 TEST(a_segment_is_split_where_the_speaker_changes) {
     struct dz_assign_report report;
@@ -122,7 +126,7 @@ TEST(a_segment_is_split_where_the_speaker_changes) {
     CHECK_INT(json_array_size(json_object_get(root, "segments")), 2);
     CHECK_STR(string_of(root, "language"), "en");
     CHECK_STR(string_of(first, "speaker"), "A");
-    CHECK_STR(string_of(first, "text"), " one");
+    CHECK_STR(string_of(first, "text"), " one.");
     CHECK_STR(string_of(second, "speaker"), "B");
     CHECK_STR(string_of(second, "text"), " two three");
     CHECK_STR(word_speaker(second, 1), "B");
@@ -148,6 +152,39 @@ TEST(unsplit_a_segment_gets_who_says_most) {
     CHECK_STR(word_speaker(only, 0), "A");
     CHECK_INT(json_array_size(json_object_get(only, "tokens")), 2);
     json_decref(root);
+}
+
+#define THREE(one, two, three)                                                                     \
+    "{\"segments\": [{\"start\": 0, \"end\": 4, \"text\": \"x\", \"words\": [" WORD(               \
+        one, 0, 1.9) "," WORD(two, 2.1, 3) "," WORD(three, 3, 4) "]}]}"
+
+static void check_speakers(const char *transcript, const char *expected, size_t n_snapped) {
+    struct dz_assign_report report;
+    json_t *root = assign(transcript, false, &report);
+    for (size_t i = 0; expected[i]; i++)
+        CHECK_INT(word_speaker(segment_of(root, 0), i)[0], expected[i]);
+    CHECK_INT(report.n_snapped, n_snapped);
+    json_decref(root);
+}
+
+TEST(changes_move_to_the_end_of_a_sentence_nearby) {
+    check_speakers(THREE("a.", "b", "c."), "ABB", 0);
+    check_speakers(THREE("a", "b.", "c."), "BBB", 1); /* the segment's start is as near */
+    check_speakers(
+        "{\"segments\": [{\"start\": 0, \"end\": 4, \"text\": \"x\", \"words\": [" WORD(
+            "y", 0, 0.5) "," WORD("y", 0.5, 1) "," WORD("a", 1, 1.9) "," WORD("b.\\\"", 2.1,
+                                                                              3) "," WORD("c", 3,
+                                                                                          4) "]}]}",
+        "AAAAB", 1);
+    check_speakers(
+        "{\"segments\": [{\"start\": 0, \"end\": 4, \"text\": \"x\", \"words\": [" WORD(
+            "y", 0, 0.5) "," WORD("y", 0.5,
+                                  1) "," WORD("a", 1,
+                                              1.9) "," WORD("b", 2.1,
+                                                            3) "," WORD("c", 3,
+                                                                        3.5) "," WORD("d", 3.5,
+                                                                                      4) "]}]}",
+        "AAABBB", 0);
 }
 
 TEST(words_without_times_go_with_their_neighbours) {
@@ -178,7 +215,7 @@ TEST(gaps_go_to_the_nearest) {
     struct dz_assign_report report;
     json_t *root =
         assign("{\"segments\": [{\"start\": 4.5, \"end\": 8.9, \"text\": \"x\", \"words\": [" WORD(
-                   "near_b", 4.5, 5) "," WORD("near_a", 8, 8.9) "]}]}",
+                   "near_b.", 4.5, 5) "," WORD("near_a", 8, 8.9) "]}]}",
                true, &report);
     CHECK_STR(word_speaker(segment_of(root, 0), 0), "B");
     CHECK_STR(word_speaker(segment_of(root, 1), 0), "A");
@@ -190,7 +227,8 @@ TEST(without_turns_nothing_is_added) {
     dz_autoturns turns = {0};
     struct dz_assign_report report;
     char *text = NULL;
-    CHECK_INT(dz_assign("{\"segments\": []}", 16, &turns, true, &text, &report, NULL), SLUICE_OK);
+    CHECK_INT(dz_assign("{\"segments\": []}", 16, &turns, &all_options, &text, &report, NULL),
+              SLUICE_OK);
     CHECK_STR(text, "{\"segments\":[]}");
     free(text);
 }
@@ -213,9 +251,9 @@ TEST(what_is_no_transcript_is_refused_with_its_place) {
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         char *text = NULL;
         struct dz_assign_report report;
-        CHECK_INT(
-            dz_assign(table[i].json, strlen(table[i].json), &turns, true, &text, &report, &err),
-            SLUICE_INPUT);
+        CHECK_INT(dz_assign(table[i].json, strlen(table[i].json), &turns, &all_options, &text,
+                            &report, &err),
+                  SLUICE_INPUT);
         CHECK_HAS(err.text, table[i].says);
         CHECK(text == NULL);
     }

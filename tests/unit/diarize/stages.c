@@ -3,8 +3,8 @@
 #include "unit/fakehost.h"
 
 #define TRANSCRIPT                                                                                 \
-    "{\"segments\": [{\"start\": 0, \"end\": 2, \"text\": \" a b\", \"words\": ["                  \
-    "{\"word\": \" a\", \"start\": 0, \"end\": 0.9}, {\"word\": \" b\", \"start\": 1, \"end\": "   \
+    "{\"segments\": [{\"start\": 0, \"end\": 2, \"text\": \" a. b\", \"words\": ["                 \
+    "{\"word\": \" a.\", \"start\": 0, \"end\": 0.9}, {\"word\": \" b\", \"start\": 1, \"end\": "  \
     "2}]}]}"
 #define TURNS                                                                                      \
     "{\"turns\": [{\"start\": 0, \"end\": 1, \"speaker\": \"A\"}, {\"start\": 1, \"end\": 2, "     \

@@ -1,0 +1,292 @@
+/*
+ * The stage diarize/speakers: the glue between the host and classic.h. Turns become JSON and the
+ * speakers' vectors a safetensors file.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "diarize/cepstra.h"
+#include "diarize/classic.h"
+#include "diarize/stages.h"
+#include "num/audio.h"
+#include "num/safetensors.h"
+
+#define SAMPLES_PER_FRAME (NUM_AUDIO_RATE_HZ / 100)
+
+struct speakers {
+    const struct sluice_host *host;
+    struct dz_classic_options options;
+    struct num_pool *pool;
+};
+
+struct work {
+    const struct speakers *self;
+    struct sluice_job *job;
+    struct num_audio audio;
+    struct dz_span *spans;
+    size_t n_spans;
+    struct dz_turns turns;
+    float embeddings[DZ_MAX_SPEAKERS * DZ_EMBEDDING_SIZE];
+    struct num_err err;
+};
+
+/* ---- inputs ---- */
+
+static int32_t open_input(struct work *w, const char *port, struct sluice_view *ret) {
+    *ret = (struct sluice_view){.size = SLUICE_SIZED(struct sluice_view)};
+    int32_t status = w->self->host->input(w->job, port, ret);
+    return status == SLUICE_OK ? status
+                               : num_fail(&w->err, status, "the input `%s` cannot be read", port);
+}
+
+/* Regions of samples to spans of frames, at least one frame each. */
+static int32_t make_spans(struct work *w, const struct num_region *regions, size_t n) {
+    w->spans = calloc(n + 1, sizeof *w->spans);
+    if (!w->spans)
+        return num_fail_memory(&w->err, "the regions", n * sizeof *w->spans);
+    size_t until = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t first = regions[i].start / SAMPLES_PER_FRAME,
+               end = regions[i].end / SAMPLES_PER_FRAME;
+        if (first < until)
+            first = until;
+        if (end <= first)
+            continue;
+        w->spans[w->n_spans++] = (struct dz_span){first, end - first};
+        until = end;
+    }
+    return SLUICE_OK;
+}
+
+static int32_t read_inputs(struct work *w) {
+    struct sluice_view audio, regions;
+    struct num_region *list = NULL;
+    size_t n = 0;
+    int32_t status = open_input(w, "audio", &audio);
+    if (status == SLUICE_OK)
+        status = open_input(w, "regions", &regions);
+    if (status == SLUICE_OK)
+        status = num_audio_open(audio.data, audio.len, &w->audio, &w->err);
+    if (status == SLUICE_OK)
+        status = num_regions_read(regions.data, regions.len, w->audio.n, &list, &n, &w->err);
+    if (status == SLUICE_OK)
+        status = make_spans(w, list, n);
+    free(list);
+    return status;
+}
+
+/* ---- outputs ---- */
+
+static int32_t commit(struct work *w, const char *port, const void *data, size_t len,
+                      const void *more, size_t more_len) {
+    const struct sluice_host *host = w->self->host;
+    void *room = NULL;
+    int32_t status = host->output_grow(w->job, port, len + more_len, &room);
+    if (status != SLUICE_OK)
+        return num_fail(&w->err, status, "no room for the output `%s`", port);
+    memcpy(room, data, len);
+    if (more_len > 0)
+        memcpy((char *)room + len, more, more_len);
+    status = host->output_commit(w->job, port, len + more_len);
+    return status == SLUICE_OK ? status
+                               : num_fail(&w->err, status, "the output `%s` is refused", port);
+}
+
+static int32_t commit_turns(struct work *w) {
+    char *text = NULL;
+    int32_t status = dz_turns_write(&w->turns, &w->turns, &text, &w->err);
+    if (status == SLUICE_OK)
+        status = commit(w, "turns", text, strlen(text), NULL, 0);
+    free(text);
+    return status;
+}
+
+/* The names of the rows as a JSON list. */
+static char *names_of(const struct dz_turns *turns) {
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < turns->n_speakers; i++)
+        json_array_append_new(list, json_string(turns->speakers[i]));
+    char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    return text;
+}
+
+static int32_t commit_embeddings(struct work *w) {
+    char *names = names_of(&w->turns);
+    if (!names)
+        return num_fail_memory(&w->err, "the speakers", 64);
+    struct num_tensor rows = {.name = "embeddings", .dtype = NUM_F32, .n_dims = 2};
+    rows.shape[0] = w->turns.n_speakers;
+    rows.shape[1] = DZ_EMBEDDING_SIZE;
+    struct num_meta meta[] = {{"speakers", names}, {"kind", "cepstra"}};
+    void *header = NULL;
+    size_t len = 0;
+    int32_t status = num_safetensors_header(&rows, 1, meta, 2, 0, &header, &len, &w->err);
+    if (status == SLUICE_OK)
+        status = commit(w, "embeddings", header, len, w->embeddings,
+                        w->turns.n_speakers * DZ_EMBEDDING_SIZE * sizeof(float));
+    free(header);
+    free(names);
+    return status;
+}
+
+static void set_metrics(const struct work *w) {
+    const struct sluice_host *host = w->self->host;
+    const struct sluice_metrics *metrics = host->extension(host, SLUICE_EXT_METRICS);
+    size_t n_frames = 0;
+    for (size_t i = 0; i < w->n_spans; i++)
+        n_frames += w->spans[i].n;
+    if (!metrics)
+        return;
+    metrics->set(w->job, "audio_s", (double)w->audio.n / NUM_AUDIO_RATE_HZ);
+    metrics->set(w->job, "speech_s", (double)n_frames / DZ_FRAMES_PER_S);
+    metrics->set(w->job, "speakers", w->turns.n_speakers);
+    metrics->set(w->job, "turns", (double)w->turns.n_turns);
+}
+
+/* ---- job ---- */
+
+static bool is_cancelled(void *ctx) {
+    const struct work *w = ctx;
+    return w->self->host->cancelled(w->job) != 0;
+}
+
+static void report_progress(void *ctx, double fraction) {
+    const struct work *w = ctx;
+    w->self->host->progress(w->job, fraction, NULL);
+}
+
+static int32_t run(struct work *w) {
+    struct dz_classic_watch watch = {w, is_cancelled, report_progress};
+    int32_t status = read_inputs(w);
+    if (status == SLUICE_OK)
+        status = dz_classic_run(w->audio.pcm, w->audio.n, w->spans, w->n_spans, &w->self->options,
+                                w->self->pool, &watch, &w->turns, w->embeddings, &w->err);
+    if (status == SLUICE_OK)
+        status = commit_turns(w);
+    if (status == SLUICE_OK)
+        status = commit_embeddings(w);
+    if (status == SLUICE_OK)
+        set_metrics(w);
+    return status;
+}
+
+static int32_t speakers_process(void *instance, struct sluice_job *job) {
+    const struct speakers *self = instance;
+    struct work *w = calloc(1, sizeof *w);
+    if (!w) {
+        self->host->fail(job, "out of memory");
+        return SLUICE_RESOURCE;
+    }
+    w->self = self;
+    w->job = job;
+    int32_t status = run(w);
+    if (status != SLUICE_OK && status != SLUICE_CANCELLED)
+        self->host->fail(job, w->err.text);
+    dz_turns_finish(&w->turns);
+    num_audio_close(&w->audio);
+    free(w->spans);
+    free(w);
+    return status;
+}
+
+/* ---- instance ---- */
+
+static int32_t read_options(const struct sluice_host *host, struct dz_classic_options *ret,
+                            struct num_err *err) {
+    int64_t number = 0, least = 0, most = 0;
+    struct dz_classic_options options;
+    if (host->param_float(host, "threshold", &options.penalty) ||
+        host->param_int(host, "num_speakers", &number) ||
+        host->param_int(host, "min_speakers", &least) ||
+        host->param_int(host, "max_speakers", &most))
+        return num_fail(err, SLUICE_INTERNAL, "cannot read the parameters");
+    if (number > 0 && (least > 0 || most > 0))
+        return num_fail(err, SLUICE_INPUT,
+                        "num_speakers says how many speakers there are; min_speakers and "
+                        "max_speakers are for when that is not known");
+    if (most > 0 && least > most)
+        return num_fail(err, SLUICE_INPUT, "min_speakers is %lld, above max_speakers (%lld)",
+                        (long long)least, (long long)most);
+    options.min_speakers = (uint32_t)(number > 0 ? number : least);
+    options.max_speakers = (uint32_t)(number > 0 ? number : most);
+    *ret = options;
+    return SLUICE_OK;
+}
+
+static void speakers_destroy(void *instance) {
+    struct speakers *self = instance;
+    if (self)
+        num_pool_destroy(self->pool);
+    free(self);
+}
+
+static int32_t speakers_create(const struct sluice_host *host, void **ret_self) {
+    struct num_err err = {0};
+    struct speakers *self = calloc(1, sizeof *self);
+    int32_t status = self ? read_options(host, &self->options, &err)
+                          : num_fail_memory(&err, "the stage", sizeof *self);
+    if (status == SLUICE_OK)
+        status = num_pool_create(host->budget(host)->cpus, &self->pool, &err);
+    if (status != SLUICE_OK) {
+        host->error(host, err.text);
+        free(self);
+        return status;
+    }
+    self->host = host;
+    *ret_self = self;
+    return SLUICE_OK;
+}
+
+/* ---- declaration ---- */
+
+static const struct sluice_port audio_in = {SLUICE_SIZED(struct sluice_port), 0, "audio",
+                                            SLUICE_TYPE_AUDIO, "The recording."};
+static const struct sluice_port regions_in = {
+    SLUICE_SIZED(struct sluice_port), 0, "regions", SLUICE_TYPE_REGIONS,
+    "Where speech is; best without pauses: speech_pad_ms 60, min_silence_duration_ms 200."};
+static const struct sluice_port turns_out = {SLUICE_SIZED(struct sluice_port), 0, "turns",
+                                             SLUICE_TYPE_TURNS, "Who speaks when."};
+static const struct sluice_port embeddings_out = {
+    SLUICE_SIZED(struct sluice_port), SLUICE_PORT_OPTIONAL, "embeddings", SLUICE_TYPE_EMBEDDINGS,
+    "A row for each speaker: mean and standard deviation of the cepstra."};
+
+#define COUNT(param, what)                                                                         \
+    static const struct sluice_param param##_param = {.size = SLUICE_SIZED(struct sluice_param),   \
+                                                      .kind = SLUICE_PARAM_INT,                    \
+                                                      .flags = SLUICE_PARAM_RANGED,                \
+                                                      .name = #param,                              \
+                                                      .default_value = "0",                        \
+                                                      .min = 0,                                    \
+                                                      .max = DZ_MAX_SPEAKERS,                      \
+                                                      .doc = what}
+
+COUNT(num_speakers, "How many speakers there are; 0 finds out.");
+COUNT(min_speakers, "There are at least as many speakers; 0 is not known.");
+COUNT(max_speakers, "There are at most as many speakers; 0 is not known.");
+
+static const struct sluice_param threshold_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_FLOAT,
+    .flags = SLUICE_PARAM_RANGED,
+    .name = "threshold",
+    .default_value = "2.2",
+    .min = 0,
+    .max = 100,
+    .doc = "How different voices must be to be two; higher finds fewer speakers."};
+
+const struct sluice_stage dz_speakers_stage = {
+    .size = SLUICE_SIZED(struct sluice_stage),
+    .flags = SLUICE_STAGE_DETERMINISTIC,
+    .id = "diarize/speakers",
+    .version = "1",
+    .summary = "Finds who speaks when.",
+    .inputs = (const struct sluice_port *const[]){&audio_in, &regions_in, NULL},
+    .outputs = (const struct sluice_port *const[]){&turns_out, &embeddings_out, NULL},
+    .params = (const struct sluice_param *const[]){&num_speakers_param, &min_speakers_param,
+                                                   &max_speakers_param, &threshold_param, NULL},
+    .create = speakers_create,
+    .process = speakers_process,
+    .destroy = speakers_destroy};

@@ -1,0 +1,9 @@
+/* The stages of the plugin that have files of their own. */
+#ifndef DIARIZE_STAGES_H
+#define DIARIZE_STAGES_H
+
+#include <sluice/plugin.h>
+
+extern const struct sluice_stage dz_speakers_stage;
+
+#endif
