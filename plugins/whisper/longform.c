@@ -21,7 +21,7 @@ static int32_t seat_init(struct wh_seat *seat, const struct wh_dims *s, uint32_t
                          struct num_err *err) {
     size_t window = 2 * (size_t)s->n_audio_ctx, C = s->n_text_ctx;
     seat->slot = slot;
-    seat->frames = malloc(window * s->n_mels * sizeof *seat->frames);
+    seat->frames = malloc((window + 2) * s->n_mels * sizeof *seat->frames);
     seat->tokens = malloc((C + 1) * sizeof *seat->tokens);
     seat->prompt = malloc((2 * C + 8) * sizeof *seat->prompt);
     seat->previous = malloc((C + 1) * sizeof *seat->previous);
@@ -68,6 +68,9 @@ int32_t wh_longform_create(struct wh_model *model, struct wh_longform **ret, str
         status = num_mel_create(model->dims.n_mels, &lf->mel, err);
     if (!status)
         status = num_pool_create(model->limits.n_threads, &lf->pool, err);
+    if (!status && model->limits.n_threads > 1)
+        status = wh_ahead_create(lf->mel, model->dims.n_mels, 2 * model->dims.n_audio_ctx + 2,
+                                 &lf->ahead, err);
     if (!status)
         status = num_bpe_encoder_create(&model->bpe, &lf->encoder, err);
     if (!status)
@@ -84,6 +87,7 @@ void wh_longform_destroy(struct wh_longform *longform) {
         return;
     wh_search_destroy(longform->search);
     num_bpe_encoder_destroy(longform->encoder);
+    wh_ahead_destroy(longform->ahead);
     num_mel_destroy(longform->mel);
     num_pool_destroy(longform->pool);
     for (uint32_t i = 0; i < longform->n_seats; i++)
@@ -162,6 +166,8 @@ static void end_file(struct wh_file *f, int32_t status) {
             wh_search_drop(lf->search, &seat->run.window.result);
         clear_seat(seat);
     }
+    if (lf->ahead)
+        wh_ahead_drop(lf->ahead);
     if (!status)
         wh_file_progress(f, INFINITY);
     f->status = status;
@@ -357,6 +363,7 @@ void wh_longform_step(struct wh_longform *longform) {
             end_file(f, SLUICE_CANCELLED);
     fill_seats(longform);
     int32_t status = encode_windows(longform, &err);
+    wh_look_ahead(longform);
     if (!status)
         status = decode_windows(longform, &err);
     if (status)

@@ -8,8 +8,8 @@
  *     seat   room for one clip at a time: a slot of the model, and buffers. As many clips as there
  *            are seats are under way, and their windows are decoded together.
  *
- * What happens in a window is in window.c (spectrogram, prompt, fallback), segments.c (cutting,
- * silence before doubtful segments) and words.c (word times). Positions are counted in mel frames
+ * What happens in a window is in spectrum.c, window.c (language, prompt, fallback), segments.c
+ * (cutting, silence before doubtful segments) and words.c (word times). Positions are counted in mel frames
  * of 10 ms, times are seconds; both start with the clip.
  */
 #ifndef WH_RUN_H
@@ -19,6 +19,7 @@
 
 #include "num/mel.h"
 #include "num/pool.h"
+#include "whisper/ahead.h"
 #include "whisper/held.h"
 #include "whisper/longform.h"
 #include "whisper/search.h"
@@ -34,7 +35,8 @@ struct wh_longform {
     struct wh_model *model;
     struct wh_search *search;
     struct num_mel *mel;
-    struct num_pool *pool; /* for the spectrogram */
+    struct num_pool *pool;  /* for the spectrogram */
+    struct wh_ahead *ahead; /* NULL where there is one thread */
     struct num_bpe_encoder *encoder;
     float *pass_frames;    /* (WH_MAX_PASS_FRAMES, M) */
     struct wh_seat *seats; /* (n_seats), one for each slot of the model */
@@ -104,6 +106,7 @@ struct wh_run {
     size_t n_samples, n_frames;
     size_t first_frame;                 /* of the clip in its file */
     float max;                          /* of its whole spectrogram */
+    size_t n_kept;                      /* frames from its first on in seat->frames, as they are */
     const struct wh_language *language; /* NULL where the model has none */
     uint32_t n_previous;                /* tokens in seat->previous */
     double last_speech_s;               /* end of the last word */
@@ -125,7 +128,7 @@ struct wh_seat {
     enum wh_seat_state state;
     uint32_t slot;
     struct wh_run run;
-    float *frames;           /* (2 T, M): the window */
+    float *frames;           /* (2 T + 2, M): the window */
     int32_t *tokens;         /* (C + 1): of the window */
     int32_t *prompt;         /* (2 C + 8) */
     int32_t *previous;       /* (C + 1): the end of the text so far */
@@ -181,7 +184,7 @@ int32_t wh_clip_over(struct wh_file *file, uint32_t index);
 /* Tells the listener how far the file is; never less than before. */
 void wh_file_progress(struct wh_file *file, double done_s);
 
-/* ---- window.c ---- */
+/* ---- spectrum.c ---- */
 
 /* The maximum of the clip's whole spectrogram, which the normalisation needs. */
 int32_t wh_run_find_max(struct wh_run *r);
@@ -191,6 +194,11 @@ int32_t wh_run_find_max(struct wh_run *r);
  * silence, or zeros of the normalised spectrogram, as `silence` says.
  */
 int32_t wh_window_spectrum(struct wh_run *r, size_t seek, size_t n_frames, bool silence);
+
+/* Starts on frames that will be needed next, while others are decoded. */
+void wh_look_ahead(struct wh_longform *lf);
+
+/* ---- window.c ---- */
 
 /* The language of the window in the seat's slot, and its probability among the model's languages.
  * Needs a free row. */

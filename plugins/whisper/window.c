@@ -1,9 +1,5 @@
 /*
- * One window: its spectrogram, its prompt, and its text at the first temperature that gives a good
- * one. See run.h.
- *
- * The spectrogram of a whole clip is never kept: a first pass finds its maximum, and each window's
- * frames are computed when it is decoded.
+ * One window: its language, its prompt, and whether its text is good enough. See run.h.
  */
 #include <math.h>
 #include <string.h>
@@ -11,37 +7,6 @@
 #include "num/cpu/kernels.h"
 #include "whisper/run.h"
 #include "whisper/text.h"
-
-int32_t wh_run_find_max(struct wh_run *r) {
-    struct wh_longform *lf = r->lf;
-    size_t M = lf->model->dims.n_mels, end = r->n_frames + 2; /* those still see the last samples */
-    r->max = -INFINITY;
-    for (size_t at = 0; at < end; at += WH_MAX_PASS_FRAMES) {
-        size_t n = end - at < WH_MAX_PASS_FRAMES ? end - at : WH_MAX_PASS_FRAMES;
-        if (wh_file_cancelled(r->file))
-            return SLUICE_CANCELLED;
-        int32_t status =
-            num_mel_log(lf->mel, lf->pool, r->pcm, r->n_samples, at, n, lf->pass_frames, r->err);
-        if (status)
-            return status;
-        float max = num_mel_max(lf->pass_frames, n * M);
-        r->max = max > r->max ? max : r->max;
-    }
-    return SLUICE_OK;
-}
-
-int32_t wh_window_spectrum(struct wh_run *r, size_t seek, size_t n_frames, bool silence) {
-    struct wh_longform *lf = r->lf;
-    size_t M = lf->model->dims.n_mels, window = 2 * (size_t)lf->model->dims.n_audio_ctx;
-    size_t n = silence ? window : n_frames;
-    float *frames = r->seat->frames;
-    int32_t status = num_mel_log(lf->mel, lf->pool, r->pcm, r->n_samples, seek, n, frames, r->err);
-    if (status)
-        return status;
-    num_mel_normalise(frames, n * M, r->max, frames);
-    memset(frames + n * M, 0, (window - n) * M * sizeof *frames);
-    return SLUICE_OK;
-}
 
 int32_t wh_window_language(struct wh_run *r, const struct wh_language **ret, double *ret_prob) {
     const struct wh_tokens *t = &r->lf->model->tokens;
