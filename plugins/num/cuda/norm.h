@@ -19,7 +19,7 @@ extern "C" {
  * For each row r of `rows` rows of n values, n a multiple of 8 and at most NUM_CUDA_NORM_MAX:
  *     x = base[r % period] + add[r] + bias   (each may be NULL)
  *     ret_sum[r] = x                         where ret_sum is not NULL; it may be base
- *     ret[r] = norm(x) * gamma + beta        where ret is not NULL
+ *     ret[r] = norm(x) * gamma + beta        where ret is not NULL; it may be add
  * All pointers are the device's, 16-byte aligned, borrowed until the stream has passed the launch.
  */
 struct num_cuda_norm {

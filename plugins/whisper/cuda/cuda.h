@@ -1,6 +1,6 @@
 /*
  * A Whisper model on a CUDA device: what backend.cu loads and what the encoder's and the decoder's
- * kernels work on. For .cu files only; sizes and places are in plan.h.
+ * kernels work on. Sizes and places are in plan.h.
  *
  * Everything on the device lies in one block that is taken at load; nothing is allocated after.
  * Two streams: windows are encoded on `encode_stream` while rows are decoded on `decode_stream`.
@@ -12,26 +12,30 @@
 
 #include <cuda_runtime.h>
 
+#include "num/cuda/device.h"
+#include "num/cuda/gemm.h"
 #include "whisper/cuda/plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 struct wh_cuda_encoder; /* encoder.cu: its graphs, plans of products, what else it keeps */
 struct wh_cuda_decoder; /* decoder.cu */
-struct num_cuda_gemm;   /* the library of matrix products, opened once: num/cuda/gemm.h */
 
 struct wh_cuda {
     struct wh_cuda_config c;
     struct wh_limits limits;
     struct wh_cuda_plan plan;
     struct wh_cuda_weights w; /* pointers into `block` */
-    int device, sm_count;
-    int compute_capability; /* 80, 90, ... */
+    struct num_cuda_device device;
     char *block;            /* on the device: plan.bytes */
 
     cudaStream_t encode_stream, decode_stream;
     cudaEvent_t *slot_ready; /* (n_slots) on the host: recorded behind the slot's last kernel */
     float *host_mel;   /* pinned, (n_windows, 2 T, M) */
     float *host_logits; /* pinned, (as many rows as `logits`, V) */
-    struct num_cuda_gemm *gemm;
+    struct num_cuda_gemm *gemm; /* opened once, for both towers */
     struct wh_cuda_encoder *encoder;
     struct wh_cuda_decoder *decoder;
     float *host_encoded; /* (T, D): of encoded(), made at its first call */
@@ -51,7 +55,7 @@ static inline char *wh_cuda_cross_kv(const struct wh_cuda *m, uint32_t layer, ui
            ((size_t)layer * m->c.n_slots + slot) * values * num_cuda_type_bytes(m->c.type);
 }
 
-/* ---- encoder.cu ----------------------------------------------------------------------------- */
+/* ---- encoder.c ------------------------------------------------------------------------------ */
 
 /* Called once the weights are on the device, and before they go. destroy() takes a model whose
  * encoder is NULL. */
@@ -80,5 +84,9 @@ int32_t wh_cuda_step(void *self, const struct wh_step *steps, uint32_t n, float 
 int32_t wh_cuda_reorder(void *self, const uint32_t *to, const uint32_t *from, uint32_t n,
                         struct num_err *err);
 int32_t wh_cuda_attention(void *self, const struct wh_alignment *alignment, struct num_err *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

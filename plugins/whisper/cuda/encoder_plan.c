@@ -20,12 +20,14 @@ void wh_cuda_encoder_place(struct wh_cuda_encoder_work *work, const struct wh_cu
     size_t rows = (size_t)c->n_windows * s->n_audio_ctx, D = s->n_state;
     size_t value = num_cuda_type_bytes(c->type);
     uintptr_t at = (uintptr_t)base;
-    work->mel = take(&at, rows * 2 * s->n_mels * sizeof *work->mel);
+    for (int i = 0; i < 2; i++)
+        work->mel[i] = take(&at, rows * 2 * s->n_mels * sizeof(float));
     work->x = take(&at, rows * D * sizeof *work->x);
     work->norm = take(&at, rows * D * value);
     work->wide = work->qkv = work->add = take(&at, rows * 3 * D * value);
     work->cols = work->hidden =
         take(&at, rows * value * largest(6 * (size_t)s->n_mels, 3 * D, s->n_audio_ffn));
+    work->qkv_bias = take(&at, s->n_audio_layers * 3 * D * value);
     work->bytes = at - (uintptr_t)base;
 }
 

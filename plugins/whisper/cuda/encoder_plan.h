@@ -13,14 +13,15 @@ extern "C" {
 
 /* `type` is the config's. */
 struct wh_cuda_encoder_work {
-    float *mel;   /* (B, 2 T, M): as it comes from the host */
-    float *x;     /* (B, T, D): the residual stream */
-    void *norm;   /* (B, T, D) type: what a product reads: normed rows, what attention found */
-    void *wide;   /* (B, 2 T, D) type: conv1's output; then ... */
-    void *qkv;    /* ... (B, T, 3 D) type: queries, keys, values; then ... */
-    void *add;    /* ... (B, T, D) type: what is added to the stream next */
-    void *cols;   /* (B, 2 T, 3 M), then (B, T, 3 D) type: rows of the convolutions; then ... */
-    void *hidden; /* ... (B, T, F) type: of the MLP */
+    float *mel[2];  /* (B, 2 T, M): as it comes from the host; one is filled while one is read */
+    float *x;       /* (B, T, D): the residual stream */
+    void *norm;     /* (B, T, D) type: what a product reads: normed rows, what attention found */
+    void *wide;     /* (B, 2 T, D) type: conv1's output; then ... */
+    void *qkv;      /* ... (B, T, 3 D) type: queries, keys, values; then ... */
+    void *add;      /* ... (B, T, D) type: what is added to the stream next */
+    void *cols;     /* (B, 2 T, 3 M), then (B, T, 3 D) type: rows of the convolutions; then ... */
+    void *hidden;   /* ... (B, T, F) type: of the MLP */
+    void *qkv_bias; /* (layers, 3 D) type: as the library's epilogue wants it */
     size_t bytes;
 };
 
