@@ -75,7 +75,10 @@ static int32_t cpu_load(const struct wh_weights *weights, const struct wh_dims *
     cpu->dims = *dims;
     cpu->limits = *limits;
     cpu->kernels = num_kernels();
+    cpu->quant = num_quant_kernels(cpu->kernels);
     cpu->compute = choose_compute(limits->compute, cpu->kernels);
+    cpu->stored = cpu->quant->lanes > 4 &&
+                  (limits->compute == WH_COMPUTE_INT8 || limits->compute == WH_COMPUTE_AUTO);
     cpu->act = cpu->compute == NUM_COMPUTE_F32 ? NUM_COMPUTE_F32 : NUM_COMPUTE_BF16;
     cpu->W = NUM_PANELS(dims->n_state) * NUM_PANEL;
     cpu->V32 = NUM_PANELS(dims->n_vocab) * NUM_PANEL;

@@ -7,12 +7,17 @@
  * Types. `compute` is what the weights of the transformer's layers are packed in: float, bfloat16
  * or bytes. `act` is what convolutions, attention and keys and values are computed in: float where
  * `compute` is float, else bfloat16. The residual stream, norms and softmax are float always.
+ *
+ * Stored layers. Where a file holds blocks of few bits and bytes are allowed, the decoder's layers
+ * are not packed but multiplied as they lie in the file: fewer bytes to read for every token, and
+ * no copy.
  */
 #ifndef WH_CPU_H
 #define WH_CPU_H
 
 #include "num/cpu/kernels.h"
 #include "num/cpu/linear.h"
+#include "num/cpu/quant.h"
 #include "num/pool.h"
 #include "whisper/model.h"
 
@@ -30,10 +35,16 @@ struct wh_encoder_layer {
     struct num_linear fc2;   /* F -> D */
 };
 
+/* A layer of the decoder, in one of two forms. */
+struct wh_linear {
+    struct num_stored stored; /* its k is 0: packed */
+    struct num_linear packed;
+};
+
 struct wh_decoder_layer {
     struct wh_norm attn_norm, cross_norm, mlp_norm;
-    struct num_linear qkv; /* D -> 3 D */
-    struct num_linear out, cross_q, cross_out, fc1, fc2;
+    struct wh_linear qkv; /* D -> 3 D */
+    struct wh_linear out, cross_q, cross_out, fc1, fc2;
     struct num_linear cross_kv; /* D -> 2 D, run once a window */
 };
 
@@ -55,7 +66,9 @@ struct wh_cpu {
     struct wh_dims dims;
     struct wh_limits limits;
     enum num_compute compute, act;
+    bool stored; /* blocks of the file are multiplied as they are, where that pays */
     const struct num_kernels *kernels;
+    const struct num_quant_kernels *quant;
     struct num_pool *pool;
     struct num_arena arena; /* owns all that follows, but for ... */
     struct num_arena rows;  /* ... self_kv.base and reorder_work, which are filled as tokens come */
@@ -70,7 +83,7 @@ struct wh_cpu {
     float *text_positions; /* (C, D) */
     struct wh_decoder_layer *decoder;
     struct wh_norm decoder_norm;
-    struct num_linear vocabulary; /* D -> V: embeds tokens and makes logits */
+    struct wh_linear vocabulary; /* D -> V: embeds tokens and makes logits */
 
     struct wh_kv self_kv;  /* a row each */
     struct wh_kv cross_kv; /* a slot each */

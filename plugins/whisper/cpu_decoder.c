@@ -56,6 +56,11 @@ static size_t scratch_bytes(const struct wh_cpu *cpu) {
     return lines(MAX_SHARED * 4 * (2 * len + cpu->self_kv.d_words + padded(cpu->self_kv.d)));
 }
 
+/* Of k values as inputs of a layer, packed or stored, up to whole lines. */
+static size_t input_bytes(const struct wh_cpu *cpu, size_t k) {
+    return lines(max_size(num_rows_bytes(cpu->compute, k), num_quant_row_bytes(padded(k))));
+}
+
 /* Gives every buffer its place from `at` on (NULL: only counts) and returns the bytes. */
 static size_t buffers_place(struct pass *p, const struct wh_cpu *cpu, char *at) {
     size_t D = cpu->dims.n_state, F = cpu->dims.n_text_ffn;
@@ -63,7 +68,7 @@ static size_t buffers_place(struct pass *p, const struct wh_cpu *cpu, char *at) 
     p->ld_qkv = padded(3 * D);
     p->ld_hidden = padded(F);
     p->scratch_bytes = scratch_bytes(cpu);
-    size_t input = max_size(num_rows_bytes(cpu->compute, D), num_rows_bytes(cpu->compute, F));
+    size_t input = input_bytes(cpu, max_size(D, F));
     size_t sizes[] = {MAX_ITEMS * p->ld * 4,        MAX_ITEMS * p->ld * 4,
                       MAX_ITEMS * p->ld * 4,        MAX_ITEMS * p->ld_qkv * 4,
                       MAX_ITEMS * p->ld_hidden * 4, MAX_ITEMS * input,
@@ -98,10 +103,14 @@ static void pass_init(struct pass *p, struct wh_cpu *cpu, const struct item *ite
 }
 
 static void embed(const struct pass *p) {
+    const struct wh_linear *table = &p->cpu->vocabulary;
     size_t D = p->cpu->dims.n_state;
     for (size_t i = 0; i < p->n; i++) {
         float *x = p->x + i * p->ld;
-        num_linear_row(&p->cpu->vocabulary, (size_t)p->items[i].token, x);
+        if (table->stored.k)
+            num_stored_row(&table->stored, (size_t)p->items[i].token, x);
+        else
+            num_linear_row(&table->packed, (size_t)p->items[i].token, x);
         p->kernels->add(x, p->cpu->text_positions + p->items[i].position * D, D);
     }
 }
@@ -265,22 +274,37 @@ static void attend(struct pass *p, bool cross) {
 /* ---- Layers --------------------------------------------------------------------------------- */
 
 /* n rows of x as inputs of a layer. */
-static struct num_rows input_rows(const struct pass *p, const struct num_linear *layer,
+static struct num_rows input_rows(const struct pass *p, const struct wh_linear *layer,
                                   const float *x, size_t ldx, size_t n) {
-    size_t bytes = num_rows_bytes(layer->type, layer->k);
-    if (layer->type == NUM_COMPUTE_F32)
+    const struct num_linear *packed = &layer->packed;
+    const struct num_stored *stored = &layer->stored;
+    size_t bytes =
+        stored->k ? num_quant_row_bytes(stored->k) : num_rows_bytes(packed->type, packed->k);
+    if (!stored->k && packed->type == NUM_COMPUTE_F32)
         return (struct num_rows){x, 4 * ldx, NULL};
     for (size_t i = 0; i < n; i++)
-        num_row_convert(p->kernels, layer->type, x + i * ldx, layer->k, p->input + i * bytes,
-                        &p->scales[i]);
+        if (stored->k)
+            p->cpu->quant->convert(stored->type, x + i * ldx, stored->k, p->input + i * bytes);
+        else
+            num_row_convert(p->kernels, packed->type, x + i * ldx, packed->k, p->input + i * bytes,
+                            &p->scales[i]);
     return (struct num_rows){p->input, bytes, p->scales};
 }
 
-static void run_linear(const struct pass *p, const struct num_linear *layer, const float *x,
+static void run_rows(const struct pass *p, const struct wh_linear *layer,
+                     const struct num_rows *rows, size_t n, const struct num_finish *finish) {
+    struct num_pool *pool = p->cpu->pool;
+    if (layer->stored.k)
+        num_stored_run(&layer->stored, p->kernels, pool, rows->x, rows->ldx, n, finish);
+    else
+        num_linear_run(&layer->packed, p->kernels, pool, rows, n, finish);
+}
+
+static void run_linear(const struct pass *p, const struct wh_linear *layer, const float *x,
                        size_t ldx, enum num_form form, float *y, size_t ldy) {
     struct num_rows rows = input_rows(p, layer, x, ldx, p->n);
     struct num_finish finish = {.form = form, .y = y, .ldy = ldy};
-    num_linear_run(layer, p->kernels, p->cpu->pool, &rows, p->n, &finish);
+    run_rows(p, layer, &rows, p->n, &finish);
 }
 
 static void norm_all(const struct pass *p, const struct wh_norm *norm) {
@@ -317,6 +341,18 @@ static void run_pass(struct pass *p) {
     norm_all(p, &p->cpu->decoder_norm);
 }
 
+/* The last outputs of the vocabulary, which do not fill a panel. */
+static void last_panel(const struct pass *p, const struct num_rows *x, size_t n,
+                       const struct num_finish *finish) {
+    const struct wh_linear *table = &p->cpu->vocabulary;
+    size_t V = p->cpu->dims.n_vocab, whole = V / NUM_PANEL;
+    if (table->stored.k)
+        num_stored_rows(&table->stored, p->kernels, whole * NUM_PANEL, V % NUM_PANEL, x->x, x->ldx,
+                        n, finish);
+    else
+        num_linear_rows(&table->packed, p->kernels, whole, 1, x, 0, n, finish);
+}
+
 /*
  * Logits of items [first, first + n) of a finished pass, rows V apart, a few at a time. Whole
  * panels go where they belong; the last one, which is wider than what is left of V, takes a detour.
@@ -324,22 +360,22 @@ static void run_pass(struct pass *p) {
 static void logits_of(const struct pass *p, size_t first, size_t n, float *ret) {
     struct wh_cpu *cpu = p->cpu;
     size_t V = cpu->dims.n_vocab, whole = V / NUM_PANEL, rest = V % NUM_PANEL;
-    struct num_linear wide = cpu->vocabulary;
-    wide.n_out = whole * NUM_PANEL;
+    struct wh_linear wide = cpu->vocabulary;
+    wide.packed.n_out = wide.stored.n_out = whole * NUM_PANEL;
     for (size_t at = 0; at < n; at += WH_LOGITS_ROWS) {
         size_t rows = n - at < WH_LOGITS_ROWS ? n - at : WH_LOGITS_ROWS;
         struct num_rows x =
             input_rows(p, &cpu->vocabulary, p->norm + (first + at) * p->ld, p->ld, rows);
         struct num_finish f = {.form = NUM_FORM_F32, .y = ret + at * V, .ldy = V};
-        num_linear_run(&wide, p->kernels, cpu->pool, &x, rows, &f);
+        run_rows(p, &wide, &x, rows, &f);
         if (rest == 0)
             continue;
         f.y = cpu->logits_work;
         f.ldy = cpu->V32;
-        num_linear_rows(&cpu->vocabulary, p->kernels, whole, 1, &x, 0, rows, &f);
+        last_panel(p, &x, rows, &f);
         for (size_t r = 0; r < rows; r++)
-            memcpy(ret + (at + r) * V + wide.n_out, cpu->logits_work + r * cpu->V32 + wide.n_out,
-                   rest * sizeof *ret);
+            memcpy(ret + (at + r) * V + whole * NUM_PANEL,
+                   cpu->logits_work + r * cpu->V32 + whole * NUM_PANEL, rest * sizeof *ret);
     }
 }
 
@@ -373,7 +409,7 @@ static void probs_of(const struct pass *p, uint32_t at, uint32_t n) {
         struct num_rows x =
             input_rows(p, &cpu->vocabulary, p->norm + (before - at) * p->ld, p->ld, 1);
         struct num_finish f = {.form = NUM_FORM_F32, .y = cpu->logits_work, .ldy = cpu->V32};
-        num_linear_run(&cpu->vocabulary, p->kernels, cpu->pool, &x, 1, &f);
+        run_rows(p, &cpu->vocabulary, &x, 1, &f);
         a->ret_probs[i] = prob_of(cpu, cpu->logits_work, a->n_text, a->tokens[token]);
     }
 }

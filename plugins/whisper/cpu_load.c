@@ -1,5 +1,5 @@
 /*
- * Weights into panels, once, at load. A layer is read a panel (32 outputs) at a time, each a task
+ * Weights into panels, once, at load; or left where they are, as blocks of a mapped file. A layer is read a panel (32 outputs) at a time, each a task
  * of the pool: no more than 32 rows for each thread are ever held as floats, and what was read is
  * dropped from memory again where it is a mapped file.
  */
@@ -118,12 +118,37 @@ static void pack(struct packing *p, enum num_compute type, size_t n_out, size_t 
         drop(l, p->parts[i]);
 }
 
-static void read_bias(struct loader *l, const char *name, const struct num_linear *linear,
-                      size_t at, uint64_t n) {
+static void read_bias(struct loader *l, const char *name, float *to, uint64_t n) {
     if (!l->status)
-        read_floats(l, name, ".bias", SHAPE(n), linear->bias + at);
+        read_floats(l, name, ".bias", SHAPE(n), to);
 }
 
+/*
+ * Which layers stay as they are: those that take fewer bytes than packed ones. Without wide vectors
+ * none do: they would be slower.
+ */
+static bool stored_pays(const struct wh_cpu *cpu, enum num_weight_type type) {
+    return cpu->stored && type != NUM_WEIGHT_Q8_0;
+}
+
+/* Leaves a layer of the decoder where it is, or packs it. */
+static void store_or_pack(struct packing *p, struct wh_linear *ret, size_t n_out, size_t k) {
+    struct loader *l = p->l;
+    size_t n = n_out / p->part_rows;
+    if (!l->status && num_stored_fits(p->parts, n) && stored_pays(l->cpu, p->parts[0]->type)) {
+        l->status = num_stored_init(&ret->stored, p->parts, n, &l->cpu->arena, l->err);
+        return;
+    }
+    p->linear = &ret->packed;
+    pack(p, l->cpu->compute, n_out, k);
+}
+
+/* Of a layer in either form. */
+static float *bias_of(const struct wh_linear *linear) {
+    return linear->stored.k ? linear->stored.bias : linear->packed.bias;
+}
+
+/* A layer of the encoder. */
 static void read_linear(struct loader *l, const char *prefix, const char *name, uint64_t n_out,
                         uint64_t k, struct num_linear *ret) {
     char full[NAME_BYTES];
@@ -131,24 +156,41 @@ static void read_linear(struct loader *l, const char *prefix, const char *name, 
     snprintf(full, sizeof full, "%s%s", prefix, name);
     p.parts[0] = find(l, full, ".weight", SHAPE(n_out, k));
     pack(&p, l->cpu->compute, n_out, k);
-    read_bias(l, full, ret, 0, n_out);
+    read_bias(l, full, ret->bias, n_out);
 }
 
-/* The projections of an attention that `which` names, of "qkv", one below the other. */
+/* A layer of the decoder. */
+static void read_either(struct loader *l, const char *prefix, const char *name, uint64_t n_out,
+                        uint64_t k, struct wh_linear *ret) {
+    char full[NAME_BYTES];
+    struct packing p = {.l = l, .part_rows = n_out};
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    p.parts[0] = find(l, full, ".weight", SHAPE(n_out, k));
+    store_or_pack(&p, ret, n_out, k);
+    read_bias(l, full, bias_of(ret), n_out);
+}
+
+/* The projections of an attention that `which` names, of "qkv", one below the other: into
+ * `either`, or where that is NULL into `packed`. */
 static void read_projections(struct loader *l, const char *prefix, const char *attention,
-                             const char *which, struct num_linear *ret) {
+                             const char *which, struct num_linear *packed,
+                             struct wh_linear *either) {
     uint64_t D = l->cpu->dims.n_state;
     char full[MAX_PARTS][NAME_BYTES];
-    struct packing p = {.l = l, .linear = ret, .part_rows = D};
+    struct packing p = {.l = l, .linear = packed, .part_rows = D};
     size_t n = strlen(which);
     for (size_t i = 0; i < n; i++) {
         snprintf(full[i], sizeof full[i], "%s%s.%c_proj", prefix, attention, which[i]);
         p.parts[i] = find(l, full[i], ".weight", SHAPE(D, D));
     }
-    pack(&p, l->cpu->compute, n * D, D);
+    if (either)
+        store_or_pack(&p, either, n * D, D);
+    else
+        pack(&p, l->cpu->compute, n * D, D);
+    float *bias = either ? bias_of(either) : packed->bias;
     for (size_t i = 0; i < n; i++)
         if (which[i] != 'k')
-            read_bias(l, full[i], ret, i * D, D);
+            read_bias(l, full[i], bias + i * D, D);
 }
 
 /* `width` inputs of each tap, of which n_in count. */
@@ -159,7 +201,7 @@ static void read_conv(struct loader *l, const char *name, uint64_t n_in, size_t 
         .l = l, .linear = ret, .part_rows = D, .conv_in = n_in, .conv_width = width};
     p.parts[0] = find(l, name, ".weight", SHAPE(D, n_in, 3));
     pack(&p, l->cpu->act, D, 3 * width);
-    read_bias(l, name, ret, 0, D);
+    read_bias(l, name, ret->bias, D);
 }
 
 static void read_encoder(struct loader *l) {
@@ -175,8 +217,8 @@ static void read_encoder(struct loader *l) {
         snprintf(prefix, sizeof prefix, "model.encoder.layers.%u.", i);
         read_norm(l, prefix, "self_attn_layer_norm", &layer->attn_norm);
         read_norm(l, prefix, "final_layer_norm", &layer->mlp_norm);
-        read_projections(l, prefix, "self_attn", "q", &layer->q);
-        read_projections(l, prefix, "self_attn", "kv", &layer->kv);
+        read_projections(l, prefix, "self_attn", "q", &layer->q, NULL);
+        read_projections(l, prefix, "self_attn", "kv", &layer->kv, NULL);
         read_linear(l, prefix, "self_attn.out_proj", D, D, &layer->out);
         read_linear(l, prefix, "fc1", F, D, &layer->fc1);
         read_linear(l, prefix, "fc2", D, F, &layer->fc2);
@@ -192,26 +234,26 @@ static void read_decoder_layer(struct loader *l, uint32_t index) {
     read_norm(l, prefix, "self_attn_layer_norm", &layer->attn_norm);
     read_norm(l, prefix, "encoder_attn_layer_norm", &layer->cross_norm);
     read_norm(l, prefix, "final_layer_norm", &layer->mlp_norm);
-    read_projections(l, prefix, "self_attn", "qkv", &layer->qkv);
-    read_linear(l, prefix, "self_attn.out_proj", D, D, &layer->out);
-    read_linear(l, prefix, "encoder_attn.q_proj", D, D, &layer->cross_q);
-    read_linear(l, prefix, "encoder_attn.out_proj", D, D, &layer->cross_out);
-    read_projections(l, prefix, "encoder_attn", "kv", &layer->cross_kv);
-    read_linear(l, prefix, "fc1", F, D, &layer->fc1);
-    read_linear(l, prefix, "fc2", D, F, &layer->fc2);
+    read_projections(l, prefix, "self_attn", "qkv", NULL, &layer->qkv);
+    read_either(l, prefix, "self_attn.out_proj", D, D, &layer->out);
+    read_either(l, prefix, "encoder_attn.q_proj", D, D, &layer->cross_q);
+    read_either(l, prefix, "encoder_attn.out_proj", D, D, &layer->cross_out);
+    read_projections(l, prefix, "encoder_attn", "kv", &layer->cross_kv, NULL);
+    read_either(l, prefix, "fc1", F, D, &layer->fc1);
+    read_either(l, prefix, "fc2", D, F, &layer->fc2);
 }
 
 static void read_decoder(struct loader *l) {
     struct wh_cpu *cpu = l->cpu;
     uint64_t D = cpu->dims.n_state, V = cpu->dims.n_vocab, C = cpu->dims.n_text_ctx;
-    struct packing p = {.l = l, .linear = &cpu->vocabulary, .part_rows = V};
+    struct packing p = {.l = l, .part_rows = V};
     cpu->text_positions = take(l, C * D);
     read_floats(l, "model.decoder.", "embed_positions.weight", SHAPE(C, D), cpu->text_positions);
     for (uint32_t i = 0; i < cpu->dims.n_text_layers; i++)
         read_decoder_layer(l, i);
     read_norm(l, "model.decoder.", "layer_norm", &cpu->decoder_norm);
     p.parts[0] = find(l, "model.decoder.", "embed_tokens.weight", SHAPE(V, D));
-    pack(&p, cpu->compute, V, D);
+    store_or_pack(&p, &cpu->vocabulary, V, D);
 }
 
 /* ---- All ------------------------------------------------------------------------------------ */
