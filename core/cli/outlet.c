@@ -100,7 +100,7 @@ static ssize_t write_little(int fd, const char *text, size_t len) {
     return write(fd, text, len < LITTLE ? len : LITTLE);
 }
 
-/* Writes what goes at once; returns how many bytes that is. */
+/* Writes what goes at once; returns how many bytes that is. What waits is gone after if the reader is. */
 static size_t write_some(struct sl_outlet *o, const char *text, size_t len) {
     size_t at = 0;
     while (at < len && o->state == OPEN) {
@@ -122,8 +122,9 @@ static size_t write_some(struct sl_outlet *o, const char *text, size_t len) {
 }
 
 static void flush(struct sl_outlet *o) {
-    if (waiting(o))
-        o->sent += write_some(o, o->text.data + o->sent, waiting(o));
+    size_t done = waiting(o) ? write_some(o, o->text.data + o->sent, waiting(o)) : 0;
+    if (o->state == OPEN) /* else nothing waits any more */
+        o->sent += done;
     if (o->sent == 0 || o->sent < o->text.len / 2)
         return;
     memmove(o->text.data, o->text.data + o->sent, waiting(o));

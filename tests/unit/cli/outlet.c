@@ -145,6 +145,29 @@ TEST(reader_that_is_gone) {
     }
 }
 
+/* Goes away at some moment while the rest is written, also between two writes. */
+TEST(reader_that_goes_away_in_the_middle) {
+    signal(SIGPIPE, SIG_IGN);
+    for (int round = 0; round < 200; round++) {
+        int ends[2];
+        char chunk[4096];
+        CHECK_INT(pipe(ends), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            close(ends[1]);
+            for (int i = 0; i < round; i++)
+                (void)!read(ends[0], chunk, sizeof chunk);
+            _exit(0);
+        }
+        close(ends[0]);
+        struct sl_outlet *o = sl_outlet_create(ends[1], SL_OUTLET_EXACT, 20, NULL);
+        put_lines(o, 10000);
+        CHECK_INT(sl_outlet_finish(o), 0);
+        close(ends[1]);
+        CHECK_INT(waitpid(pid, NULL, 0), pid);
+    }
+}
+
 TEST(no_more_than_a_bound_is_kept) {
     int out[2], complaints[2];
     char text[512] = "";
