@@ -458,7 +458,9 @@ bool emu_is_stack_guard(const void *at) {
 
 static void block_run(unsigned n_threads, size_t shared_bytes) {
     block_prepare(n_threads);
+    EMU_ACQUIRE(m.clock);
     poison_shared(shared_bytes);
+    EMU_RELEASE(m.clock);
     m.n_free = 0;
     for (unsigned i = n_threads; i-- > 0;)
         m.free_stacks[m.n_free++] = m.stacks + (size_t)i * EMU_STACK_BYTES;
@@ -468,8 +470,6 @@ static void block_run(unsigned n_threads, size_t shared_bytes) {
         if (!m.threads[i].tsan)
             m.threads[i].tsan = __tsan_create_fiber(0);
 #endif
-    EMU_ACQUIRE(m.clock);
-    EMU_RELEASE(m.clock);
     go_on(NULL, pick(true));
     for (int i = 0; i < EMU_BARRIERS; i++)
         if (m.barriers[i].n_arrived)
