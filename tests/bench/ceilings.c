@@ -27,29 +27,30 @@ typedef double loop_fn(void);
 typedef float vec4 __attribute__((vector_size(16)));
 
 static double fma_sse2(void) {
-    vec4 a[8] = {{0}}, x = {1, 1, 1, 1};
-    __asm__ volatile("" : "+x"(x));
-    for (int i = 0; i < LOOPS; i++)
-#pragma GCC unroll 8
-        for (int j = 0; j < 8; j++)
-            a[j] += x * x;
-    for (int j = 0; j < 8; j++)
-        __asm__ volatile("" ::"x"(a[j]));
+    volatile vec4 one = {1, 1, 1, 1};
+    vec4 x = one, a0 = x, a1 = a0 + x, a2 = a1 + x, a3 = a2 + x, a4 = a3 + x, a5 = a4 + x,
+         a6 = a5 + x, a7 = a6 + x;
+    for (int i = 0; i < LOOPS; i++) {
+        a0 = a0 * x + x, a1 = a1 * x + x, a2 = a2 * x + x, a3 = a3 * x + x;
+        a4 = a4 * x + x, a5 = a5 * x + x, a6 = a6 * x + x, a7 = a7 * x + x;
+    }
+    one = a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7;
     return 8.0 * 4 * 2 * LOOPS;
 }
 
 #ifdef __x86_64__
 __attribute__((target("avx2,fma"))) static double fma_avx2(void) {
-    __m256 a[12], x = _mm256_set1_ps(1);
+    __m256 x = _mm256_set1_ps(1), a0 = x, a1 = x, a2 = x, a3 = x, a4 = x, a5 = x, a6 = x, a7 = x,
+           a8 = x, a9 = x, a10 = x, a11 = x;
     __asm__ volatile("" : "+x"(x));
-    for (int j = 0; j < 12; j++)
-        a[j] = x;
-    for (int i = 0; i < LOOPS; i++)
-#pragma GCC unroll 12
-        for (int j = 0; j < 12; j++) {
-            a[j] = _mm256_fmadd_ps(x, x, a[j]);
-            __asm__ volatile("" : "+x"(a[j]));
-        }
+#define MUL(a) a = _mm256_fmadd_ps(x, x, a)
+    for (int i = 0; i < LOOPS; i++) {
+        MUL(a0), MUL(a1), MUL(a2), MUL(a3), MUL(a4), MUL(a5);
+        MUL(a6), MUL(a7), MUL(a8), MUL(a9), MUL(a10), MUL(a11);
+        __asm__ volatile("" : "+x"(a0), "+x"(a1), "+x"(a2), "+x"(a3), "+x"(a4), "+x"(a5));
+        __asm__ volatile("" : "+x"(a6), "+x"(a7), "+x"(a8), "+x"(a9), "+x"(a10), "+x"(a11));
+    }
+#undef MUL
     return 12.0 * 8 * 2 * LOOPS;
 }
 

@@ -86,10 +86,11 @@ struct num_running {
 };
 
 struct num_kernels {
-    const char *name;  /* "amx", "avx512bf16", "avx512", "avx2", "sse2" */
-    bool native_bf16;  /* products of bfloat16 are no slower than those of floats */
-    size_t block_rows; /* rows that block() likes at a time */
-    size_t few_rows;   /* up to so many rows, few() beats block() */
+    const char *name;        /* "amx", "avx512bf16", "avx512", "avx2", "sse2" */
+    bool native_bf16;        /* products of bfloat16 are no slower than those of floats */
+    size_t block_rows;       /* rows that block() likes at a time, */
+    uint8_t block_panels[3]; /* and panels, for each type */
+    size_t few_rows;         /* up to so many rows, few() beats block() */
 
     /* To be called by a thread before block(), and after its last one. */
     void (*enter)(void);

@@ -203,5 +203,7 @@ static void amx_few(const struct num_product *p, size_t n_rows, void *sums, size
 #define ENTER      amx_enter
 #define LEAVE      amx_leave
 #define BLOCK_ROWS 32
-#define FEW_ROWS   1
+#define BLOCK_PANELS                                                                               \
+    { 1, 1, 1 }
+#define FEW_ROWS 1
 NUM_KERNELS_TABLE;

@@ -13,7 +13,7 @@
 
 #include "num/half.h"
 
-#define ROWS       256 /* of sums on the stack */
+#define ROWS       256 /* of sums of one panel on the stack, twice */
 #define K_WORDS    256 /* at most in one go */
 #define K_PIECE    192 /* else in pieces of about so many */
 #define FEW_PANELS 8
@@ -180,12 +180,12 @@ static void set_ahead(struct num_product *q, const uint32_t *next, size_t n_word
 }
 
 /*
- * At most ROWS rows times one panel, in pieces of k. Meanwhile the panel behind it (`next`, or
- * NULL) comes closer, little by little: its first use would otherwise wait for it line by line.
+ * Some rows times a few panels, in pieces of k. Meanwhile the panels behind them (`next`, or NULL)
+ * come closer, little by little: their first use would otherwise wait for them line by line.
  */
-static void panel_in_pieces(const struct num_kernels *kernels, struct num_product q, size_t n_rows,
-                            bool accumulate, float *sums, size_t ld, const uint32_t *next,
-                            size_t turn, size_t n_turns) {
+static void panels_in_pieces(const struct num_kernels *kernels, struct num_product q, size_t n_rows,
+                             bool accumulate, float *sums, size_t ld, const uint32_t *next,
+                             size_t turn, size_t n_turns) {
     size_t n_words = q.n_words, step = kernels->block_rows;
     size_t n_pieces = n_words > K_WORDS ? (n_words + K_PIECE - 1) / K_PIECE : 1;
     size_t piece = (n_words / n_pieces + 15) / 16 * 16, n_steps = (n_rows + step - 1) / step;
@@ -198,7 +198,7 @@ static void panel_in_pieces(const struct num_kernels *kernels, struct num_produc
             q.x = x + 4 * i + r * q.ldx;
             q.ahead_bytes = 0;
             if (next && turn < n_turns)
-                set_ahead(&q, next, n_words, turn, n_turns);
+                set_ahead(&q, next, q.n_panels * n_words, turn, n_turns);
             kernels->block(&q, n_rows - r < step ? n_rows - r : step, accumulate || i > 0,
                            sums + r * ld, ld);
         }
@@ -211,7 +211,7 @@ void num_product_run(const struct num_kernels *kernels, const struct num_product
     struct num_product q = *product;
     q.n_panels = 1;
     for (size_t p = 0; p < product->n_panels; p++) {
-        panel_in_pieces(kernels, q, n_rows, accumulate, sums + p * NUM_PANEL, ld, NULL, 0, 1);
+        panels_in_pieces(kernels, q, n_rows, accumulate, sums + p * NUM_PANEL, ld, NULL, 0, 1);
         q.w += q.panel_words;
         q.offset += q.offset ? NUM_PANEL : 0;
     }
@@ -225,14 +225,22 @@ struct pending {
     const struct num_kernels *kernels;
     const struct num_finish *finish;
     const float *sums;
-    size_t first_row, n_rows, panel; /* n_rows is 0 where nothing waits */
+    size_t ld, first_row, n_rows, panel, n_panels; /* n_rows is 0 where nothing waits */
 };
 
 static void finish_pending(struct pending *p) {
     if (p->n_rows)
-        p->kernels->finish(p->finish, p->sums, NUM_PANEL, p->first_row, p->n_rows,
-                           p->panel * NUM_PANEL, NUM_PANEL);
+        p->kernels->finish(p->finish, p->sums, p->ld, p->first_row, p->n_rows, p->panel * NUM_PANEL,
+                           p->n_panels * NUM_PANEL);
     p->n_rows = 0;
+}
+
+/* Rows whose sums are finished together: what a step of block() takes, or, where k comes in pieces,
+ * as many such steps as there is room for. */
+static size_t rows_at_once(const struct num_linear *l, const struct num_kernels *kernels,
+                           size_t n_panels) {
+    size_t step = kernels->block_rows, fit = ROWS / n_panels / step * step;
+    return l->n_words > K_WORDS && fit > step ? fit : step;
 }
 
 static void block_panels(const struct num_linear *l, const struct num_kernels *kernels,
@@ -240,20 +248,19 @@ static void block_panels(const struct num_linear *l, const struct num_kernels *k
                          size_t first_row, size_t n_rows, const struct num_finish *f) {
     _Alignas(64) float sums[2 * ROWS * NUM_PANEL];
     struct pending pending = {.kernels = kernels, .finish = f};
-    size_t step = l->n_words > K_WORDS ? ROWS : kernels->block_rows, turn = 0;
-    size_t n_turns = (n_rows + step - 1) / step;
-    for (size_t p = first_panel; p < first_panel + n_panels; p++)
+    size_t group = kernels->block_panels[l->type], ld = group * NUM_PANEL, turn = 0;
+    size_t step = rows_at_once(l, kernels, group), n_turns = (n_rows + step - 1) / step;
+    size_t end = first_panel + n_panels;
+    for (size_t p = first_panel; p < end; p += group)
         for (size_t r = 0; r < n_rows; r += step) {
-            size_t n = n_rows - r < step ? n_rows - r : step;
-            float *to = sums + (turn++ % 2) * step * NUM_PANEL;
-            struct num_product q = product(l, p, 1, x, first_row + r);
-            const uint32_t *next = p + 1 < first_panel + n_panels ? q.w + q.panel_words : NULL;
-            panel_in_pieces(kernels, q, n, false, to, NUM_PANEL, next, r / step, n_turns);
+            size_t n = n_rows - r < step ? n_rows - r : step,
+                   some = end - p < group ? end - p : group;
+            float *to = sums + (turn++ % 2) * step * ld;
+            struct num_product q = product(l, p, some, x, first_row + r);
+            const uint32_t *next = p + 2 * group <= end ? q.w + group * q.panel_words : NULL;
+            panels_in_pieces(kernels, q, n, false, to, ld, next, r / step, n_turns);
             finish_pending(&pending);
-            pending.sums = to;
-            pending.first_row = first_row + r;
-            pending.n_rows = n;
-            pending.panel = p;
+            pending = (struct pending){kernels, f, to, ld, first_row + r, n, p, some};
         }
     finish_pending(&pending);
 }
