@@ -103,54 +103,9 @@ static void stop_attempts_of_item(struct run *run, int item) {
                                     sl_xstrdup("another stage of this item failed"));
 }
 
-/* ---- hashes of large artifacts, made between turns of the loop: their takers need not wait ---- */
-
-/* Goes on with one; true: it is done and recorded, and removed from the list. */
-static bool hash_late(struct run *run, int i, uint64_t max) {
-    const struct late_hash late = run->late[i];
-    struct sl_task *task = sl_task_at(&run->tasks, late.item, late.stage);
-    struct sl_err err = {0};
-    int rc = sl_artifact_settle(&task->artifacts[late.port], max, &err);
-    if (rc == 0)
-        return false;
-    if (rc < 0)
-        sl_log(&run->log, SLUICE_LOG_ERROR, "%s", err.msg);
-    run->n_late--;
-    memmove(&run->late[i], &run->late[i + 1], (size_t)(run->n_late - i) * sizeof late);
-    sl_record_late_artifact(run, task, late.port);
-    return true;
-}
-
-bool sl_run_hash_some(struct run *run) {
-    if (run->n_late > 0)
-        hash_late(run, 0, HASH_SLICE);
-    return run->n_late > 0;
-}
-
-static void hash_all_of_item(struct run *run, int item) {
-    for (int i = 0; i < run->n_late;)
-        if (run->late[i].item != item || !hash_late(run, i, UINT64_MAX))
-            i++;
-}
-
-static void note_artifacts(struct run *run, const struct sl_attempt *a) {
-    for (int i = 0; i < a->stage->n_outputs; i++) {
-        if (!a->task->artifacts[i].path)
-            continue;
-        if (!a->task->artifacts[i].hasher) {
-            sl_record_artifact(run, a->task, i);
-            continue;
-        }
-        SL_PUSH_ROOM(run->late, run->n_late, run->cap_late);
-        run->late[run->n_late++] = (struct late_hash){a->task->item, a->task->stage, i};
-        a->task->unrecorded++;
-    }
-}
-
 /* ---- items ---- */
 
 static void end_item(struct run *run, int item) {
-    hash_all_of_item(run, item);
     struct sl_err err = {0};
     const char *message = NULL;
     if (run->tasks.items[item] == SL_ITEM_OK && sl_outputs_write(run, item, &err) < 0) {
@@ -175,6 +130,54 @@ static void end_item(struct run *run, int item) {
         sl_run_cancel_all(run, "an item failed (--fail-fast)");
 }
 
+static bool is_hashing(const struct run *run, int item) {
+    for (int i = 0; i < run->n_late; i++)
+        if (run->late[i].item == item)
+            return true;
+    return false;
+}
+
+static void end_item_if_done(struct run *run, int item) {
+    if (run->tasks.item_open[item] == 0 && !is_hashing(run, item))
+        end_item(run, item);
+}
+
+/* ---- hashes of large artifacts, made between turns of the loop: their takers need not wait ---- */
+
+bool sl_run_hash_some(struct run *run) {
+    if (run->n_late == 0)
+        return false;
+    const struct late_hash late = run->late[0];
+    struct sl_task *task = sl_task_at(&run->tasks, late.item, late.stage);
+    struct sl_err err = {0};
+    int rc = sl_artifact_settle(&task->artifacts[late.port], HASH_SLICE, &err);
+    if (rc == 0)
+        return true;
+    if (rc < 0)
+        sl_log(&run->log, SLUICE_LOG_ERROR, "%s", err.msg);
+    run->n_late--;
+    memmove(&run->late[0], &run->late[1], (size_t)run->n_late * sizeof late);
+    sl_record_late_artifact(run, task, late.port);
+    end_item_if_done(run, late.item);
+    return run->n_late > 0;
+}
+
+static void note_artifacts(struct run *run, const struct sl_attempt *a) {
+    for (int i = 0; i < a->stage->n_outputs; i++) {
+        if (!a->task->artifacts[i].path)
+            continue;
+        if (!a->task->artifacts[i].hasher) {
+            sl_record_artifact(run, a->task, i);
+            continue;
+        }
+        SL_PUSH_ROOM(run->late, run->n_late, run->cap_late);
+        run->late[run->n_late++] = (struct late_hash){a->task->item, a->task->stage, i};
+        a->task->unrecorded++;
+    }
+}
+
+/* ---- tasks ---- */
+
 static void cancel_rest(struct run *run, int item);
 
 static void task_changed(void *ctx, struct sl_task *task) {
@@ -193,10 +196,10 @@ static void settle(struct run *run, struct sl_task *task, enum sl_task_state out
     sl_tasks_settle(&run->tasks, task, outcome, task_changed, run);
     if (run->tasks.items[item] == SL_ITEM_FAILED || run->tasks.items[item] == SL_ITEM_CANCELLED)
         stop_attempts_of_item(run, item);
-    if (run->tasks.item_open[item] == 0)
-        end_item(run, item);
-    else if (run->stopping)
+    if (run->stopping && run->tasks.item_open[item] > 0)
         cancel_rest(run, item);
+    else
+        end_item_if_done(run, item);
 }
 
 /* Settles what of an item has not begun. */
