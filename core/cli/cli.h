@@ -7,6 +7,7 @@
 #include "graph/plan.h"
 #include "sched/event.h"
 #include "run/items.h"
+#include "run/rundir.h"
 
 /* Exit statuses; docs/README and --help name them. */
 enum {
@@ -31,6 +32,7 @@ int sl_cmd_plugin(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_stage(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_runs(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_show(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_report(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_logs(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_models(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_version(const struct sl_command *self, int argc, char **argv);
@@ -68,6 +70,10 @@ int sl_cli_load_catalog(const struct sl_words *folders, bool refresh, struct sl_
 int sl_cli_load_plan(const char *name, const char *text, const struct sl_words *folders,
                      const struct sl_words *settings, struct sl_loaded *ret);
 void sl_loaded_finish(struct sl_loaded *l);
+
+/* Opens the run that the first of at most `max_words` words names and reads its state. -1: go on; else the exit status. */
+int sl_cli_open_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
+                    struct sl_rundir *dir, json_t **state);
 
 /* Splits "name=value" in place of a copy; SL_USAGE with `option` in the message. */
 int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value,

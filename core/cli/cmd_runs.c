@@ -145,26 +145,6 @@ static void print_run(const struct sl_rundir *dir, const json_t *state) {
     json_array_foreach(json_object_get(state, "items"), i, item) print_item(item);
 }
 
-/* Opens the run that the one argument names and reads its state. -1: done; else the exit status. */
-static int open_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
-                    struct sl_rundir *dir, json_t **state) {
-    struct sl_err err = {0};
-    if (rest->n < 1 || rest->n > max_words) {
-        fprintf(
-            stderr,
-            "sluice: expected a run: its id, the beginning of it, or \"last\"\nusage: sluice %s\n",
-            self->usage);
-        return SL_EXIT_USAGE;
-    }
-    int rc = sl_rundir_open(rest->items[0], dir, &err);
-    if (rc == 0)
-        rc = sl_state_read(dir->path, state, &err);
-    if (rc == 0)
-        return -1;
-    sl_cli_error(&err);
-    return rc == SLUICE_INPUT ? SL_EXIT_USAGE : SL_EXIT_FAILED;
-}
-
 int sl_cmd_show(const struct sl_command *self, int argc, char **argv) {
     struct sl_words rest = {0};
     struct sl_rundir dir = {.lock_fd = -1};
@@ -180,7 +160,7 @@ int sl_cmd_show(const struct sl_command *self, int argc, char **argv) {
         "of one, or \"last\".",
         table, argc, argv, &rest);
     if (status < 0)
-        status = open_run(self, &rest, 1, &dir, &state);
+        status = sl_cli_open_run(self, &rest, 1, &dir, &state);
     if (status < 0 && json) {
         sl_autofree char *line = sl_json_line(state);
         puts(line);
@@ -236,7 +216,7 @@ int sl_cmd_logs(const struct sl_command *self, int argc, char **argv) {
         "by attempt. RUN is an id, the beginning of one, or \"last\".",
         none, argc, argv, &rest);
     if (status < 0)
-        status = open_run(self, &rest, 2, &dir, &state);
+        status = sl_cli_open_run(self, &rest, 2, &dir, &state);
     if (status < 0 && print_logs(dir.path, state, rest.n > 1 ? rest.items[1] : NULL) == 0 &&
         rest.n > 1) {
         fprintf(stderr, "sluice: run %s has no attempt of a stage \"%s\"\n", dir.id, rest.items[1]);

@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "cli/cli.h"
 #include "proc/registry.h"
+#include "run/state.h"
 
 void sl_cli_error(const struct sl_err *err) {
     fprintf(stderr, "sluice: %s\n", err->msg);
@@ -154,4 +155,23 @@ const char **sl_cli_wrap(const char *text, struct sl_arena *arena) {
     if (n > 0)
         words[0] = find_program(words[0], arena);
     return words;
+}
+
+int sl_cli_open_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
+                    struct sl_rundir *dir, json_t **state) {
+    struct sl_err err = {0};
+    if (rest->n < 1 || rest->n > max_words) {
+        fprintf(
+            stderr,
+            "sluice: expected a run: its id, the beginning of it, or \"last\"\nusage: sluice %s\n",
+            self->usage);
+        return SL_EXIT_USAGE;
+    }
+    int rc = sl_rundir_open(rest->items[0], dir, &err);
+    if (rc == 0)
+        rc = sl_state_read(dir->path, state, &err);
+    if (rc == 0)
+        return -1;
+    sl_cli_error(&err);
+    return rc == SLUICE_INPUT ? SL_EXIT_USAGE : SL_EXIT_FAILED;
 }

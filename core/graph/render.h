@@ -13,4 +13,15 @@ int sl_render_dot(const struct sl_plan *plan, struct sl_str *out);
 /* A self-contained SVG, from left to right, that follows the reader's light or dark scheme. */
 int sl_render_svg(const struct sl_plan *plan, struct sl_str *out);
 
+/* What became of a stage, for a picture of a run. */
+struct sl_mark {
+    const char
+        *class;    /* "mark-ok", "mark-warn" or "mark-bad", CSS classes of the box; NULL: none */
+    char text[40]; /* above the box: "6 of 6" */
+};
+
+/* The same with a mark for each stage of the plan (NULL: none). */
+int sl_render_svg_marked(const struct sl_plan *plan, const struct sl_mark *marks,
+                         struct sl_str *out);
+
 #endif

@@ -23,6 +23,7 @@
 
 struct picture {
     const struct sl_plan *plan;
+    const struct sl_mark *marks; /* one a stage, or NULL */
     struct sl_layout layout;
     double *left, *width; /* of each layer */
     double total_width, total_height;
@@ -40,10 +41,13 @@ static const char style[] =
     "4}\n"
     ".o{fill:#eaf6ec;stroke:#5a9367;stroke-width:1.4}.d{stroke-dasharray:5 4}\n"
     ".e{fill:none;stroke:#8a97a6;stroke-width:1.5}.a{fill:#8a97a6}\n"
+    ".m{font-size:11px;fill:#52606d}.mark-ok{stroke:#2f8f4e}"
+    ".mark-warn{stroke:#b7791f;stroke-width:2.2}.mark-bad{stroke:#c53030;stroke-width:2.2}\n"
     "@media (prefers-color-scheme:dark){text{fill:#e4e7eb}.u{fill:#a9b4c0}.l{fill:#9aa5b1}\n"
     ".b{fill:#1d2b3a;stroke:#6f9bc8}.i{fill:#2a2d31;stroke:#9aa5b1}.o{fill:#1c2f22;stroke:#6fb07e}"
     "\n"
-    ".e{stroke:#77828f}.a{fill:#77828f}}\n"
+    ".e{stroke:#77828f}.a{fill:#77828f}.m{fill:#a9b4c0}\n"
+    ".mark-ok{stroke:#5fbf7f}.mark-warn{stroke:#e0a94a}.mark-bad{stroke:#f07178}}\n"
     "</style>\n";
 
 static void add_escaped(struct sl_str *out, const char *text) {
@@ -147,6 +151,14 @@ static void add_line(struct picture *p, const struct sl_layout_line *line) {
 
 /* ---- Boxes ---------------------------------------------------------------------------------- */
 
+static void add_mark(struct picture *p, const struct sl_mark *mark, double x, double y) {
+    if (!mark || !*mark->text)
+        return;
+    sl_str_addf(p->out, "<text class=\"m\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", x, y);
+    add_escaped(p->out, mark->text);
+    sl_str_add(p->out, "</text>");
+}
+
 static void add_box(struct picture *p, int index) {
     const struct sl_layout_node *node = &p->layout.nodes[index];
     const struct sl_plan_stage *stage = node->stage >= 0 ? &p->plan->stages[node->stage] : NULL;
@@ -154,13 +166,16 @@ static void add_box(struct picture *p, int index) {
            y = MARGIN + node->center - node->extent / 2;
     double middle = MARGIN + node->center, center = x + w / 2;
     const char *class = !stage ? "i" : stage->is_output ? "o" : "b";
+    const struct sl_mark *mark = stage && p->marks ? &p->marks[node->stage] : NULL;
     sl_str_addf(p->out, "<g><title>");
     add_escaped(p->out, stage ? stage->desc->summary : p->plan->inputs[node->input].help);
-    sl_str_addf(p->out,
-                "</title><rect class=\"%s%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
-                "rx=\"%.0f\"/>",
-                class, stage && stage->retry.ignore ? " d" : "", x, y, w, node->extent,
-                stage ? 8.0 : 22.0);
+    sl_str_addf(
+        p->out,
+        "</title><rect class=\"%s%s%s%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
+        "rx=\"%.0f\"/>",
+        class, stage && stage->retry.ignore ? " d" : "", mark && mark->class ? " " : "",
+        mark && mark->class ? mark->class : "", x, y, w, node->extent, stage ? 8.0 : 22.0);
+    add_mark(p, mark, x + w, y - 5);
     sl_str_addf(p->out, "<text class=\"t\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", center,
                 middle - 3);
     add_escaped(p->out, sl_layout_title(&p->layout, index));
@@ -171,7 +186,12 @@ static void add_box(struct picture *p, int index) {
 }
 
 int sl_render_svg(const struct sl_plan *plan, struct sl_str *out) {
-    struct picture p = {.plan = plan, .out = out};
+    return sl_render_svg_marked(plan, NULL, out);
+}
+
+int sl_render_svg_marked(const struct sl_plan *plan, const struct sl_mark *marks,
+                         struct sl_str *out) {
+    struct picture p = {.plan = plan, .marks = marks, .out = out};
     struct sl_layout *l = &p.layout;
     sl_layout_build(plan, l);
     p.left = sl_xcalloc((size_t)l->n_layers, sizeof *p.left);
