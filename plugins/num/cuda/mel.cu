@@ -78,7 +78,7 @@ struct workspace {
 /* Sample `at` of the signal: mirrored at its start, silence behind its end. */
 __device__ float sample(const num_cuda_mel_piece &p, int64_t at) {
     const uint64_t i = (uint64_t)(at < 0 ? -at : at);
-    const float x = i < p.n_samples ? p.pcm[i] : 0;
+    const float x = i < p.n_samples ? p.pcm[i - p.start] : 0;
     return isfinite(x) ? x : 0;
 }
 

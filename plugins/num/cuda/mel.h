@@ -22,18 +22,25 @@ extern "C" {
 #endif
 
 /*
- * Frames [first, first + n_frames) of the signal `pcm` (n_samples) on the device, 16 kHz, followed
- * by silence; NaN and infinity count as silence.
+ * Frames [first, first + n_frames) of a signal of n_samples, 16 kHz, followed by silence; NaN and
+ * infinity count as silence. `pcm`, on the device, holds the samples from `start` on that the
+ * frames see: from num_cuda_mel_start(first), or any before.
  */
 struct num_cuda_mel_piece {
     const float *pcm;
-    uint64_t n_samples, first;
+    uint64_t start, n_samples, first;
     uint32_t n_frames;
     uint32_t group;  /* index into the maxima */
     float *ret_log;  /* (n_frames, n_mels), or NULL: only the maximum counts */
     void *ret_mel;   /* (n_rows, n_mels) in the type; rows behind the frames are zeros */
     uint32_t n_rows; /* at least n_frames, of ret_mel */
 };
+
+/* The first sample that frame `first` and those behind it see; the first two frames see the signal's
+ * start mirrored. */
+static inline uint64_t num_cuda_mel_start(uint64_t first) {
+    return first < 2 ? 0 : first * 160 - 200;
+}
 
 /* Filters and window: built on the host, copied to the device by the caller. */
 size_t num_cuda_mel_tables_bytes(size_t n_mels);

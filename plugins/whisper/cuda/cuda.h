@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-struct wh_cuda_encoder; /* encoder.cu: its graphs, plans of products, what else it keeps */
+struct wh_cuda_encoder; /* encoder.h */
 struct wh_cuda_decoder; /* decoder.cu */
 
 struct wh_cuda {
@@ -29,12 +29,12 @@ struct wh_cuda {
     struct wh_cuda_plan plan;
     struct wh_cuda_weights w; /* pointers into `block` */
     struct num_cuda_device device;
-    char *block;            /* on the device: plan.bytes */
+    char *block; /* on the device: plan.bytes */
 
     cudaStream_t encode_stream, decode_stream;
-    cudaEvent_t *slot_ready; /* (n_slots) on the host: recorded behind the slot's last kernel */
-    float *host_mel;   /* pinned, (n_windows, 2 T, M) */
-    float *host_logits; /* pinned, (as many rows as `logits`, V) */
+    cudaEvent_t *slot_ready;    /* (n_slots) on the host: recorded behind the slot's last kernel */
+    float *host_mel;            /* pinned, (n_windows, 2 T, M) */
+    float *host_logits;         /* pinned, (as many rows as `logits`, V) */
     struct num_cuda_gemm *gemm; /* opened once, for both towers */
     struct wh_cuda_encoder *encoder;
     struct wh_cuda_decoder *decoder;
@@ -70,6 +70,25 @@ void wh_cuda_encoder_destroy(struct wh_cuda *m);
  */
 int32_t wh_cuda_encode(struct wh_cuda *m, const float *const *mel, const uint32_t *slots,
                        uint32_t n, const struct wh_watch *watch, struct num_err *err);
+
+/* A window of audio whose samples are on the host: frames [first, first + n_frames) of the whole
+ * audio's spectrogram, at most 2 T; rows of the window behind them are zeros. */
+struct wh_cuda_audio {
+    const float *pcm; /* (n_samples), 16 kHz: the whole audio */
+    uint64_t n_samples, first;
+    uint32_t n_frames;
+    float max_power; /* of the whole audio: wh_cuda_mel_max() */
+};
+
+/* The largest mel power of n_frames frames of an audio, for all its windows. Waits for the
+ * result. */
+int32_t wh_cuda_mel_max(struct wh_cuda *m, const float *pcm, uint64_t n_samples, uint64_t n_frames,
+                        float *ret_max_power, struct num_err *err);
+
+/* As wh_cuda_encode(), from samples: the spectrogram is computed on the device. */
+int32_t wh_cuda_encode_audio(struct wh_cuda *m, const struct wh_cuda_audio *windows,
+                             const uint32_t *slots, uint32_t n, const struct wh_watch *watch,
+                             struct num_err *err);
 
 /* ---- decoder.cu ----------------------------------------------------------------------------- */
 

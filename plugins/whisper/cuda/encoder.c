@@ -2,13 +2,13 @@
  * The encoder on a CUDA device: a pass takes up to n_windows windows from mel frames to the
  * encoder's output and the keys and values that the decoder's cross-attention reads.
  *
- *     copy_stream      mel of a pass, from one of two pinned buffers to one of two on the device
- *     encode_stream    conv1 (reads that buffer) | body: conv2, all layers | last norm, cross-KV
+ *     copy_stream      what the pass reads, to one of two feeds on the device: encoder_feed.c
+ *     encode_stream    (spectrogram,) conv1 | body: conv2, all layers | last norm, cross-KV
  *
  * The body's buffers lie where they lie, so it is recorded as a graph, one for each number of
  * windows in `sizes`; a pass takes the next larger one and ignores what it makes of the rest. A
  * body of some size runs once as it is (kernels are loaded, products choose their way) and is
- * recorded the second time. What depends on the pass - which mel buffer, which slots - stays
+ * recorded the second time. What depends on the pass - which feed, which slots - stays
  * outside of the graph: a few launches.
  *
  * The residual stream is float. Products write the type, and the norm that follows adds them with
@@ -19,63 +19,29 @@
  * ms, convolutions 0.05 ms: 4.4 ms, and 0.45 ms for the keys and values. A pass of one window leaves
  * part of the card idle (60 to 240 tiles for 132 multiprocessors): 6 ms. Not measured.
  */
+#include "whisper/cuda/encoder.h"
+
 #include <stdlib.h>
-#include <string.h>
 
 #include "num/cuda/attention.h"
-#include "num/cuda/conv.h"
 #include "num/cuda/norm.h"
-#include "whisper/cuda/cuda.h"
-#include "whisper/cuda/encoder_plan.h"
 #include "whisper/cuda/load.h"
 
-/* Numbers of windows that have a graph, beside n_windows: at most a third of a pass is wasted. */
-static const uint32_t sizes[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
-#define N_SIZES (sizeof sizes / sizeof *sizes)
+static const uint32_t sizes[WH_CUDA_N_SIZES] = WH_CUDA_ENCODER_SIZES;
 
-struct body {
-    bool ran;
-    cudaGraphExec_t graph; /* NULL: not yet */
-};
-
-struct wh_cuda_encoder {
-    struct wh_cuda_encoder_work work;
-    struct num_cuda_conv *conv;
-    cudaStream_t copy_stream;
-    float *pinned[2]; /* (B, 2 T, M): the model's host_mel, and one of ours */
-    cudaEvent_t copied[2], consumed[2];
-    cudaEvent_t decoded; /* the decoder has done what was queued before a pass */
-    int next;            /* mel buffer of the next pass */
-    struct body bodies[N_SIZES + 1];
-};
-
-/* What the steps of a body need; the first failure stops those behind it. */
-struct run {
-    struct wh_cuda *m;
-    const struct wh_cuda_encoder_work *work;
-    uint32_t n; /* windows */
-    int32_t status;
-    struct num_err *err;
-};
-
-static size_t rows_of(const struct run *r) {
-    return (size_t)r->n * r->m->c.dims.n_audio_ctx;
-}
-
-static void check(struct run *r, const char *what, cudaError_t error) {
-    if (!r->status)
-        r->status = num_cuda_fail(r->err, what, error);
+static size_t rows_of(const struct wh_cuda_pass *p) {
+    return (size_t)p->n * p->m->c.dims.n_audio_ctx;
 }
 
 /* ---- Steps ---------------------------------------------------------------------------------- */
 
-static void convolve(struct run *r, const struct wh_cuda_matrix *filter, const void *x,
+static void convolve(struct wh_cuda_pass *p, const struct wh_cuda_matrix *filter, const void *x,
                      enum num_cuda_type x_type, size_t n_in, size_t stride, void *ret) {
-    struct wh_cuda *m = r->m;
+    struct wh_cuda *m = p->m;
     const struct num_cuda_convolution c = {
         .type = m->c.type,
         .x_type = x_type,
-        .n_batch = r->n,
+        .n_batch = p->n,
         .n = 2 * (size_t)m->c.dims.n_audio_ctx,
         .n_in = n_in,
         .n_out = m->c.dims.n_state,
@@ -84,30 +50,30 @@ static void convolve(struct run *r, const struct wh_cuda_matrix *filter, const v
         .w = filter->w,
         .bias = filter->bias,
         .ret = ret,
-        .rows = r->work->cols,
+        .rows = p->work->cols,
     };
-    if (!r->status)
-        r->status =
+    if (!p->status)
+        p->status =
             num_cuda_conv_run(m->encoder->conv, m->gemm, &c, m->block + m->plan.gemm_work[0],
-                              wh_cuda_gemm_bytes(&m->c), m->encode_stream, r->err);
+                              wh_cuda_gemm_bytes(&m->c), m->encode_stream, p->err);
 }
 
-static void run_product(struct run *r, const struct num_cuda_product *p) {
-    struct wh_cuda *m = r->m;
-    if (!r->status)
-        r->status = num_cuda_gemm_run(m->gemm, p, m->block + m->plan.gemm_work[0],
-                                      wh_cuda_gemm_bytes(&m->c), m->encode_stream, r->err);
+static void run_product(struct wh_cuda_pass *p, const struct num_cuda_product *product) {
+    struct wh_cuda *m = p->m;
+    if (!p->status)
+        p->status = num_cuda_gemm_run(m->gemm, product, m->block + m->plan.gemm_work[0],
+                                      wh_cuda_gemm_bytes(&m->c), m->encode_stream, p->err);
 }
 
 /* ret = act(x W^T + bias), rows of all windows. bias_typed NULL: with the matrix' own where there is
  * an activation, else without. */
-static void multiply(struct run *r, const struct wh_cuda_matrix *w, const void *x,
+static void multiply(struct wh_cuda_pass *p, const struct wh_cuda_matrix *w, const void *x,
                      const void *bias_typed, enum num_cuda_act act, void *ret) {
     const bool biased = bias_typed || act != NUM_CUDA_ACT_NONE;
-    const struct num_cuda_product p = {
-        .type = r->m->c.type,
-        .ret_type = r->m->c.type,
-        .m = rows_of(r),
+    const struct num_cuda_product product = {
+        .type = p->m->c.type,
+        .ret_type = p->m->c.type,
+        .m = rows_of(p),
         .n = w->n_out,
         .k = w->n_in,
         .x = x,
@@ -117,154 +83,157 @@ static void multiply(struct run *r, const struct wh_cuda_matrix *w, const void *
         .bias_typed = bias_typed,
         .act = act,
     };
-    run_product(r, &p);
+    run_product(p, &product);
 }
 
 /* Adds `add` and `bias` to the rows of `base` (row % period); the sum becomes the stream, and normed
  * what the next product reads. */
-static void add_and_norm(struct run *r, const float *base, size_t period, const void *add,
+static void add_and_norm(struct wh_cuda_pass *p, const float *base, size_t period, const void *add,
                          const float *bias, const struct wh_cuda_norm *norm) {
     const struct num_cuda_norm n = {
-        .rows = rows_of(r),
-        .n = r->m->c.dims.n_state,
+        .rows = rows_of(p),
+        .n = p->m->c.dims.n_state,
         .base = base,
         .period = period,
         .add = add,
         .bias = bias,
-        .ret_sum = r->work->x,
+        .ret_sum = p->work->x,
         .gamma = norm->gamma,
         .beta = norm->beta,
-        .ret = r->work->norm,
+        .ret = p->work->norm,
     };
-    if (!r->status)
-        check(r, "a norm of the encoder", num_cuda_norm_run(&n, r->m->c.type, r->m->encode_stream));
+    if (!p->status)
+        wh_cuda_check(p, "a norm of the encoder",
+                      num_cuda_norm_run(&n, p->m->c.type, p->m->encode_stream));
 }
 
-static void attend(struct run *r) {
-    const struct wh_cuda_config *c = &r->m->c;
+static void attend(struct wh_cuda_pass *p) {
+    const struct wh_cuda_config *c = &p->m->c;
     const size_t D = c->dims.n_state, bytes = D * num_cuda_type_bytes(c->type);
-    const char *qkv = r->work->qkv;
+    const char *qkv = p->work->qkv;
     const struct num_cuda_attention a = {
         .q = qkv,
         .k = qkv + bytes,
         .v = qkv + 2 * bytes,
-        .ret = r->work->norm,
+        .ret = p->work->norm,
         .ld = 3 * D,
         .ld_ret = D,
         .n = c->dims.n_audio_ctx,
         .n_heads = c->dims.n_audio_heads,
-        .n_batch = r->n,
+        .n_batch = p->n,
         .scale = 0.125f, /* 1 / sqrt(WH_CUDA_HEAD) */
     };
-    if (!r->status)
-        check(r, "the encoder's attention",
-              num_cuda_attention_run(&a, c->type, r->m->encode_stream));
+    if (!p->status)
+        wh_cuda_check(p, "the encoder's attention",
+                      num_cuda_attention_run(&a, c->type, p->m->encode_stream));
 }
 
 /* Leaves the output of the MLP in work.add: the next norm adds it. */
-static void run_layer(struct run *r, uint32_t index) {
-    const struct wh_cuda_encoder_work *w = r->work;
-    const struct wh_cuda_config *c = &r->m->c;
-    const struct wh_cuda_encoder_layer *l = &r->m->w.encoder[index];
+static void run_layer(struct wh_cuda_pass *p, uint32_t index) {
+    const struct wh_cuda_encoder_work *w = p->work;
+    const struct wh_cuda_config *c = &p->m->c;
+    const struct wh_cuda_encoder_layer *l = &p->m->w.encoder[index];
     const size_t bias_bytes = 3 * (size_t)c->dims.n_state * num_cuda_type_bytes(c->type);
-    multiply(r, &l->qkv, w->norm, (char *)w->qkv_bias + index * bias_bytes, NUM_CUDA_ACT_NONE,
+    multiply(p, &l->qkv, w->norm, (char *)w->qkv_bias + index * bias_bytes, NUM_CUDA_ACT_NONE,
              w->qkv);
-    attend(r);
-    multiply(r, &l->out, w->norm, NULL, NUM_CUDA_ACT_NONE, w->add);
-    add_and_norm(r, w->x, rows_of(r), w->add, l->out.bias, &l->mlp_norm);
-    multiply(r, &l->fc1, w->norm, NULL, NUM_CUDA_ACT_GELU, w->hidden);
-    multiply(r, &l->fc2, w->hidden, NULL, NUM_CUDA_ACT_NONE, w->add);
+    attend(p);
+    multiply(p, &l->out, w->norm, NULL, NUM_CUDA_ACT_NONE, w->add);
+    add_and_norm(p, w->x, rows_of(p), w->add, l->out.bias, &l->mlp_norm);
+    multiply(p, &l->fc1, w->norm, NULL, NUM_CUDA_ACT_GELU, w->hidden);
+    multiply(p, &l->fc2, w->hidden, NULL, NUM_CUDA_ACT_NONE, w->add);
 }
 
 /* From work.wide to work.x and, still to be added, work.add. */
-static void run_body(struct run *r) {
-    const struct wh_cuda *m = r->m;
+static void run_body(struct wh_cuda_pass *p) {
+    const struct wh_cuda *m = p->m;
     const struct wh_dims *s = &m->c.dims;
     const struct wh_cuda_encoder_layer *layers = m->w.encoder;
-    const struct wh_cuda_encoder_work *w = r->work;
-    convolve(r, &m->w.conv2, w->wide, m->c.type, s->n_state, 2, w->norm);
-    add_and_norm(r, m->w.audio_positions, s->n_audio_ctx, w->norm, NULL, &layers[0].attn_norm);
+    const struct wh_cuda_encoder_work *w = p->work;
+    convolve(p, &m->w.conv2, w->wide, m->c.type, s->n_state, 2, w->norm);
+    add_and_norm(p, m->w.audio_positions, s->n_audio_ctx, w->norm, NULL, &layers[0].attn_norm);
     for (uint32_t i = 0; i < s->n_audio_layers; i++) {
         if (i > 0)
-            add_and_norm(r, w->x, rows_of(r), w->add, layers[i - 1].fc2.bias, &layers[i].attn_norm);
-        run_layer(r, i);
+            add_and_norm(p, w->x, rows_of(p), w->add, layers[i - 1].fc2.bias, &layers[i].attn_norm);
+        run_layer(p, i);
     }
 }
 
 /* ---- Graphs --------------------------------------------------------------------------------- */
 
-static void record(struct run *r, struct body *body) {
-    cudaStream_t stream = r->m->encode_stream;
+static void record(struct wh_cuda_pass *p, struct wh_cuda_body *body) {
+    cudaStream_t stream = p->m->encode_stream;
     cudaGraph_t graph = NULL;
-    check(r, "recording the encoder",
-          cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    if (r->status)
+    wh_cuda_check(p, "recording the encoder",
+                  cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    if (p->status)
         return;
-    run_body(r);
+    run_body(p);
     cudaError_t error = cudaStreamEndCapture(stream, &graph);
-    check(r, "recording the encoder", error);
-    if (!r->status)
-        check(r, "the encoder's graph", cudaGraphInstantiate(&body->graph, graph, 0));
+    wh_cuda_check(p, "recording the encoder", error);
+    if (!p->status)
+        wh_cuda_check(p, "the encoder's graph", cudaGraphInstantiate(&body->graph, graph, 0));
     if (graph)
         cudaGraphDestroy(graph);
 }
 
 /* The size to run n windows as: its windows, and its body. */
-static uint32_t size_for(const struct wh_cuda *m, uint32_t n, struct body **ret_body) {
+static uint32_t size_for(const struct wh_cuda *m, uint32_t n, struct wh_cuda_body **ret_body) {
     size_t i = 0;
-    while (i < N_SIZES && sizes[i] < n)
+    while (i < WH_CUDA_N_SIZES && sizes[i] < n)
         i++;
-    if (i < N_SIZES && sizes[i] <= m->c.n_windows) {
+    if (i < WH_CUDA_N_SIZES && sizes[i] <= m->c.n_windows) {
         *ret_body = &m->encoder->bodies[i];
         return sizes[i];
     }
-    *ret_body = &m->encoder->bodies[N_SIZES];
+    *ret_body = &m->encoder->bodies[WH_CUDA_N_SIZES];
     return m->c.n_windows;
 }
 
 /* The body for n windows or somewhat more, from its graph from the second time on. */
-static void run_recorded(struct run *r) {
-    struct run whole = *r;
-    struct body *body;
-    whole.n = size_for(r->m, r->n, &body);
+static void run_recorded(struct wh_cuda_pass *p) {
+    struct wh_cuda_pass whole = *p;
+    struct wh_cuda_body *body;
+    whole.n = size_for(p->m, p->n, &body);
     if (!body->ran)
         run_body(&whole);
     else if (!body->graph)
         record(&whole, body);
     if (body->ran && !whole.status)
-        check(&whole, "the encoder's graph", cudaGraphLaunch(body->graph, r->m->encode_stream));
+        wh_cuda_check(&whole, "the encoder's graph",
+                      cudaGraphLaunch(body->graph, p->m->encode_stream));
     body->ran = true;
-    r->status = whole.status;
+    p->status = whole.status;
 }
 
 /* ---- What a pass's slots get ---------------------------------------------------------------- */
 
 /* Norms the last sum of windows [first, first + n) into slots [slot, slot + n). */
-static void norm_last(struct run *r, uint32_t first, uint32_t slot, uint32_t n) {
-    const struct wh_cuda *m = r->m;
+static void norm_last(struct wh_cuda_pass *p, uint32_t first, uint32_t slot, uint32_t n) {
+    const struct wh_cuda *m = p->m;
     const struct wh_dims *s = &m->c.dims;
     const size_t rows = s->n_audio_ctx, values = first * rows * s->n_state;
     const struct num_cuda_norm norm = {
         .rows = n * rows,
         .n = s->n_state,
-        .base = r->work->x + values,
+        .base = p->work->x + values,
         .period = n * rows,
-        .add = (char *)r->work->add + values * num_cuda_type_bytes(m->c.type),
+        .add = (char *)p->work->add + values * num_cuda_type_bytes(m->c.type),
         .bias = m->w.encoder[s->n_audio_layers - 1].fc2.bias,
         .gamma = m->w.encoder_norm.gamma,
         .beta = m->w.encoder_norm.beta,
         .ret = wh_cuda_encoded(m, slot),
     };
-    if (!r->status)
-        check(r, "the encoder's last norm", num_cuda_norm_run(&norm, m->c.type, m->encode_stream));
+    if (!p->status)
+        wh_cuda_check(p, "the encoder's last norm",
+                      num_cuda_norm_run(&norm, m->c.type, m->encode_stream));
 }
 
 /* Keys and values of all decoder layers for slots [slot, slot + n), whose outputs and keys and
  * values lie one behind the other: one product a layer, in one call. */
-static void project(struct run *r, uint32_t slot, uint32_t n) {
-    const struct wh_cuda *m = r->m;
+static void project(struct wh_cuda_pass *p, uint32_t slot, uint32_t n) {
+    const struct wh_cuda *m = p->m;
     const size_t T = m->c.dims.n_audio_ctx, D = m->c.dims.n_state;
-    const struct num_cuda_product p = {
+    const struct num_cuda_product product = {
         .type = m->c.type,
         .ret_type = m->c.type,
         .m = n * T,
@@ -277,75 +246,73 @@ static void project(struct run *r, uint32_t slot, uint32_t n) {
         .stride_w = 2 * D * D,
         .stride_ret = m->c.n_slots * T * 2 * D,
     };
-    run_product(r, &p);
+    run_product(p, &product);
 }
 
 /* Fills the slots, runs of neighbours at once, as soon as the decoder has left them. */
-static void fill_slots(struct run *r, const uint32_t *slots) {
-    const struct wh_cuda *m = r->m;
-    check(r, "waiting for the decoder", cudaEventRecord(m->encoder->decoded, m->decode_stream));
-    check(r, "waiting for the decoder",
-          cudaStreamWaitEvent(m->encode_stream, m->encoder->decoded, 0));
-    for (uint32_t first = 0, n; first < r->n; first += n) {
-        for (n = 1; first + n < r->n && slots[first + n] == slots[first] + n;)
+static void fill_slots(struct wh_cuda_pass *p, const uint32_t *slots) {
+    const struct wh_cuda *m = p->m;
+    wh_cuda_check(p, "waiting for the decoder",
+                  cudaEventRecord(m->encoder->decoded, m->decode_stream));
+    wh_cuda_check(p, "waiting for the decoder",
+                  cudaStreamWaitEvent(m->encode_stream, m->encoder->decoded, 0));
+    for (uint32_t first = 0, n; first < p->n; first += n) {
+        for (n = 1; first + n < p->n && slots[first + n] == slots[first] + n;)
             n++;
-        norm_last(r, first, slots[first], n);
+        norm_last(p, first, slots[first], n);
         if (m->c.cross == WH_CUDA_STORED)
-            project(r, slots[first], n);
+            project(p, slots[first], n);
     }
-    for (uint32_t i = 0; i < r->n; i++)
-        check(r, "encoding", cudaEventRecord(m->slot_ready[slots[i]], m->encode_stream));
+    for (uint32_t i = 0; i < p->n; i++)
+        wh_cuda_check(p, "encoding", cudaEventRecord(m->slot_ready[slots[i]], m->encode_stream));
 }
 
 /* ---- Passes --------------------------------------------------------------------------------- */
 
-/* Brings the mel of a pass to the device; returns where it lies. The host waits only for the copy
- * of the pass before the last. */
-static const float *copy_mel(struct run *r, const float *const *mel) {
-    struct wh_cuda_encoder *e = r->m->encoder;
-    const struct wh_dims *s = &r->m->c.dims;
-    const size_t values = 2 * (size_t)s->n_audio_ctx * s->n_mels;
-    const int b = e->next;
-    e->next = 1 - b;
-    check(r, "copying mel", cudaEventSynchronize(e->copied[b]));
-    for (uint32_t i = 0; !r->status && i < r->n; i++)
-        memcpy(e->pinned[b] + i * values, mel[i], values * sizeof(float));
-    check(r, "copying mel", cudaStreamWaitEvent(e->copy_stream, e->consumed[b], 0));
-    check(r, "copying mel",
-          cudaMemcpyAsync(e->work.mel[b], e->pinned[b], r->n * values * sizeof(float),
-                          cudaMemcpyHostToDevice, e->copy_stream));
-    check(r, "copying mel", cudaEventRecord(e->copied[b], e->copy_stream));
-    check(r, "copying mel", cudaStreamWaitEvent(r->m->encode_stream, e->copied[b], 0));
-    return e->work.mel[b];
-}
+/* Windows of either kind; the other is NULL. */
+struct source {
+    const float *const *mel;
+    const struct wh_cuda_audio *audio;
+};
 
-static int32_t encode_pass(struct wh_cuda *m, const float *const *mel, const uint32_t *slots,
-                           uint32_t n, struct num_err *err) {
+static int32_t encode_pass(struct wh_cuda *m, const struct source *source, uint32_t first,
+                           const uint32_t *slots, uint32_t n, struct num_err *err) {
     struct wh_cuda_encoder *e = m->encoder;
-    struct run r = {m, &e->work, n, SLUICE_OK, err};
-    const int b = e->next;
-    const float *from = copy_mel(&r, mel);
-    convolve(&r, &m->w.conv1, from, NUM_CUDA_F32, m->c.dims.n_mels, 1, e->work.wide);
-    check(&r, "encoding", cudaEventRecord(e->consumed[b], m->encode_stream));
-    if (!r.status)
-        run_recorded(&r);
-    if (!r.status)
-        fill_slots(&r, slots);
-    return r.status;
+    struct wh_cuda_pass pass = {.m = m, .work = &e->work, .n = n, .err = err}, *p = &pass;
+    const float *mel = source->mel ? wh_cuda_feed_mel(p, source->mel + first)
+                                   : wh_cuda_feed_audio(p, source->audio + first);
+    convolve(p, &m->w.conv1, mel, NUM_CUDA_F32, m->c.dims.n_mels, 1, e->work.wide);
+    wh_cuda_check(p, "encoding", cudaEventRecord(e->consumed[p->feed], m->encode_stream));
+    if (!p->status)
+        run_recorded(p);
+    if (!p->status)
+        fill_slots(p, slots);
+    return p->status;
 }
 
-int32_t wh_cuda_encode(struct wh_cuda *m, const float *const *mel, const uint32_t *slots,
-                       uint32_t n, const struct wh_watch *watch, struct num_err *err) {
+static int32_t encode(struct wh_cuda *m, const struct source *source, const uint32_t *slots,
+                      uint32_t n, const struct wh_watch *watch, struct num_err *err) {
     for (uint32_t at = 0; at < n;) {
         const uint32_t some = n - at < m->c.n_windows ? n - at : m->c.n_windows;
         if (wh_cancelled(watch))
             return num_fail(err, SLUICE_CANCELLED, "cancelled");
-        int32_t status = encode_pass(m, mel + at, slots + at, some, err);
+        int32_t status = encode_pass(m, source, at, slots + at, some, err);
         if (status)
             return status;
         at += some;
     }
     return SLUICE_OK;
+}
+
+int32_t wh_cuda_encode(struct wh_cuda *m, const float *const *mel, const uint32_t *slots,
+                       uint32_t n, const struct wh_watch *watch, struct num_err *err) {
+    return encode(m, &(struct source){.mel = mel}, slots, n, watch, err);
+}
+
+int32_t wh_cuda_encode_audio(struct wh_cuda *m, const struct wh_cuda_audio *windows,
+                             const uint32_t *slots, uint32_t n, const struct wh_watch *watch,
+                             struct num_err *err) {
+    return encode(m, &(struct source){.audio = windows}, slots, n, watch, err);
 }
 
 /* ---- Create and destroy --------------------------------------------------------------------- */
@@ -371,21 +338,6 @@ static int32_t convert_biases(struct wh_cuda *m, struct num_err *err) {
     return status;
 }
 
-static int32_t take_streams(struct wh_cuda *m, struct num_err *err) {
-    struct wh_cuda_encoder *e = m->encoder;
-    const struct wh_dims *s = &m->c.dims;
-    const size_t mel = (size_t)m->c.n_windows * 2 * s->n_audio_ctx * s->n_mels * sizeof(float);
-    cudaEvent_t *const events[] = {&e->copied[0], &e->copied[1], &e->consumed[0], &e->consumed[1],
-                                   &e->decoded};
-    cudaError_t error = cudaStreamCreateWithFlags(&e->copy_stream, cudaStreamNonBlocking);
-    for (size_t i = 0; !error && i < sizeof events / sizeof *events; i++)
-        error = cudaEventCreateWithFlags(events[i], cudaEventDisableTiming);
-    e->pinned[0] = m->host_mel;
-    if (!error)
-        error = cudaHostAlloc((void **)&e->pinned[1], mel, cudaHostAllocDefault);
-    return num_cuda_fail(err, "the encoder's streams and pinned memory", error);
-}
-
 int32_t wh_cuda_encoder_create(struct wh_cuda *m, struct num_err *err) {
     m->encoder = calloc(1, sizeof *m->encoder);
     if (!m->encoder)
@@ -393,7 +345,11 @@ int32_t wh_cuda_encoder_create(struct wh_cuda *m, struct num_err *err) {
     wh_cuda_encoder_place(&m->encoder->work, &m->c, m->block + m->plan.encoder_work);
     int32_t status = num_cuda_conv_open(&m->encoder->conv, err);
     if (!status)
-        status = take_streams(m, err);
+        status = wh_cuda_feed_create(m, err);
+    if (!status)
+        status =
+            num_cuda_fail(err, "the encoder",
+                          cudaEventCreateWithFlags(&m->encoder->decoded, cudaEventDisableTiming));
     return status ? status : convert_biases(m, err);
 }
 
@@ -401,21 +357,12 @@ void wh_cuda_encoder_destroy(struct wh_cuda *m) {
     struct wh_cuda_encoder *e = m->encoder;
     if (!e)
         return;
-    for (size_t i = 0; i <= N_SIZES; i++)
+    for (size_t i = 0; i <= WH_CUDA_N_SIZES; i++)
         if (e->bodies[i].graph)
             cudaGraphExecDestroy(e->bodies[i].graph);
-    for (int i = 0; i < 2; i++) {
-        if (e->copied[i])
-            cudaEventDestroy(e->copied[i]);
-        if (e->consumed[i])
-            cudaEventDestroy(e->consumed[i]);
-    }
     if (e->decoded)
         cudaEventDestroy(e->decoded);
-    if (e->copy_stream)
-        cudaStreamDestroy(e->copy_stream);
-    if (e->pinned[1])
-        cudaFreeHost(e->pinned[1]);
+    wh_cuda_feed_destroy(e);
     num_cuda_conv_close(e->conv);
     free(e);
     m->encoder = NULL;

@@ -14,6 +14,13 @@ static size_t largest(size_t a, size_t b, size_t c) {
     return most > c ? most : c;
 }
 
+size_t wh_cuda_feed_bytes(const struct wh_cuda_config *c) {
+    const struct wh_dims *s = &c->dims;
+    size_t mel = 2 * (size_t)s->n_audio_ctx * s->n_mels * sizeof(float);
+    size_t samples = wh_cuda_window_samples(c) * sizeof(float) + WH_CUDA_PIECE_BYTES;
+    return c->n_windows * (mel > samples ? mel : samples);
+}
+
 void wh_cuda_encoder_place(struct wh_cuda_encoder_work *work, const struct wh_cuda_config *c,
                            void *base) {
     const struct wh_dims *s = &c->dims;
@@ -21,8 +28,10 @@ void wh_cuda_encoder_place(struct wh_cuda_encoder_work *work, const struct wh_cu
     size_t value = num_cuda_type_bytes(c->type);
     uintptr_t at = (uintptr_t)base;
     for (int i = 0; i < 2; i++)
-        work->mel[i] = take(&at, rows * 2 * s->n_mels * sizeof(float));
-    work->x = take(&at, rows * D * sizeof *work->x);
+        work->feed[i] = take(&at, wh_cuda_feed_bytes(c));
+    work->mel_tables = take(&at, WH_CUDA_MEL_TABLES(s->n_mels));
+    work->mel_max = take(&at, sizeof *work->mel_max);
+    work->mel = work->x = take(&at, rows * largest(2 * (size_t)s->n_mels, D, 0) * sizeof(float));
     work->norm = take(&at, rows * D * value);
     work->wide = work->qkv = work->add = take(&at, rows * 3 * D * value);
     work->cols = work->hidden =

@@ -4,6 +4,7 @@
  */
 #include "device.h"
 
+#include "num/mel.h"
 #include "unit/whisper/make_model.h"
 #include "whisper/cuda/cuda.h"
 #include "whisper/cuda/load.h"
@@ -84,8 +85,6 @@ static struct wh_cuda *model_make(const struct wh_dims *dims, const struct wh_we
     m->slot_ready = calloc(N_SLOTS, sizeof *m->slot_ready);
     for (int i = 0; i < N_SLOTS; i++)
         CHECK_CUDA(cudaEventCreateWithFlags(&m->slot_ready[i], cudaEventDisableTiming));
-    CHECK_CUDA(cudaMallocHost((void **)&m->host_mel,
-                              N_WINDOWS * 2 * dims->n_audio_ctx * dims->n_mels * sizeof(float)));
     load_weights(m, weights);
     if (wh_cuda_encoder_create(m, &err))
         TEST_FAIL("%s", err.text);
@@ -99,7 +98,6 @@ static void model_free(struct wh_cuda *m) {
         CHECK_CUDA(cudaEventDestroy(m->slot_ready[i]));
     CHECK_CUDA(cudaStreamDestroy(m->encode_stream));
     CHECK_CUDA(cudaStreamDestroy(m->decode_stream));
-    CHECK_CUDA(cudaFreeHost(m->host_mel));
     CHECK_CUDA(cudaFree(m->block));
     num_cuda_gemm_close(m->gemm);
     free(m->slot_ready);
@@ -238,6 +236,96 @@ TEST(a_window_is_the_same_in_every_pass) {
         CHECK(memcmp(got, want, n * sizeof *got) == 0);
         free(got);
     }
+    model_free(m);
+    made_free(made);
+}
+
+/* ---- From samples --------------------------------------------------------------------------- */
+
+/* Sweeps with pauses: quiet bands beside loud ones, so that the maximum's clamp is seen. */
+static float *sound(size_t n) {
+    float *pcm = malloc(n * sizeof *pcm);
+    double phase = 0;
+    for (size_t i = 0; i < n; i++) {
+        phase += 0.02 + 0.8 * (double)(i % 9000) / 9000;
+        pcm[i] = (float)(sin(phase) * (i / 4000 % 3 ? 0.4 : 0.001));
+    }
+    return pcm;
+}
+
+/* The CPU's frames of a window, as window.c makes them. */
+static void cpu_window(const struct wh_dims *s, const struct wh_cuda_audio *a, float max,
+                       float *ret) {
+    struct num_mel *mel;
+    struct num_pool *pool;
+    struct num_err err;
+    size_t n = (size_t)a->n_frames * s->n_mels, all = 2 * (size_t)s->n_audio_ctx * s->n_mels;
+    CHECK_INT(num_mel_create(s->n_mels, &mel, &err), 0);
+    CHECK_INT(num_pool_create(1, &pool, &err), 0);
+    CHECK_INT(num_mel_log(mel, pool, a->pcm, a->n_samples, a->first, a->n_frames, ret, &err), 0);
+    num_mel_normalise(ret, n, max, ret);
+    memset(ret + n, 0, (all - n) * sizeof *ret);
+    num_pool_destroy(pool);
+    num_mel_destroy(mel);
+}
+
+/* Windows at the start, in the middle, at the end and behind it, more than fit a pass: as from the
+ * CPU's mel frames. These differ by 1e-4 at most, and two layers pass that on. */
+TEST(windows_from_samples) {
+    enum { N = 40000, FRAMES = N / NUM_MEL_HOP };
+    const struct wh_dims dims = small_dims();
+    struct made *made = made_create(&dims, NUM_WEIGHT_F32, 6);
+    struct wh_weights weights = weights_of(made);
+    struct wh_cuda *m = model_make(&dims, &weights, NUM_CUDA_F32);
+    float *pcm = sound(N), max_power = 0;
+    struct num_err err;
+    CHECK_INT(wh_cuda_mel_max(m, pcm, N, FRAMES + 2, &max_power, &err), 0);
+    struct wh_cuda_audio windows[] = {{pcm, N, 0, 100, 0},  {pcm, N, 1, 100, 0},
+                                      {pcm, N, 77, 64, 0},  {pcm, N, 150, 100, 0},
+                                      {pcm, N, 240, 12, 0}, {pcm, N, 300, 100, 0}};
+    enum { N_AUDIO = sizeof windows / sizeof *windows };
+    uint32_t slots[N_AUDIO] = {0, 1, 2, 3, 4, 5};
+    size_t values = 2 * (size_t)dims.n_audio_ctx * dims.n_mels;
+    float *mel = malloc(N_AUDIO * values * sizeof *mel);
+    for (int i = 0; i < N_AUDIO; i++) {
+        windows[i].max_power = max_power;
+        cpu_window(&dims, &windows[i], log10f(max_power), mel + i * values);
+    }
+    float *want = cpu_outputs(&weights, &dims, mel, N_AUDIO);
+    for (int pass = 0; pass < 2; pass++) {
+        if (wh_cuda_encode_audio(m, windows, slots, N_AUDIO, NULL, &err))
+            TEST_FAIL("%s", err.text);
+        for (uint32_t i = 0; i < N_AUDIO; i++) {
+            size_t n = (size_t)dims.n_audio_ctx * dims.n_state;
+            float *got = read_slot(m, i, wh_cuda_encoded(m, i), n);
+            for (size_t j = 0; j < n; j++)
+                CHECK_NEAR(got[j], want[i * n + j], 2e-3);
+            free(got);
+        }
+    }
+    model_free(m);
+    made_free(made);
+}
+
+TEST(the_maximum_of_an_audio) {
+    enum { N = 100000, FRAMES = N / NUM_MEL_HOP + 2 }; /* three feeds */
+    const struct wh_dims dims = small_dims();
+    struct made *made = made_create(&dims, NUM_WEIGHT_F32, 7);
+    struct wh_weights weights = weights_of(made);
+    struct wh_cuda *m = model_make(&dims, &weights, NUM_CUDA_F32);
+    struct num_mel *mel;
+    struct num_pool *pool;
+    struct num_err err;
+    float *pcm = sound(N), max_power = 0, *want = malloc(FRAMES * 80 * sizeof *want);
+    CHECK_INT(num_mel_create(80, &mel, &err), 0);
+    CHECK_INT(num_pool_create(1, &pool, &err), 0);
+    CHECK_INT(num_mel_log(mel, pool, pcm, N, 0, FRAMES, want, &err), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(wh_cuda_mel_max(m, pcm, N, FRAMES, &max_power, &err), 0);
+        CHECK_NEAR(log10f(max_power), num_mel_max(want, FRAMES * 80), 1e-5);
+    }
+    CHECK_INT(wh_cuda_mel_max(m, NULL, 0, 2, &max_power, &err), 0);
+    CHECK_NEAR(log10f(max_power), -10, 1e-5);
     model_free(m);
     made_free(made);
 }

@@ -62,18 +62,20 @@ static void check_pieces(const struct bench *b, const struct piece *pieces, size
     size_t max_frames = 0, max_rows = 0;
     for (size_t i = 0; i < n; i++) {
         const struct piece *p = &pieces[i];
+        uint64_t start = num_cuda_mel_start(p->first);
         want[i] = log_mel(b, p->pcm, p->n_samples, p->first, p->n_frames);
         float top = num_mel_max(want[i], p->n_frames * b->n_mels);
         max[p->group] = top > max[p->group] ? top : max[p->group];
-        on_device[i] =
-            (struct num_cuda_mel_piece){.pcm = device_copy(p->pcm, p->n_samples * 4 + 4),
-                                        .n_samples = p->n_samples,
-                                        .first = p->first,
-                                        .n_frames = (uint32_t)p->n_frames,
-                                        .group = p->group,
-                                        .ret_log = device_room(p->n_frames * b->n_mels * 4),
-                                        .ret_mel = device_room(p->n_rows * b->n_mels * 4),
-                                        .n_rows = (uint32_t)p->n_rows};
+        on_device[i] = (struct num_cuda_mel_piece){
+            .pcm = device_copy(p->pcm + start, (p->n_samples - start) * 4 + 4),
+            .start = start,
+            .n_samples = p->n_samples,
+            .first = p->first,
+            .n_frames = (uint32_t)p->n_frames,
+            .group = p->group,
+            .ret_log = device_room(p->n_frames * b->n_mels * 4),
+            .ret_mel = device_room(p->n_rows * b->n_mels * 4),
+            .n_rows = (uint32_t)p->n_rows};
         max_frames = p->n_frames > max_frames ? p->n_frames : max_frames;
         max_rows = p->n_rows > max_rows ? p->n_rows : max_rows;
     }
