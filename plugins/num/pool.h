@@ -12,6 +12,10 @@
 
 #include "num/err.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct num_pool;
 
 /* One task: `index` in [0, n_tasks), run on thread `thread` in [0, n_threads) of the pool. */
@@ -27,5 +31,9 @@ uint32_t num_pool_threads(const struct num_pool *pool);
  * loop at a time: not to be called from two threads, nor from a task.
  */
 void num_pool_run(struct num_pool *pool, uint32_t n_tasks, num_task *run, void *ctx);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

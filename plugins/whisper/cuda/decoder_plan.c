@@ -34,8 +34,7 @@ void wh_cuda_decoder_place(struct wh_cuda_decoder_work *work, const struct wh_cu
     work->hidden = take(&at, N * F * value);
     work->partial = take(&at, wh_cuda_parts(c) * H * (WH_CUDA_HEAD + 2) * sizeof *work->partial);
     work->arrived = take(&at, N * H * sizeof *work->arrived);
-    work->weights =
-        take(&at, s->n_alignment_heads * N * s->n_audio_ctx * sizeof *work->weights);
+    work->weights = take(&at, s->n_alignment_heads * N * s->n_audio_ctx * sizeof *work->weights);
     work->probs = take(&at, N * sizeof *work->probs);
     work->chosen = take(&at, wh_cuda_logits_rows(c) * D * sizeof *work->chosen);
     work->bytes = at - (uintptr_t)base;
@@ -58,6 +57,8 @@ static uint32_t div_up(uint32_t a, uint32_t b) {
 uint32_t wh_cuda_chunk_keys(const struct wh_cuda_config *c, uint32_t n_groups, uint32_t shared,
                             int sm_count) {
     uint32_t T = c->dims.n_audio_ctx, blocks = n_groups * div_up(c->dims.n_text_heads, 4);
+    if (c->type == NUM_CUDA_F32) /* the order of sums depends on nothing else */
+        return SCORES / WH_CUDA_SHARED;
     uint32_t items = min_u32(n_groups * shared, c->n_tokens);
     uint32_t n = min_u32(div_up(WAVES * (uint32_t)sm_count, blocks), WH_CUDA_CHUNKS);
     n = min_u32(n, (uint32_t)(wh_cuda_parts(c) / items));

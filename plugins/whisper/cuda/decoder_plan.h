@@ -60,7 +60,7 @@ void wh_cuda_decoder_place(struct wh_cuda_decoder_work *work, const struct wh_cu
 
 /* Keys that one block of the cross-attention takes, where n_groups groups of up to `shared` items
  * attend, at most n_tokens in all: enough blocks for the card, no more parts than there is room
- * for, no more scores than shared memory holds. */
+ * for, no more scores than shared memory holds. In the exact mode always the same. */
 uint32_t wh_cuda_chunk_keys(const struct wh_cuda_config *c, uint32_t n_groups, uint32_t shared,
                             int sm_count);
 

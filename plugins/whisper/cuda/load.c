@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "num/half.h"
+#include "whisper/cpu.h"
 
 #define NAME_BYTES 160
 #define MAX_PARTS  3 /* queries, keys and values in one matrix */
@@ -38,7 +39,8 @@ static uint16_t to_f16(float x) {
         return (uint16_t)(sign | 0x7e00);
     if (rest >= 0x477ff000)
         return (uint16_t)(sign | 0x7c00);
-    if (rest < 0x38800000) /* 2^-14: adding 0.5 leaves the rounded multiple of 2^-24 in the low bits */
+    if (rest <
+        0x38800000) /* 2^-14: adding 0.5 leaves the rounded multiple of 2^-24 in the low bits */
         return (uint16_t)(sign | (bits_of(num_bits_to_f32(rest) + 0.5f) - bits_of(0.5f)));
     rest += 0xfff + (rest >> 13 & 1);
     return (uint16_t)(sign | (rest - (112u << 23)) >> 13);
@@ -73,7 +75,8 @@ static void pack_int4(const float *from, size_t n, uint8_t *to, float *scales) {
         float scale = largest(from + g, WH_CUDA_GROUP) / 7, inverse = scale > 0 ? 1 / scale : 0;
         scales[g / WH_CUDA_GROUP] = scale;
         for (size_t i = g; i < g + WH_CUDA_GROUP; i += 2) {
-            int low = (int)rintf(from[i] * inverse) + 8, high = (int)rintf(from[i + 1] * inverse) + 8;
+            int low = (int)rintf(from[i] * inverse) + 8,
+                high = (int)rintf(from[i + 1] * inverse) + 8;
             to[i / 2] = (uint8_t)(low | high << 4);
         }
     }
@@ -335,6 +338,11 @@ static void read_decoder(struct loader *l, const struct wh_cuda_weights *w) {
 
 static size_t max_size(size_t a, size_t b) {
     return a > b ? a : b;
+}
+
+int32_t wh_cuda_check_sizes(const struct wh_weights *weights, const struct wh_dims *dims,
+                            struct num_err *err) {
+    return wh_cpu_check_sizes(weights, dims, err);
 }
 
 int32_t wh_cuda_weights_load(const struct wh_cuda_weights *places, const struct wh_cuda_config *c,

@@ -14,6 +14,11 @@ extern "C" {
 
 #define WH_CUDA_STAGE_BYTES (8u << 20) /* of one piece; rows wider than that do not occur */
 
+/* Finds one tensor for every size of the configuration, so that no size is believed before memory
+ * is taken. */
+int32_t wh_cuda_check_sizes(const struct wh_weights *weights, const struct wh_dims *dims,
+                            struct num_err *err);
+
 /* Where the weights go. */
 struct wh_cuda_sink {
     void *ctx;

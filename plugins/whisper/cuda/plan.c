@@ -3,8 +3,8 @@
  * for counting and for placing, so the two cannot differ; the parts of the block follow each other
  * in one table.
  *
- * Where the limit is too small, rows and windows are halved in turn, windows of one pass first:
- * these only cost speed. What the weights need cannot be made smaller here.
+ * Where the limit is too small, numbers are halved in turn, windows of one pass first: these only
+ * cost speed. What the weights need cannot be made smaller here.
  */
 #include "whisper/cuda/plan.h"
 
@@ -187,6 +187,7 @@ static uint32_t half(uint32_t n, uint32_t least) {
 
 /* Makes one number smaller; false where none can be. */
 static bool shrink(struct wh_cuda_config *c, uint32_t least_slots, uint32_t least_rows) {
+    uint32_t least_tokens = wh_cuda_logits_rows(c);
     if (c->n_windows > 1)
         c->n_windows /= 2;
     else if (c->n_slots > least_slots && c->n_slots >= c->n_rows)
@@ -195,8 +196,8 @@ static bool shrink(struct wh_cuda_config *c, uint32_t least_slots, uint32_t leas
         c->n_rows = half(c->n_rows, least_rows);
     else if (c->n_slots > least_slots)
         c->n_slots = half(c->n_slots, least_slots);
-    else if (c->n_tokens > WH_CUDA_LEAST_TOKENS)
-        c->n_tokens = half(c->n_tokens, WH_CUDA_LEAST_TOKENS);
+    else if (c->n_tokens > least_tokens)
+        c->n_tokens = half(c->n_tokens, least_tokens);
     else
         return false;
     return true;

@@ -40,7 +40,7 @@ struct wh_cuda_config {
     uint32_t n_slots;   /* windows that are held */
     uint32_t n_rows;    /* sequences that are decoded at the same time */
     uint32_t n_windows; /* encoded in one pass, at most n_slots */
-    uint32_t n_tokens;  /* of one pass of the decoder: prompts and texts to align take several */
+    uint32_t n_tokens;  /* of one pass of the decoder, at least wh_cuda_logits_rows() */
 };
 
 /* ---- Weights on the device ------------------------------------------------------------------ */
@@ -87,8 +87,7 @@ struct wh_cuda_weights {
 
 /* Gives every weight its place from `base` on, which may be NULL: then only the bytes count.
  * Returns the bytes. */
-size_t wh_cuda_weights_place(struct wh_cuda_weights *w, const struct wh_cuda_config *c,
-                             void *base);
+size_t wh_cuda_weights_place(struct wh_cuda_weights *w, const struct wh_cuda_config *c, void *base);
 
 /* ---- The block ------------------------------------------------------------------------------ */
 
@@ -105,10 +104,10 @@ struct wh_cuda_plan {
     size_t bytes;        /* of the whole block */
 };
 
-#define WH_CUDA_LEAST_LOGITS 16         /* rows of logits that are made at a time, at least */
-#define WH_CUDA_LEAST_TOKENS 16         /* tokens of a pass, at least */
+#define WH_CUDA_LEAST_LOGITS 16          /* rows of logits that are made at a time, at least */
 #define WH_CUDA_GEMM_BYTES   (32u << 20) /* workspace of a product, at most: what cuBLASLt advises */
 
+/* Rows of logits: n_rows, or somewhat more. A pass takes at least as many tokens. */
 uint32_t wh_cuda_logits_rows(const struct wh_cuda_config *c);
 size_t wh_cuda_gemm_bytes(const struct wh_cuda_config *c);
 

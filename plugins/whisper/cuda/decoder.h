@@ -1,0 +1,60 @@
+/*
+ * The decoder's passes on a CUDA device, shared by decoder.cu (passes, graphs, rows), products.cu
+ * and decoder_attention.cu.
+ *
+ * A pass takes up to N items, each a token at a position of a row, through all layers; a step is a
+ * pass of one item a row. What an item is, and which items read one window, lies on the device, so
+ * that one recorded graph serves every step of up to as many items:
+ *
+ *     embed -> (norm, qkv, cells) -> self -> (out, add) -> (norm, q) -> cross -> (out, add)
+ *           -> (norm, fc1, gelu) -> (fc2, add) -> ... -> (norm, logits)
+ *
+ * Brackets are one kernel each where few items pass, and a norm and a product otherwise.
+ */
+#ifndef WH_CUDA_DECODER_H
+#define WH_CUDA_DECODER_H
+
+#include "whisper/cuda/cuda.h"
+#include "whisper/cuda/decoder_plan.h"
+#include "whisper/cuda/rows.h"
+
+#define WH_CUDA_FEW        32 /* items of a pass that the kernels for few rows take */
+#define WH_CUDA_MAX_GRAPHS 64
+
+/* How many items a pass takes, in how many groups of how many items at most. */
+struct wh_cuda_shape {
+    uint32_t n, n_groups, shared;
+};
+
+/* A recorded step. */
+struct wh_cuda_graph {
+    struct wh_cuda_shape shape;
+    cudaGraphExec_t exec;
+};
+
+struct wh_cuda_decoder {
+    struct wh_cuda_decoder_work work;
+    struct wh_cuda_decoder_work host; /* pinned, the inputs only: what goes into work's */
+    struct wh_cuda_rows rows;
+    void *wishes; /* (n_tokens): of wh_cuda_prefill() */
+    struct wh_cuda_graph graphs[WH_CUDA_MAX_GRAPHS];
+    uint32_t n_graphs;
+};
+
+/* Whether kernels may start before the one before has ended: see decoder.cuh. */
+static inline bool wh_cuda_early(const struct wh_cuda *m) {
+    return m->device.capability >= 90;
+}
+
+/* The cells of a layer, (n_rows, C, 2 D). */
+static inline char *wh_cuda_cells(const struct wh_cuda *m, uint32_t layer) {
+    size_t row = (size_t)m->c.dims.n_text_ctx * 2 * m->c.dims.n_state;
+    return m->block + m->plan.self_kv + layer * m->c.n_rows * row * num_cuda_type_bytes(m->c.type);
+}
+
+/* (wh_cuda_logits_rows(), V). */
+static inline float *wh_cuda_logits(const struct wh_cuda *m) {
+    return (float *)(void *)(m->block + m->plan.logits);
+}
+
+#endif
