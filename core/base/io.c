@@ -144,8 +144,9 @@ int sl_write_file_from(const char *path, int from, struct sl_err *err) {
 }
 
 int sl_make_dirs(const char *path, struct sl_err *err) {
-    if (mkdir(path, 0777) == 0)
-        return 0; /* the usual case: only the last folder is missing */
+    struct stat st;
+    if (mkdir(path, 0777) == 0 || (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
+        return 0; /* the usual cases: only the last folder is missing, or none is */
     sl_autofree char *part = sl_xstrdup(path);
     for (char *at = part + 1;; at++) {
         char was = *at;
@@ -159,7 +160,6 @@ int sl_make_dirs(const char *path, struct sl_err *err) {
         if (!was)
             break;
     }
-    struct stat st;
     if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
         return sl_err_set(err, SLUICE_INPUT, "%s: is not a folder", path);
     return 0;

@@ -18,7 +18,7 @@
 
 char *sl_attempt_log_path(const struct sl_places *places, const char *item, const char *stage,
                           int number) {
-    return sl_xasprintf("%s/logs/%s/%s.%d.log", places->run, item, stage, number);
+    return sl_xasprintf("%s/items/%s/%s.%d.log", places->run, item, stage, number);
 }
 
 char *sl_artifact_path(const struct sl_places *places, const char *item, const char *stage,

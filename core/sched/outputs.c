@@ -86,14 +86,26 @@ void sl_artifacts_remove_later(struct run *run, int item) {
     run->done_bytes += artifact_bytes(run, item);
 }
 
+/* The folder stays where it has logs of the item. */
+static void remove_artifacts(const struct run *run, const struct sl_item *item) {
+    sl_autofree char *folder = sl_xasprintf("%s/items/%s", run->places.run, item->name);
+    for (int s = 0; s < run->plan->n_stages; s++) {
+        const struct sl_plan_stage *stage = &run->plan->stages[s];
+        for (int o = 0; o < stage->n_outputs; o++) {
+            const struct sl_plan_output *out = &stage->outputs[o];
+            sl_autofree char *path =
+                sl_artifact_path(&run->places, item->name, stage->name, out->port, out->type);
+            unlink(path);
+        }
+    }
+    rmdir(folder);
+}
+
 void sl_artifacts_remove(struct run *run, uint64_t bytes_to_keep) {
     if (run->done_bytes <= bytes_to_keep && bytes_to_keep > 0)
         return;
-    for (int i = 0; i < run->n_done; i++) {
-        const struct sl_item *item = &run->spec->items[run->done_items[i]];
-        sl_autofree char *folder = sl_xasprintf("%s/items/%s", run->places.run, item->name);
-        sl_remove_tree(folder, NULL);
-    }
+    for (int i = 0; i < run->n_done; i++)
+        remove_artifacts(run, &run->spec->items[run->done_items[i]]);
     run->n_done = 0;
     run->done_bytes = 0;
 }

@@ -30,6 +30,7 @@
 #include "base/mem.h"
 #include "ipc/channel.h"
 #include "worker/host.h"
+#include "worker/loader.h"
 
 #define SERVER_NAME                                                                                \
     "sluice-fork" /* what ps and top call it, so that it is not taken for a worker */
@@ -188,12 +189,19 @@ static void receive(const struct server *s, void *buf, struct sl_frame *f, int *
         sl_exit(SL_HOST_EXIT_CORE_GONE);
 }
 
+/* What every worker does first is done here once: random bytes are read, calls between libraries are bound. */
+static void warm_up(void) {
+    json_object_seed(0);
+    json_decref(json_loads("{\"a\": [1]}", 0, NULL));
+    sl_loader_init();
+}
+
 int sl_forkserver_serve(int socket) {
     struct server s = {.socket = socket, .core = getppid(), .uid = geteuid(), .gid = getegid()};
     char buf[SL_FRAME_MAX_SIZE];
     struct sl_frame frame;
     prctl(PR_SET_NAME, SERVER_NAME);
-    json_object_seed(0); /* reads random bytes, once instead of in every worker */
+    warm_up();
     for (;;) {
         int fds[SL_FRAME_MAX_FDS], n_fds, namespaces;
         receive(&s, buf, &frame, fds, &n_fds);

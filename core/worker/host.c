@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -434,7 +435,8 @@ static void fill_table(struct sluice_host *t) {
 }
 
 static struct sl_host *host_create(int socket) {
-    struct sl_host *host = sl_xcalloc(1, sizeof *host);
+    struct sl_host *host = sl_xmalloc(sizeof *host);
+    memset(host, 0, offsetof(struct sl_host, frame));
     host->socket = fcntl(socket, F_DUPFD_CLOEXEC, SOCKET_FD_FROM);
     if (host->socket < 0)
         host->socket = socket; /* the limit of open files is lower: it stays where it is */

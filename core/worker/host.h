@@ -48,6 +48,7 @@ struct sl_job_output {
     bool optional, committed;
     void *map;
     size_t mapped;             /* bytes at map, also the size of the file */
+    bool in_memory;            /* map is private memory, and the file is still empty */
     char problem[SL_ERR_SIZE]; /* why its commit was refused, or "" */
 };
 
@@ -72,7 +73,7 @@ struct sluice_job {
 struct sl_host {
     struct sluice_host table; /* what the plugin sees; first, so that one pointer is the other */
     int socket;
-    pthread_mutex_t lock;                /* guards all that follows up to `frame` */
+    pthread_mutex_t lock;                /* guards all that follows up to `error` */
     pthread_cond_t changed;              /* waiting or stopping changed; monotonic clock */
     struct sluice_job *waiting, *active; /* in the order they came */
     int n_active;
@@ -81,7 +82,6 @@ struct sl_host {
     unsigned n_retired;
     int n_reports;
     char error[SL_ERR_SIZE]; /* of create() */
-    struct sl_frame_out frame;
 
     /* Set once by START, before the plugin runs. */
     char *plugin_path, *stage_id, *share_dir;
@@ -89,6 +89,9 @@ struct sl_host {
     struct sluice_budget budget;
     struct sluice_stage stage; /* a copy, zero where the plugin's is shorter */
     void *self;
+
+    struct sl_frame_out
+        frame; /* the one being sent; last, as it is large and not zeroed; guarded by `lock` */
 };
 
 /* Runs the host on the core's socket (any descriptor; it is moved away and closed on exec). Never

@@ -108,6 +108,10 @@ int sl_loader_open(const char *path, const struct sluice_plugin **ret_plugin, bo
     return rc;
 }
 
+void sl_loader_init(void) {
+    lt_dlinit(); /* counts; a failure is met again in add_loader() */
+}
+
 const struct sluice_stage *sl_loader_stage(const struct sluice_plugin *plugin, const char *id) {
     for (int i = 0; plugin->stages[i]; i++)
         if (strcmp(plugin->stages[i]->id, id) == 0)

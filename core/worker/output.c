@@ -2,7 +2,10 @@
  * Outputs of a job: a file from the core, grown and mapped shared while the stage writes, checked
  * and reported when it commits.
  *
- * Room is reserved (fallocate) before it is mapped, so that a full disk is an error of
+ * A small output is memory until it is committed, then one write: a file that is written and
+ * removed soon after never reaches the disk, where one whose room was reserved has blocks to free.
+ *
+ * Room of larger ones is reserved (fallocate) before it is mapped, so that a full disk is an error of
  * output_grow() and not a SIGBUS in the middle of the stage; file systems that cannot reserve get
  * ftruncate. Where the file lives in memory (memfd, tmpfs without a limit) reserving takes pages
  * until the machine has none, so what is free is asked first. A map grows by at least half, so that
@@ -26,6 +29,7 @@
 #include "worker/host.h"
 
 #define PAGE      4096u
+#define SMALL     (64u << 10) /* bytes */
 #define ASK_FROM  (16u << 20) /* bytes of growth */
 #define HUGE_FROM (4u << 20)  /* bytes of a map */
 
@@ -95,7 +99,34 @@ static int reserve(int fd, size_t from, size_t to) {
     return rc;
 }
 
-static int grow_to(struct sl_job_output *out, size_t size) {
+static int grow_memory(struct sl_job_output *out, size_t size) {
+    void *map = out->map
+                    ? mremap(out->map, out->mapped, size, MREMAP_MAYMOVE)
+                    : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return -1;
+    out->map = map;
+    out->mapped = size;
+    out->in_memory = true;
+    return 0;
+}
+
+/* An output in memory becomes the file. */
+static int leave_memory(struct sl_job_output *out, size_t size) {
+    if (reserve(out->fd, 0, size) < 0)
+        return -1;
+    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, out->fd, 0);
+    if (map == MAP_FAILED)
+        return -1;
+    memcpy(map, out->map, out->mapped);
+    munmap(out->map, out->mapped);
+    out->map = map;
+    out->mapped = size;
+    out->in_memory = false;
+    return 0;
+}
+
+static int grow_file(struct sl_job_output *out, size_t size) {
     if (reserve(out->fd, out->mapped, size) < 0)
         return -1;
     void *map = out->map ? mremap(out->map, out->mapped, size, MREMAP_MAYMOVE)
@@ -107,6 +138,13 @@ static int grow_to(struct sl_job_output *out, size_t size) {
     out->map = map;
     out->mapped = size;
     return 0;
+}
+
+static int grow_to(struct sl_job_output *out, size_t size) {
+    bool in_memory = out->in_memory || !out->map;
+    return in_memory && size <= SMALL ? grow_memory(out, size)
+           : out->in_memory           ? leave_memory(out, size)
+                                      : grow_file(out, size);
 }
 
 /* Half as much again where there is room, else just what was asked for. */
@@ -151,11 +189,36 @@ static int check_content(const struct sl_job_output *out, size_t len, struct sl_
     return rc;
 }
 
-static int finish_file(struct sl_job_output *out, size_t len, struct sl_err *err) {
+static void unmap(struct sl_job_output *out) {
     if (out->map)
         munmap(out->map, out->mapped);
     out->map = NULL;
     out->mapped = 0;
+    out->in_memory = false;
+}
+
+/* What the stage may have left in the file by other ways is overwritten and cut. */
+static int write_memory(struct sl_job_output *out, size_t len, struct sl_err *err) {
+    const char *at = out->map;
+    size_t left = len;
+    int rc = sl_port_check(out->type, out->map, len, err);
+    while (rc == 0 && left > 0) {
+        ssize_t n = pwrite(out->fd, at, left, (off_t)(len - left));
+        if (n < 0 && errno != EINTR)
+            rc = sl_err_sys(err, sl_err_class_of_errno(errno), errno, "cannot be written");
+        at += n > 0 ? n : 0;
+        left -= n > 0 ? (size_t)n : 0;
+    }
+    unmap(out);
+    if (rc == 0 && ftruncate(out->fd, (off_t)len) < 0)
+        rc = sl_err_sys(err, sl_err_class_of_errno(errno), errno, "cannot be cut to its length");
+    return rc;
+}
+
+static int finish_file(struct sl_job_output *out, size_t len, struct sl_err *err) {
+    if (out->in_memory)
+        return write_memory(out, len, err);
+    unmap(out);
     if (ftruncate(out->fd, (off_t)len) < 0)
         return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "cannot be cut to its length");
     return check_content(out, len, err);
@@ -204,9 +267,7 @@ int32_t sl_job_output_commit(struct sluice_job *job, const char *port, uint64_t 
 void sl_job_outputs_close(struct sluice_job *job) {
     for (int i = 0; i < job->n_outputs; i++) {
         struct sl_job_output *out = &job->outputs[i];
-        if (out->map)
-            munmap(out->map, out->mapped);
-        out->map = NULL;
+        unmap(out);
         sl_close(&out->fd);
     }
 }

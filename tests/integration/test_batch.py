@@ -18,7 +18,8 @@ class Batch(Case):
         for i in range(20):
             self.assertEqual(self.read("out", f"f{i:03}.txt"), f"TEXT {i}")
         items = os.path.join(self.state, "runs", self.show()["id"], "items")
-        self.assertEqual(os.listdir(items), [], "artifacts of items that are ok are not kept")
+        left = {name for item in os.listdir(items) for name in os.listdir(os.path.join(items, item))}
+        self.assertTrue(all(name.endswith(".log") for name in left), "artifacts of items that are ok are not kept")
 
     def test_keep_artifacts(self):
         pipeline = self.pipeline(self.cat(), "  txt: { use: fixture/upper, in: { text: read.text } }\n", HEAD)
@@ -28,7 +29,8 @@ class Batch(Case):
         self.assertEqual(kept, {"items/f000/read.text.txt", "items/f000/txt.text.txt", "items/f000/txt.count.json"})
         for file in kept:
             self.assertTrue(os.path.isfile(os.path.join(run, file)))
-        self.assertEqual({"items/f000/" + name for name in os.listdir(os.path.join(run, "items/f000"))}, kept)
+        self.assertEqual({"items/f000/" + name for name in os.listdir(os.path.join(run, "items/f000"))
+                          if not name.endswith(".log")}, kept)
         self.assertFalse(os.path.exists(os.path.join(run, "scratch")))
 
     def journal(self):

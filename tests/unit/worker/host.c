@@ -43,6 +43,32 @@ TEST(hello_in_both_modes) {
     }
 }
 
+/* Outputs live in memory first, then in their file. */
+TEST(outputs_of_any_size_grown_in_any_steps) {
+    static const struct {
+        int total, step;
+    } cases[] = {{1, 1}, {4096, 4096}, {65536, 1000}, {65537, 65536}, {300000, 7000}, {300000, 300000}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mini_job job = text_job(NULL);
+        struct stat st;
+        char params[64];
+        snprintf(params, sizeof params, "{\"total\": %d, \"step\": %d}", cases[i].total, cases[i].step);
+        mini_ready(&core, FIXTURE, "fixture/steps", params);
+        mini_job(&core, 1, &job);
+        CHECK_INT(mini_done(&core, 1), 0);
+        CHECK_INT(fstat(job.outputs[0].fd, &st), 0);
+        CHECK_INT(st.st_size, cases[i].total);
+        for (int at = 0; at < cases[i].total; at++) {
+            char letter = 0;
+            if (at % 997 && at != cases[i].total - 1)
+                continue;
+            CHECK_INT(pread(job.outputs[0].fd, &letter, 1, at), 1);
+            CHECK_INT(letter, 'a' + at % 26);
+        }
+        stop_cleanly();
+    }
+}
+
 TEST(parameters_inputs_and_surroundings_arrive) {
     char scratch[] = "/tmp/sluice-scratch-XXXXXX";
     CHECK(mkdtemp(scratch) != NULL);
