@@ -9,8 +9,8 @@
  * `compute` is float, else bfloat16. The residual stream, norms and softmax are float always.
  *
  * Stored layers. Where a file holds blocks of few bits and bytes are allowed, the decoder's layers
- * are not packed but multiplied as they lie in the file: fewer bytes to read for every token, and
- * no copy.
+ * are not packed but copied as they are and multiplied like that: fewer bytes in memory, and to
+ * read for every token.
  */
 #ifndef WH_CPU_H
 #define WH_CPU_H

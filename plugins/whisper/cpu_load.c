@@ -1,7 +1,7 @@
 /*
- * Weights into panels, once, at load; or left where they are, as blocks of a mapped file. A layer is read a panel (32 outputs) at a time, each a task
- * of the pool: no more than 32 rows for each thread are ever held as floats, and what was read is
- * dropped from memory again where it is a mapped file.
+ * Weights into panels, once, at load; or copied as the blocks that they are. A layer is read a panel
+ * (32 outputs) at a time, each a task of the pool: no more than 32 rows for each thread are ever
+ * held as floats, and what was read is dropped from memory again where it is a mapped file.
  */
 #include <stdio.h>
 #include <string.h>
@@ -131,12 +131,16 @@ static bool stored_pays(const struct wh_cpu *cpu, enum num_weight_type type) {
     return cpu->stored && type != NUM_WEIGHT_Q8_0;
 }
 
-/* Leaves a layer of the decoder where it is, or packs it. */
+/* Takes a layer of the decoder as it is, or packs it. */
 static void store_or_pack(struct packing *p, struct wh_linear *ret, size_t n_out, size_t k) {
     struct loader *l = p->l;
     size_t n = n_out / p->part_rows;
     if (!l->status && num_stored_fits(p->parts, n) && stored_pays(l->cpu, p->parts[0]->type)) {
         l->status = num_stored_init(&ret->stored, p->parts, n, &l->cpu->arena, l->err);
+        if (!l->status)
+            l->status = num_stored_copy(&ret->stored, &l->cpu->arena, l->err);
+        for (size_t i = 0; i < n; i++)
+            drop(l, p->parts[i]);
         return;
     }
     p->linear = &ret->packed;

@@ -60,6 +60,20 @@ int32_t num_stored_init(struct num_stored *ret, const struct num_weights *const 
     return status;
 }
 
+int32_t num_stored_copy(struct num_stored *s, struct num_arena *arena, struct num_err *err) {
+    size_t bytes = s->part_rows * s->row_bytes;
+    uint8_t *copy;
+    int32_t status =
+        num_arena_take(arena, s->n_out * s->row_bytes, "the weights of a layer", &copy, err);
+    if (status)
+        return status;
+    for (size_t i = 0; i < s->n_out / s->part_rows; i++) {
+        memcpy(copy + i * bytes, s->parts[i], bytes);
+        s->parts[i] = copy + i * bytes;
+    }
+    return SLUICE_OK;
+}
+
 void num_stored_row(const struct num_stored *s, size_t out, float *ret) {
     struct num_weights view = {
         .type = s->type, .rows = s->part_rows, .cols = s->k, .row_bytes = s->row_bytes};

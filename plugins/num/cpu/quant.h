@@ -1,8 +1,7 @@
 /*
  * Products with weights as model files store them (num/weights.h): Q8_0, Q4_0, Q4_1, Q5_0, Q5_1,
- * Q4_K, Q5_K and Q6_K blocks are multiplied where they lie, a mapped file or other memory, and no
- * other copy of them is made. For reading few rows at the speed of memory: a decoder, a language
- * model.
+ * Q4_K, Q5_K and Q6_K blocks are multiplied as they are, in a mapped file or in a plain copy. For few
+ * rows of inputs, where reading weights is what takes the time: a decoder, a language model.
  *
  * Inputs become signed bytes with one scale for 32 of them (largest magnitude: 127). The sum of 32
  * products (16 for Q6_K) is exact in integers and goes, times both scales, to a float sum, always in
@@ -73,6 +72,10 @@ bool num_stored_fits(const struct num_weights *const *parts, size_t n);
 /* A layer of them without bias. */
 int32_t num_stored_init(struct num_stored *ret, const struct num_weights *const *parts, size_t n,
                         struct num_arena *arena, struct num_err *err);
+
+/* Moves its blocks into the arena, where pages are huge: a mapped file's are read a quarter slower.
+ * The views are not needed after that. */
+int32_t num_stored_copy(struct num_stored *layer, struct num_arena *arena, struct num_err *err);
 
 /* The weights of one output as floats, ret (k). */
 void num_stored_row(const struct num_stored *layer, size_t out, float *ret);

@@ -185,6 +185,27 @@ TEST(a_row_does_not_depend_on_the_others) {
     }
 }
 
+TEST(copies_are_the_same_layer) {
+    struct num_weights w[2] = {make(NUM_WEIGHT_Q5_0, 20, 64, 1), make(NUM_WEIGHT_Q5_0, 20, 64, 2)};
+    const struct num_weights *views[2] = {&w[0], &w[1]};
+    struct num_arena arena = {0};
+    struct num_stored layer, copy;
+    struct num_err err;
+    float a[64], b[64];
+    CHECK_INT(num_stored_init(&layer, views, 2, &arena, &err), 0);
+    copy = layer;
+    CHECK_INT(num_stored_copy(&copy, &arena, &err), 0);
+    CHECK(copy.parts[0] != layer.parts[0] && copy.parts[1] != layer.parts[1]);
+    for (size_t out = 0; out < 40; out++) {
+        num_stored_row(&layer, out, a);
+        num_stored_row(&copy, out, b);
+        CHECK(memcmp(a, b, sizeof a) == 0);
+    }
+    num_arena_finish(&arena);
+    free((void *)(uintptr_t)w[0].data);
+    free((void *)(uintptr_t)w[1].data);
+}
+
 TEST(inputs_are_bytes_with_a_scale_for_32) {
     float x[64] = {0};
     x[3] = -2;
