@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "config/policy_read.h"
 #include "config/schema.h"
 #include "graph/graph.h"
@@ -149,6 +150,25 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
 
 /* ---- Stages --------------------------------------------------------------------------------- */
 
+#define BATCH_PARAM "batch_size"
+
+/*
+ * Items that the stage's process takes at a time: what the stage declares, but where it has a parameter batch_size no
+ * more than that. And then only where the pipeline says how many processors that one process gets: items that have a
+ * process each use all of them.
+ */
+static int max_jobs(const struct sl_plan_stage *stage) {
+    int most = stage->desc ? stage->desc->max_jobs : 1;
+    sl_autojson json_t *params = stage->params ? json_loads(stage->params, 0, NULL) : NULL;
+    const json_t *size = json_object_get(params, BATCH_PARAM);
+    json_int_t n = json_integer_value(size);
+    if (!json_is_integer(size))
+        return most;
+    if (n < 1 || stage->resources.cpus <= 0)
+        return 1;
+    return n < most ? (int)n : most;
+}
+
 static void plan_stage(struct sl_planner *p, int i, const struct policies *defaults) {
     const struct sl_pipeline_stage *source = &p->pipeline->stages[i];
     struct sl_plan_stage *stage = &p->stages[i];
@@ -170,6 +190,7 @@ static void plan_stage(struct sl_planner *p, int i, const struct policies *defau
     }
     sl_plan_with(p, i);
     read_policies(p, i, defaults);
+    stage->max_jobs = max_jobs(stage);
     if (stage->is_output && stage->desc && stage->n_outputs == 0 && !p->notes[i].outputs_unsure)
         sl_diag_error(p->diags, source->use_pos, "%s: %s has no output that could be written",
                       p->notes[i].what, source->use);

@@ -39,6 +39,7 @@ struct sl_plan_stage {
     int n_outputs;
     const char *params; /* JSON object: every parameter, defaults filled in, references resolved;
                                          durations in seconds, sizes in bytes */
+    int max_jobs; /* items that its process takes at a time */
     struct sl_device device;
     struct sl_resources resources;
     struct sl_retry_policy retry;

@@ -117,7 +117,7 @@ static struct carrier *carrier_create(struct run *run, int stage, int cpus) {
     c->stage = stage;
     c->cpus = cpus;
     c->number = ++run->last_worker;
-    c->shared = run->plan->stages[stage].desc->max_jobs > 1;
+    c->shared = run->plan->stages[stage].max_jobs > 1;
     c->began_ms = sl_now_ms();
     c->next = run->carriers;
     run->carriers = c;
@@ -262,7 +262,7 @@ static bool start_one(struct run *run, int stage) {
         c = NULL;
     }
     if (c) {
-        if (c->n_attempts >= s->desc->max_jobs || (c->n_attempts == 0 && used >= run->cpus))
+        if (c->n_attempts >= s->max_jobs || (c->n_attempts == 0 && used >= run->cpus))
             return false;
         start_task(run, c, stage);
         return true;

@@ -23,6 +23,7 @@
 
 #define MAX_PATH_BYTES 4096
 #define MAX_PART_BYTES (32 << 10)
+#define MAX_JOBS       256 /* files whose windows share a batch; batch_size at most */
 
 struct stage {
     const struct sluice_host *host;
@@ -94,9 +95,17 @@ static int32_t stage_create(const struct sluice_host *host, void **ret_self) {
 
 /* ---- process -------------------------------------------------------------------------------- */
 
+/* A job on its way. */
 struct work {
+    struct work *next;
     struct stage *stage;
     struct sluice_job *job;
+    struct num_safetensors audio;
+    float *pcm_copy; /* where the payload's samples are not aligned */
+    struct wh_span *spans;
+    struct wh_input input;
+    struct wh_listener listener;
+    struct wh_file *file; /* NULL: it failed before it was one */
     struct wh_transcript *transcript;
     struct wh_attention_file *attention; /* NULL: not asked for */
     const struct sluice_stream *stream;  /* NULL where the host has none */
@@ -214,31 +223,8 @@ static int32_t commit_attention(struct work *w) {
     return status;
 }
 
-static int32_t transcribe(struct work *w, const struct wh_input *input) {
-    struct stage *s = w->stage;
-    struct wh_listener listener = {w, on_segment, on_progress, on_cancelled};
-    struct wh_report report;
-    double audio_s = (double)input->n_samples / NUM_MEL_RATE_HZ;
-    int32_t status = wh_transcript_create(&w->transcript, &w->err);
-    if (!status && s->params.options.attention)
-        status = wh_attention_create(&w->attention, &w->err);
-    if (!status)
-        status =
-            wh_longform_run(s->longform, input, &s->params.options, &listener, &report, &w->err);
-    if (!status)
-        status = commit_transcript(w, report.language, audio_s);
-    if (!status && w->attention)
-        status = commit_attention(w);
-    if (!status)
-        set_metrics(w, audio_s, &report);
-    wh_transcript_destroy(w->transcript);
-    wh_attention_destroy(w->attention);
-    return status;
-}
-
-/* Spans of the audio where regions are connected; *ret NULL where not. Freed by the caller. */
-static int32_t find_spans(struct work *w, const float *pcm, size_t n_samples, struct wh_span **ret,
-                          size_t *ret_n) {
+/* Spans of the audio where regions are connected. */
+static int32_t find_spans(struct work *w) {
     const struct stage *s = w->stage;
     struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
     struct wh_region *regions;
@@ -248,41 +234,117 @@ static int32_t find_spans(struct work *w, const float *pcm, size_t n_samples, st
         return SLUICE_OK;
     if (status)
         return num_fail(&w->err, status, "the regions could not be read");
-    status = wh_regions_parse(view.data, view.len, n_samples, &regions, &n, &w->err);
+    status = wh_regions_parse(view.data, view.len, w->input.n_samples, &regions, &n, &w->err);
     if (status)
         return status;
-    status = wh_regions_merge(pcm, regions, n, wh_options_longest(&s->model, &s->params.options),
-                              ret, ret_n, &w->err);
+    status = wh_regions_merge(w->input.pcm, regions, n,
+                              wh_options_longest(&s->model, &s->params.options), &w->spans,
+                              &w->input.n_spans, &w->err);
+    w->input.spans = w->spans;
     free(regions);
     return status;
 }
 
+static int32_t find_input(struct work *w) {
+    struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
+    int32_t status = w->stage->host->input(w->job, "audio", &view);
+    if (status)
+        return num_fail(&w->err, status, "the audio could not be read");
+    status = num_safetensors_parse(view.data, view.len, "the audio", &w->audio, &w->err);
+    if (!status)
+        status = find_pcm(&w->audio, &w->input.pcm, &w->input.n_samples, &w->pcm_copy, &w->err);
+    return status ? status : find_spans(w);
+}
+
+/* Hands the job's audio to the engine. */
+static int32_t work_start(struct work *w) {
+    struct stage *s = w->stage;
+    const struct wh_options *options = &s->params.options;
+    w->stream = s->host->extension(s->host, SLUICE_EXT_STREAM);
+    w->listener = (struct wh_listener){w, on_segment, on_progress, on_cancelled};
+    int32_t status = find_input(w);
+    if (!status)
+        status = wh_transcript_create(&w->transcript, &w->err);
+    if (!status && options->attention)
+        status = wh_attention_create(&w->attention, &w->err);
+    if (!status)
+        status = wh_longform_add(s->longform, &w->input, options, &w->listener, &w->file, &w->err);
+    return status;
+}
+
+/* Outputs of a job whose audio is transcribed. */
+static int32_t work_commit(struct work *w) {
+    struct wh_report report;
+    double audio_s = (double)w->input.n_samples / NUM_MEL_RATE_HZ;
+    int32_t status = wh_longform_take(w->stage->longform, w->file, &report, &w->err);
+    if (!status)
+        status = commit_transcript(w, report.language, audio_s);
+    if (!status && w->attention)
+        status = commit_attention(w);
+    if (!status)
+        set_metrics(w, audio_s, &report);
+    return status;
+}
+
+/* Says why a job failed, and frees what it held but for itself. */
+static int32_t work_finish(struct work *w, int32_t status) {
+    if (status && status != SLUICE_CANCELLED)
+        w->stage->host->fail(w->job, w->err.text);
+    wh_transcript_destroy(w->transcript);
+    wh_attention_destroy(w->attention);
+    free(w->spans);
+    free(w->pcm_copy);
+    num_safetensors_close(&w->audio);
+    return status;
+}
+
+/* Ends every job that is done: by the return of process() where it is the one that process() was
+ * called with, and the last. */
+static void finish_done(struct work **list, const struct sluice_job *first, int32_t *ret_last) {
+    for (struct work **at = list; *at;) {
+        struct work *w = *at;
+        if (w->file && !wh_file_is_finished(w->file)) {
+            at = &w->next;
+            continue;
+        }
+        const struct sluice_host *host = w->stage->host;
+        int32_t status = work_finish(w, w->file ? work_commit(w) : w->err.status);
+        *at = w->next;
+        if (!*list && w->job == first)
+            *ret_last = status;
+        else
+            host->finish(w->job, status);
+        free(w);
+    }
+}
+
+/* Adds a job to the list; false without memory. */
+static bool take_job(struct stage *s, struct sluice_job *job, struct work **list) {
+    struct work *w = calloc(1, sizeof *w);
+    if (!w)
+        return false;
+    *w = (struct work){.stage = s, .job = job, .next = *list};
+    work_start(w);
+    *list = w;
+    return true;
+}
+
+/* The windows of all jobs that have come share a batch; more are taken while there is room. */
 static int32_t stage_process(void *self, struct sluice_job *job) {
     struct stage *s = self;
-    struct work w = {
-        .stage = s, .job = job, .stream = s->host->extension(s->host, SLUICE_EXT_STREAM)};
-    struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
-    struct num_safetensors st = {0};
-    struct wh_input input = {0};
-    struct wh_span *spans = NULL;
-    float *copy = NULL;
-    int32_t status = s->host->input(job, "audio", &view);
-    if (status)
-        num_fail(&w.err, status, "the audio could not be read");
-    if (!status)
-        status = num_safetensors_parse(view.data, view.len, "the audio", &st, &w.err);
-    if (!status)
-        status = find_pcm(&st, &input.pcm, &input.n_samples, &copy, &w.err);
-    if (!status)
-        status = find_spans(&w, input.pcm, input.n_samples, &spans, &input.n_spans);
-    input.spans = spans;
-    if (!status)
-        status = transcribe(&w, &input);
-    if (status && status != SLUICE_CANCELLED)
-        s->host->fail(job, w.err.text);
-    free(spans);
-    free(copy);
-    num_safetensors_close(&st);
+    struct work *list = NULL;
+    int32_t status = SLUICE_RESOURCE;
+    if (!take_job(s, job, &list))
+        return status;
+    while (list) {
+        struct sluice_job *more = NULL;
+        if (s->params.options.batch_size > 1 && wh_longform_has_room(s->longform))
+            more = s->host->take(s->host, 0);
+        if (more && !take_job(s, more, &list))
+            s->host->finish(more, SLUICE_RESOURCE);
+        wh_longform_step(s->longform);
+        finish_done(&list, job, &status);
+    }
     return status;
 }
 
@@ -316,7 +378,7 @@ static const struct sluice_stage stage_transcribe = {
     .inputs = inputs,
     .outputs = outputs,
     .params = wh_param_list,
-    .max_jobs = 1,
+    .max_jobs = MAX_JOBS,
     .create = stage_create,
     .process = stage_process,
     .destroy = stage_destroy,

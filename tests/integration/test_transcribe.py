@@ -33,6 +33,26 @@ class Transcribe(Case):
             texts.append(self.read(size, "meeting.json"))
         self.assertEqual(texts[0], texts[1], "the size of the batch changes nothing")
 
+    def test_files_share_a_batch(self):
+        """Where a process has processors of its own, the windows of several files are decoded together."""
+        names = ["a", "b", "c", "d", "meeting", "noise"]
+        for name in names:
+            clip = {"meeting": "meeting", "noise": "noise-only"}.get(name, "command")
+            shutil.copy(os.path.join(DATA, clip + ".wav"), self.path(name + ".wav"))
+        self.write("broken.wav", b"no audio\n")
+        files = [name + ".wav" for name in names + ["broken"]]
+        with open(BATCHED) as f:
+            own = f.read().replace("use: whisper/transcribe\n", "use: whisper/transcribe\n    resources: { cpus: 1 }\n")
+        self.write("own.yaml", own)
+        self.sluice("run", BATCHED, *files, "-o", "alone", status=1)
+        self.assertFalse([log for log in os.listdir(os.path.join(self.run_folder(), "logs")) if "asr.worker" in log])
+        self.sluice("run", "own.yaml", *files, "-o", "together", status=1)
+        logs = [log for log in os.listdir(os.path.join(self.run_folder(), "logs")) if "asr.worker" in log]
+        self.assertEqual(len(logs), 1, "one process for all files")
+        self.assertEqual(sorted(os.listdir(self.path("alone"))), sorted(os.listdir(self.path("together"))))
+        for name in os.listdir(self.path("alone")):
+            self.assertEqual(self.read("alone", name), self.read("together", name))
+
     def test_noise_has_no_words_in_a_batch(self):
         self.sluice("run", BATCHED, os.path.join(DATA, "noise-only.wav"), "-o", "out")
         self.assertEqual(json.loads(self.read("out/noise-only.json"))["segments"], [])
