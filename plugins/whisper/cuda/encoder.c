@@ -201,7 +201,7 @@ static void run_recorded(struct wh_cuda_pass *p) {
     if (body->ran && !whole.status)
         wh_cuda_check(&whole, "the encoder's graph",
                       cudaGraphLaunch(body->graph, p->m->encode_stream));
-    body->ran = true;
+    body->ran = !whole.status;
     p->status = whole.status;
 }
 
