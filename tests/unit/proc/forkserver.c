@@ -143,6 +143,9 @@ static int count_fds(pid_t pid) {
 
 TEST(a_forked_worker_is_as_an_execd_one) {
     struct sl_forkserver *s = start_server(WORKER);
+    /* Its words are there a moment after execve() let its parent go on. */
+    for (int i = 0; i < 1000 && !*proc_text(sl_forkserver_pid(s), "cmdline"); i++)
+        usleep(10000);
     CHECK_HAS(proc_text(sl_forkserver_pid(s), "cmdline"), "--fork-server");
     for (int mode = 0; mode < 2; mode++) {
         struct sl_spawn spec = worker_spec(mode ? SL_CONTAIN_KEEPER : sl_containment_detect());
