@@ -118,8 +118,7 @@ uint32_t emu_random(void) {
 }
 
 /* One of the bits that are set. */
-static unsigned pick_bit(uint32_t set) {
-    unsigned by = emu_random() & 31;
+static unsigned pick_bit(uint32_t set, unsigned by) {
     uint32_t turned = by ? set >> by | set << (32 - by) : set;
     return ((unsigned)__builtin_ctz(turned) + by) & 31;
 }
@@ -185,8 +184,9 @@ static uint32_t runnable(const struct warp *w) {
 /* The next thread to run, or NULL where all have ended. `stay`: rather in the same warp. */
 static struct thread *pick(bool stay) {
     unsigned at = m.warp;
-    if (!stay || !runnable(&m.warps[at]) || (emu_random() & 7) == 1) {
-        unsigned start = m.random ? emu_random() % m.n_warps : at, n = 0;
+    uint32_t random = emu_random();
+    if (!stay || !runnable(&m.warps[at]) || (random >> 5 & 7) == 1) {
+        unsigned start = m.random ? (random >> 8) % m.n_warps : at, n = 0;
         for (at = start; n < m.n_warps && !runnable(&m.warps[at]); n++)
             at = at + 1 == m.n_warps ? 0 : at + 1;
         if (n == m.n_warps) {
@@ -196,7 +196,7 @@ static struct thread *pick(bool stay) {
         }
     }
     m.warp = at;
-    return &m.threads[at * EMU_WARP + pick_bit(runnable(&m.warps[at]))];
+    return &m.threads[at * EMU_WARP + pick_bit(runnable(&m.warps[at]), random & 31)];
 }
 
 static void thread_main(void);

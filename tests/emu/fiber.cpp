@@ -49,8 +49,10 @@ emu_switch_stack:
 )");
 
 void emu_fiber_prepare(struct emu_fiber *ret_fiber, char *stack, void (*entry)(void)) {
-    /* As after a call: the word above the return address is a multiple of 16, and no caller is there. */
-    uintptr_t *top = (uintptr_t *)(stack + EMU_STACK_BYTES - 32);
+    /* As after a call: the word above the return address is a multiple of 16, and no caller is there. Stacks are a power of two
+     * apart; starting at different distances from their ends they lie in different sets of the caches. */
+    size_t distance = 64 + (uintptr_t)stack / EMU_STACK_BYTES % 32 * 320;
+    uintptr_t *top = (uintptr_t *)(stack + EMU_STACK_BYTES - distance);
     *--top = 0;
     *--top = (uintptr_t)entry;
     for (int i = 0; i < 6; i++)

@@ -10,18 +10,26 @@ who noticed. Exit: 0 every one was noticed, and there were at least N; 1 otherwi
 """
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
 
 def run(program, limit, **env):
+    """The exit status; 1 as soon as a case fails, or where time is up."""
     env = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1 atexit_sleep_ms=0", **env}
-    try:
-        return subprocess.run([program], env=env, timeout=limit, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL).returncode
-    except subprocess.TimeoutExpired:
-        return 1
+    process = subprocess.Popen([program], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               start_new_session=True)
+    late = threading.Timer(limit, os.killpg, (process.pid, signal.SIGKILL))
+    late.start()
+    failed = any(line.startswith("FAIL") for line in process.stdout)
+    late.cancel()
+    if failed:
+        os.killpg(process.pid, signal.SIGKILL)
+    status = process.wait()
+    return 1 if failed or status < 0 else status
 
 
 def barriers(program, part, limit):
