@@ -67,7 +67,7 @@ static void check_pieces(const struct bench *b, const struct piece *pieces, size
         float top = num_mel_max(want[i], p->n_frames * b->n_mels);
         max[p->group] = top > max[p->group] ? top : max[p->group];
         on_device[i] = (struct num_cuda_mel_piece){
-            .pcm = device_copy(p->pcm + start, (p->n_samples - start) * 4 + 4),
+            .pcm = device_copy(p->pcm + start, (p->n_samples - start) * 4),
             .start = start,
             .n_samples = p->n_samples,
             .first = p->first,
