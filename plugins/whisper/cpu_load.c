@@ -124,11 +124,12 @@ static void read_bias(struct loader *l, const char *name, float *to, uint64_t n)
 }
 
 /*
- * Which layers stay as they are: those that take fewer bytes than packed ones. Without wide vectors
- * none do: they would be slower.
+ * Which layers stay as they are: those whose steps take no longer than packed ones' (performance.md);
+ * 6 and 8 bits beside bytes do. Without wide vectors all would.
  */
 static bool stored_pays(const struct wh_cpu *cpu, enum num_weight_type type) {
-    return cpu->stored && type != NUM_WEIGHT_Q8_0;
+    bool wide = type == NUM_WEIGHT_Q6_K || type == NUM_WEIGHT_Q8_0;
+    return cpu->stored && !(wide && cpu->compute == NUM_COMPUTE_INT8);
 }
 
 /* Takes a layer of the decoder as it is, or packs it. */

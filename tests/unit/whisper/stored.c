@@ -82,8 +82,9 @@ static double relative_error(const float *a, const float *b, size_t n) {
     return sqrt(difference / square);
 }
 
-static bool should_be_stored(const struct num_kernels *kernels, int type) {
-    return num_quant_kernels(kernels)->lanes > 4 && type != NUM_WEIGHT_Q8_0;
+static bool should_be_stored(const struct num_kernels *kernels, int type, int compute) {
+    bool wide = type == NUM_WEIGHT_Q8_0 || type == NUM_WEIGHT_Q6_K;
+    return num_quant_kernels(kernels)->lanes > 4 && !(wide && compute == WH_COMPUTE_INT8);
 }
 
 /* One type on one table: logits of both modes beside the exact ones. */
@@ -92,7 +93,7 @@ static void check_type(const struct stored_model *m, const struct num_kernels *k
     static float got[N_TOKENS * V];
     for (int compute = WH_COMPUTE_INT8; compute <= WH_COMPUTE_AUTO; compute++) {
         struct wh_cpu *cpu = run(m, (enum wh_compute)compute, 2, 4, got);
-        bool stored = should_be_stored(kernels, type);
+        bool stored = should_be_stored(kernels, type, compute);
         CHECK_INT(cpu->vocabulary.stored.k, stored ? D : 0);
         CHECK_INT(cpu->decoder[1].qkv.stored.n_out, stored ? 3 * D : 0);
         CHECK_INT(cpu->decoder[1].fc2.stored.k, stored ? 4 * D : 0);
