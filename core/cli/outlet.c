@@ -245,6 +245,7 @@ int sl_outlet_finish(struct sl_outlet *o) {
     if (!o)
         return 0;
     sl_outlet_attach(o, NULL, NULL);
+    o->taken_ms = sl_now_ms(); /* who read nothing for long while all was running may begin now */
     double left;
     while (waiting(o) && (left = patience_left(o)) > 0) {
         struct pollfd room = {o->fd, POLLOUT, 0};

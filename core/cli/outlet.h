@@ -28,8 +28,8 @@ struct sl_outlet;
  * NULL. SIGPIPE must be ignored. */
 struct sl_outlet *sl_outlet_create(int fd, enum sl_outlet_kind kind, double patience_s,
                                    struct sl_outlet *complain);
-/* Waits until all is written, for `patience_s` at most since something was last taken. Returns how many lines were never
- * read, 0 where the reader was gone; frees. NULL is fine. */
+/* Waits until all is written, for `patience_s` at most from now, and again whenever something was taken. Returns how many
+ * lines were never read, 0 where the reader was gone; frees. NULL is fine. */
 int sl_outlet_finish(struct sl_outlet *o);
 
 /* From here on the loop writes what waits; with NULL no longer. `log` is borrowed as long. */

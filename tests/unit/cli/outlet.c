@@ -128,6 +128,19 @@ TEST(reader_that_never_reads_is_given_up) {
     CHECK(n_lost > 9000 && n_lost < 10000);
 }
 
+TEST(reader_that_was_idle_for_long_may_begin_at_the_end) {
+    int ends[2];
+    CHECK_INT(pipe(ends), 0);
+    struct reader reader = make_reader(ends[0], ends[1], 10000);
+    struct sl_outlet *o = sl_outlet_create(ends[1], SL_OUTLET_EXACT, 2, NULL);
+    put_lines(o, 10000);
+    usleep(2200000);
+    go_reader(reader);
+    CHECK_INT(sl_outlet_finish(o), 0);
+    close(ends[1]);
+    check_reader(reader);
+}
+
 TEST(reader_that_is_gone) {
     int ends[2];
     signal(SIGPIPE, SIG_IGN);
