@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_STORED_ROWS 8 /* more that are decoded together want packed weights */
+
 static int32_t buffers_take(struct wh_cpu *cpu, struct num_err *err) {
     const struct wh_dims *s = &cpu->dims;
     size_t d = s->n_state / s->n_text_heads, rows = cpu->limits.n_rows, slots = cpu->limits.n_slots;
@@ -77,7 +79,7 @@ static int32_t cpu_load(const struct wh_weights *weights, const struct wh_dims *
     cpu->kernels = num_kernels();
     cpu->quant = num_quant_kernels(cpu->kernels);
     cpu->compute = choose_compute(limits->compute, cpu->kernels);
-    cpu->stored = cpu->quant->lanes > 4 &&
+    cpu->stored = cpu->quant->lanes > 4 && limits->n_rows <= MAX_STORED_ROWS &&
                   (limits->compute == WH_COMPUTE_INT8 || limits->compute == WH_COMPUTE_AUTO);
     cpu->act = cpu->compute == NUM_COMPUTE_F32 ? NUM_COMPUTE_F32 : NUM_COMPUTE_BF16;
     cpu->W = NUM_PANELS(dims->n_state) * NUM_PANEL;
