@@ -121,7 +121,6 @@ int32_t plan(struct wh_cuda *m, struct num_err *err) {
 
 int32_t take_memory(struct wh_cuda *m, struct num_err *err) {
     const struct wh_dims *s = &m->c.dims;
-    const size_t mel = (size_t)m->c.n_windows * 2 * s->n_audio_ctx * s->n_mels;
     const size_t logits = (size_t)wh_cuda_logits_rows(&m->c) * s->n_vocab;
     m->slot_ready = (cudaEvent_t *)calloc(m->c.n_slots, sizeof(cudaEvent_t));
     if (!m->slot_ready)
@@ -135,8 +134,6 @@ int32_t take_memory(struct wh_cuda *m, struct num_err *err) {
         error = cudaStreamCreateWithFlags(&m->decode_stream, cudaStreamNonBlocking);
     for (uint32_t i = 0; !error && i < m->c.n_slots; i++)
         error = cudaEventCreateWithFlags(&m->slot_ready[i], cudaEventDisableTiming);
-    if (!error)
-        error = cudaHostAlloc((void **)&m->host_mel, mel * sizeof(float), cudaHostAllocDefault);
     if (!error)
         error =
             cudaHostAlloc((void **)&m->host_logits, logits * sizeof(float), cudaHostAllocDefault);
@@ -159,8 +156,6 @@ void cuda_free(void *self) {
         cudaStreamDestroy(m->encode_stream);
     if (m->decode_stream)
         cudaStreamDestroy(m->decode_stream);
-    if (m->host_mel)
-        cudaFreeHost(m->host_mel);
     if (m->host_logits)
         cudaFreeHost(m->host_logits);
     num_cuda_block_free(m->block);

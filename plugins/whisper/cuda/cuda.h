@@ -33,7 +33,6 @@ struct wh_cuda {
 
     cudaStream_t encode_stream, decode_stream;
     cudaEvent_t *slot_ready;    /* (n_slots) on the host: recorded behind the slot's last kernel */
-    float *host_mel;            /* pinned, (n_windows, 2 T, M) */
     float *host_logits;         /* pinned, (as many rows as `logits`, V) */
     struct num_cuda_gemm *gemm; /* opened once, for both towers */
     struct wh_cuda_encoder *encoder;
