@@ -11,6 +11,7 @@
  */
 #include "whisper/cuda/encoder.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,7 @@ static void put_piece(struct wh_cuda_pass *p, uint32_t i, const struct wh_cuda_a
     const uint64_t start = num_cuda_mel_start(a->first);
     const struct parts host = parts_of(c, p->m->encoder->pinned[p->feed]);
     const struct parts device = parts_of(c, p->work->feed[p->feed]);
+    assert(a->n_frames <= 2 * c->dims.n_audio_ctx);
     uint64_t n = a->n_samples > start ? a->n_samples - start : 0;
     n = n < room ? n : room;
     if (n)
