@@ -23,7 +23,7 @@
 #include "base/mem.h"
 #include "ipc/channel.h"
 
-#define ANSWER_LIMIT_MS 5000 /* the server only has to clone; longer means that it was stopped */
+#define ANSWER_LIMIT_MS 2000 /* the server only has to clone; longer means that it was stopped */
 
 #ifndef P_PIDFD
 #define P_PIDFD 3

@@ -111,21 +111,6 @@ static int grow_memory(struct sl_job_output *out, size_t size) {
     return 0;
 }
 
-/* An output in memory becomes the file. */
-static int leave_memory(struct sl_job_output *out, size_t size) {
-    if (reserve(out->fd, 0, size) < 0)
-        return -1;
-    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, out->fd, 0);
-    if (map == MAP_FAILED)
-        return -1;
-    memcpy(map, out->map, out->mapped);
-    munmap(out->map, out->mapped);
-    out->map = map;
-    out->mapped = size;
-    out->in_memory = false;
-    return 0;
-}
-
 static int grow_file(struct sl_job_output *out, size_t size) {
     if (reserve(out->fd, out->mapped, size) < 0)
         return -1;
@@ -137,6 +122,19 @@ static int grow_file(struct sl_job_output *out, size_t size) {
         madvise(map, size, MADV_HUGEPAGE);
     out->map = map;
     out->mapped = size;
+    return 0;
+}
+
+/* An output in memory becomes the file. */
+static int leave_memory(struct sl_job_output *out, size_t size) {
+    struct sl_job_output file = {.fd = out->fd};
+    if (grow_file(&file, size) < 0)
+        return -1;
+    memcpy(file.map, out->map, out->mapped);
+    munmap(out->map, out->mapped);
+    out->map = file.map;
+    out->mapped = size;
+    out->in_memory = false;
     return 0;
 }
 

@@ -51,7 +51,7 @@ class ForkServer(Case):
         self.assertEqual(self.strike(process, signal.SIGSTOP, 1), 1)
         self.finish(process)
         self.check_all_ok(20)
-        self.assertIn("the fork server is lost (no answer in 5 s)", self.log())
+        self.assertIn("the fork server is lost (no answer in 2 s)", self.log())
 
     def test_its_end_does_not_touch_its_workers(self):
         process = self.start_items(2, "fixture/sleepy, with: { duration: 1s }")
