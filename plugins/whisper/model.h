@@ -109,8 +109,8 @@ struct wh_limits {
     uint32_t n_rows;  /* sequences that are decoded at the same time */
     enum wh_compute compute;
     /* Of a backend on a device, which the processor's ignores: */
-    uint32_t least_rows;    /* where memory is short, n_slots and n_rows may become fewer, down to 1
-                               and this; 0: they may not */
+    uint32_t least_rows;    /* of a slot: where memory is short, slots may become fewer, each with
+                               so many rows; 0: they may not */
     int32_t device;         /* its number */
     uint64_t device_memory; /* bytes that may be used there; 0: what is free */
 };

@@ -12,7 +12,7 @@
 
 static const char *const tasks[] = {"transcribe", "translate", NULL};
 static const char *const computes[] = {"f32", "bf16", "int8", "auto",
-                                       NULL}; /* as enum wh_compute */
+                                       "f16", "int4", NULL}; /* as enum wh_compute */
 static const char *const paddings[] = {"zeros", "silence", NULL};
 
 #define DECLARE(id, ...)                                                                           \
@@ -113,7 +113,8 @@ DECLARE(end_padding, .kind = SLUICE_PARAM_STRING, .default_value = "zeros", .cho
 DECLARE(compute, .kind = SLUICE_PARAM_STRING, .default_value = "auto", .choices = computes,
         .doc =
             "What to calculate with: f32 is exact, bf16 faster where the processor multiplies it, "
-            "int8 smaller and faster still; auto is the faster of f32 and bf16.");
+            "int8 smaller and faster still; auto is the faster of f32 and bf16. On CUDA also f16, "
+            "which auto takes there, and int4.");
 
 /* ---- Table ------------------------------------------------------------------------------------
  */

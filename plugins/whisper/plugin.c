@@ -51,20 +51,71 @@ static void stage_destroy(void *self) {
     free(s);
 }
 
+/* The backend that the host's device asks for; fails where this build or the device cannot. */
+static int32_t choose_backend(const struct stage *s, const struct wh_backend **ret,
+                              struct num_err *err) {
+    enum wh_compute compute = s->params.compute;
+    if (s->host->budget(s->host)->device == SLUICE_DEVICE_CUDA) {
+#ifdef WH_HAVE_CUDA
+        *ret = &wh_backend_cuda;
+        return SLUICE_OK;
+#else
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "device: cuda was asked for, and this build has no CUDA backend; build it "
+                        "with the CUDA Toolkit, or use device: cpu");
+#endif
+    }
+    if (compute == WH_COMPUTE_F16 || compute == WH_COMPUTE_INT4)
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "compute: %s is for CUDA; on the CPU there are f32, bf16, int8 and auto",
+                        compute == WH_COMPUTE_F16 ? "f16" : "int4");
+    *ret = &wh_backend_cpu;
+    return SLUICE_OK;
+}
+
+/* What it runs on, into the log; a smaller batch than was asked for is a warning. */
+static void log_device(const struct stage *s, uint32_t batch_size) {
+    const struct wh_model *m = &s->model;
+    struct wh_device_info info;
+    char text[256];
+    if (!m->backend->info) {
+        s->host->log(s->host, SLUICE_LOG_INFO,
+                     "runs on the CPU: the stage's device is cpu, or auto, which takes the CPU");
+        return;
+    }
+    m->backend->info(m->self, &info);
+    snprintf(text, sizeof text, "runs on %s, with %.2f GiB of its memory", info.name,
+             (double)info.bytes / (1 << 30));
+    s->host->log(s->host, SLUICE_LOG_INFO, text);
+    if (info.n_slots >= batch_size)
+        return;
+    snprintf(text, sizeof text,
+             "decodes %u windows together instead of %u: more do not fit into the memory of %s",
+             info.n_slots, batch_size, info.name);
+    s->host->log(s->host, SLUICE_LOG_WARN, text);
+}
+
 static int32_t load_model(struct stage *s, struct num_err *err) {
     char path[MAX_PATH_BYTES];
-    struct wh_limits limits = {.n_threads = s->host->budget(s->host)->cpus};
+    const struct sluice_budget *budget = s->host->budget(s->host);
+    struct wh_limits limits = {.n_threads = budget->cpus,
+                               .device = budget->device_index,
+                               .device_memory = budget->gpu_memory};
+    const struct wh_backend *backend = NULL;
     double start = now_s();
     int32_t status = wh_params_read(s->host, &s->params, err);
+    if (!status)
+        status = choose_backend(s, &backend, err);
     if (status)
         return status;
     struct wh_options *options = &s->params.options;
     limits.n_slots = options->batch_size;
-    limits.n_rows = options->batch_size * wh_options_rows(options);
+    limits.least_rows = wh_options_rows(options);
+    limits.n_rows = options->batch_size * limits.least_rows;
     limits.compute = s->params.compute;
     status = wh_model_resolve(s->params.model, s->host->share_dir(s->host), path, sizeof path, err);
     if (!status)
-        status = wh_model_load(path, &wh_backend_cpu, &limits, &s->model, err);
+        status = wh_model_load(path, backend, &limits, &s->model, err);
     if (status)
         num_fail_in(err, "model \"%.100s\"", s->params.model);
     if (!status && s->model.dims.no_previous_text && !s->params.condition_given)
@@ -74,6 +125,8 @@ static int32_t load_model(struct stage *s, struct num_err *err) {
     if (!status)
         status = wh_longform_create(&s->model, &s->longform, err);
     s->load_s = now_s() - start;
+    if (!status)
+        log_device(s, options->batch_size);
     return status;
 }
 
@@ -369,9 +422,15 @@ static const struct sluice_port port_attention = {
 static const struct sluice_port *const inputs[] = {&port_audio, &port_regions, NULL};
 static const struct sluice_port *const outputs[] = {&port_transcript, &port_attention, NULL};
 
+#ifdef WH_HAVE_CUDA
+#define STAGE_FLAGS (SLUICE_STAGE_DETERMINISTIC | SLUICE_STAGE_CUDA)
+#else
+#define STAGE_FLAGS SLUICE_STAGE_DETERMINISTIC
+#endif
+
 static const struct sluice_stage stage_transcribe = {
     .size = SLUICE_SIZED(struct sluice_stage),
-    .flags = SLUICE_STAGE_DETERMINISTIC,
+    .flags = STAGE_FLAGS,
     .id = "whisper/transcribe",
     .version = "2",
     .summary = "Transcribes speech with a Whisper model, with the times of every segment.",

@@ -3,8 +3,9 @@
  * for counting and for placing, so the two cannot differ; the parts of the block follow each other
  * in one table.
  *
- * Where the limit is too small, numbers are halved in turn, windows of one pass first: these only
- * cost speed. What the weights need cannot be made smaller here.
+ * Where the limit is too small, windows of one pass are halved first, which only costs some speed;
+ * then the windows that are held, each with its rows. What the weights need cannot be made smaller
+ * here.
  */
 #include "whisper/cuda/plan.h"
 
@@ -190,12 +191,12 @@ static bool shrink(struct wh_cuda_config *c, uint32_t least_slots, uint32_t leas
     uint32_t least_tokens = wh_cuda_logits_rows(c);
     if (c->n_windows > 1)
         c->n_windows /= 2;
-    else if (c->n_slots > least_slots && c->n_slots >= c->n_rows)
+    else if (c->n_slots > least_slots) {
         c->n_slots = half(c->n_slots, least_slots);
-    else if (c->n_rows > least_rows)
+        if (c->n_rows > c->n_slots * least_rows)
+            c->n_rows = c->n_slots * least_rows;
+    } else if (c->n_rows > least_rows)
         c->n_rows = half(c->n_rows, least_rows);
-    else if (c->n_slots > least_slots)
-        c->n_slots = half(c->n_slots, least_slots);
     else if (c->n_tokens > least_tokens)
         c->n_tokens = half(c->n_tokens, least_tokens);
     else

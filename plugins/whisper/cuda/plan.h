@@ -116,8 +116,8 @@ size_t wh_cuda_encoder_bytes(const struct wh_cuda_config *c);
 size_t wh_cuda_decoder_bytes(const struct wh_cuda_config *c);
 
 /*
- * Plans `c` within `cap` bytes (0: no limit). Windows and rows are made fewer where they do not
- * fit, never below least_slots and least_rows; *c says what is left. SLUICE_RESOURCE with the
+ * Plans `c` within `cap` bytes (0: no limit). Windows are made fewer where they do not fit, never
+ * below least_slots, and least_rows rows are kept for each; *c says what is left. SLUICE_RESOURCE with the
  * bytes needed and the cap where that is not enough, SLUICE_UNSUPPORTED for sizes that the kernels
  * do not take.
  */

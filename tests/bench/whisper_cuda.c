@@ -1,0 +1,235 @@
+/*
+ * Whisper on a card, with random weights in the shapes of large-v3 and turbo, through the backend's
+ * table, as the search calls it:
+ *
+ *     whisper_cuda [large-v3|turbo]...   both by default
+ *
+ * One JSON object a line: milliseconds (the best of several groups of calls, by the host's clock, with
+ * the copy of the logits to the host), and what that is of the limit that memory sets:
+ *
+ *     load                    weights to the card
+ *     encode 1, encode 16     a pass of so many windows, per window
+ *     step 1, 5, 8, ...       one token for so many rows, each with a window of its own; "step 5 beams":
+ *                             rows of one window
+ *     mix                     windows a second: passes of 16 windows, then 77 tokens for all of them
+ *                             (MLPerf's whisper: 77 tokens and 23.6 s of audio a window), and what
+ *                             multiple of real time that is
+ *
+ * Without a card it says that nothing was measured, and exits with 77.
+ */
+#include <cuda_runtime_api.h>
+#include <time.h>
+
+#include "num/cuda/device.h"
+#include "unit/cuda_whisper/made.h"
+
+enum { STEPS = 77, GROUP = 20, GROUPS = 5, MAX_WINDOWS = 256 };
+static const double BYTES_PER_S =
+    4.3e12; /* of an H200's memory, measured; 4.8e12 by its data sheet */
+static const double WINDOW_S = 23.6;
+
+struct bench {
+    const char *name;
+    struct wh_dims dims;
+    uint32_t n_windows;
+    void *self;
+    const float **mels; /* (n_windows), the same twice over */
+    float *logits;      /* (n_windows, V) */
+};
+
+static double now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void check(int32_t status, const struct num_err *err) {
+    if (status) {
+        fprintf(stderr, "whisper_cuda: %s\n", err->text);
+        exit(1);
+    }
+}
+
+static void *room(size_t bytes) {
+    void *p = malloc(bytes);
+    if (!p) {
+        fprintf(stderr, "whisper_cuda: out of memory\n");
+        exit(1);
+    }
+    return p;
+}
+
+static struct wh_dims dims_of(uint32_t n_text_layers) {
+    return (struct wh_dims){.n_mels = 128,
+                            .n_audio_ctx = 1500,
+                            .n_text_ctx = 448,
+                            .n_state = 1280,
+                            .n_vocab = 51866,
+                            .n_audio_layers = 32,
+                            .n_audio_heads = 20,
+                            .n_audio_ffn = 5120,
+                            .n_text_layers = n_text_layers,
+                            .n_text_heads = 20,
+                            .n_text_ffn = 5120};
+}
+
+/* ---- What is measured ----------------------------------------------------------------------- */
+
+/* Encodes n windows, 16 at a time, and waits for the last. */
+static void encode(const struct bench *b, uint32_t n) {
+    struct num_err err = {0};
+    uint32_t slots[MAX_WINDOWS];
+    for (uint32_t i = 0; i < n; i++)
+        slots[i] = i;
+    for (uint32_t at = 0; at < n; at += 16)
+        check(wh_backend_cuda.encode(b->self, b->mels + at, slots + at, n - at < 16 ? n - at : 16,
+                                     NULL, &err),
+              &err);
+    cudaDeviceSynchronize();
+}
+
+/* n rows with a prompt of four tokens, row i on slot i * spread. */
+static void prefill(const struct bench *b, uint32_t n, uint32_t spread) {
+    static const int32_t tokens[] = {50258, 50259, 50360, 50364};
+    struct num_err err = {0};
+    struct wh_prompt prompts[MAX_WINDOWS];
+    for (uint32_t i = 0; i < n; i++)
+        prompts[i] = (struct wh_prompt){i, i * spread, tokens,
+                                        4, 3,          b->logits + (size_t)i * b->dims.n_vocab};
+    check(wh_backend_cuda.prefill(b->self, prompts, n, &err), &err);
+}
+
+static void step(const struct bench *b, uint32_t n, uint32_t token) {
+    struct num_err err = {0};
+    struct wh_step steps[MAX_WINDOWS];
+    for (uint32_t i = 0; i < n; i++)
+        steps[i] = (struct wh_step){i, (int32_t)((token * 131 + i) % 50000)};
+    check(wh_backend_cuda.step(b->self, steps, n, b->logits, &err), &err);
+}
+
+/* Bytes that a step of n rows on n_slots windows reads at least: weights, keys and values. */
+static double step_bytes(const struct wh_dims *s, uint32_t n, uint32_t n_slots) {
+    double D = s->n_state, L = s->n_text_layers;
+    double weights = L * 14 * D * D + (double)s->n_vocab * D;
+    double cross = L * n_slots * 2.0 * s->n_audio_ctx * D, own = L * n * 2.0 * 60 * D;
+    return 2 * (weights + cross + own);
+}
+
+static void measure_encode(const struct bench *b, uint32_t n) {
+    double best = 1e9;
+    encode(b, n);
+    encode(b, n);
+    for (int g = 0; g < GROUPS; g++) {
+        double start = now_ms();
+        encode(b, n);
+        double ms = (now_ms() - start) / n;
+        best = ms < best ? ms : best;
+    }
+    printf("{\"name\": \"%s encode %u\", \"ms_per_window\": %.3f}\n", b->name, n, best);
+    fflush(stdout);
+}
+
+static void measure_step(const struct bench *b, uint32_t n, bool beams) {
+    double best = 1e9, limit = step_bytes(&b->dims, n, beams ? 1 : n) / BYTES_PER_S * 1e3;
+    prefill(b, n, beams ? 0 : 1);
+    step(b, n, 0);
+    for (uint32_t g = 0; g < GROUPS; g++) {
+        double start = now_ms();
+        for (uint32_t i = 0; i < GROUP; i++)
+            step(b, n, g * GROUP + i);
+        double ms = (now_ms() - start) / GROUP;
+        best = ms < best ? ms : best;
+    }
+    printf("{\"name\": \"%s step %u%s\", \"ms\": %.4f, \"limit_ms\": %.4f, \"share\": %.3f}\n",
+           b->name, n, beams ? " beams" : "", best, limit, limit / best);
+    fflush(stdout);
+}
+
+static void measure_mix(const struct bench *b) {
+    double best = 1e9;
+    for (int g = 0; g < 3; g++) {
+        double start = now_ms();
+        encode(b, b->n_windows);
+        prefill(b, b->n_windows, 1);
+        for (uint32_t i = 1; i < STEPS; i++)
+            step(b, b->n_windows, i);
+        double ms = now_ms() - start;
+        best = ms < best ? ms : best;
+    }
+    double windows = b->n_windows / best * 1e3;
+    printf("{\"name\": \"%s mix\", \"windows\": %u, \"windows_per_s\": %.1f, \"real_time_factor\": "
+           "%.0f}\n",
+           b->name, b->n_windows, windows, windows * WINDOW_S);
+    fflush(stdout);
+}
+
+/* ---- A model -------------------------------------------------------------------------------- */
+
+static void make_mels(struct bench *b) {
+    size_t n = 2 * (size_t)b->dims.n_audio_ctx * b->dims.n_mels;
+    float *mel = room(n * sizeof *mel);
+    b->mels = room(MAX_WINDOWS * sizeof *b->mels);
+    for (size_t i = 0; i < n; i++)
+        mel[i] = sinf((float)(i % 99991) * 0.37f);
+    for (uint32_t i = 0; i < MAX_WINDOWS; i++)
+        b->mels[i] = mel;
+}
+
+static void load(struct bench *b) {
+    struct num_err err = {0};
+    struct made_weights made;
+    struct wh_device_info info;
+    struct wh_limits limits = {.n_threads = 8,
+                               .n_slots = MAX_WINDOWS,
+                               .n_rows = MAX_WINDOWS,
+                               .compute = WH_COMPUTE_BF16,
+                               .least_rows = 1};
+    made_weights_make(&made, &b->dims, true);
+    double start = now_ms();
+    check(wh_backend_cuda.load(&made.weights, &b->dims, &limits, &b->self, &err), &err);
+    double ms = now_ms() - start;
+    made_weights_free(&made);
+    wh_backend_cuda.info(b->self, &info);
+    b->n_windows = info.n_slots;
+    printf(
+        "{\"name\": \"%s load\", \"ms\": %.0f, \"card\": \"%s\", \"windows\": %u, \"gib\": %.2f}\n",
+        b->name, ms, info.name, info.n_slots, (double)info.bytes / (1 << 30));
+    fflush(stdout);
+}
+
+static void run(const char *name) {
+    static const uint32_t sizes[] = {1, 2, 4, 8, 16, 32, 64, 128, 256};
+    struct bench b = {.name = name, .dims = dims_of(strcmp(name, "turbo") ? 32 : 4)};
+    make_mels(&b);
+    load(&b);
+    b.logits = room((size_t)MAX_WINDOWS * b.dims.n_vocab * sizeof *b.logits);
+    encode(&b, b.n_windows);
+    measure_encode(&b, 1);
+    if (b.n_windows >= 16)
+        measure_encode(&b, 16);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && sizes[i] <= b.n_windows; i++)
+        measure_step(&b, sizes[i], false);
+    if (b.n_windows >= 5)
+        measure_step(&b, 5, true);
+    measure_mix(&b);
+    wh_backend_cuda.free(b.self);
+    free(b.logits);
+    free((void *)(uintptr_t)b.mels[0]);
+    free(b.mels);
+}
+
+int main(int argc, char **argv) {
+    struct num_cuda_device device;
+    struct num_err err = {0};
+    if (num_cuda_device_open(0, &device, &err)) {
+        printf("whisper_cuda: not measured: %s\n", err.text);
+        return 77;
+    }
+    for (int i = 1; i < argc; i++)
+        run(argv[i]);
+    if (argc == 1) {
+        run("large-v3");
+        run("turbo");
+    }
+    return 0;
+}
