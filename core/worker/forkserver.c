@@ -32,9 +32,10 @@
 #include "worker/host.h"
 #include "worker/loader.h"
 
-#define SERVER_NAME                                                                                \
-    "sluice-fork" /* what ps and top call it, so that it is not taken for a worker */
-#define WORKER_NAME   "sluice-worker"
+/* What ps and top call them, so that one is not taken for the other. */
+#define SERVER_NAME "sluice-fork"
+#define WORKER_NAME "sluice-worker"
+
 #define CHANNEL_FD    3
 #define CLOSE_AT_MOST 65536
 

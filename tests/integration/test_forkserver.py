@@ -4,6 +4,7 @@ from harness import *
 MODES = ("pidns", "keeper")
 
 
+@unittest.skipIf("thread" in os.environ.get("SLUICE_SANITIZE", ""), "builds with the thread sanitizer have no fork server")
 class ForkServer(Case):
     def start_items(self, n, stage="fixture/hello", env=None):
         files = [self.write(f"files/f{i:03}.txt", "x") for i in range(n)]
