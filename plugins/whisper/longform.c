@@ -242,15 +242,14 @@ static void take_clip(struct wh_seat *seat, struct wh_file *f) {
         end_clip(seat);
 }
 
-/* Every free seat takes a clip, of the earliest file first. A row has to be free, for the language.
- */
+/* Every free seat takes a clip, of the earliest file first. A file's language needs a free row. */
 static void fill_seats(struct wh_longform *lf) {
     struct wh_file *f = lf->files;
     for (uint32_t i = 0; i < lf->n_seats; i++)
-        while (lf->seats[i].state == WH_SEAT_FREE && wh_search_has_room(lf->search, 1)) {
+        while (lf->seats[i].state == WH_SEAT_FREE) {
             while (f && !wants_seat(f))
                 f = f->next;
-            if (!f)
+            if (!f || (!f->prepared && !wh_search_has_room(lf->search, 1)))
                 return;
             take_clip(&lf->seats[i], f);
         }

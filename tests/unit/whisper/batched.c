@@ -9,10 +9,14 @@
 #include "whisper/transcript.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SECONDS = 45, MAX_SPANS = 40, MIN_SPANS = 3, MAX_TOKENS = 8 };
+enum { SHORTENED = 1, SECONDS = 45, MAX_TOKENS = 12, STOP_AT = 12 };
 #else
-enum { SECONDS = 100, MAX_SPANS = 40, MIN_SPANS = 8, MAX_TOKENS = 30 };
+enum { SHORTENED = 0, SECONDS = 100, MAX_TOKENS = 30, STOP_AT = 90 };
 #endif
+enum { MAX_SPANS = 40 };
+
+/* Whether a case holds what it is meant to hold. */
+#define CHECK_WORTH(condition) CHECK(SHORTENED || (condition))
 
 static float *sound(uint32_t seed, size_t *ret_n) {
     *ret_n = 16000 * SECONDS;
@@ -165,9 +169,9 @@ static void check_batches(const struct wh_options *options, uint32_t seed) {
         first = text;
         printf("  %zu spans, %u windows, %u fallbacks, %ju tokens, language %s\n", input.n_spans,
                report.n_windows, report.n_fallbacks, (uintmax_t)report.n_tokens, report.language);
-        CHECK(report.n_windows >= input.n_spans && input.n_spans >= MIN_SPANS);
-        CHECK(report.n_fallbacks > 0 &&
-              report.n_fallbacks < report.n_windows * (o.n_temperatures - 1));
+        CHECK(report.n_windows >= input.n_spans);
+        CHECK_WORTH(input.n_spans >= 8 && report.n_fallbacks > 0 &&
+                    report.n_fallbacks < report.n_windows * (o.n_temperatures - 1));
     }
     free(first);
     free(spans);
@@ -259,7 +263,7 @@ TEST(a_span_is_a_file_of_its_own) {
         json_decref(segments[1]);
     }
     printf("  %zu segments\n", n_compared);
-    CHECK(n_compared > 5);
+    CHECK_WORTH(n_compared > 5);
     wh_model_finish(&m);
     free(spans);
     free(pcm);
@@ -310,7 +314,7 @@ TEST(files_share_a_batch_and_nothing_else) {
     for (uint32_t step = 0; n_taken < N_FILES; step++) {
         if (n_added < N_FILES && (wh_longform_has_room(lf) || step % 50 == 49)) {
             struct record *r = &records[n_added];
-            r->cancel_at = n_added == 2 ? 90 : 0;
+            r->cancel_at = n_added == 2 ? STOP_AT : 0;
             r->fail_with = n_added == 3 ? SLUICE_RESOURCE : SLUICE_OK;
             listeners[n_added] = listener_of(r);
             CHECK_INT(wh_longform_add(lf, &made[n_added].input, &o, &listeners[n_added],
@@ -325,7 +329,9 @@ TEST(files_share_a_batch_and_nothing_else) {
             if (!files[i] || !wh_file_is_finished(files[i]))
                 continue;
             int32_t status = wh_longform_take(lf, files[i], &report, &err);
-            CHECK_INT(status, i == 2 ? SLUICE_CANCELLED : i == 3 ? SLUICE_RESOURCE : SLUICE_OK);
+            bool told = i == 3 && records[i].n_segments > 0;
+            CHECK_INT(status, i == 2 ? SLUICE_CANCELLED : told ? SLUICE_RESOURCE : SLUICE_OK);
+            CHECK_WORTH(i != 3 || told);
             char *text = text_of(&records[i], &report);
             if (!status)
                 CHECK_STR(text, made[i].alone);
@@ -335,7 +341,7 @@ TEST(files_share_a_batch_and_nothing_else) {
         }
     }
     printf("  at most %u files together\n", n_together);
-    CHECK(n_together >= 3);
+    CHECK_WORTH(n_together >= 3);
     CHECK(wh_longform_has_room(lf));
     wh_longform_destroy(lf);
     wh_model_finish(&m);
