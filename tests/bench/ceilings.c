@@ -93,6 +93,50 @@ DOT_512(dot_int8, "avx512f,avx512vnni", __m512i, _mm512_setzero_si512(), INT8, 1
     }
 TILES(tiles_bf16, _tile_dpbf16ps, 64)
 TILES(tiles_int8, _tile_dpbssd, 128)
+
+/*
+ * What a product in memory can reach at best: 256 rows of 768 bytes (192 KB, in the second cache)
+ * times a panel of 24 KB (in the first), four tiles of sums, each stored once.
+ */
+enum { X_ROWS = 256, X_BYTES = 768, X_LD = X_BYTES + 64, W_BYTES = X_BYTES * 32, SUM_BYTES = 4096 };
+
+#define TILES_CACHED(name, product, ops)                                                           \
+    __attribute__((target("amx-tile,amx-bf16,amx-int8"))) static double name(void) {               \
+        uint8_t config[64] = {1};                                                                  \
+        char *x = calloc(1, X_ROWS * X_LD + W_BYTES + SUM_BYTES);                                  \
+        if (!x)                                                                                    \
+            return 0;                                                                              \
+        char *w = x + X_ROWS * X_LD, *sums = w + W_BYTES;                                          \
+        for (int i = 0; i < 8; i++)                                                                \
+            config[16 + 2 * i] = 64, config[48 + i] = 16;                                          \
+        __asm__ volatile("ldtilecfg %0" ::"m"(config));                                            \
+        for (int pass = 0; pass < 64; pass++)                                                      \
+            for (char *at = x; at < w; at += 32 * X_LD) {                                          \
+                _tile_zero(0);                                                                     \
+                _tile_zero(1);                                                                     \
+                _tile_zero(2);                                                                     \
+                _tile_zero(3);                                                                     \
+                for (int i = 0; i < X_BYTES; i += 64) {                                            \
+                    _tile_loadd(6, w + 32 * i, 128);                                               \
+                    _tile_loadd(4, at + i, X_LD);                                                  \
+                    _tile_loadd(7, w + 32 * i + 64, 128);                                          \
+                    product(0, 4, 6);                                                              \
+                    product(1, 4, 7);                                                              \
+                    _tile_loadd(5, at + 16 * X_LD + i, X_LD);                                      \
+                    product(2, 5, 6);                                                              \
+                    product(3, 5, 7);                                                              \
+                }                                                                                  \
+                _tile_stored(0, sums, 128);                                                        \
+                _tile_stored(1, sums + 64, 128);                                                   \
+                _tile_stored(2, sums + 2048, 128);                                                 \
+                _tile_stored(3, sums + 2112, 128);                                                 \
+            }                                                                                      \
+        _tile_release();                                                                           \
+        free(x);                                                                                   \
+        return 64.0 * (X_ROWS / 32) * (X_BYTES / 64) * 4 * 256 * (ops);                            \
+    }
+TILES_CACHED(cached_bf16, _tile_dpbf16ps, 64)
+TILES_CACHED(cached_int8, _tile_dpbssd, 128)
 #endif
 
 static loop_fn *best_loop(const struct num_kernels *kernels, enum num_compute type) {
@@ -124,9 +168,8 @@ static void products_task(void *ctx, uint32_t index, uint32_t thread) {
     p->rate[index] = ops / (bench_now_s() - start);
 }
 
-double ceiling_products(struct num_pool *pool, const struct num_kernels *kernels,
-                        enum num_compute type, int rounds) {
-    struct products p = {.loop = best_loop(kernels, type)};
+static double best_rate(struct num_pool *pool, loop_fn *loop, int rounds) {
+    struct products p = {.loop = loop};
     uint32_t n = num_pool_threads(pool);
     double best[64] = {0}, sum = 0;
     for (int i = 0; i < rounds; i++) {
@@ -137,6 +180,20 @@ double ceiling_products(struct num_pool *pool, const struct num_kernels *kernels
     for (uint32_t j = 0; j < n; j++)
         sum += best[j];
     return sum;
+}
+
+double ceiling_products(struct num_pool *pool, const struct num_kernels *kernels,
+                        enum num_compute type, int rounds) {
+    return best_rate(pool, best_loop(kernels, type), rounds);
+}
+
+double ceiling_cached(struct num_pool *pool, const struct num_kernels *kernels,
+                      enum num_compute type, int rounds) {
+    loop_fn *loop = best_loop(kernels, type);
+#ifdef __x86_64__
+    loop = loop == tiles_bf16 ? cached_bf16 : loop == tiles_int8 ? cached_int8 : loop;
+#endif
+    return best_rate(pool, loop, rounds);
 }
 
 /* ---- Reading -------------------------------------------------------------------------------- */

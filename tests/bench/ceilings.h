@@ -12,6 +12,11 @@
 double ceiling_products(struct num_pool *pool, const struct num_kernels *kernels,
                         enum num_compute type, int rounds);
 
+/* The same for operands that come from the first and second cache, sums being stored. Matrix tiles
+ * wait for them; others do not, and have the ceiling of registers. */
+double ceiling_cached(struct num_pool *pool, const struct num_kernels *kernels,
+                      enum num_compute type, int rounds);
+
 /* Bytes a second of reading `bytes` once over, again and again, in one part for each thread; best
  * of `rounds`. Lies in cache where it fits. */
 double ceiling_read(struct num_pool *pool, size_t bytes, int rounds);

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #define HUGE_PAGE   ((size_t)2 << 20)
-#define CHUNK_BYTES ((size_t)64 << 20)
+#define CHUNK_BYTES ((size_t)256 << 20)
 #define LINE        64
 
 struct num_arena_chunk {

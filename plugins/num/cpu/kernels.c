@@ -7,7 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __aarch64__
+extern const struct num_kernels num_kernels_neon;
+#define BASE num_kernels_neon
+#else
 extern const struct num_kernels num_kernels_sse2;
+#define BASE num_kernels_sse2
+#endif
 
 #ifdef __x86_64__
 #include <sys/syscall.h>
@@ -54,7 +60,7 @@ size_t num_kernels_all(const struct num_kernels *ret[NUM_MAX_KERNELS]) {
     if (has_avx2())
         ret[n++] = &num_kernels_avx2;
 #endif
-    ret[n++] = &num_kernels_sse2;
+    ret[n++] = &BASE;
     return n;
 }
 

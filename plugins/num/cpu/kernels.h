@@ -86,7 +86,7 @@ struct num_running {
 };
 
 struct num_kernels {
-    const char *name;        /* "amx", "avx512bf16", "avx512", "avx2", "sse2" */
+    const char *name;        /* "amx", "avx512bf16", "avx512", "avx2", "sse2"; "neon" */
     bool native_bf16;        /* products of bfloat16 are no slower than those of floats */
     size_t block_rows;       /* rows that block() likes at a time, */
     uint8_t block_panels[3]; /* and panels, for each type */

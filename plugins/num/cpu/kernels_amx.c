@@ -40,10 +40,13 @@ static void amx_leave(void) {
 #define W_STRIDE   (4 * NUM_PANEL) /* bytes */
 #define STEP_WORDS 16
 
+/* Lines asked for in a step: a panel of 2 n_words lines comes while 8 x 32 rows pass. */
+#define STEP_WISHES 8
+
 /* Sums of 32 (or, `two` being false, 16) rows and one panel: rows of sums ld bytes apart. */
 #define AMX_PANEL(name, product)                                                                   \
     INLINE void name(const char *x, size_t ldx, size_t n_words, const uint32_t *w, bool two,       \
-                     bool accumulate, char *sums, size_t ld) {                                     \
+                     bool accumulate, struct wish *wish, char *sums, size_t ld) {                  \
         if (accumulate) {                                                                          \
             _tile_loadd(0, sums, ld);                                                              \
             _tile_loadd(1, sums + 64, ld);                                                         \
@@ -60,6 +63,8 @@ static void amx_leave(void) {
             }                                                                                      \
         }                                                                                          \
         for (size_t i = 0; i < n_words; i += STEP_WORDS) {                                         \
+            for (int j = 0; j < STEP_WISHES; j++)                                                  \
+                wish_line(wish);                                                                   \
             _tile_loadd(6, w + i * NUM_PANEL, W_STRIDE);                                           \
             _tile_loadd(4, x + 4 * i, ldx);                                                        \
             _tile_loadd(7, w + i * NUM_PANEL + 16, W_STRIDE);                                      \
@@ -126,6 +131,7 @@ static void narrow_rows(const struct num_product *p, size_t n_rows, char *sums, 
 
 INLINE void amx_rows(const struct num_product *p, size_t n_rows, bool accumulate, char *sums,
                      size_t ld, bool bf16) {
+    struct wish wish = wish_of(p);
     for (size_t panel = 0; panel < p->n_panels; panel++)
         for (size_t r = 0; r < n_rows; r += 32) {
             const char *x = (const char *)p->x + r * p->ldx;
@@ -133,13 +139,13 @@ INLINE void amx_rows(const struct num_product *p, size_t n_rows, bool accumulate
             char *to = sums + 4 * (r * ld + panel * NUM_PANEL);
             bool two = n_rows - r > 16;
             if (bf16 && two)
-                panel_bf16(x, p->ldx, p->n_words, w, true, accumulate, to, 4 * ld);
+                panel_bf16(x, p->ldx, p->n_words, w, true, accumulate, &wish, to, 4 * ld);
             else if (bf16)
-                panel_bf16(x, p->ldx, p->n_words, w, false, accumulate, to, 4 * ld);
+                panel_bf16(x, p->ldx, p->n_words, w, false, accumulate, &wish, to, 4 * ld);
             else if (two)
-                panel_int8(x, p->ldx, p->n_words, w, true, accumulate, to, 4 * ld);
+                panel_int8(x, p->ldx, p->n_words, w, true, accumulate, &wish, to, 4 * ld);
             else
-                panel_int8(x, p->ldx, p->n_words, w, false, accumulate, to, 4 * ld);
+                panel_int8(x, p->ldx, p->n_words, w, false, accumulate, &wish, to, 4 * ld);
         }
 }
 
