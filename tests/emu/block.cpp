@@ -61,6 +61,7 @@ struct machine {
     struct emu_fiber host;
     void *host_tsan, *clock;
     uint64_t random;
+    char shared_clock; /* all blocks, of any stream, use the same shared memory one after the other */
     char fence_clock, warp_clocks[EMU_BLOCK_THREADS / EMU_WARP];
     char *shared, *shared_end;
     struct emu_site *places; /* those known by file and line only */
@@ -227,6 +228,7 @@ static void thread_run(struct thread *t) {
     if (t->n_copies)
         emu_die("a thread ends while a cp.async of its own is under way");
     EMU_RELEASE(m.clock);
+    EMU_RELEASE(&m.shared_clock);
     struct warp *w = &m.warps[t->warp];
     w->ready &= ~(1u << t->lane);
     w->ended |= 1u << t->lane;
@@ -459,6 +461,7 @@ bool emu_is_stack_guard(const void *at) {
 static void block_run(unsigned n_threads, size_t shared_bytes) {
     block_prepare(n_threads);
     EMU_ACQUIRE(m.clock);
+    EMU_ACQUIRE(&m.shared_clock);
     poison_shared(shared_bytes);
     EMU_RELEASE(m.clock);
     m.n_free = 0;
