@@ -1,11 +1,11 @@
 /*
  * Products with weights as model files store them (num/weights.h): Q8_0, Q4_0, Q4_1, Q5_0, Q5_1,
- * Q4_K, Q5_K and Q6_K blocks are multiplied as they are, in a mapped file or in a plain copy. For few
- * rows of inputs, where reading weights is what takes the time: a decoder, a language model.
+ * Q4_K, Q5_K and Q6_K blocks are multiplied as they are, in a mapped file or in a plain copy. For
+ * few rows of inputs, where reading weights is what takes the time: a decoder, a language model.
  *
  * Inputs become signed bytes with one scale for 32 of them (largest magnitude: 127). The sum of 32
- * products (16 for Q6_K) is exact in integers and goes, times both scales, to a float sum, always in
- * the same order. So a result depends neither on the other rows nor on threads; tables agree with
+ * products (16 for Q6_K) is exact in integers and goes, times both scales, to a float sum, always
+ * in the same order. So a result depends neither on the other rows nor on threads; tables agree with
  * each other to rounding.
  */
 #ifndef NUM_CPU_QUANT_H
