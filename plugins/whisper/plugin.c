@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <sluice/plugin.h>
 
@@ -382,6 +383,24 @@ static bool take_job(struct stage *s, struct sluice_job *job, struct work **list
     return true;
 }
 
+/*
+ * A card that has failed for this process fails every job to come. The process ends, which counts as
+ * a crash of the jobs that it holds, so that each is tried again in a fresh one.
+ */
+static void leave_lost_card(const struct stage *s) {
+    struct wh_device_info info;
+    if (!s->model.backend->info)
+        return;
+    s->model.backend->info(s->model.self, &info);
+    if (!info.lost)
+        return;
+    s->host->log(
+        s->host, SLUICE_LOG_ERROR,
+        "the card has failed and cannot be used by this process any more: it ends, so that "
+        "another one can try");
+    _exit(EXIT_FAILURE);
+}
+
 /* The windows of all jobs that have come share a batch; more are taken while there is room. */
 static int32_t stage_process(void *self, struct sluice_job *job) {
     struct stage *s = self;
@@ -396,6 +415,7 @@ static int32_t stage_process(void *self, struct sluice_job *job) {
         if (more && !take_job(s, more, &list))
             s->host->finish(more, SLUICE_RESOURCE);
         wh_longform_step(s->longform);
+        leave_lost_card(s);
         finish_done(&list, job, &status);
     }
     return status;
