@@ -271,13 +271,21 @@ static int32_t parse(const void *json, size_t len, json_t **ret, struct num_err 
     return check_segments(json_object_get(*ret, "segments"), err);
 }
 
+static int32_t check_cancelled(const struct assign *a) {
+    if (a->options.cancelled && a->options.cancelled(a->options.ctx))
+        return num_fail(a->err, SLUICE_CANCELLED, "cancelled");
+    return SLUICE_OK;
+}
+
 static int32_t assign_all(struct assign *a, json_t *root) {
     const json_t *segments = json_object_get(root, "segments");
     autojson *out = json_array();
     if (!out)
         return num_fail_memory(a->err, "the segments", 64);
     for (size_t i = 0; i < json_array_size(segments); i++) {
-        int32_t status = assign_segment(a, out, json_array_get(segments, i));
+        int32_t status = check_cancelled(a);
+        if (status == SLUICE_OK)
+            status = assign_segment(a, out, json_array_get(segments, i));
         if (status != SLUICE_OK)
             return status;
     }
@@ -292,12 +300,16 @@ int32_t dz_assign(const void *json, size_t len, const struct dz_turns *exclusive
     autojson *root = NULL;
     struct assign a = {.turns = exclusive, .options = *options, .err = err};
     int32_t status = parse(json, len, &root, err);
+    if (status == SLUICE_OK)
+        status = check_cancelled(&a);
     if (status == SLUICE_OK && exclusive->n_turns > 0) {
         status = dz_who_init(&a.who, exclusive, err);
         a.time = calloc(exclusive->n_speakers, sizeof *a.time);
         if (status == SLUICE_OK)
             status = a.time ? assign_all(&a, root) : num_fail_memory(err, "the speakers", 64);
     }
+    if (status == SLUICE_OK)
+        status = check_cancelled(&a);
     char *text = status == SLUICE_OK ? json_dumps(root, JSON_COMPACT) : NULL;
     if (status == SLUICE_OK && !text)
         status = num_fail_memory(err, "the transcript", len);

@@ -19,8 +19,10 @@ struct dz_assign_report {
 };
 
 struct dz_assign_options {
-    bool split;    /* segments where the speaker changes */
-    uint32_t snap; /* words by which a change moves to the end of a sentence */
+    bool split;                   /* segments where the speaker changes */
+    uint32_t snap;                /* words by which a change moves to the end of a sentence */
+    bool (*cancelled)(void *ctx); /* asked now and then; NULL: nobody is */
+    void *ctx;
 };
 
 /*
@@ -40,7 +42,7 @@ struct dz_assign_options {
  *   - Another segment's speaker is who has most of its words' time, or without words of its own.
  *
  * Without turns nothing is added. Returns SLUICE_INPUT for what is no transcript/1, naming the
- * place. *ret is NUL-terminated and the caller's to free.
+ * place; SLUICE_CANCELLED. *ret is NUL-terminated and the caller's to free.
  */
 int32_t dz_assign(const void *json, size_t len, const struct dz_turns *exclusive,
                   const struct dz_assign_options *options, char **ret,

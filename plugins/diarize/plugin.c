@@ -88,7 +88,7 @@ static int32_t assign_create(const struct sluice_host *host, void **ret_self) {
     status = make(host, &self);
     if (status != SLUICE_OK)
         return status;
-    self->assign = (struct dz_assign_options){split != 0, (uint32_t)snap};
+    self->assign = (struct dz_assign_options){.split = split != 0, .snap = (uint32_t)snap};
     *ret_self = self;
     return SLUICE_OK;
 }
@@ -108,6 +108,16 @@ static void report(const struct stage *self, struct sluice_job *job, const struc
     metrics->set(job, "segments_split", (double)done->n_splits);
 }
 
+struct watched {
+    const struct sluice_host *host;
+    struct sluice_job *job;
+};
+
+static bool is_cancelled(void *ctx) {
+    const struct watched *w = ctx;
+    return w->host->cancelled(w->job) != 0;
+}
+
 static int32_t assign_process(void *instance, struct sluice_job *job) {
     const struct stage *self = instance;
     struct sluice_view transcript, view;
@@ -115,6 +125,10 @@ static int32_t assign_process(void *instance, struct sluice_job *job) {
     dz_autoturns turns = {0};
     autotext *text = NULL;
     struct dz_assign_report done = {0};
+    struct watched watched = {self->host, job};
+    struct dz_assign_options options = self->assign;
+    options.cancelled = is_cancelled;
+    options.ctx = &watched;
     int32_t status = open_input(self, job, "transcript", &transcript);
     if (status == SLUICE_OK)
         status = open_input(self, job, "turns", &view);
@@ -122,8 +136,7 @@ static int32_t assign_process(void *instance, struct sluice_job *job) {
         return status;
     status = dz_turns_read(view.data, view.len, 1, &turns, &err);
     if (status == SLUICE_OK)
-        status =
-            dz_assign(transcript.data, transcript.len, &turns, &self->assign, &text, &done, &err);
+        status = dz_assign(transcript.data, transcript.len, &turns, &options, &text, &done, &err);
     if (status != SLUICE_OK)
         return fail(self, job, &err);
     report(self, job, &turns, &done);

@@ -24,7 +24,7 @@ static void join(const char *transcript, size_t len) {
     static const char turns_json[] = "{\"turns\": [{\"start\": 0, \"end\": 1, \"speaker\": \"A\"},"
                                      "{\"start\": 2, \"end\": 3, \"speaker\": \"B\"}]}";
     dz_autoturns turns = {0};
-    struct dz_assign_options options = {true, 2};
+    struct dz_assign_options options = {.split = true, .snap = 2};
     struct dz_assign_report report;
     char *text = NULL;
     if (dz_turns_read(turns_json, sizeof turns_json - 1, 1, &turns, NULL) != SLUICE_OK)

@@ -81,7 +81,7 @@ TEST(the_quick_search_finds_what_the_slow_one_finds) {
 static json_t *assign(const char *transcript, bool split, struct dz_assign_report *report) {
     dz_autoturns turns = {0};
     struct num_err err = {0};
-    struct dz_assign_options options = {split, 2};
+    struct dz_assign_options options = {.split = split, .snap = 2};
     char *text = NULL;
     CHECK_INT(dz_turns_read(TURNS, strlen(TURNS), 1, &turns, &err), SLUICE_OK);
     if (dz_assign(transcript, strlen(transcript), &turns, &options, &text, report, &err) !=
@@ -117,7 +117,7 @@ static const char *word_speaker(json_t *segment, size_t i) {
     "\"text\": \" one. two three\", \"avg_logprob\": -0.25, \"tokens\": [1, 2], \"words\": "       \
     "[" WORD("one.", 0.5, 1.5) "," WORD("two", 1.8, 2.6) "," WORD("three", 3, 4.2) "]}]}"
 
-static const struct dz_assign_options all_options = {true, 2};
+static const struct dz_assign_options all_options = {.split = true, .snap = 2};
 
 TEST(a_segment_is_split_where_the_speaker_changes) {
     struct dz_assign_report report;
@@ -231,6 +231,23 @@ TEST(without_turns_nothing_is_added) {
               SLUICE_OK);
     CHECK_STR(text, "{\"segments\":[]}");
     free(text);
+}
+
+static bool yes(void *ctx) {
+    (void)ctx;
+    return true;
+}
+
+TEST(it_stops_when_told_to) {
+    dz_autoturns turns = {0};
+    struct num_err err = {0};
+    struct dz_assign_options options = {.split = true, .snap = 2, .cancelled = yes};
+    struct dz_assign_report report;
+    char *text = NULL;
+    CHECK_INT(dz_turns_read(TURNS, strlen(TURNS), 1, &turns, &err), SLUICE_OK);
+    CHECK_INT(dz_assign(ONE_SEGMENT, strlen(ONE_SEGMENT), &turns, &options, &text, &report, &err),
+              SLUICE_CANCELLED);
+    CHECK(text == NULL);
 }
 
 TEST(what_is_no_transcript_is_refused_with_its_place) {
