@@ -9,9 +9,9 @@
 #include "whisper/transcript.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SHORTENED = 1, SECONDS = 45, MAX_TOKENS = 12, STOP_AT = 12 };
+enum { SHORTENED = 1, SECONDS = 45, MAX_TOKENS = 8, STOP_AT = 12, N_BATCHES = 2 };
 #else
-enum { SHORTENED = 0, SECONDS = 100, MAX_TOKENS = 30, STOP_AT = 90 };
+enum { SHORTENED = 0, SECONDS = 100, MAX_TOKENS = 30, STOP_AT = 90, N_BATCHES = 3 };
 #endif
 enum { MAX_SPANS = 40 };
 
@@ -152,7 +152,7 @@ static void check_batches(const struct wh_options *options, uint32_t seed) {
     struct wh_span *spans = random_spans(seed, pcm, n_samples, &input.n_spans);
     input.spans = spans;
     char *first = NULL;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < N_BATCHES; i++) {
         struct wh_model m;
         struct wh_report report;
         struct wh_options o = *options;
