@@ -9,7 +9,7 @@
 #include "whisper/transcript.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SHORTENED = 1, SECONDS = 45, MAX_TOKENS = 8, STOP_AT = 5, N_BATCHES = 2 };
+enum { SHORTENED = 1, SECONDS = 45, MAX_TOKENS = 8, STOP_AT = 1, N_BATCHES = 2 };
 #else
 enum { SHORTENED = 0, SECONDS = 100, MAX_TOKENS = 30, STOP_AT = 90, N_BATCHES = 3 };
 #endif
