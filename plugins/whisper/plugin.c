@@ -13,6 +13,7 @@
 
 #include <sluice/plugin.h>
 
+#include "num/audio.h"
 #include "num/mel.h"
 #include "num/safetensors.h"
 #include "whisper/attention.h"
@@ -154,8 +155,7 @@ struct work {
     struct work *next;
     struct stage *stage;
     struct sluice_job *job;
-    struct num_safetensors audio;
-    float *pcm_copy; /* where the payload's samples are not aligned */
+    struct num_audio audio;
     struct wh_span *spans;
     struct wh_input input;
     struct wh_listener listener;
@@ -194,30 +194,6 @@ static bool on_cancelled(void *ctx) {
     struct work *w = ctx;
     w->stage->host->progress(w->job, w->fraction, w->position);
     return w->stage->host->cancelled(w->job) != 0;
-}
-
-/* The samples of an audio/1 payload. Borrowed from `st`, or copied to *ret_copy where they are not
- * aligned. */
-static int32_t find_pcm(const struct num_safetensors *st, const float **ret_pcm, size_t *ret_n,
-                        float **ret_copy, struct num_err *err) {
-    const struct num_tensor *pcm = num_safetensors_find(st, "pcm");
-    const char *rate = num_safetensors_meta(st, "sample_rate");
-    if (!pcm || pcm->dtype != NUM_F32 || pcm->n_dims != 1)
-        return num_fail(err, SLUICE_INPUT,
-                        "the audio has no tensor pcm of type F32 with one dimension");
-    if (rate && strtol(rate, NULL, 10) != NUM_MEL_RATE_HZ)
-        return num_fail(err, SLUICE_INPUT, "the audio has %.20s samples a second; audio/1 has %d",
-                        rate, NUM_MEL_RATE_HZ);
-    *ret_n = pcm->n_elements;
-    *ret_pcm = pcm->data;
-    if ((uintptr_t)pcm->data % _Alignof(float) == 0)
-        return SLUICE_OK;
-    *ret_copy = malloc(pcm->n_elements * sizeof(float) + 1);
-    if (!*ret_copy)
-        return num_fail_memory(err, "the audio", pcm->n_elements * sizeof(float));
-    num_tensor_to_f32(pcm, *ret_copy);
-    *ret_pcm = *ret_copy;
-    return SLUICE_OK;
 }
 
 static void set_metrics(const struct work *w, double audio_s, const struct wh_report *r) {
@@ -304,9 +280,9 @@ static int32_t find_input(struct work *w) {
     int32_t status = w->stage->host->input(w->job, "audio", &view);
     if (status)
         return num_fail(&w->err, status, "the audio could not be read");
-    status = num_safetensors_parse(view.data, view.len, "the audio", &w->audio, &w->err);
-    if (!status)
-        status = find_pcm(&w->audio, &w->input.pcm, &w->input.n_samples, &w->pcm_copy, &w->err);
+    status = num_audio_open(view.data, view.len, &w->audio, &w->err);
+    w->input.pcm = w->audio.pcm;
+    w->input.n_samples = w->audio.n;
     return status ? status : find_spans(w);
 }
 
@@ -347,8 +323,7 @@ static int32_t work_finish(struct work *w, int32_t status) {
     wh_transcript_destroy(w->transcript);
     wh_attention_destroy(w->attention);
     free(w->spans);
-    free(w->pcm_copy);
-    num_safetensors_close(&w->audio);
+    num_audio_close(&w->audio);
     return status;
 }
 

@@ -1,30 +1,16 @@
 """tools/der: rates beside pyannote.metrics and md-eval, files, exit status."""
-import importlib.machinery
-import importlib.util
 import itertools
 import json
 import os
 import random
-import subprocess
-import sys
-import tempfile
 import unittest
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-TOOL = os.path.join(ROOT, "tools", "der")
+from toolcase import ROOT, ToolCase, load_tool
+
 EXPECTED = os.path.join(ROOT, "tests", "data", "expected", "der.json")
 SHARED = os.path.join(ROOT, "..", "shared", "data")
 
-
-def load_tool():
-    sys.dont_write_bytecode = True
-    loader = importlib.machinery.SourceFileLoader("der", TOOL)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("der", loader))
-    loader.exec_module(module)
-    return module
-
-
-der = load_tool()
+der = load_tool("der")
 
 
 class Rates(unittest.TestCase):
@@ -91,22 +77,8 @@ TURNS = json.dumps({"turns": [{"start": 0, "end": 8, "speaker": "X"}, {"start": 
                     "exclusive": [{"start": 0, "end": 8, "speaker": "X"}]})
 
 
-class Files(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
-
-    def file(self, name, text):
-        path = os.path.join(self.folder, name)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        return path
-
-    def run_tool(self, *arguments):
-        done = subprocess.run([sys.executable, TOOL, *arguments], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True)
-        return done.returncode, done.stdout, done.stderr
+class Files(ToolCase):
+    tool = "der"
 
     def test_recordings_are_matched_by_name(self):
         hypothesis = self.file("h.rttm", "SPEAKER two 1 0 5 <NA> <NA> z <NA> <NA>\n")

@@ -3,13 +3,11 @@ import functools
 import json
 import os
 import random
-import subprocess
 import sys
-import tempfile
 import unittest
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-TOOL = os.path.join(ROOT, "tools", "wer")
+from toolcase import ROOT, ToolCase
+
 PAIRS = os.path.join(ROOT, "..", "shared", "data", "expected", "normalizer_pairs.json")
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "tools"))
@@ -91,22 +89,8 @@ VTT = "WEBVTT\n\nNOTE\nno words\n\n00:00.000 --> 00:01.000\n<v A B>Hello &amp; t
 TRANSCRIPT = json.dumps({"text": "other", "segments": [{"start": 0, "end": 1, "text": " Hello"}, {"text": " there."}]})
 
 
-class Files(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
-
-    def file(self, name, text):
-        path = os.path.join(self.folder, name)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        return path
-
-    def run_tool(self, *arguments):
-        done = subprocess.run([sys.executable, TOOL, *arguments], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True)
-        return done.returncode, done.stdout, done.stderr
+class Files(ToolCase):
+    tool = "wer"
 
     def words(self, name, text):
         return basic.BasicNormaliser()(files.read(self.file(name, text))[0]).split()

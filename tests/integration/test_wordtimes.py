@@ -1,26 +1,11 @@
 """tools/wordtimes: pairing, figures, files, exit status."""
-import importlib.machinery
-import importlib.util
 import json
-import os
 import random
-import subprocess
-import sys
-import tempfile
 import unittest
 
-TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "wordtimes")
+from toolcase import ToolCase, load_tool
 
-
-def load_tool():
-    sys.dont_write_bytecode = True
-    loader = importlib.machinery.SourceFileLoader("wordtimes", TOOL)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("wordtimes", loader))
-    loader.exec_module(module)
-    return module
-
-
-wordtimes = load_tool()
+wordtimes = load_tool("wordtimes")
 
 
 def longest_common(a, b):
@@ -80,22 +65,8 @@ def transcript(shift):
     return json.dumps({"text": "Hello, you", "segments": [{"start": 0, "end": 2, "text": "Hello, you", "words": words}]})
 
 
-class Files(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
-
-    def file(self, name, text):
-        path = os.path.join(self.folder, name)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        return path
-
-    def run_tool(self, *arguments):
-        done = subprocess.run([sys.executable, TOOL, *arguments], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True)
-        return done.returncode, done.stdout, done.stderr
+class Files(ToolCase):
+    tool = "wordtimes"
 
     def test_output_and_limit(self):
         reference, late = self.file("r.json", transcript(0)), self.file("h.json", transcript(0.1))

@@ -49,8 +49,10 @@ __global__ void kernel(enum defect defect, float *x, int n) {
         x[threadIdx.x] = __shfl_sync(0xffff, 1.0f, lane + 1);
     if (defect == READS_BEHIND_THE_END)
         x[threadIdx.x] = x[n + 4096];
-    if (defect == READS_NULL)
-        x[threadIdx.x] = *(volatile float *)(uintptr_t)64;
+    if (defect == READS_NULL) {
+        volatile uintptr_t nowhere = 64; /* what the compiler knows, it warns of */
+        x[threadIdx.x] = *(volatile float *)nowhere;
+    }
     if (defect == FORGETS_TO_WAIT) {
         num::cp_async_16(tile + threadIdx.x * 4, x);
         num::cp_async_commit();
