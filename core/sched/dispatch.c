@@ -1,7 +1,7 @@
 /*
  * Who starts when. Ready tasks wait in a queue for each stage. Earlier items go first, and of an item its later stages,
- * so that items are finished rather than begun, also where several stages take from the file itself. A task needs room among the workers (--jobs) and processors; a stage that takes several jobs gives
- * them to its living worker.
+ * so that items are finished rather than begun, also where several stages take from the file itself. A task needs room
+ * among the workers (--jobs) and processors; a stage that takes several jobs gives them to its living worker.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -302,7 +302,16 @@ static int next_stage(const struct run *run) {
     return best;
 }
 
+/* Lets shared workers go for which no job will come: the last one may have been skipped, because what it would have taken
+ * from failed, long after the worker had its last one. */
+static void release_idle(struct run *run) {
+    for (int s = 0; s < run->plan->n_stages; s++)
+        if (run->shared[s])
+            sl_run_carrier_idle(run->shared[s]);
+}
+
 void sl_run_dispatch(struct run *run) {
+    release_idle(run);
     if (is_watched_too_slowly(run))
         return;
     memset(run->held, 0, (size_t)run->plan->n_stages * sizeof *run->held);
