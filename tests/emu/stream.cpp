@@ -462,12 +462,12 @@ cudaError_t cudaEventCreate(cudaEvent_t *event) {
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-    EMU_CALL();
+    EMU_CALL_FREES();
     if (!event)
         return emu_error(cudaErrorInvalidResourceHandle);
     emu_drain_all(); /* an operation may still write its time */
     delete event;
-    return cudaSuccess;
+    return injected ? emu_error(injected) : cudaSuccess;
 }
 
 static double now_ms(void) {
@@ -613,9 +613,9 @@ cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t 
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-    EMU_CALL();
+    EMU_CALL_FREES();
     delete graph;
-    return cudaSuccess;
+    return injected ? emu_error(injected) : cudaSuccess;
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags) {
@@ -679,10 +679,10 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
-    EMU_CALL();
+    EMU_CALL_FREES();
     emu_drain_all();
     delete exec;
-    return cudaSuccess;
+    return injected ? emu_error(injected) : cudaSuccess;
 }
 
 /* ---- memory: what waits for the streams ---- */

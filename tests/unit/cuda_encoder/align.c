@@ -14,7 +14,7 @@ struct attended {
 /* Rows that look somewhere near a diagonal, with noise, and sum to one over all of T. */
 static struct attended attended_make(size_t n_heads, size_t T, size_t n_tokens, size_t n_frames,
                                      size_t first, size_t end, uint32_t seed) {
-    struct attended a = {n_tokens, n_frames, first, end, malloc(n_heads * n_tokens * T * 4)};
+    struct attended a = {n_tokens, n_frames, first, end, keep(malloc(n_heads * n_tokens * T * 4))};
     for (size_t h = 0; h < n_heads; h++)
         for (size_t i = 0; i < n_tokens; i++) {
             float *row = a.weights + (h * n_tokens + i) * T, sum = 0;
@@ -53,8 +53,8 @@ static void check_texts(struct attended *texts, size_t n, size_t n_heads, size_t
         struct attended *a = &texts[i];
         size_t rows = a->end - a->first;
         struct num_err err;
-        float *fit = malloc(rows * a->n_frames * 4);
-        uint32_t *want = malloc(rows * 4), *got = malloc(rows * 4);
+        float *fit = keep(malloc(rows * a->n_frames * 4));
+        uint32_t *want = keep(malloc(rows * 4)), *got = keep(malloc(rows * 4));
         wh_attention_cut(a->weights, n_heads * a->n_tokens, T, a->n_frames);
         CHECK_INT(wh_attention_matrix(a->weights, n_heads, a->n_tokens, T, a->n_frames, a->first,
                                       a->end, fit, &err),
@@ -84,7 +84,7 @@ TEST(more_tokens_than_positions) {
 
 /* Flat attention: no deviation to divide by. */
 TEST(attention_that_looks_nowhere) {
-    struct attended text = {8, 40, 0, 8, malloc(2 * 8 * 64 * 4)};
+    struct attended text = {8, 40, 0, 8, keep(malloc(2 * 8 * 64 * 4))};
     for (size_t i = 0; i < 2 * 8 * 64; i++)
         text.weights[i] = 1.0f / 64;
     check_texts(&text, 1, 2, 64);

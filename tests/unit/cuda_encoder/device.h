@@ -64,18 +64,27 @@ static inline void *device_values(float *values, size_t n, enum num_cuda_type ty
     return at;
 }
 
+/* What a case allocates lives as long as the process, which is the case's own. This remembers it, so that a leak that is
+ * reported is one of what is tested. */
+static inline void *keep(void *block) {
+    static void **kept;
+    static size_t n_kept;
+    kept = realloc(kept, (n_kept + 1) * sizeof *kept);
+    CHECK(kept && block);
+    return kept[n_kept++] = block;
+}
+
 /* n values from the device. */
 static inline float *host_values(const void *device, size_t n, enum num_cuda_type type) {
-    float *values = malloc(n * 4 + 1);
+    float *values = keep(malloc(n * 4 + 1));
     CHECK_CUDA(cudaDeviceSynchronize());
     CHECK_CUDA(cudaMemcpy(values, device, n * num_cuda_type_bytes(type), cudaMemcpyDeviceToHost));
     if (type == NUM_CUDA_F32)
         return values;
     uint16_t *half = (uint16_t *)values;
-    float *wide = malloc(n * 4 + 1);
+    float *wide = keep(malloc(n * 4 + 1));
     for (size_t i = 0; i < n; i++)
         wide[i] = half_value(half[i], type);
-    free(values);
     return wide;
 }
 
@@ -90,7 +99,7 @@ static inline float random_value(uint32_t *state) {
 }
 
 static inline float *random_values(size_t n, float scale, float shift, uint32_t seed) {
-    float *values = malloc(n * 4 + 1);
+    float *values = keep(malloc(n * 4 + 1));
     for (size_t i = 0; i < n; i++)
         values[i] = random_value(&seed) * scale + shift;
     return values;

@@ -25,7 +25,7 @@ static int by_name(const void *a, const void *b) {
 }
 
 static struct wh_weights weights_of(const struct made *made) {
-    struct num_weights *tensors = malloc(made->n_tensors * sizeof *tensors);
+    struct num_weights *tensors = keep(malloc(made->n_tensors * sizeof *tensors));
     for (size_t i = 0; i < made->n_tensors; i++) {
         tensors[i] = made->tensors[i].view;
         tensors[i].name = made->tensors[i].ours;
@@ -58,7 +58,8 @@ static void load_weights(struct wh_cuda *m, const struct wh_weights *weights) {
     struct num_err err;
     struct num_pool *pool;
     CHECK_INT(num_pool_create(1, &pool, &err), 0);
-    void *staged = malloc(WH_CUDA_STAGE_BYTES);
+    keep(pool);
+    void *staged = keep(malloc(WH_CUDA_STAGE_BYTES));
     const struct wh_cuda_sink sink = {staged, stage, put};
     wh_cuda_weights_place(&m->w, &m->c, m->block + m->plan.weights);
     if (wh_cuda_weights_load(&m->w, &m->c, weights, pool, &sink, &err))
@@ -69,7 +70,7 @@ static void load_weights(struct wh_cuda *m, const struct wh_weights *weights) {
 
 static struct wh_cuda *model_make(const struct wh_dims *dims, const struct wh_weights *weights,
                                   enum num_cuda_type type) {
-    struct wh_cuda *m = calloc(1, sizeof *m);
+    struct wh_cuda *m = keep(calloc(1, sizeof *m));
     struct num_err err;
     m->c = (struct wh_cuda_config){.dims = *dims,
                                    .type = type,
@@ -82,7 +83,7 @@ static struct wh_cuda *model_make(const struct wh_dims *dims, const struct wh_we
     CHECK_INT(num_cuda_gemm_open(&m->gemm, &err), 0);
     CHECK_CUDA(cudaStreamCreateWithFlags(&m->encode_stream, cudaStreamNonBlocking));
     CHECK_CUDA(cudaStreamCreateWithFlags(&m->decode_stream, cudaStreamNonBlocking));
-    m->slot_ready = calloc(N_SLOTS, sizeof *m->slot_ready);
+    m->slot_ready = keep(calloc(N_SLOTS, sizeof *m->slot_ready));
     for (int i = 0; i < N_SLOTS; i++)
         CHECK_CUDA(cudaEventCreateWithFlags(&m->slot_ready[i], cudaEventDisableTiming));
     load_weights(m, weights);
@@ -128,7 +129,7 @@ static float *read_slot(const struct wh_cuda *m, uint32_t slot, const void *from
 static float *cpu_outputs(const struct wh_weights *weights, const struct wh_dims *s,
                           const float *mel, uint32_t n) {
     size_t values = (size_t)s->n_audio_ctx * s->n_state;
-    float *ret = malloc(n * values * sizeof *ret);
+    float *ret = keep(malloc(n * values * sizeof *ret));
     struct wh_limits limits = {.n_threads = 1, .n_slots = 1, .n_rows = 1};
     struct num_err err;
     void *cpu;
@@ -159,7 +160,8 @@ static void check_output(const struct wh_cuda *m, uint32_t slot, const float *wa
 /* Keys and values of every layer: products of the output that the slot holds. */
 static void check_cross(const struct wh_cuda *m, const struct wh_weights *weights, uint32_t slot) {
     size_t T = m->c.dims.n_audio_ctx, D = m->c.dims.n_state;
-    float *x = read_slot(m, slot, wh_cuda_encoded(m, slot), T * D), *row = malloc(D * sizeof *row);
+    float *x = read_slot(m, slot, wh_cuda_encoded(m, slot), T * D),
+          *row = keep(malloc(D * sizeof *row));
     for (uint32_t l = 0; l < m->c.dims.n_text_layers; l++) {
         float *got = read_slot(m, slot, wh_cuda_cross_kv(m, l, slot), T * 2 * D);
         for (size_t o = 0; o < 2 * D; o += 37) {
@@ -244,7 +246,7 @@ TEST(a_window_is_the_same_in_every_pass) {
 
 /* Sweeps with pauses: quiet bands beside loud ones, so that the maximum's clamp is seen. */
 static float *sound(size_t n) {
-    float *pcm = malloc(n * sizeof *pcm);
+    float *pcm = keep(malloc(n * sizeof *pcm));
     double phase = 0;
     for (size_t i = 0; i < n; i++) {
         phase += 0.02 + 0.8 * (double)(i % 9000) / 9000;
@@ -261,7 +263,9 @@ static void cpu_window(const struct wh_dims *s, const struct wh_cuda_audio *a, f
     struct num_err err;
     size_t n = (size_t)a->n_frames * s->n_mels, all = 2 * (size_t)s->n_audio_ctx * s->n_mels;
     CHECK_INT(num_mel_create(s->n_mels, &mel, &err), 0);
+    keep(mel);
     CHECK_INT(num_pool_create(1, &pool, &err), 0);
+    keep(pool);
     CHECK_INT(num_mel_log(mel, pool, a->pcm, a->n_samples, a->first, a->n_frames, ret, &err), 0);
     num_mel_normalise(ret, n, max, ret);
     memset(ret + n, 0, (all - n) * sizeof *ret);
@@ -286,7 +290,7 @@ TEST(windows_from_samples) {
     enum { N_AUDIO = sizeof windows / sizeof *windows };
     uint32_t slots[N_AUDIO] = {0, 1, 2, 3, 4, 5};
     size_t values = 2 * (size_t)dims.n_audio_ctx * dims.n_mels;
-    float *mel = malloc(N_AUDIO * values * sizeof *mel);
+    float *mel = keep(malloc(N_AUDIO * values * sizeof *mel));
     for (int i = 0; i < N_AUDIO; i++) {
         windows[i].max_power = max_power;
         cpu_window(&dims, &windows[i], log10f(max_power), mel + i * values);
@@ -316,9 +320,11 @@ TEST(the_maximum_of_an_audio) {
     struct num_mel *mel;
     struct num_pool *pool;
     struct num_err err;
-    float *pcm = sound(N), max_power = 0, *want = malloc(FRAMES * 80 * sizeof *want);
+    float *pcm = sound(N), max_power = 0, *want = keep(malloc(FRAMES * 80 * sizeof *want));
     CHECK_INT(num_mel_create(80, &mel, &err), 0);
+    keep(mel);
     CHECK_INT(num_pool_create(1, &pool, &err), 0);
+    keep(pool);
     CHECK_INT(num_mel_log(mel, pool, pcm, N, 0, FRAMES, want, &err), 0);
     for (int i = 0; i < 2; i++) {
         CHECK_INT(wh_cuda_mel_max(m, pcm, N, FRAMES, &max_power, &err), 0);

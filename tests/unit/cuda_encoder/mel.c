@@ -32,8 +32,10 @@ static struct bench bench_make(size_t n_mels) {
     struct bench b = {.n_mels = n_mels};
     struct num_err err;
     CHECK_INT(num_mel_create(n_mels, &b.mel, &err), 0);
+    keep(b.mel);
     CHECK_INT(num_pool_create(2, &b.pool, &err), 0);
-    void *host = calloc(1, num_cuda_mel_tables_bytes(n_mels));
+    keep(b.pool);
+    void *host = keep(calloc(1, num_cuda_mel_tables_bytes(n_mels)));
     num_cuda_mel_tables_fill(n_mels, host);
     b.tables = device_copy(host, num_cuda_mel_tables_bytes(n_mels));
     b.maxima = device_copy((float[4]){0}, 4 * sizeof(float));
@@ -44,7 +46,7 @@ static struct bench bench_make(size_t n_mels) {
 static float *log_mel(const struct bench *b, const float *pcm, size_t n_samples, size_t first,
                       size_t n) {
     struct num_err err;
-    float *ret = malloc(n * b->n_mels * 4);
+    float *ret = keep(malloc(n * b->n_mels * 4));
     CHECK_INT(num_mel_log(b->mel, b->pool, pcm, n_samples, first, n, ret, &err), 0);
     return ret;
 }

@@ -16,7 +16,7 @@ static void *gelu(void *x, size_t n, enum num_cuda_type type) {
 TEST(gelu_is_the_exact_one) {
     enum { N = 4096 };
     for (size_t t = 0; t < N_TYPES; t++) {
-        float *x = malloc(N * 4);
+        float *x = keep(malloc(N * 4));
         for (int i = 0; i < N; i++)
             x[i] = (float)(i - N / 2) / 256;
         void *device = device_values(x, N, all_types[t]);
@@ -31,7 +31,7 @@ TEST(gelu_is_the_exact_one) {
 /* Every value of half a type, NaN and infinity aside. */
 TEST(gelu_of_every_bfloat16) {
     enum { N = 65536 };
-    uint16_t *bits = malloc(N * 2);
+    uint16_t *bits = keep(malloc(N * 2));
     for (int i = 0; i < N; i++)
         bits[i] = (i & 0x7f80) == 0x7f80 ? 0 : (uint16_t)i;
     void *device = device_copy(bits, N * 2);
