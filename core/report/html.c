@@ -1,3 +1,4 @@
+/* Escaping, links, figures and tones: see html.h. */
 #include "report/html.h"
 
 #include <string.h>

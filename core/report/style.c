@@ -1,3 +1,4 @@
+/* The style sheet of the page, in one string, because the page loads nothing. */
 #include "report/style.h"
 
 /* Text on its background has a contrast of at least 4.5 to 1 in both schemes. */

@@ -1,3 +1,4 @@
+/* Log-mel frames by num/mel.h, then the cosine transform by a table: see cepstra.h. */
 #include "diarize/cepstra.h"
 
 #include <math.h>
