@@ -49,7 +49,8 @@ int sl_err_wrap(struct sl_err *err, const char *fmt, ...) {
     va_end(args);
     memcpy(was, err->msg, sizeof was);
     int len = snprintf(err->msg, sizeof err->msg, "%.500s: ", head);
-    snprintf(err->msg + len, sizeof err->msg - (size_t)len, "%s", was);
+    int room = (int)sizeof err->msg - len - 1;
+    snprintf(err->msg + len, (size_t)room + 1, "%.*s", room, was);
     sl_make_printable(err->msg);
     return err->cls;
 }

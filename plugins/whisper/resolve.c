@@ -58,10 +58,10 @@ static void add_names(const char *folder, char *text, size_t size) {
     DIR *dir = opendir(folder);
     struct dirent *entry;
     while (dir && (entry = readdir(dir))) {
-        size_t at = strlen(text);
+        size_t at = strlen(text), len = strlen(entry->d_name);
         if (entry->d_name[0] != '.' && strcmp(entry->d_name, EMBEDDED_NAME) != 0 &&
-            at + strlen(entry->d_name) + 3 < size)
-            snprintf(text + at, size - at, ", %s", entry->d_name);
+            at + len + 3 < size)
+            snprintf(text + at, size - at, ", %.*s", (int)len, entry->d_name);
     }
     if (dir)
         closedir(dir);
