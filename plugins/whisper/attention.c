@@ -10,8 +10,8 @@
 #include "num/safetensors.h"
 
 struct entry {
-    char name[24], start_key[32], start[32];
-    uint64_t shape[3];
+    char name[24], words_name[32], start_key[32], start[32];
+    uint64_t shape[3], n_words;
 };
 
 struct wh_attention_file {
@@ -72,16 +72,21 @@ int32_t wh_attention_add(struct wh_attention_file *file, const struct wh_segment
     size_t row = (size_t)a->n_tokens * a->n_frames;
     if (!a->weights || row == 0)
         return SLUICE_OK;
-    if (!reserve(file, a->n_heads * row))
-        return num_fail_memory(err, "the attention", a->n_heads * row * sizeof *file->values);
+    size_t n = a->n_heads * row + segment->n_words;
+    if (!reserve(file, n))
+        return num_fail_memory(err, "the attention", n * sizeof *file->values);
     struct entry *e = &file->entries[file->n_entries++];
-    *e = (struct entry){.shape = {a->n_heads, a->n_tokens, a->n_frames}};
+    *e = (struct entry){.shape = {a->n_heads, a->n_tokens, a->n_frames},
+                        .n_words = segment->n_words};
     snprintf(e->name, sizeof e->name, "segment_%u", segment->id);
+    snprintf(e->words_name, sizeof e->words_name, "%s.words", e->name);
     snprintf(e->start_key, sizeof e->start_key, "%s.start", e->name);
     snprintf(e->start, sizeof e->start, "%.2f", (double)segment->seek / 100);
     for (size_t h = 0; h < a->n_heads; h++)
         for (size_t i = 0; i < row; i++)
             file->values[file->n_values++] = to_half(a->weights[h * a->head_stride + i]);
+    for (uint32_t i = 0; i < segment->n_words; i++)
+        file->values[file->n_values++] = (uint16_t)segment->words[i].n_tokens;
     return SLUICE_OK;
 }
 
@@ -89,21 +94,23 @@ int32_t wh_attention_finish(const struct wh_attention_file *file, void **ret_hea
                             size_t *ret_header_len, const void **ret_values, size_t *ret_values_len,
                             struct num_err *err) {
     size_t n = file->n_entries;
-    struct num_tensor *tensors = calloc(n + 1, sizeof *tensors);
+    struct num_tensor *tensors = calloc(2 * n + 1, sizeof *tensors);
     struct num_meta *meta = calloc(n + 1, sizeof *meta);
     int32_t status = SLUICE_OK;
     if (!tensors || !meta)
         status = num_fail_memory(err, "the attention", n * sizeof *tensors);
     for (size_t i = 0; !status && i < n; i++) {
         const struct entry *e = &file->entries[i];
-        tensors[i] = (struct num_tensor){.name = e->name, .dtype = NUM_F16, .n_dims = 3};
-        memcpy(tensors[i].shape, e->shape, sizeof e->shape);
+        tensors[2 * i] = (struct num_tensor){.name = e->name, .dtype = NUM_F16, .n_dims = 3};
+        memcpy(tensors[2 * i].shape, e->shape, sizeof e->shape);
+        tensors[2 * i + 1] = (struct num_tensor){
+            .name = e->words_name, .dtype = NUM_U16, .n_dims = 1, .shape = {e->n_words}};
         meta[i + 1] = (struct num_meta){e->start_key, e->start};
     }
     if (!status) {
         meta[0] = (struct num_meta){"frame_s", "0.02"};
         status =
-            num_safetensors_header(tensors, n, meta, n + 1, 0, ret_header, ret_header_len, err);
+            num_safetensors_header(tensors, 2 * n, meta, n + 1, 0, ret_header, ret_header_len, err);
     }
     free(tensors);
     free(meta);

@@ -1,11 +1,14 @@
 /*
  * Collects attention/1: what the decoder looked at while it wrote each token, for stages that align
- * words. A safetensors file with one tensor for each segment of the transcript:
+ * words. A safetensors file with two tensors for each segment of the transcript:
  *
- *     segment_N  F16 (n_heads, n_tokens, n_frames)   N is the segment's id
+ *     segment_N        F16 (n_heads, n_tokens, n_frames)   N is the segment's id
  *         token i is the segment's i-th text token (timestamps are left out); each row sums to 1;
  *         position t lies at  segment_N.start + 0.02 t  seconds
- *     metadata   frame_s "0.02", and for each segment segment_N.start, seconds
+ *     segment_N.words  U16 (n_words)
+ *         how many of the tokens make each of the segment's words, in order. The last word may have
+ *         tokens of the next segment: where a segment ends, a word need not
+ *     metadata         frame_s "0.02", and for each segment segment_N.start, seconds
  */
 #ifndef WH_ATTENTION_H
 #define WH_ATTENTION_H

@@ -16,6 +16,7 @@
 struct wh_word {
     const char *text; /* UTF-8, with the blank before it */
     double start, end, probability;
+    uint32_t n_tokens; /* text tokens that it is made of */
 };
 
 /*

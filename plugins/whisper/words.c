@@ -1,6 +1,6 @@
 /*
  * The words of a window with their times: one pass of the decoder over the text of all drafts, its
- * cross-attention aligned (align.h), tokens joined to words (split.h), punctuation joined to its
+ * cross-attention aligned (num/dtw.h), tokens joined to words (split.h), punctuation joined to its
  * word, and durations that cannot be kept down. After timing.py of github.com/openai/whisper, whose
  * constants these are.
  *
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "whisper/align.h"
+#include "num/dtw.h"
 #include "whisper/run.h"
 #include "whisper/split.h"
 #include "whisper/text.h"
@@ -140,16 +140,16 @@ static int32_t align(struct alignment *a, struct wh_words *words) {
                                (n_weights + n_fit) * sizeof(float));
     int32_t status = run_decoder(a);
     if (!status)
-        wh_attention_cut(a->weights, (size_t)dims->n_alignment_heads * a->n_tokens,
+        num_attention_cut(a->weights, (size_t)dims->n_alignment_heads * a->n_tokens,
                          dims->n_audio_ctx, a->n_frames);
     if (!status && a->run->options->attention)
         status = keep_attention(a, words);
     if (!status)
         status =
-            wh_attention_matrix(a->weights, dims->n_alignment_heads, a->n_tokens, dims->n_audio_ctx,
+            num_attention_matrix(a->weights, dims->n_alignment_heads, a->n_tokens, dims->n_audio_ctx,
                                 a->n_frames, a->n_start, a->n_tokens - 1, a->fit, a->run->err);
     if (!status)
-        status = wh_warp(a->fit, a->n_text + 1, a->n_frames, a->starts, a->run->err);
+        status = num_dtw(a->fit, a->n_text + 1, a->n_frames, a->starts, a->run->err);
     return status;
 }
 
@@ -317,7 +317,8 @@ static void take_words(struct wh_words *words, struct wh_draft *d, uint32_t n_to
             (struct wh_word){.text = *texts,
                              .start = to_centiseconds(offset + t->start),
                              .end = to_centiseconds(offset + t->end),
-                             .probability = t->probability};
+                             .probability = t->probability,
+                             .n_tokens = t->n_tokens};
         *texts += t->len + 1;
     }
     d->n_words = words->n_words - d->first_word;

@@ -26,7 +26,7 @@ using text = wh_cuda_align_text;
 constexpr int THREADS = 128;
 constexpr int WARPS = THREADS / num::WARP;
 
-enum step : uint8_t { BOTH, ROW, FRAME }; /* as in whisper/align.c */
+enum step : uint8_t { BOTH, ROW, FRAME }; /* as in num/dtw.c */
 
 /* Grid: (rows of all heads / WARPS, texts). */
 __global__ void __launch_bounds__(THREADS)

@@ -1,6 +1,6 @@
 /*
  * Times of tokens from cross-attention, for many texts at once on a CUDA device: what
- * wh_attention_cut(), wh_attention_matrix() and wh_warp() of whisper/align.h do one after the other.
+ * num_attention_cut(), num_attention_matrix() and num_dtw() of num/dtw.h do one after the other.
  */
 #ifndef WH_CUDA_ALIGN_H
 #define WH_CUDA_ALIGN_H

@@ -3,7 +3,7 @@
  */
 #include "device.h"
 
-#include "whisper/align.h"
+#include "num/dtw.h"
 #include "whisper/cuda/align.h"
 
 struct attended {
@@ -55,11 +55,11 @@ static void check_texts(struct attended *texts, size_t n, size_t n_heads, size_t
         struct num_err err;
         float *fit = keep(malloc(rows * a->n_frames * 4));
         uint32_t *want = keep(malloc(rows * 4)), *got = keep(malloc(rows * 4));
-        wh_attention_cut(a->weights, n_heads * a->n_tokens, T, a->n_frames);
-        CHECK_INT(wh_attention_matrix(a->weights, n_heads, a->n_tokens, T, a->n_frames, a->first,
+        num_attention_cut(a->weights, n_heads * a->n_tokens, T, a->n_frames);
+        CHECK_INT(num_attention_matrix(a->weights, n_heads, a->n_tokens, T, a->n_frames, a->first,
                                       a->end, fit, &err),
                   0);
-        CHECK_INT(wh_warp(fit, rows, a->n_frames, want, &err), 0);
+        CHECK_INT(num_dtw(fit, rows, a->n_frames, want, &err), 0);
         float *got_fit = host_values(on_device[i].fit, rows * a->n_frames, NUM_CUDA_F32);
         for (size_t j = 0; j < rows * a->n_frames; j++)
             CHECK_NEAR(got_fit[j], fit[j], 1e-5);

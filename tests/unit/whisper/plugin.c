@@ -76,7 +76,7 @@ TEST(attention_has_a_tensor_for_each_segment) {
     CHECK_INT(num_safetensors_parse(fake_output(&h, "attention"), fake_output_len(&h, "attention"),
                                     "attention", &st, &err),
               0);
-    CHECK_INT(st.n_tensors, json_array_size(segments));
+    CHECK_INT(st.n_tensors, 2 * json_array_size(segments));
     CHECK_STR(num_safetensors_meta(&st, "frame_s"), "0.02");
     size_t i;
     json_array_foreach(segments, i, s) {
@@ -95,6 +95,14 @@ TEST(attention_has_a_tensor_for_each_segment) {
             CHECK_NEAR(sum, 1, 2e-3);
         }
         free(values);
+        snprintf(name, sizeof name, "segment_%zu.words", i);
+        t = num_safetensors_find(&st, name);
+        CHECK(t && t->dtype == NUM_U16 && t->n_dims == 1);
+        CHECK_INT(t->n_elements, json_array_size(json_object_get(s, "words")));
+        size_t n_tokens = 0;
+        for (size_t k = 0; k < t->n_elements; k++)
+            n_tokens += ((const uint8_t *)t->data)[2 * k]; /* below 256, the low byte */
+        CHECK_INT(n_tokens, n_text);
         snprintf(name, sizeof name, "segment_%zu.start", i);
         CHECK_NEAR(strtod(num_safetensors_meta(&st, name), NULL),
                    json_number_value(json_object_get(s, "seek")) / 100, 1e-9);

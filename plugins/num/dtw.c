@@ -1,9 +1,12 @@
 /*
- * Attention to token times: see align.h.
+ * Attention to token times: see dtw.h. The matrix is made head by head, so that beside the attention
+ * only one row more is held; the path keeps two columns of costs and a byte for each cell, the step
+ * that led there.
  */
-#include "whisper/align.h"
+#include "num/dtw.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,8 +46,8 @@ static size_t mirrored(ptrdiff_t i, size_t n) {
     return (size_t)(i > last ? 2 * last - i : i);
 }
 
-void wh_median_filter(const float *from, size_t n, float *to) {
-    if (n <= WH_MEDIAN_WIDTH / 2) {
+void num_median_filter(const float *from, size_t n, float *to) {
+    if (n <= NUM_MEDIAN_WIDTH / 2) {
         memcpy(to, from, n * sizeof *to);
         return;
     }
@@ -55,8 +58,8 @@ void wh_median_filter(const float *from, size_t n, float *to) {
     for (size_t t = 0; t < n; t++) {
         if (t == 3 && n > 6)
             t = n - 3; /* the middle is done */
-        float v[WH_MEDIAN_WIDTH];
-        for (ptrdiff_t i = 0; i < WH_MEDIAN_WIDTH; i++)
+        float v[NUM_MEDIAN_WIDTH];
+        for (ptrdiff_t i = 0; i < NUM_MEDIAN_WIDTH; i++)
             v[i] = from[mirrored((ptrdiff_t)t + i - 3, n)];
         to[t] = median7(v[0], v[1], v[2], v[3], v[4], v[5], v[6]);
     }
@@ -65,7 +68,7 @@ void wh_median_filter(const float *from, size_t n, float *to) {
 /* ---- Matrix -----------------------------------------------------------------------------------
  */
 
-void wh_attention_cut(float *weights, size_t n_rows, size_t T, size_t n_frames) {
+void num_attention_cut(float *weights, size_t n_rows, size_t T, size_t n_frames) {
     for (size_t i = 0; i < n_rows; i++) {
         double sum = 0;
         for (size_t t = 0; t < n_frames; t++)
@@ -92,9 +95,9 @@ static void normalise(float *rows, size_t n_tokens, size_t T, size_t n_frames) {
     }
 }
 
-int32_t wh_attention_matrix(float *weights, size_t n_heads, size_t n_tokens, size_t T,
-                            size_t n_frames, size_t first, size_t end, float *ret,
-                            struct num_err *err) {
+int32_t num_attention_matrix(float *weights, size_t n_heads, size_t n_tokens, size_t T,
+                             size_t n_frames, size_t first, size_t end, float *ret,
+                             struct num_err *err) {
     float *filtered = malloc((n_frames + 1) * sizeof *filtered);
     if (!filtered)
         return num_fail_memory(err, "the alignment of words", n_frames * sizeof *filtered);
@@ -104,7 +107,7 @@ int32_t wh_attention_matrix(float *weights, size_t n_heads, size_t n_tokens, siz
         normalise(rows, n_tokens, T, n_frames);
         for (size_t i = first; i < end; i++) {
             float *to = ret + (i - first) * n_frames;
-            wh_median_filter(rows + i * T, n_frames, filtered);
+            num_median_filter(rows + i * T, n_frames, filtered);
             for (size_t t = 0; t < n_frames; t++)
                 to[t] += filtered[t] / (float)n_heads;
         }
@@ -147,7 +150,7 @@ static void trace(const uint8_t *steps, size_t n_rows, size_t n_frames, uint32_t
     }
 }
 
-int32_t wh_warp(const float *fit, size_t n_rows, size_t n_frames, uint32_t *ret_starts,
+int32_t num_dtw(const float *fit, size_t n_rows, size_t n_frames, uint32_t *ret_starts,
                 struct num_err *err) {
     float *costs = malloc(2 * (n_rows + 1) * sizeof *costs);
     uint8_t *steps = malloc(n_rows * n_frames);
