@@ -1,0 +1,1 @@
+"""Synthetic speech with exact times: sentences, voices, and scenes of them."""
