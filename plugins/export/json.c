@@ -178,8 +178,28 @@ static int add_member(json_t *root, const struct ex_addition *a, struct ex_err *
     return 0;
 }
 
+static int parse_defaults(const char *defaults, json_t **ret, struct ex_err *err) {
+    int status = parse("defaults", defaults, strlen(defaults), ret, err);
+    if (status == 0 && !json_is_object(*ret))
+        status = ex_fail(err, SLUICE_INPUT, "defaults: expected a map of names and values");
+    return status;
+}
+
+int ex_json_check_defaults(const char *defaults, struct ex_err *err) {
+    autojson *value = NULL;
+    return parse_defaults(defaults, &value, err);
+}
+
+static int add_defaults(json_t *root, const char *defaults, struct ex_err *err) {
+    autojson *values = NULL;
+    int status = defaults ? parse_defaults(defaults, &values, err) : 0;
+    if (status == 0 && json_object_update_missing(root, values) < 0 && values)
+        status = ex_fail(err, SLUICE_RESOURCE, "out of memory for the defaults");
+    return status;
+}
+
 int ex_json_write(const void *transcript, size_t len, const struct ex_addition *additions, size_t n,
-                  struct ex_buf *out, struct ex_err *err) {
+                  const char *defaults, struct ex_buf *out, struct ex_err *err) {
     autojson *root = NULL;
     int status = parse("transcript", transcript, len, &root, err);
     if (status < 0)
@@ -191,6 +211,9 @@ int ex_json_write(const void *transcript, size_t len, const struct ex_addition *
         if (status < 0)
             return status;
     }
+    status = add_defaults(root, defaults, err);
+    if (status < 0)
+        return status;
     print_value(out, root, 0);
     ex_buf_addc(out, '\n');
     return out->failed ? ex_fail(err, SLUICE_RESOURCE, "out of memory for the JSON text") : 0;

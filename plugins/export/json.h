@@ -18,7 +18,13 @@ struct ex_addition {
 };
 
 /*
- * Appends the JSON object `transcript` with the `n` additions after its own members. Indent 2,
+ * Checks that `defaults` is a JSON object: members that the output has in any case. SLUICE_INPUT.
+ */
+int ex_json_check_defaults(const char *defaults, struct ex_err *err);
+
+/*
+ * Appends the JSON object `transcript` with the `n` additions after its own members, and then those members
+ * of the object `defaults` (JSON text; NULL: none) that it does not have by then. Indent 2,
  * lists of plain numbers on one line, UTF-8 as it is, keys in the order of the source, numbers with
  * as few digits as give the same value back; a newline at the end.
  *
@@ -27,6 +33,6 @@ struct ex_addition {
  * to be used.
  */
 int ex_json_write(const void *transcript, size_t len, const struct ex_addition *additions, size_t n,
-                  struct ex_buf *out, struct ex_err *err);
+                  const char *defaults, struct ex_buf *out, struct ex_err *err);
 
 #endif

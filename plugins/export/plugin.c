@@ -18,6 +18,7 @@ struct exporter {
     const struct sluice_host *host;
     ex_writer *write; /* NULL: JSON */
     struct ex_layout layout;
+    const char *defaults; /* of JSON; borrowed from the host; NULL: none */
 };
 
 static int32_t make(const struct sluice_host *host, ex_writer *write, struct exporter **ret) {
@@ -74,8 +75,28 @@ static int32_t create_tsv(const struct sluice_host *host, void **ret_self) {
 static int32_t create_lrc(const struct sluice_host *host, void **ret_self) {
     return make_plain(host, ex_write_lrc, ret_self);
 }
+
 static int32_t create_json(const struct sluice_host *host, void **ret_self) {
-    return make_plain(host, NULL, ret_self);
+    struct ex_err err;
+    const char *defaults = NULL;
+    int32_t status = host->param_json(host, "defaults", &defaults);
+    if (status == SLUICE_OK)
+        status = ex_json_check_defaults(defaults, &err);
+    else if (status == SLUICE_UNSUPPORTED)
+        status = SLUICE_OK;
+    else
+        ex_fail(&err, status, "the host does not know defaults");
+    if (status != SLUICE_OK) {
+        host->error(host, err.message);
+        return status;
+    }
+    struct exporter *self = NULL;
+    status = make(host, NULL, &self);
+    if (status != SLUICE_OK)
+        return status;
+    self->defaults = defaults;
+    *ret_self = self;
+    return SLUICE_OK;
 }
 
 static void destroy(void *self) {
@@ -164,7 +185,7 @@ static int32_t process_json(void *instance, struct sluice_job *job) {
         status = open_additions(self, job, additions, &n);
     if (status != SLUICE_OK)
         return status;
-    status = ex_json_write(view.data, view.len, additions, n, &out, &err);
+    status = ex_json_write(view.data, view.len, additions, n, self->defaults, &out, &err);
     return status == SLUICE_OK ? commit(self, job, "json", &out)
                                : fail(self, job, status, err.message);
 }
@@ -207,6 +228,13 @@ static const struct sluice_param max_line_count = {
     .doc = "Most lines of a subtitle, which is split in time where it has more; 0 is no limit."};
 static const struct sluice_param *const layout_params[] = {&max_line_width, &max_line_count, NULL};
 
+static const struct sluice_param defaults_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_JSON,
+    .name = "defaults",
+    .doc =
+        "Members that are there in any case, such as {summary: \"\"} where the summary may fail."};
+
 #define TEXT_STAGE(name, layout, what)                                                             \
     static const struct sluice_stage name##_stage = {.size = SLUICE_SIZED(struct sluice_stage),    \
                                                      .flags = SLUICE_STAGE_DETERMINISTIC,          \
@@ -234,6 +262,7 @@ static const struct sluice_stage json_stage = {
     .summary = "Writes the transcript as JSON, with further results added.",
     .inputs = json_inputs,
     .outputs = json_outputs,
+    .params = (const struct sluice_param *const[]){&defaults_param, NULL},
     .create = create_json,
     .process = process_json,
     .destroy = destroy};

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct ex_layout layouts[] = {{0, 0}, {1, 1}, {20, 2}};
     struct ex_err err;
     ex_autobuf json = {0};
-    ex_json_write(data, size, NULL, 0, &json, &err);
+    ex_json_write(data, size, NULL, 0, NULL, &json, &err);
     ex_autotranscript transcript = {0};
     if (ex_transcript_read(data, size, &transcript, &err) < 0)
         return 0;

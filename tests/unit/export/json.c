@@ -10,7 +10,7 @@ static struct ex_buf out;
 
 static int write_json(const char *text, const struct ex_addition *additions, size_t n) {
     out.len = 0;
-    int status = ex_json_write(text, strlen(text), additions, n, &out, &err);
+    int status = ex_json_write(text, strlen(text), additions, n, NULL, &out, &err);
     ex_buf_addc(&out, '\0');
     return status;
 }

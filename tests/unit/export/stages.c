@@ -66,6 +66,28 @@ TEST(json_adds_the_other_inputs) {
     fake_host_finish(&h);
 }
 
+TEST(json_has_its_defaults) {
+    struct fake_host h;
+    fake_host_init(&h, fake_stage("export/json"));
+    fake_param(&h, "defaults", "{\"summary\": \"\", \"title\": \"?\"}");
+    fake_input(&h, "title", SLUICE_TYPE_TEXT, "Budget", 6);
+    fake_input(&h, "transcript", SLUICE_TYPE_TRANSCRIPT, "{\"text\": \"a\"}", 13);
+    fake_input_missing(&h, "summary");
+    CHECK_INT(fake_run(&h), SLUICE_OK);
+    CHECK_STR(fake_output(&h, "json"),
+              "{\n  \"text\": \"a\",\n  \"title\": \"Budget\",\n  \"summary\": \"\"\n}\n");
+    fake_host_finish(&h);
+}
+
+TEST(json_refuses_defaults_that_are_no_map) {
+    struct fake_host h;
+    fake_host_init(&h, fake_stage("export/json"));
+    fake_param(&h, "defaults", "[1]");
+    CHECK_INT(fake_run(&h), SLUICE_INPUT);
+    CHECK_HAS(h.error, "expected a map");
+    fake_host_finish(&h);
+}
+
 TEST(json_refuses_other_types) {
     struct fake_host h;
     fake_host_init(&h, fake_stage("export/json"));

@@ -1,0 +1,79 @@
+/* A growable byte buffer: see buf.h. Capacity doubles, so that appending is linear in all. */
+#include "llm/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "num/utf8.h"
+
+/* Room for `more` bytes and a NUL behind what is there. */
+static bool reserve(struct lm_buf *buf, size_t more) {
+    if (buf->failed || more > SIZE_MAX / 4 - buf->len)
+        buf->failed = true;
+    if (buf->failed || (buf->data && buf->len + more < buf->cap))
+        return !buf->failed;
+    size_t cap = (buf->len + more + 1) * 2;
+    char *data = realloc(buf->data, cap < 64 ? 64 : cap);
+    buf->failed = !data;
+    if (data) {
+        buf->data = data;
+        buf->cap = cap < 64 ? 64 : cap;
+    }
+    return !buf->failed;
+}
+
+void lm_buf_add(struct lm_buf *buf, const void *data, size_t len) {
+    if (!reserve(buf, len))
+        return;
+    if (len)
+        memcpy(buf->data + buf->len, data, len);
+    buf->len += len;
+    buf->data[buf->len] = '\0';
+}
+
+void lm_buf_adds(struct lm_buf *buf, const char *text) {
+    lm_buf_add(buf, text, strlen(text));
+}
+
+void lm_buf_addc(struct lm_buf *buf, char c) {
+    lm_buf_add(buf, &c, 1);
+}
+
+void lm_buf_add_char(struct lm_buf *buf, uint32_t c) {
+    uint8_t bytes[4];
+    lm_buf_add(buf, bytes, num_utf8_put(c, bytes));
+}
+
+void lm_buf_addf(struct lm_buf *buf, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (n > 0)
+        lm_buf_add(buf, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+const char *lm_buf_text(const struct lm_buf *buf) {
+    return buf->data ? buf->data : "";
+}
+
+char *lm_buf_steal(struct lm_buf *buf) {
+    lm_buf_add(buf, "", 0);
+    char *data = buf->failed ? NULL : buf->data;
+    if (!data)
+        free(buf->data);
+    *buf = (struct lm_buf){0};
+    return data;
+}
+
+void lm_buf_finish(struct lm_buf *buf) {
+    free(buf->data);
+    *buf = (struct lm_buf){0};
+}
+
+void lm_free_text(char **text) {
+    free(*text);
+}

@@ -1,0 +1,7 @@
+/* The plugin `llm`: what language models do with a transcript, and a summary that needs none. */
+#include "llm/stages.h"
+
+static const struct sluice_stage *const stages[] = {&lm_extractive_stage, NULL};
+
+SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {SLUICE_PLUGIN_HEADER, "llm",
+                                                                SLUICE_VERSION, "MIT", stages};

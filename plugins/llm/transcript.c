@@ -1,0 +1,109 @@
+/* Transcripts: see transcript.h. Reads with jansson; strings are borrowed from its tree. */
+#include "llm/transcript.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "llm/unicode.h"
+
+static int32_t read_time(const json_t *object, const char *key, size_t i, double *ret,
+                         struct num_err *err) {
+    const json_t *value = json_object_get(object, key);
+    double seconds = json_number_value(value);
+    if (!json_is_number(value) || !(seconds >= -LM_MAX_TIME_S && seconds <= LM_MAX_TIME_S))
+        return num_fail(err, SLUICE_INPUT, "segments[%zu].%s: expected seconds", i, key);
+    *ret = seconds < 0 ? 0 : seconds;
+    return SLUICE_OK;
+}
+
+static int32_t read_segment(json_t *json, size_t i, struct lm_segment *ret, struct num_err *err) {
+    const json_t *text = json_object_get(json, "text"), *speaker = json_object_get(json, "speaker");
+    if (!json_is_string(text))
+        return num_fail(err, SLUICE_INPUT, "segments[%zu].text: expected a string", i);
+    if (speaker && !json_is_null(speaker) && !json_is_string(speaker))
+        return num_fail(err, SLUICE_INPUT, "segments[%zu].speaker: expected a string", i);
+    size_t begin;
+    ret->json = json;
+    ret->len = lm_text_trim(json_string_value(text), json_string_length(text), &begin);
+    ret->text = json_string_value(text) + begin;
+    ret->speaker = speaker ? json_string_value(speaker) : NULL;
+    int32_t status = read_time(json, "start", i, &ret->start, err);
+    if (status == SLUICE_OK)
+        status = read_time(json, "end", i, &ret->end, err);
+    if (status == SLUICE_OK && ret->end < ret->start)
+        ret->end = ret->start;
+    return status;
+}
+
+static int32_t read_segments(struct lm_transcript *t, struct num_err *err) {
+    json_t *list = json_object_get(t->root, "segments");
+    if (!json_is_array(list))
+        return num_fail(err, SLUICE_INPUT, "segments: expected a list");
+    t->n_segments = json_array_size(list);
+    t->segments = calloc(t->n_segments + 1, sizeof *t->segments);
+    if (!t->segments)
+        return num_fail_memory(err, "the segments", t->n_segments * sizeof *t->segments);
+    int32_t status = SLUICE_OK;
+    for (size_t i = 0; i < t->n_segments && status == SLUICE_OK; i++) {
+        status = read_segment(json_array_get(list, i), i, &t->segments[i], err);
+        if (status == SLUICE_OK && t->segments[i].end > t->duration)
+            t->duration = t->segments[i].end;
+    }
+    return status;
+}
+
+int32_t lm_transcript_read(const void *data, size_t len, struct lm_transcript *ret,
+                           struct num_err *err) {
+    struct lm_transcript t = {.language = ""};
+    json_error_t where;
+    t.root = json_loadb(len ? data : "", len, JSON_ALLOW_NUL, &where);
+    if (!t.root && json_error_code(&where) == json_error_out_of_memory)
+        return num_fail_memory(err, "the transcript", len);
+    if (!t.root)
+        return num_fail(err, SLUICE_INPUT, "the transcript is not JSON: %s (line %d, column %d)",
+                        where.text, where.line, where.column);
+    int32_t status = read_segments(&t, err);
+    const json_t *language = json_object_get(t.root, "language");
+    const json_t *duration = json_object_get(t.root, "duration");
+    if (json_is_string(language))
+        t.language = json_string_value(language);
+    if (json_is_number(duration) && json_number_value(duration) > 0)
+        t.duration = json_number_value(duration);
+    if (status != SLUICE_OK)
+        lm_transcript_finish(&t);
+    else
+        *ret = t;
+    return status;
+}
+
+void lm_transcript_finish(struct lm_transcript *t) {
+    free(t->segments);
+    json_decref(t->root);
+    *t = (struct lm_transcript){0};
+}
+
+bool lm_same_speaker(const struct lm_segment *a, const struct lm_segment *b) {
+    return a->speaker && b->speaker ? strcmp(a->speaker, b->speaker) == 0
+                                    : a->speaker == b->speaker;
+}
+
+void lm_transcript_print(const struct lm_transcript *t, size_t first, size_t last,
+                         struct lm_buf *out) {
+    const struct lm_segment *before = NULL;
+    for (size_t i = first; i < last; i++) {
+        const struct lm_segment *s = &t->segments[i];
+        if (s->len == 0)
+            continue;
+        bool goes_on = before && lm_same_speaker(before, s);
+        if (before)
+            lm_buf_addc(out, goes_on ? ' ' : '\n');
+        if (!goes_on && s->speaker)
+            lm_buf_addf(out, "%.200s: ", s->speaker);
+        lm_buf_add(out, s->text, s->len);
+        before = s;
+    }
+    if (before)
+        lm_buf_addc(out, '\n');
+}

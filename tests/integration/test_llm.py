@@ -1,0 +1,58 @@
+"""What is done with a transcript: summaries, and what happens where they fail."""
+from harness import *
+
+MEETING = os.path.join(CONFIGS, "meeting.yaml")
+SUMMARIZE = os.path.join(CONFIGS, "summarize.yaml")
+WAV = os.path.join(DATA, "meeting.wav")
+FILES = [f"meeting.{kind}" for kind in ("json", "rttm", "srt", "txt", "vtt")]
+
+
+class Summaries(Case):
+    def test_meeting_has_a_summary(self):
+        self.sluice("run", MEETING, WAV, "-o", "out")
+        self.assertEqual(sorted(os.listdir(self.path("out"))), FILES)
+        transcript = json.loads(self.read("out/meeting.json"))
+        lines = transcript["summary"].splitlines()
+        self.assertEqual(len(lines), 5)
+        said = {speaker: " ".join(s["text"].strip() for s in transcript["segments"] if s["speaker"] == speaker)
+                for speaker in ("SPEAKER_00", "SPEAKER_01")}
+        for line in lines:
+            speaker, sentence = line.split(": ", 1)
+            self.assertIn(sentence, said[speaker])
+
+    def test_a_summary_that_fails_is_empty(self):
+        """The stage is killed at every attempt: the same files but for the summary, a warning, and success."""
+        self.sluice("run", MEETING, WAV, "-o", "good")
+        text = self.read(MEETING)
+        crashing = text.replace("use: llm/extractive", "use: fixture/crash") \
+                       .replace("in: { transcript: merge.transcript }\n    with: { sentences: 5 }",
+                                "with: { how: kill }\n    retry: { backoff: 10ms }")
+        self.assertNotEqual(crashing, text)
+        self.write("p.yaml", crashing)
+        done = self.sluice(*fixtures("run", "p.yaml", WAV, "-o", "bad"), status=0)
+        self.assertEqual([a["class"] for a in self.attempts("summary")], ["crash"] * 3)
+        self.assertIn("summary", done.stdout + done.stderr)
+        self.assertEqual(sorted(os.listdir(self.path("bad"))), FILES)
+        for name in FILES:
+            if name != "meeting.json":
+                self.assertEqual(self.read("bad", name), self.read("good", name))
+        good, bad = (json.loads(self.read(folder, "meeting.json")) for folder in ("good", "bad"))
+        self.assertEqual(bad["summary"], "")
+        self.assertEqual(dict(bad, summary=good["summary"]), good)
+
+    def test_a_transcript_is_summarised(self):
+        sentence = "The bridge over the river needs a larger budget."
+        segments = [{"start": i, "end": i + 1, "text": f" {text}"} for i, text in enumerate(
+            ["Good morning.", sentence, "The budget of the bridge is small, and the river is wide.", "Who is next?"])]
+        self.write("talk.json", json.dumps({"segments": segments}))
+        self.sluice("run", SUMMARIZE, "talk.json", "-o", "out", "--set", "sentences=1")
+        self.assertEqual(self.read("out/talk.summary.txt").count("\n"), 1)
+        self.assertIn("bridge", self.read("out/talk.summary.txt"))
+
+    def test_what_is_no_transcript_is_said(self):
+        self.write("talk.json", '{"segments": [{"text": 3}]}')
+        done = self.sluice("run", SUMMARIZE, "talk.json", "-o", "out", status=1)
+        self.assertIn("segments[0].text: expected a string", done.stderr)
+
+
+main()
