@@ -75,6 +75,10 @@ void sl_loaded_finish(struct sl_loaded *l);
 int sl_cli_open_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
                     struct sl_rundir *dir, json_t **state);
 
+/* The words of --set as the plan wants them; *ret is the caller's to free with sl_cli_settings_free(). */
+int sl_cli_settings(const struct sl_words *words, struct sl_setting **ret, struct sl_err *err);
+void sl_cli_settings_free(struct sl_setting *settings, int n);
+
 /* Splits "name=value" in place of a copy; SL_USAGE with `option` in the message. */
 int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value,
                  struct sl_err *err);
@@ -82,10 +86,10 @@ int sl_cli_split(const char *word, const char *option, char **ret_name, const ch
 /* Words of --wrap, split at blanks, the program found in PATH; NULL-terminated, in `arena`. */
 const char **sl_cli_wrap(const char *text, struct sl_arena *arena);
 
-/* Observers of a run: progress for people, and JSON lines. `out` is borrowed until the run has ended. */
+/* Observers of a run: progress for people, and JSON lines. `watching`: n_items is the most that there can be. `out` is borrowed until the run has ended. */
 struct sl_console;
 struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items,
-                                     int n_items, const char *run_id, bool quiet,
+                                     int n_items, bool watching, const char *run_id, bool quiet,
                                      struct sl_outlet *out);
 struct sl_observer sl_console_observer(struct sl_console *c);
 void sl_console_destroy(struct sl_console *c);
@@ -103,8 +107,10 @@ struct sl_observer sl_jsonl_observer(struct sl_jsonl *j);
 struct sl_cli_run {
     const struct sl_plan *plan;
     const char *pipeline_file, *out_dir; /* may be NULL */
-    const struct sl_item *items;
-    int n_items;
+    struct sl_item *items;
+    int n_items, max_items;             /* max_items: of a run that watches, else 0 */
+    const struct sl_variants *variants; /* may be NULL */
+    const char *watch_dir;              /* absolute; may be NULL */
     const char *const *inputs;
     const char *const *wrap;
     bool json, quiet, fail_fast, keep_artifacts, outputs_by_port;

@@ -2,19 +2,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/io.h"
+#include "cli/batch.h"
 #include "cli/cli.h"
 
 static const char help[] =
     "Runs every stage of the pipeline for every FILE and writes the outputs into DIR, as\n"
-    "<name of the file>.<name of the output>. One bad file does not stop the others. Progress and\n"
-    "failures go to standard error, the paths of the files written to standard output.\n"
-    "Ctrl-C cancels; a second one kills.\n\n"
+    "<name of the file>.<name of the output>. A folder stands for the audio and video files in it\n"
+    "and below, a quoted pattern for the files that match. One bad file does not stop the others.\n"
+    "Progress and failures go to standard error, the paths of the files written to standard "
+    "output.\n"
+    "Ctrl-C cancels; a second one kills. With --watch the first one only ends the watching.\n\n"
     "Exit status: 0 all items ok, 1 some item failed, 2 bad usage or pipeline, 130 cancelled.";
 
 struct arguments {
-    const char *out;
+    const char *out, *manifest, *watch;
     struct sl_words settings, inputs, plugins, rest;
     int jobs;
     bool fail_fast, keep, json, quiet;
@@ -46,53 +50,47 @@ static int bind_inputs(const struct sl_plan *plan, const struct sl_words *words,
     return 0;
 }
 
-static int make_items(const struct sl_plan *plan, const struct sl_words *rest,
-                      struct sl_arena *arena, struct sl_item **ret, int *ret_n,
-                      struct sl_err *err) {
-    int n = rest->n - 1;
-    if (plan->n_inputs == 0) {
-        if (n > 0)
-            return sl_err_set(err, SL_USAGE, "pipeline \"%s\" has no inputs, so it takes no files",
-                              plan->name);
-        *ret = sl_arena_alloc(arena, sizeof **ret);
-        (*ret)[0] = (struct sl_item){.name = plan->name, .file = ""};
-        *ret_n = 1;
-        return 0;
-    }
-    if (n == 0)
-        return sl_err_set(err, SL_USAGE,
-                          "no files given: pipeline \"%s\" takes its input \"%s\" from them%s%s",
-                          plan->name, plan->inputs[0].name, *plan->inputs[0].help ? ": " : "",
-                          plan->inputs[0].help);
-    *ret = sl_items_from_files(arena, rest->items + 1, n);
-    *ret_n = n;
-    return 0;
+static bool check_watch(const char *folder, struct sl_err *err) {
+    struct stat st;
+    if (!folder || (stat(folder, &st) == 0 && S_ISDIR(st.st_mode)))
+        return true;
+    sl_err_set(err, SL_USAGE, "--watch %s: there is no such folder", folder);
+    return false;
 }
 
-static int run_plan(const struct arguments *a, const struct sl_plan *plan) {
+static int run_plan(const struct arguments *a, const struct sl_loaded *loaded) {
+    const struct sl_plan *plan = loaded->plan;
     struct sl_arena arena = {0};
     struct sl_err err = {0};
-    struct sl_item *items = NULL;
-    int n_items = 0, status = SL_EXIT_USAGE;
+    struct sl_batch batch = {0};
     const char **inputs = sl_arena_alloc(&arena, (size_t)(plan->n_inputs + 1) * sizeof *inputs);
     sl_autofree char *out = sl_path_absolute(a->out);
-    int rc = make_items(plan, &a->rest, &arena, &items, &n_items, &err);
-    if (rc == 0)
-        rc = bind_inputs(plan, &a->inputs, inputs, &arena, &err);
-    if (rc < 0)
+    sl_autofree char *watch = a->watch ? sl_path_absolute(a->watch) : NULL;
+    struct sl_batch_spec spec = {loaded,        &a->settings, a->rest.items + 1,
+                                 a->rest.n - 1, a->manifest,  watch};
+    int status = 0;
+    if (!check_watch(watch, &err) || bind_inputs(plan, &a->inputs, inputs, &arena, &err) < 0) {
         sl_cli_error(&err);
-    else
+        status = SL_EXIT_USAGE;
+    }
+    if (status == 0)
+        status = sl_batch_make(&spec, &batch);
+    if (status == 0)
         status = sl_cli_execute(&(struct sl_cli_run){.plan = plan,
                                                      .pipeline_file = a->rest.items[0],
                                                      .out_dir = out,
-                                                     .items = items,
-                                                     .n_items = n_items,
+                                                     .items = batch.items,
+                                                     .n_items = batch.n_items,
+                                                     .max_items = batch.max_items,
+                                                     .variants = batch.variants,
+                                                     .watch_dir = watch,
                                                      .inputs = inputs,
                                                      .json = a->json,
                                                      .quiet = a->quiet,
                                                      .fail_fast = a->fail_fast,
                                                      .keep_artifacts = a->keep,
                                                      .jobs = a->jobs});
+    sl_batch_finish(&batch);
     sl_arena_finish(&arena);
     return status;
 }
@@ -104,6 +102,10 @@ int sl_cmd_run(const struct sl_command *self, int argc, char **argv) {
         {"set", 0, SL_OPT_LIST, &a.settings, "NAME=VALUE", "set a parameter of the pipeline"},
         {"in", 0, SL_OPT_LIST, &a.inputs, "NAME=FILE",
          "a further input of the pipeline, the same for every item"},
+        {"manifest", 0, SL_OPT_TEXT, &a.manifest, "FILE",
+         "take files from a list, or from a .csv file with parameters for each"},
+        {"watch", 0, SL_OPT_TEXT, &a.watch, "DIR",
+         "take files that are put into this folder, until Ctrl-C"},
         {"jobs", 'j', SL_OPT_INT, &a.jobs, "N", "workers at a time (default: one a processor)"},
         {"fail-fast", 0, SL_OPT_FLAG, &a.fail_fast, NULL, "stop at the first item that fails"},
         {"keep-artifacts", 0, SL_OPT_FLAG, &a.keep, NULL,
@@ -122,7 +124,7 @@ int sl_cmd_run(const struct sl_command *self, int argc, char **argv) {
     if (status < 0)
         status = sl_cli_load_plan(a.rest.items[0], NULL, &a.plugins, &a.settings, &loaded);
     if (loaded.plan && status == 0)
-        status = run_plan(&a, loaded.plan);
+        status = run_plan(&a, &loaded);
     sl_loaded_finish(&loaded);
     free(a.settings.items);
     free(a.inputs.items);

@@ -58,21 +58,25 @@ int sl_cli_split(const char *word, const char *option, char **ret_name, const ch
     return 0;
 }
 
-/* The settings as the plan wants them; owned names. */
-static int split_settings(const struct sl_words *words, struct sl_setting **ret,
-                          struct sl_err *err) {
+int sl_cli_settings(const struct sl_words *words, struct sl_setting **ret, struct sl_err *err) {
     struct sl_setting *settings = sl_xcalloc((size_t)words->n, sizeof *settings);
     for (int i = 0; i < words->n; i++) {
         char *name;
         int rc = sl_cli_split(words->items[i], "set", &name, &settings[i].value, err);
         settings[i].name = rc == 0 ? name : NULL;
         if (rc < 0) {
-            free(settings);
+            sl_cli_settings_free(settings, i);
             return rc;
         }
     }
     *ret = settings;
     return 0;
+}
+
+void sl_cli_settings_free(struct sl_setting *settings, int n) {
+    for (int i = 0; i < n; i++)
+        free((char *)settings[i].name);
+    free(settings);
 }
 
 static void forget_positions(struct sl_diags *diags) {
@@ -102,16 +106,14 @@ int sl_cli_load_plan(const char *name, const char *text, const struct sl_words *
                      const struct sl_words *settings, struct sl_loaded *ret) {
     struct sl_setting *split = NULL;
     struct sl_err err = {0};
-    if (split_settings(settings, &split, &err) < 0) {
+    if (sl_cli_settings(settings, &split, &err) < 0) {
         sl_cli_error(&err);
         return SL_EXIT_USAGE;
     }
     int status = sl_cli_load_catalog(folders, false, &ret->catalog);
     if (status == 0)
         status = make_plan(name, text, split, settings->n, ret);
-    for (int i = 0; i < settings->n; i++)
-        free((char *)split[i].name);
-    free(split);
+    sl_cli_settings_free(split, settings->n);
     return status;
 }
 

@@ -36,6 +36,7 @@ struct sl_console {
     const char *run_id;
     struct sl_outlet *out;
     int n_left_out;               /* lines, since the last that was not */
+    bool watching;                /* items come in; n_items is the most there can be */
     bool quiet, terminal, colour; /* colour: NO_COLOR is not set (no-color.org) */
     struct live live[MAX_LIVE];
     int n_live, drawn; /* lines of the block on the screen */
@@ -48,7 +49,7 @@ struct sl_console {
 };
 
 struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items,
-                                     int n_items, const char *run_id, bool quiet,
+                                     int n_items, bool watching, const char *run_id, bool quiet,
                                      struct sl_outlet *out) {
     struct sl_console *c = sl_xcalloc(1, sizeof *c);
     const char *term = getenv("TERM");
@@ -57,6 +58,7 @@ struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl
                              .n_items = n_items,
                              .run_id = run_id,
                              .quiet = quiet,
+                             .watching = watching,
                              .out = out};
     const char *no_color = getenv("NO_COLOR");
     c->terminal = !quiet && isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
@@ -123,7 +125,10 @@ static void draw_block(struct sl_console *c, struct sl_str *out) {
         add_line(out, sl_str_text(&line), columns);
     }
     sl_str_clear(&line);
-    sl_str_addf(&line, "  %d of %d done", c->n_ok + c->n_failed + c->n_cancelled, c->n_items);
+    sl_str_addf(&line, "  %d", c->n_ok + c->n_failed + c->n_cancelled);
+    if (!c->watching)
+        sl_str_addf(&line, " of %d", c->n_items);
+    sl_str_add(&line, " done");
     if (c->n_failed)
         sl_str_addf(&line, ", %d failed", c->n_failed);
     sl_str_addf(&line, ", %s",
@@ -342,6 +347,10 @@ static void on_event(void *console, const struct sl_event *ev) {
         break;
     case SL_EVENT_ITEM_END:
         on_item_end(c, ev);
+        break;
+    case SL_EVENT_NOTE:
+        if (!c->quiet || ev->level >= SLUICE_LOG_ERROR)
+            say(c, "%s%s", ev->level >= SLUICE_LOG_WARN ? "warning: " : "", ev->text);
         break;
     case SL_EVENT_CANCELLING:
         say(c, "cancelling: %s (Ctrl-C again kills)", ev->text);

@@ -63,10 +63,11 @@ static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir,
                   const struct sl_install *install, struct outlets to) {
     struct sl_jsonl jsonl = {
         .plan = spec->plan, .items = spec->items, .run_id = dir->id, .out = to.out};
-    struct sl_console *console = spec->json
-                                     ? NULL
-                                     : sl_console_create(spec->plan, spec->items, spec->n_items,
-                                                         dir->id, spec->quiet, to.err);
+    struct sl_console *console =
+        spec->json ? NULL
+                   : sl_console_create(spec->plan, spec->items,
+                                       spec->watch_dir ? spec->max_items : spec->n_items,
+                                       spec->watch_dir, dir->id, spec->quiet, to.err);
     struct sl_observer observer =
         spec->json ? sl_jsonl_observer(&jsonl) : sl_console_observer(console);
     struct sl_run_spec run = {
@@ -74,6 +75,10 @@ static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir,
         .pipeline_file = spec->pipeline_file,
         .items = spec->items,
         .n_items = spec->n_items,
+        .variants = spec->variants,
+        .watch_dir = spec->watch_dir,
+        .room = spec->items,
+        .max_items = spec->max_items,
         .inputs = spec->inputs,
         .out_dir = spec->out_dir,
         .outputs_by_port = spec->outputs_by_port,
@@ -95,7 +100,7 @@ static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir,
         return SL_EXIT_FAILED;
     }
     if (!spec->json &&
-        sl_summary_print(dir->path, spec->plan, spec->items, spec->n_items,
+        sl_summary_print(dir->path, spec->plan, spec->items, result.n_items,
                          spec->quiet || spec->wrap ? NULL : to.err, to.out, &err) < 0)
         say(to.err, "%s", err.msg);
     return exit_status(&result);

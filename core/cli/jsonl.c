@@ -19,6 +19,7 @@ static const char *const event_names[] = {
     [SL_EVENT_RETRY] = "retry",
     [SL_EVENT_TASK_END] = "task_end",
     [SL_EVENT_ITEM_END] = "item_end",
+    [SL_EVENT_NOTE] = "note",
     [SL_EVENT_CANCELLING] = "cancelling",
     [SL_EVENT_RUN_END] = "run_end",
 };
@@ -47,6 +48,7 @@ static void add_details(json_t *line, const struct sl_jsonl *j, const struct sl_
         sl_json_set(line, "data", part_json(ev));
         break;
     case SL_EVENT_LOG:
+    case SL_EVENT_NOTE:
         sl_json_set(line, "level", json_string(sl_log_level_name(ev->level)));
         break;
     case SL_EVENT_RETRY:

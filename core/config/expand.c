@@ -40,21 +40,21 @@ static int find_param(const struct sl_pipeline *p, const char *name) {
     return -1;
 }
 
-/* The value of a setting as a node without a position; NULL after a mistake was reported. */
-static const struct sl_yaml *read_setting(struct sl_expander *x, const struct sl_setting *s) {
+const struct sl_yaml *sl_setting_value(const struct sl_setting *s, const char *what,
+                                       struct sl_arena *arena, struct sl_diags *diags) {
     size_t len = strlen(s->value);
     const struct sl_yaml *node;
     if (len > SL_YAML_MAX_TEXT || sl_utf8_valid(s->value, len) < len) {
-        sl_diag_error(x->diags, (struct sl_pos){0}, "--set %.80s: the value is %s", s->name,
+        sl_diag_error(diags, (struct sl_pos){0}, "%s%.80s: the value is %s", what, s->name,
                       len > SL_YAML_MAX_TEXT ? "too long" : "not UTF-8");
         return NULL;
     }
     if (!*s->value || !strchr("[{\"'", *s->value))
-        return sl_yaml_scalar(x->arena, (struct sl_pos){0}, SL_YAML_EITHER, s->value);
-    struct sl_diags own = {.file = "--set"};
-    node = sl_yaml_parse(s->value, len, x->arena, &own);
+        return sl_yaml_scalar(arena, (struct sl_pos){0}, SL_YAML_EITHER, s->value);
+    struct sl_diags own = {.file = "value"};
+    node = sl_yaml_parse(s->value, len, arena, &own);
     if (own.n_errors > 0) {
-        sl_diag_error(x->diags, (struct sl_pos){0}, "--set %.80s: %s", s->name, own.items[0].text);
+        sl_diag_error(diags, (struct sl_pos){0}, "%s%.80s: %s", what, s->name, own.items[0].text);
         node = NULL;
     }
     sl_diags_finish(&own);
@@ -68,7 +68,7 @@ static void apply_setting(struct sl_expander *x, const struct sl_setting *s) {
                       s->name, param_names(x->pipeline, x->diags, s->name));
         return;
     }
-    const struct sl_yaml *value = read_setting(x, s);
+    const struct sl_yaml *value = sl_setting_value(s, "--set ", x->arena, x->diags);
     x->values[i] = value ? value : sl_yaml_bad(x->arena, x->pipeline->params[i].pos);
 }
 
@@ -284,6 +284,20 @@ static bool holds_reference(const struct sl_yaml *node) {
         return strchr(node->text, '$') != NULL;
     for (int i = 0; i < node->n; i++)
         if (holds_reference(node->kind == SL_YAML_MAP ? node->pairs[i].value : node->items[i]))
+            return true;
+    return false;
+}
+
+bool sl_expand_names(const struct sl_yaml *node, const char *param) {
+    if (!node)
+        return false;
+    if (node->kind == SL_YAML_SCALAR) {
+        sl_autofree char *reference = sl_xasprintf("${params.%s}", param);
+        return strstr(node->text, reference) != NULL;
+    }
+    for (int i = 0; i < node->n; i++)
+        if (sl_expand_names(node->kind == SL_YAML_MAP ? node->pairs[i].value : node->items[i],
+                            param))
             return true;
     return false;
 }

@@ -36,6 +36,14 @@ void sl_expander_init(struct sl_expander *x, const struct sl_pipeline *pipeline,
                       const struct sl_setting *settings, int n_settings, struct sl_arena *arena,
                       struct sl_diags *diags);
 
+/* The value of a setting as a node without a position; NULL after a mistake was reported, in a message that `what` and
+ * the setting's name open. */
+const struct sl_yaml *sl_setting_value(const struct sl_setting *s, const char *what,
+                                       struct sl_arena *arena, struct sl_diags *diags);
+
+/* Whether the tree (NULL: none) refers to a parameter of the pipeline. */
+bool sl_expand_names(const struct sl_yaml *node, const char *param);
+
 /* Judges `${in.NAME}` (kind "in") and `${out.NAME}` in a stage that takes them: true leaves them as
  * they are, false after the mistake was reported. */
 typedef bool sl_port_check(void *context, const char *kind, const char *name, struct sl_pos pos);

@@ -150,8 +150,6 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
 
 /* ---- Stages --------------------------------------------------------------------------------- */
 
-#define BATCH_PARAM "batch_size"
-
 /*
  * Items that the stage's process takes at a time: what the stage declares, but where it has a parameter batch_size no
  * more than that. And then only where the pipeline says how many processors that one process gets: items that have a
@@ -160,7 +158,7 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
 static int max_jobs(const struct sl_plan_stage *stage) {
     int most = stage->desc ? stage->desc->max_jobs : 1;
     sl_autojson json_t *params = stage->params ? json_loads(stage->params, 0, NULL) : NULL;
-    const json_t *size = json_object_get(params, BATCH_PARAM);
+    const json_t *size = json_object_get(params, SL_BATCH_PARAM);
     json_int_t n = json_integer_value(size);
     if (!json_is_integer(size))
         return most;

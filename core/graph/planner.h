@@ -35,6 +35,12 @@ bool sl_type_accepts(const char *input, const char *source);
 
 /* with.c: `with:`. Fills in outputs and params of stages[i]. */
 void sl_plan_with(struct sl_planner *p, int i);
+/* Reads one value of `with:` of stage i into `values`, unless there is a mistake. */
+void sl_plan_value(struct sl_planner *p, int i, const struct sl_yaml_pair *pair, json_t *values);
+
+/* Parameters of stages by which the plan itself is shaped. */
+#define SL_OUTPUTS_PARAM "outputs"    /* ports, of a stage with a "*" output */
+#define SL_BATCH_PARAM   "batch_size" /* items that its process takes at a time */
 
 /* "; accepted: a, b and c" or "; there are no NOUN", for messages; in the diagnostics' arena. */
 const char *sl_plan_list(struct sl_planner *p, const char *noun, const char *const *names, int n);

@@ -11,8 +11,7 @@
 #include "graph/param.h"
 #include "graph/planner.h"
 
-#define MAX_OUTPUTS   100 /* that one stage may declare */
-#define OUTPUTS_PARAM "outputs"
+#define MAX_OUTPUTS 100 /* that one stage may declare */
 
 static bool takes_any(const struct sl_port_desc *ports, int n) {
     return sl_port_find(ports, n, "*") != NULL;
@@ -159,6 +158,10 @@ static void read_value(struct sl_planner *p, int i, const struct sl_yaml_pair *p
         json_object_set_new(values, param->name, json);
 }
 
+void sl_plan_value(struct sl_planner *p, int i, const struct sl_yaml_pair *pair, json_t *values) {
+    read_value(p, i, pair, expand_value(p, i, pair), values);
+}
+
 /* Whether `with` holds the parameter, or a name so near to it that the mistake was told already. */
 static bool is_given(const struct sl_yaml *with, const struct sl_stage_desc *desc,
                      const struct sl_param_desc *param) {
@@ -222,7 +225,7 @@ void sl_plan_with(struct sl_planner *p, int i) {
         expand_only(p, i, with);
         return;
     }
-    const struct sl_yaml_pair *declared = sl_yaml_find(with, OUTPUTS_PARAM);
+    const struct sl_yaml_pair *declared = sl_yaml_find(with, SL_OUTPUTS_PARAM);
     if (!takes_any(desc->outputs, desc->n_outputs))
         declared = NULL;
     const struct sl_yaml *outputs = declared ? expand_value(p, i, declared) : NULL;

@@ -78,3 +78,16 @@ struct sl_item *sl_items_from_files(struct sl_arena *arena, const char *const *f
         rename_equal(arena, sorted, n, suffix_number);
     return items;
 }
+
+const char *sl_item_name(struct sl_arena *arena, json_t *taken, const char *file) {
+    struct sl_item item = {.file = file, .name = stem_of(arena, file)};
+    const char *stem = item.name;
+    if (json_object_get(taken, item.name)) {
+        prefix_parent(arena, &item, 0);
+        stem = item.name;
+    }
+    for (int number = 2; json_object_get(taken, item.name); number++)
+        item.name = sl_arena_printf(arena, "%s-%d", stem, number);
+    json_object_set_new_nocheck(taken, item.name, json_true());
+    return item.name;
+}

@@ -17,6 +17,7 @@
 
 struct builder {
     json_t *run;    /* the result; NULL before the first record */
+    json_t *plan;   /* stages as the first record has them, owned */
     json_t *items;  /* item name -> its object in the result, borrowed */
     json_t *stages; /* "item\nstage" -> its object, borrowed */
 };
@@ -59,24 +60,29 @@ static void add_stages(struct builder *b, json_t *item, const char *item_name,
     }
 }
 
-static void on_run(struct builder *b, const json_t *r) {
-    static const char *const keys[] = {"id",     "pipeline", "file", "out", "containment",
-                                       "limits", "sluice",   "pid",  NULL};
-    json_t *list, *item;
+static void on_items(struct builder *b, const json_t *r) {
+    json_t *list = json_object_get(b->run, "items"), *item;
     size_t i;
-    b->run = json_object();
-    copy_keys(b->run, r, keys);
-    sl_json_set(b->run, "started", json_incref(json_object_get(r, "time")));
-    list = new_array(b->run, "items");
     json_array_foreach(json_object_get(r, "items"), i, item) {
         json_t *one = json_object();
         json_array_append_new(list, one);
-        copy_keys(one, item, (const char *const[]){"name", "file", NULL});
+        copy_keys(one, item, (const char *const[]){"name", "file", "params", NULL});
         sl_json_set(one, "state", json_string("open"));
         new_array(one, "outputs");
-        add_stages(b, one, sl_json_str(item, "name", ""), json_object_get(r, "stages"));
+        add_stages(b, one, sl_json_str(item, "name", ""), b->plan);
         json_object_set(b->items, sl_json_str(item, "name", ""), one);
     }
+}
+
+static void on_run(struct builder *b, const json_t *r) {
+    static const char *const keys[] = {"id",     "pipeline", "file", "out",   "containment",
+                                       "limits", "sluice",   "pid",  "watch", NULL};
+    b->run = json_object();
+    copy_keys(b->run, r, keys);
+    sl_json_set(b->run, "started", json_incref(json_object_get(r, "time")));
+    new_array(b->run, "items");
+    b->plan = json_incref(json_object_get(r, "stages"));
+    on_items(b, r);
 }
 
 static json_t *find_stage(const struct builder *b, const json_t *r) {
@@ -167,6 +173,7 @@ static void each_record(void *ctx, const json_t *r) {
         void (*handle)(struct builder *b, const json_t *r);
     } table[] = {
         {"run", on_run},
+        {"items", on_items},
         {"attempt", on_attempt},
         {"attempt_end", on_attempt_end},
         {"worker_end", on_worker_end},
@@ -193,6 +200,7 @@ int sl_state_build(const char *journal, size_t len, bool live, json_t **ret, str
     sl_journal_read(journal, len, each_record, &b, &good);
     json_decref(b.items);
     json_decref(b.stages);
+    json_decref(b.plan);
     if (!b.run)
         return sl_err_set(err, SLUICE_INPUT, "the journal has no first record");
     if (!json_object_get(b.run, "state"))

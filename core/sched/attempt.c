@@ -76,13 +76,13 @@ void sl_attempt_destroy(struct sl_attempt *a) {
 }
 
 int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *stage,
-                   const struct sl_resources *resources, int cpus, struct sl_frame_out *ret,
-                   struct sl_err *err) {
+                   const char *params, const struct sl_resources *resources, int cpus,
+                   struct sl_frame_out *ret, struct sl_err *err) {
     bool cuda = stage->device.kind == SL_DEVICE_CUDA;
     sl_frame_init(ret, SL_FRAME_START, 0);
     sl_frame_add_text(ret, stage->desc->plugin->path);
     sl_frame_add_text(ret, stage->use);
-    sl_frame_add_text(ret, stage->params);
+    sl_frame_add_text(ret, params);
     sl_frame_add_text(ret, places->share_dir);
     sl_frame_add_u64(ret, cuda ? SLUICE_DEVICE_CUDA : SLUICE_DEVICE_CPU);
     sl_frame_add_u64(ret, 0);

@@ -62,10 +62,10 @@ char *sl_attempt_log_path(const struct sl_places *places, const char *item, cons
 char *sl_artifact_path(const struct sl_places *places, const char *item, const char *stage,
                        const char *port, const char *type);
 
-/* SL_FRAME_START for a stage, with what it may use. */
+/* SL_FRAME_START for a stage, with its parameters as JSON and what it may use. */
 int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *stage,
-                   const struct sl_resources *resources, int cpus, struct sl_frame_out *ret,
-                   struct sl_err *err);
+                   const char *params, const struct sl_resources *resources, int cpus,
+                   struct sl_frame_out *ret, struct sl_err *err);
 
 /*
  * SL_FRAME_JOB, with the descriptors to ride along in ret_fds (capacity SL_FRAME_MAX_FDS). The first *ret_n_owned of

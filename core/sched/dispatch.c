@@ -74,6 +74,10 @@ static const char **worker_argv(const struct run *run, const char **ret_program)
     return argv;
 }
 
+int sl_run_params_key(const struct run *run, const struct sl_task *task) {
+    return sl_variants_key(run->spec->variants, run->spec->items[task->item].set, task->stage);
+}
+
 static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task *task,
                         struct sl_err *err) {
     const struct sl_plan_stage *stage = &run->plan->stages[c->stage];
@@ -99,8 +103,11 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
         .ctx = c,
     };
     rc = sl_guard_prepare(c, task, &spec.spawn, err);
+    sl_autofree char *params =
+        sl_variants_params(run->spec->variants, run->spec->items[task->item].set, task->stage);
     if (rc == 0)
-        rc = sl_start_frame(&run->places, stage, &c->guard.limits, c->cpus, start, err);
+        rc = sl_start_frame(&run->places, stage, params ? params : stage->params, &c->guard.limits,
+                            c->cpus, start, err);
     spec.group = c->guard.group;
     if (rc == 0)
         rc = sl_worker_create(run->loop, &spec, start, &c->worker, err);
@@ -256,7 +263,8 @@ static bool start_one(struct run *run, int stage) {
         c = NULL;
     }
     int used = cpus_in_use(run);
-    if (c && !sl_guard_suits(c, sl_tasks_peek(&run->tasks, stage))) {
+    const struct sl_task *next = sl_tasks_peek(&run->tasks, stage);
+    if (c && (!sl_guard_suits(c, next) || c->params_key != sl_run_params_key(run, next))) {
         run->shared[stage] = NULL;
         sl_run_carrier_idle(c);
         c = NULL;
@@ -274,6 +282,7 @@ static bool start_one(struct run *run, int stage) {
     if (cpus == 0)
         return false;
     c = carrier_create(run, stage, cpus);
+    c->params_key = sl_run_params_key(run, sl_tasks_peek(&run->tasks, stage));
     if (c->shared)
         run->shared[stage] = c;
     start_task(run, c, stage);

@@ -17,6 +17,7 @@ enum sl_event_type {
     SL_EVENT_RETRY,      /* the attempt failed and is repeated; cls, text, seconds: delay */
     SL_EVENT_TASK_END, /* the task settled: state, cls, text, seconds: wall time of the last attempt */
     SL_EVENT_ITEM_END,   /* item_state, text */
+    SL_EVENT_NOTE,       /* level, text: of the run as a whole */
     SL_EVENT_CANCELLING, /* text */
     SL_EVENT_RUN_END,    /* seconds */
 };

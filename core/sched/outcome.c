@@ -336,6 +336,7 @@ void sl_run_cancel_all(struct run *run, const char *reason) {
     if (run->stopping)
         return;
     run->stopping = true;
+    sl_incoming_stop(run, NULL);
     sl_log(&run->log, SLUICE_LOG_WARN, "cancelling: %s", reason);
     sl_run_emit(run, &(struct sl_event){
                          .type = SL_EVENT_CANCELLING, .item = -1, .stage = -1, .text = reason});

@@ -11,6 +11,8 @@
 #include "base/units.h"
 #include "sched/run_internal.h"
 
+#define ITEMS_A_RECORD 500 /* so that no line of the journal grows with the batch */
+
 void sl_run_emit(struct run *run, const struct sl_event *ev) {
     for (int i = 0; i < run->spec->n_observers; i++)
         run->spec->observers[i].event(run->spec->observers[i].ctx, ev);
@@ -27,15 +29,34 @@ static json_t *task_record(const struct run *run, const char *type, int item, in
     return r;
 }
 
-static json_t *items_json(const struct run *run) {
+static json_t *items_json(const struct run *run, int from, int n) {
     json_t *items = json_array();
-    for (int i = 0; i < run->spec->n_items; i++) {
+    for (int i = from; i < from + n; i++) {
+        const struct sl_item *item = &run->spec->items[i];
         json_t *one = json_object();
-        sl_json_set(one, "name", sl_json_text(run->spec->items[i].name));
-        sl_json_set(one, "file", sl_json_text(run->spec->items[i].file));
+        sl_json_set(one, "name", sl_json_text(item->name));
+        sl_json_set(one, "file", sl_json_text(item->file));
+        sl_json_set(one, "params", sl_variants_values(run->spec->variants, item->set));
         json_array_append_new(items, one);
     }
     return items;
+}
+
+void sl_record_items(struct run *run, int from, int n) {
+    for (int end = from + n; from < end; from += ITEMS_A_RECORD) {
+        json_t *r = record("items");
+        sl_json_set(
+            r, "items",
+            items_json(run, from, end - from < ITEMS_A_RECORD ? end - from : ITEMS_A_RECORD));
+        sl_journal_add(&run->journal, r);
+    }
+}
+
+void sl_record_note(struct run *run, int level, const char *text) {
+    sl_log(&run->log, level, "%s", text);
+    sl_run_emit(run,
+                &(struct sl_event){
+                    .type = SL_EVENT_NOTE, .item = -1, .stage = -1, .level = level, .text = text});
 }
 
 static json_t *stages_json(const struct run *run) {
@@ -67,8 +88,9 @@ int sl_record_begin(struct run *run, struct sl_err *err) {
     sl_json_set(r, "limits", sl_json_text(run->limiter.text));
     sl_json_set(r, "out", run->spec->out_dir ? sl_json_text(run->spec->out_dir) : NULL);
     sl_json_set(r, "stages", stages_json(run));
-    sl_json_set(r, "items", items_json(run));
+    sl_json_set(r, "watch", run->spec->watch_dir ? sl_json_text(run->spec->watch_dir) : NULL);
     sl_journal_add(&run->journal, r);
+    sl_record_items(run, 0, run->spec->n_items);
     sl_log(&run->log, SLUICE_LOG_INFO,
            "run %s: %d items, %d stages, %d processors, containment %s, limits: %s", run->dir->id,
            run->spec->n_items, run->plan->n_stages, run->cpus,

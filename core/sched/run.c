@@ -33,6 +33,8 @@ static void on_signal(struct sl_watch *w) {
     struct signalfd_siginfo info;
     if (read(w->fd, &info, sizeof info) != sizeof info)
         return;
+    if (!run->stopping && sl_incoming_stop(run, "interrupted"))
+        return;
     run->interrupted = true;
     if (run->n_signals++ == 0) {
         sl_run_cancel_all(run, "interrupted");
@@ -95,11 +97,13 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     sl_guard_set_up(run);
     if (!run->spec->wrap)
         run->forkserver = sl_forkserver_create(run->spec->worker_program, &run->log);
-    sl_tasks_init(&run->tasks, run->plan, run->spec->n_items);
+    sl_tasks_init_room(&run->tasks, run->plan, run->spec->n_items,
+                       run->spec->watch_dir ? run->spec->max_items : run->spec->n_items);
     run->health = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->health);
     run->shared = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->shared);
     run->held = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->held);
-    return sl_record_begin(run, err);
+    rc = sl_record_begin(run, err);
+    return rc == 0 && run->spec->watch_dir ? sl_incoming_start(run, err) : rc;
 }
 
 static void tear_down(struct run *run, const sigset_t *before) {
@@ -107,6 +111,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
     while (run->carriers)
         sl_run_carrier_destroy(run->carriers);
     sl_forkserver_destroy(run->forkserver);
+    sl_incoming_finish(run);
     if (run->loop) {
         attach_observers(run, NULL);
         sl_timer_stop(run->loop, &run->guard);
@@ -140,7 +145,7 @@ static void flush_journal(struct run *run, bool force, struct sl_err *err) {
 }
 
 static int loop(struct run *run, struct sl_err *err) {
-    while (run->open_items > 0 || run->carriers) {
+    while (run->open_items > 0 || run->carriers || sl_incoming_is_open(run)) {
         sl_run_dispatch(run);
         bool more = sl_run_hash_some(run);
         flush_journal(run, false, err);
@@ -179,6 +184,7 @@ int sl_run(const struct sl_run_spec *spec, const struct sl_rundir *dir, struct s
     int rc = set_up(&run, &before, err);
     if (rc == 0)
         rc = loop(&run, err);
+    run.result.n_items = run.tasks.n_items;
     run.result.interrupted = run.interrupted;
     run.result.seconds = (double)(sl_now_ms() - run.began_ms) / 1000;
     if (rc == 0)

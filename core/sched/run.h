@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "graph/variants.h"
 #include "run/items.h"
 #include "run/rundir.h"
 #include "sched/event.h"
@@ -18,6 +19,11 @@ struct sl_run_spec {
         pipeline_file; /* as the user named it; copied into the run folder; NULL: none (one stage) */
     const struct sl_item *items;
     int n_items;
+    const struct sl_variants *variants; /* of the items' sets of parameters; NULL: there are none */
+    const char
+        *watch_dir; /* absolute; files put into it become further items; NULL: there are none */
+    struct sl_item *room; /* `items` again, for those: it has room for max_items */
+    int max_items;
     const char *const
         *inputs; /* absolute paths of the pipeline's inputs; [0] is the item's. May be NULL */
     const char *out_dir;  /* absolute; where outputs are written; NULL: nowhere */
@@ -32,6 +38,7 @@ struct sl_run_spec {
 };
 
 struct sl_run_result {
+    int n_items; /* those that came in included */
     int n_ok, n_failed, n_cancelled;
     int n_warnings;   /* optional stages that failed */
     bool interrupted; /* by a signal */

@@ -7,6 +7,7 @@
  *   logs.c      what workers print is kept within bounds
  *   guard.c     limits: what a worker is started with, watching, the limit behind a failure
  *   record.c    journal, run log, events
+ *   incoming.c  items from a watched folder
  *   outputs.c   the files in the user's folder
  */
 #ifndef SCHED_RUN_INTERNAL_H
@@ -47,6 +48,7 @@ struct carrier {
     int number;     /* of the worker in the run, from 1 */
     char *log_path; /* owned */
     int64_t began_ms;
+    int params_key;                /* of the tasks that it can serve */
     int first_item, first_attempt; /* of a carrier of one job: for the records */
     bool shared;                   /* max_jobs > 1 */
     bool was_ready;
@@ -75,6 +77,8 @@ struct backoff {
 struct late_hash {
     int item, stage, port;
 };
+
+struct sl_inbox;
 
 struct run {
     const struct sl_run_spec *spec;
@@ -109,13 +113,25 @@ struct run {
     int n_done, cap_done;
     uint64_t done_bytes;
     int open_items;
+    struct sl_inbox *inbox; /* the watched folder; NULL: none */
+    json_t *item_names;     /* of a run that watches: a set */
+    struct sl_arena arena;  /* what the items that came in are made of */
     unsigned random_state;
     int64_t began_ms;
     int journal_failed;
     struct sl_run_result result;
 };
 
+/* incoming.c */
+int sl_incoming_start(struct run *run, struct sl_err *err);
+/* Takes nothing more; what was taken is finished. `why` is told. False: nothing was taken any more before. */
+bool sl_incoming_stop(struct run *run, const char *why);
+bool sl_incoming_is_open(const struct run *run);
+void sl_incoming_finish(struct run *run);
+
 /* dispatch.c */
+/* Tasks of a stage with equal keys have equal parameters: a worker that was created for one serves the other. */
+int sl_run_params_key(const struct run *run, const struct sl_task *task);
 void sl_run_dispatch(struct run *run);       /* starts all that may start now */
 void sl_run_send_waiting(struct carrier *c); /* hands over what waited for READY */
 void sl_run_carrier_detach(struct carrier *c, struct sl_attempt *a);
@@ -167,6 +183,8 @@ bool sl_guard_retry(struct run *run, struct sl_task *task);
 
 /* record.c */
 int sl_record_begin(struct run *run, struct sl_err *err);
+void sl_record_items(struct run *run, int from, int n); /* they are part of the run from now on */
+void sl_record_note(struct run *run, int level, const char *text); /* for the log and who watches */
 void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct carrier *c);
 void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls,
                            const char *message);

@@ -29,9 +29,30 @@ static int count_sources(const struct sl_plan *plan, int stage) {
     return n;
 }
 
+void sl_tasks_add(struct sl_tasks *t, int n) {
+    int from = t->n_items;
+    t->n_items += n;
+    for (int i = from; i < t->n_items; i++)
+        t->item_open[i] = t->plan->n_stages;
+    for (int s = 0; s < t->plan->n_stages; s++) {
+        t->stage_open[s] += n;
+        for (int i = from; i < t->n_items; i++) {
+            struct sl_task *task = sl_task_at(t, i, s);
+            *task = (struct sl_task){.item = i, .stage = s, .unsettled = t->sources[s]};
+            if (task->unsettled == 0)
+                sl_tasks_make_ready(t, task);
+        }
+    }
+}
+
 void sl_tasks_init(struct sl_tasks *t, const struct sl_plan *plan, int n_items) {
-    size_t n_stages = (size_t)plan->n_stages, items = (size_t)n_items;
-    *t = (struct sl_tasks){.plan = plan, .n_items = n_items};
+    sl_tasks_init_room(t, plan, n_items, n_items);
+}
+
+void sl_tasks_init_room(struct sl_tasks *t, const struct sl_plan *plan, int n_items,
+                        int max_items) {
+    size_t n_stages = (size_t)plan->n_stages, items = (size_t)max_items;
+    *t = (struct sl_tasks){.plan = plan, .max_items = max_items};
     t->all = sl_xcalloc(n_stages * items, sizeof *t->all);
     t->items = sl_xcalloc(items, sizeof *t->items);
     t->item_open = sl_xcalloc(items, sizeof *t->item_open);
@@ -40,19 +61,12 @@ void sl_tasks_init(struct sl_tasks *t, const struct sl_plan *plan, int n_items) 
     t->ready_items = sl_xcalloc(n_stages * items, sizeof *t->ready_items);
     t->ready_head = sl_xcalloc(n_stages, sizeof *t->ready_head);
     t->ready_len = sl_xcalloc(n_stages, sizeof *t->ready_len);
-    for (int i = 0; i < n_items; i++)
-        t->item_open[i] = plan->n_stages;
+    t->sources = sl_xcalloc(n_stages, sizeof *t->sources);
     for (int s = 0; s < plan->n_stages; s++) {
-        int sources = count_sources(plan, s);
+        t->sources[s] = count_sources(plan, s);
         t->takers[s] = find_takers(plan, s);
-        t->stage_open[s] = n_items;
-        for (int i = 0; i < n_items; i++) {
-            struct sl_task *task = sl_task_at(t, i, s);
-            *task = (struct sl_task){.item = i, .stage = s, .unsettled = sources};
-            if (sources == 0)
-                sl_tasks_make_ready(t, task);
-        }
     }
+    sl_tasks_add(t, n_items);
 }
 
 void sl_task_drop_artifacts(struct sl_task *task, int n_outputs) {
@@ -85,6 +99,7 @@ void sl_tasks_finish(struct sl_tasks *t) {
     free(t->items);
     free(t->item_open);
     free(t->stage_open);
+    free(t->sources);
     free(t->takers);
     free(t->ready_items);
     free(t->ready_head);
@@ -118,8 +133,8 @@ int sl_tasks_ready_in_all(const struct sl_tasks *t) {
 }
 
 static int *ring_slot(const struct sl_tasks *t, int stage, int i) {
-    return &t->ready_items[(size_t)stage * (size_t)t->n_items +
-                           (size_t)((t->ready_head[stage] + i) % t->n_items)];
+    return &t->ready_items[(size_t)stage * (size_t)t->max_items +
+                           (size_t)((t->ready_head[stage] + i) % t->max_items)];
 }
 
 void sl_tasks_make_ready(struct sl_tasks *t, struct sl_task *task) {
@@ -135,7 +150,7 @@ struct sl_task *sl_tasks_take(struct sl_tasks *t, int stage) {
     struct sl_task *task = sl_tasks_peek(t, stage);
     if (!task)
         return NULL;
-    t->ready_head[stage] = (t->ready_head[stage] + 1) % t->n_items;
+    t->ready_head[stage] = (t->ready_head[stage] + 1) % t->max_items;
     t->ready_len[stage]--;
     task->state = SL_TASK_RUNNING;
     return task;
@@ -143,6 +158,11 @@ struct sl_task *sl_tasks_take(struct sl_tasks *t, int stage) {
 
 static void remove_ready(struct sl_tasks *t, const struct sl_task *task) {
     int stage = task->stage, kept = 0;
+    if (*ring_slot(t, stage, 0) == task->item) { /* a batch that is cancelled goes in this order */
+        t->ready_head[stage] = (t->ready_head[stage] + 1) % t->max_items;
+        t->ready_len[stage]--;
+        return;
+    }
     for (int i = 0; i < t->ready_len[stage]; i++) {
         int item = *ring_slot(t, stage, i);
         if (item != task->item)

@@ -54,17 +54,21 @@ struct sl_task {
 
 struct sl_tasks {
     const struct sl_plan *plan;
-    int n_items;
-    struct sl_task *all; /* n_items x n_stages, by item */
+    int n_items, max_items;
+    struct sl_task *all; /* max_items x n_stages, by item; untouched memory is not resident */
     enum sl_item_state *items;
     int *item_open;   /* unsettled tasks of each item */
     int *stage_open;  /* unsettled tasks of each stage */
+    int *sources;     /* for each stage: how many it takes from */
     int **takers;     /* for each stage: the stages that take from it, once each, ended by -1 */
     int *ready_items; /* ring buffers of ready tasks, one a stage: see sl_tasks_next() */
     int *ready_head, *ready_len; /* of each stage */
 };
 
 void sl_tasks_init(struct sl_tasks *t, const struct sl_plan *plan, int n_items);
+/* With room for more: sl_tasks_add() makes tasks of `n` further items. Tasks never move. */
+void sl_tasks_init_room(struct sl_tasks *t, const struct sl_plan *plan, int n_items, int max_items);
+void sl_tasks_add(struct sl_tasks *t, int n);
 void sl_tasks_finish(struct sl_tasks *t);
 
 /* Frees what is kept of an item whose tasks are all settled, but for their states: messages and the names of artifacts. */
