@@ -11,8 +11,6 @@
 #include "base/units.h"
 #include "sched/run_internal.h"
 
-#define ITEMS_A_RECORD 500 /* so that no line of the journal grows with the batch */
-
 void sl_run_emit(struct run *run, const struct sl_event *ev) {
     for (int i = 0; i < run->spec->n_observers; i++)
         run->spec->observers[i].event(run->spec->observers[i].ctx, ev);
@@ -43,13 +41,9 @@ static json_t *items_json(const struct run *run, int from, int n) {
 }
 
 void sl_record_items(struct run *run, int from, int n) {
-    for (int end = from + n; from < end; from += ITEMS_A_RECORD) {
-        json_t *r = record("items");
-        sl_json_set(
-            r, "items",
-            items_json(run, from, end - from < ITEMS_A_RECORD ? end - from : ITEMS_A_RECORD));
-        sl_journal_add(&run->journal, r);
-    }
+    json_t *r = record("items");
+    sl_json_set(r, "items", items_json(run, from, n));
+    sl_journal_add(&run->journal, r);
 }
 
 void sl_record_note(struct run *run, int level, const char *text) {
@@ -89,8 +83,8 @@ int sl_record_begin(struct run *run, struct sl_err *err) {
     sl_json_set(r, "out", run->spec->out_dir ? sl_json_text(run->spec->out_dir) : NULL);
     sl_json_set(r, "stages", stages_json(run));
     sl_json_set(r, "watch", run->spec->watch_dir ? sl_json_text(run->spec->watch_dir) : NULL);
+    sl_json_set(r, "items", items_json(run, 0, run->spec->n_items));
     sl_journal_add(&run->journal, r);
-    sl_record_items(run, 0, run->spec->n_items);
     sl_log(&run->log, SLUICE_LOG_INFO,
            "run %s: %d items, %d stages, %d processors, containment %s, limits: %s", run->dir->id,
            run->spec->n_items, run->plan->n_stages, run->cpus,
