@@ -41,13 +41,13 @@ static const struct sl_field defaults_fields[] = {
     {"timeout", SL_FIELD_NODE, offsetof(struct sl_pipeline, timeout)},
     {"resources", SL_FIELD_NODE, offsetof(struct sl_pipeline, resources)},
     {"device", SL_FIELD_NODE, offsetof(struct sl_pipeline, device)},
-    {"keep", SL_FIELD_LATER},
+    {"keep", SL_FIELD_NODE, offsetof(struct sl_pipeline, keep)},
+    {"on_oom", SL_FIELD_NODE, offsetof(struct sl_pipeline, on_oom)},
     {"sandbox", SL_FIELD_LATER},
-    {"on_oom", SL_FIELD_LATER},
 };
 
 struct stage_keys {
-    const struct sl_yaml *use, *in, *with, *device, *resources, *retry, *timeout, *optional;
+    const struct sl_yaml *use, *in, *with, *device, *resources, *retry, *timeout, *optional, *keep, *on_oom;
 };
 
 static const struct sl_field stage_fields[] = {
@@ -59,9 +59,9 @@ static const struct sl_field stage_fields[] = {
     {"retry", SL_FIELD_NODE, offsetof(struct stage_keys, retry)},
     {"timeout", SL_FIELD_NODE, offsetof(struct stage_keys, timeout)},
     {"optional", SL_FIELD_NODE, offsetof(struct stage_keys, optional)},
-    {"keep", SL_FIELD_LATER},
+    {"keep", SL_FIELD_NODE, offsetof(struct stage_keys, keep)},
+    {"on_oom", SL_FIELD_NODE, offsetof(struct stage_keys, on_oom)},
     {"sandbox", SL_FIELD_LATER},
-    {"on_oom", SL_FIELD_LATER},
 };
 
 /* ---- Names ---------------------------------------------------------------------------------- */
@@ -233,7 +233,9 @@ static void read_stage(struct sl_pipeline *p, const struct sl_yaml_pair *pair, b
                                         .resources = keys.resources,
                                         .retry = keys.retry,
                                         .timeout = keys.timeout,
-                                        .optional = keys.optional};
+                                        .optional = keys.optional,
+                                        .keep = keys.keep,
+                                        .on_oom = keys.on_oom};
     read_use(what, keys.use, stage, diags);
     read_refs(p, what, keys.in, stage, diags);
 }

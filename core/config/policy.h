@@ -15,7 +15,37 @@ struct sl_retry_policy {
     uint32_t on;        /* SL_RETRY_BIT of crash, timeout, transient, resource, internal */
     double grow_memory; /* factor of the memory limit after RESOURCE; 1: none */
     double grow_gpu_memory;
+    int quarantine; /* attempts in a row that killed their worker, then no more; 0: not counted */
     bool ignore; /* then: ignore (or `optional: true`): a final failure leaves the outputs absent */
+};
+
+/* `keep:`. How long a worker lives after its task. */
+enum sl_keep_kind {
+    SL_KEEP_AUTO,  /* not given: sl_plan_make() settles it as one of the others */
+    SL_KEEP_NONE,  /* it exits */
+    SL_KEEP_BATCH, /* it takes the items of this run */
+    SL_KEEP_FOR,   /* the same, and exits when it had nothing to do for idle_s */
+};
+struct sl_keep {
+    enum sl_keep_kind kind;
+    double idle_s;
+    int workers;     /* of the stage at a time; 0: as many as may run at once */
+    int uses;        /* tasks of one worker; 0: any number */
+    uint64_t growth; /* bytes that its memory may grow after its first task; 0: any */
+};
+
+/* `on_oom:`. What is tried after a failure for lack of memory, in order. */
+enum sl_oom_step {
+    SL_OOM_NONE,
+    SL_OOM_SHRINK,    /* half the batch */
+    SL_OOM_OTHER_GPU, /* another card */
+    SL_OOM_GROW,      /* a higher limit */
+    SL_OOM_CPU,       /* the processor */
+    SL_OOM_N_STEPS,
+};
+struct sl_oom_policy {
+    int n;
+    enum sl_oom_step steps[SL_OOM_N_STEPS - 1]; /* each at most once */
 };
 
 /* `timeout:`, in seconds; 0: none. */
@@ -45,8 +75,12 @@ struct sl_device {
 };
 
 /* The defaults of the file format (docs/pipeline-file.md): attempts 3, backoff 1 s, factor 2, max_backoff 30 s,
- * on all five, start 2 m, idle 2 m, total 2 h. */
+ * on all five, quarantine 3, start 2 m, idle 2 m, total 2 h, growth 1 GiB. */
 struct sl_retry_policy sl_retry_default(void);
 struct sl_timeouts sl_timeouts_default(void);
+struct sl_keep sl_keep_default(void);
+
+/* "shrink", "other_gpu"... of a step. */
+const char *sl_oom_step_name(enum sl_oom_step step);
 
 #endif

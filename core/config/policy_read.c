@@ -36,6 +36,8 @@ static const struct sl_field retry_fields[] = {
     {"on", SL_FIELD_NODE, offsetof(struct retry_keys, on)},
     {"then", SL_FIELD_CHOICE, offsetof(struct retry_keys, then), .choices = then_names},
     {"grow", SL_FIELD_NODE, offsetof(struct retry_keys, grow)},
+    {"quarantine", SL_FIELD_INT, offsetof(struct retry_keys, policy.quarantine), .min = 0,
+     .max = 100},
 };
 
 static const struct sl_field grow_fields[] = {
@@ -94,6 +96,104 @@ void sl_optional_read(const char *what, const struct sl_yaml *node, struct sl_re
         sl_diag_expected(diags, sub(diags, what, "optional"), node, "true or false");
     else
         policy->ignore = optional;
+}
+
+/* ---- keep, on_oom --------------------------------------------------------------------------- */
+
+#define KEEP_FORM "none, batch or a duration such as 5m"
+
+struct keep_keys {
+    struct sl_keep keep;
+    const struct sl_yaml *life; /* `for` */
+};
+
+static const struct sl_field keep_fields[] = {
+    {"for", SL_FIELD_NODE, offsetof(struct keep_keys, life)},
+    {"workers", SL_FIELD_INT, offsetof(struct keep_keys, keep.workers), .min = 0, .max = 1000},
+    {"uses", SL_FIELD_INT, offsetof(struct keep_keys, keep.uses), .min = 0, .max = 1000000000},
+    {"growth", SL_FIELD_SIZE, offsetof(struct keep_keys, keep.growth)},
+};
+
+static void read_keep_for(const char *what, const struct sl_yaml *node, bool may_be_map,
+                          struct sl_keep *keep, struct sl_diags *diags) {
+    static const char *const words[] = {"none", "batch"};
+    const char *text = NULL;
+    double seconds;
+    sl_yaml_text(node, &text);
+    if (text && strcmp(text, "none") == 0)
+        keep->kind = SL_KEEP_NONE;
+    else if (text && strcmp(text, "batch") == 0)
+        keep->kind = SL_KEEP_BATCH;
+    else if (sl_read_duration(node, &seconds) && seconds > 0) {
+        keep->kind = SL_KEEP_FOR;
+        keep->idle_s = seconds;
+    } else
+        sl_diag_expected(diags, what, node, KEEP_FORM "%s%s",
+                         may_be_map ? ", or a map of for, workers, uses and growth" : "",
+                         text ? sl_suggest(diags, text, words, 2) : "");
+}
+
+void sl_keep_read(const char *what, const struct sl_yaml *node, struct sl_keep *keep,
+                  struct sl_diags *diags) {
+    struct keep_keys keys = {.keep = *keep};
+    if (!node)
+        return;
+    const char *where = sub(diags, what, "keep");
+    if (node->kind != SL_YAML_MAP) {
+        read_keep_for(where, node, true, keep, diags);
+        return;
+    }
+    SL_SCHEMA_READ(keep_fields, where, node, &keys, diags);
+    if (keys.life)
+        read_keep_for(sub(diags, where, "for"), keys.life, false, &keys.keep, diags);
+    *keep = keys.keep;
+}
+
+static const char *const step_names[] = {"shrink", "other_gpu", "grow", "cpu"};
+
+const char *sl_oom_step_name(enum sl_oom_step step) {
+    return step > SL_OOM_NONE && step < SL_OOM_N_STEPS ? step_names[step - 1] : "none";
+}
+
+static enum sl_oom_step read_step(const char *what, const struct sl_yaml *node,
+                                  struct sl_diags *diags) {
+    const char *text = NULL;
+    for (int s = SL_OOM_NONE + 1; sl_yaml_text(node, &text) && s < SL_OOM_N_STEPS; s++)
+        if (strcmp(text, sl_oom_step_name(s)) == 0)
+            return s;
+    sl_diag_expected(diags, what, node, "one of shrink, other_gpu, grow or cpu%s",
+                     text ? sl_suggest(diags, text, step_names, SL_OOM_N_STEPS - 1) : "");
+    return SL_OOM_NONE;
+}
+
+static bool has_step(const struct sl_oom_policy *p, enum sl_oom_step step) {
+    for (int i = 0; i < p->n; i++)
+        if (p->steps[i] == step)
+            return true;
+    return false;
+}
+
+void sl_on_oom_read(const char *what, const struct sl_yaml *node, struct sl_oom_policy *policy,
+                    struct sl_diags *diags) {
+    struct sl_oom_policy found = {0};
+    if (!node)
+        return;
+    const char *where = sub(diags, what, "on_oom");
+    if (node->kind != SL_YAML_LIST) {
+        sl_diag_expected(diags, where, node, "a list such as [shrink, grow, cpu]");
+        return;
+    }
+    for (int i = 0; i < node->n; i++) {
+        enum sl_oom_step step = read_step(where, node->items[i], diags);
+        if (step != SL_OOM_NONE && has_step(&found, step))
+            sl_diag_error(diags, node->items[i]->pos,
+                          "%s: %s is named twice; a step is repeated for as long as it changes "
+                          "something",
+                          where, sl_oom_step_name(step));
+        else if (step != SL_OOM_NONE)
+            found.steps[found.n++] = step;
+    }
+    *policy = found;
 }
 
 /* ---- timeout, resources --------------------------------------------------------------------- */

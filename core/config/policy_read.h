@@ -1,5 +1,5 @@
-/* Reads `retry:`, `timeout:`, `resources:` and `device:` over what was set before (the defaults).
- */
+/* Reads `retry:`, `timeout:`, `resources:`, `device:`, `keep:` and `on_oom:` over what was set before (the
+ * defaults). */
 #ifndef CONFIG_POLICY_READ_H
 #define CONFIG_POLICY_READ_H
 
@@ -15,6 +15,11 @@ void sl_timeouts_read(const char *what, const struct sl_yaml *node, struct sl_ti
 void sl_resources_read(const char *what, const struct sl_yaml *node, struct sl_resources *resources,
                        struct sl_diags *diags);
 void sl_device_read(const char *what, const struct sl_yaml *node, struct sl_device *device,
+                    struct sl_diags *diags);
+/* `keep: none | batch | 5m`, or a map with `for` in its place. */
+void sl_keep_read(const char *what, const struct sl_yaml *node, struct sl_keep *keep,
+                  struct sl_diags *diags);
+void sl_on_oom_read(const char *what, const struct sl_yaml *node, struct sl_oom_policy *policy,
                     struct sl_diags *diags);
 /* `optional: true`, short for `retry: { then: ignore }`. */
 void sl_optional_read(const char *what, const struct sl_yaml *node, struct sl_retry_policy *policy,

@@ -85,10 +85,15 @@ struct policies {
     struct sl_timeouts timeouts;
     struct sl_resources resources;
     struct sl_device device;
+    struct sl_keep keep;
+    struct sl_oom_policy on_oom;
 };
 
 static struct policies read_defaults(struct sl_planner *p) {
-    struct policies d = {sl_retry_default(), sl_timeouts_default(), {0}, {SL_DEVICE_AUTO, -1}};
+    struct policies d = {.retry = sl_retry_default(),
+                         .timeouts = sl_timeouts_default(),
+                         .device = {SL_DEVICE_AUTO, -1},
+                         .keep = sl_keep_default()};
     const struct sl_pipeline *f = p->pipeline;
     struct sl_expander *x = &p->expander;
     sl_retry_read("defaults", sl_expand(x, "defaults: retry", f->retry, NULL, NULL), &d.retry,
@@ -98,6 +103,10 @@ static struct policies read_defaults(struct sl_planner *p) {
     sl_resources_read("defaults", sl_expand(x, "defaults: resources", f->resources, NULL, NULL),
                       &d.resources, p->diags);
     sl_device_read("defaults", sl_expand(x, "defaults: device", f->device, NULL, NULL), &d.device,
+                   p->diags);
+    sl_keep_read("defaults", sl_expand(x, "defaults: keep", f->keep, NULL, NULL), &d.keep,
+                 p->diags);
+    sl_on_oom_read("defaults", sl_expand(x, "defaults: on_oom", f->on_oom, NULL, NULL), &d.on_oom,
                    p->diags);
     return d;
 }
@@ -139,6 +148,8 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
     stage->timeouts = defaults->timeouts;
     stage->resources = defaults->resources;
     stage->device = defaults->device;
+    stage->keep = defaults->keep;
+    stage->on_oom = defaults->on_oom;
     sl_retry_read(what, retry, &stage->retry, p->diags);
     sl_optional_read(what, optional, &stage->retry, p->diags);
     check_optional(p, what, optional, retry);
@@ -146,6 +157,8 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
     sl_resources_read(what, sl_expand(x, what, f->resources, NULL, NULL), &stage->resources,
                       p->diags);
     read_device(p, i, sl_expand(x, what, f->device, NULL, NULL));
+    sl_keep_read(what, sl_expand(x, what, f->keep, NULL, NULL), &stage->keep, p->diags);
+    sl_on_oom_read(what, sl_expand(x, what, f->on_oom, NULL, NULL), &stage->on_oom, p->diags);
 }
 
 /* ---- Stages --------------------------------------------------------------------------------- */
@@ -165,6 +178,26 @@ static int max_jobs(const struct sl_plan_stage *stage) {
     if (n < 1 || stage->resources.cpus <= 0)
         return 1;
     return n < most ? (int)n : most;
+}
+
+#define MODEL_PARAM "model"
+
+/* A stage that names the model it loads by a parameter of this name gains from keeping it loaded. */
+static bool loads_model(const struct sl_plan_stage *stage) {
+    for (int i = 0; stage->desc && i < stage->desc->n_params; i++)
+        if (strcmp(stage->desc->params[i].name, MODEL_PARAM) == 0)
+            return true;
+    return false;
+}
+
+/* Settles what `keep` and taking several items at a time mean for each other. */
+static void settle_keep(struct sl_plan_stage *stage) {
+    struct sl_keep *keep = &stage->keep;
+    stage->max_jobs = keep->kind == SL_KEEP_NONE ? 1 : max_jobs(stage);
+    if (keep->kind == SL_KEEP_AUTO)
+        keep->kind = loads_model(stage) || stage->max_jobs > 1 ? SL_KEEP_BATCH : SL_KEEP_NONE;
+    if (keep->workers == 0 && stage->max_jobs > 1)
+        keep->workers = 1;
 }
 
 static void plan_stage(struct sl_planner *p, int i, const struct policies *defaults) {
@@ -188,7 +221,7 @@ static void plan_stage(struct sl_planner *p, int i, const struct policies *defau
     }
     sl_plan_with(p, i);
     read_policies(p, i, defaults);
-    stage->max_jobs = max_jobs(stage);
+    settle_keep(stage);
     if (stage->is_output && stage->desc && stage->n_outputs == 0 && !p->notes[i].outputs_unsure)
         sl_diag_error(p->diags, source->use_pos, "%s: %s has no output that could be written",
                       p->notes[i].what, source->use);

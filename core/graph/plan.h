@@ -44,6 +44,8 @@ struct sl_plan_stage {
     struct sl_resources resources;
     struct sl_retry_policy retry;
     struct sl_timeouts timeouts;
+    struct sl_keep keep; /* settled: its kind is not AUTO */
+    struct sl_oom_policy on_oom;
     struct sl_pos pos; /* of the stage's name in the file */
 };
 

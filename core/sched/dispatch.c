@@ -1,7 +1,8 @@
 /*
  * Who starts when. Ready tasks wait in a queue for each stage. Earlier items go first, and of an item its later stages,
  * so that items are finished rather than begun, also where several stages take from the file itself. A task needs room
- * among the workers (--jobs) and processors; a stage that takes several jobs gives them to its living worker.
+ * among the workers (--jobs) and processors; a stage whose workers are kept (warm.h) gives it to one that lives, and loads
+ * a further one only where there is room for it among those that are kept.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,13 @@
 #include "base/io.h"
 #include "sched/admit.h"
 #include "sched/run_internal.h"
+
+/* What keeps a stage from starting its next task in this turn. */
+enum hold {
+    HOLD_NOT,
+    HOLD_BUSY, /* until something ends */
+    HOLD_ROOM, /* a worker that is idle holds the place */
+};
 
 #define STOPPING_SHARE 3 /* living workers for each of --jobs, at most */
 #define STOPPING_MORE  8
@@ -118,63 +126,6 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
     return rc;
 }
 
-static struct carrier *carrier_create(struct run *run, int stage, int cpus) {
-    struct carrier *c = sl_xcalloc(1, sizeof *c);
-    c->run = run;
-    c->stage = stage;
-    c->cpus = cpus;
-    c->number = ++run->last_worker;
-    c->shared = run->plan->stages[stage].max_jobs > 1;
-    c->began_ms = sl_now_ms();
-    c->next = run->carriers;
-    run->carriers = c;
-    return c;
-}
-
-void sl_run_carrier_destroy(struct carrier *c) {
-    struct carrier **at = &c->run->carriers;
-    while (*at != c)
-        at = &(*at)->next;
-    *at = c->next;
-    if (c->run->shared[c->stage] == c)
-        c->run->shared[c->stage] = NULL;
-    sl_worker_destroy(c->worker);
-    sl_guard_finish(c);
-    free(c->log_path);
-    free(c->why_text);
-    free(c);
-}
-
-static void carrier_attach(struct carrier *c, struct sl_attempt *a) {
-    struct sl_attempt **at = &c->attempts;
-    while (*at)
-        at = &(*at)->next;
-    *at = a;
-    c->n_attempts++;
-    a->worker = c->worker;
-}
-
-void sl_run_carrier_detach(struct carrier *c, struct sl_attempt *a) {
-    struct sl_attempt **at = &c->attempts;
-    while (*at && *at != a)
-        at = &(*at)->next;
-    if (!*at)
-        return;
-    *at = a->next;
-    c->n_attempts--;
-}
-
-void sl_run_carrier_idle(struct carrier *c) {
-    struct run *run = c->run;
-    if (c->n_attempts > 0 || !sl_worker_is_usable(c->worker))
-        return;
-    if (run->shared[c->stage] == c && run->tasks.stage_open[c->stage] > 0 && !run->stopping)
-        return;
-    if (run->shared[c->stage] == c)
-        run->shared[c->stage] = NULL;
-    sl_worker_release(c->worker);
-}
-
 static void send_job(struct carrier *c, struct sl_attempt *a) {
     struct run *run = c->run;
     sl_autofree struct sl_frame_out *frame = sl_xmalloc(sizeof *frame);
@@ -228,7 +179,7 @@ static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *tas
     }
     if (rc < 0)
         return rc;
-    carrier_attach(c, a);
+    sl_run_carrier_attach(c, a);
     sl_record_attempt(run, a, c);
     return 0;
 }
@@ -236,6 +187,8 @@ static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *tas
 static void start_task(struct run *run, struct carrier *c, int stage) {
     struct sl_task *task = sl_tasks_take(&run->tasks, stage);
     struct sl_err err = {0};
+    run->in_flight += !run->begun[task->item];
+    run->begun[task->item] = true;
     task->attempt++;
     task->over = SL_LIMIT_NONE;
     int rc = begin_attempt(run, c, task, &err);
@@ -249,45 +202,143 @@ static void start_task(struct run *run, struct carrier *c, int stage) {
     sl_run_task_failed(run, task, rc, err.msg);
 }
 
-/* Starts one ready task of the stage; false: not now. */
-static bool start_one(struct run *run, int stage) {
-    const struct sl_plan_stage *s = &run->plan->stages[stage];
-    struct carrier *c = run->shared[stage];
-    if (sl_storm_rages(&run->health[stage].storm) &&
-        sl_tasks_peek(&run->tasks, stage)->attempt == 0) {
-        sl_run_task_not_tried(run, sl_tasks_take(&run->tasks, stage));
+/* ---- Which worker ---------------------------------------------------------------------------- */
+
+/* One that lives and takes the task at once, or as soon as it is ready; NULL: none. */
+static struct carrier *find_worker(const struct run *run, const struct sl_task *task) {
+    struct carrier *found = NULL;
+    for (struct carrier *c = run->carriers; c; c = c->next)
+        if (c->stage == task->stage && sl_run_carrier_takes(c, task) &&
+            (!found || c->n_attempts > found->n_attempts))
+            found = c;
+    return found;
+}
+
+/* The kept worker that has been idle for longest, of one stage (-1: of any); NULL: none is idle. */
+static struct carrier *longest_idle(const struct run *run, int stage) {
+    struct carrier *found = NULL;
+    for (struct carrier *c = run->carriers; c; c = c->next)
+        if (c->idle_since_ms && (stage < 0 || c->stage == stage) &&
+            (!found || c->idle_since_ms < found->idle_since_ms))
+            found = c;
+    return found;
+}
+
+/* Kept workers that live, also those that are on their way out, of one stage (-1: of all). */
+static int count_kept(const struct run *run, int stage) {
+    int n = 0;
+    for (const struct carrier *c = run->carriers; c; c = c->next)
+        n += c->kept && (stage < 0 || c->stage == stage);
+    return n;
+}
+
+static int most_workers(const struct run *run, int stage) {
+    int n = run->plan->stages[stage].keep.workers;
+    return n > 0 && n < run->slots ? n : run->slots;
+}
+
+/* Whether one more worker of the stage may be loaded beside those that are; else *ret_victim is an idle one that could make
+ * room, or NULL. */
+static bool has_room(const struct run *run, int stage, struct carrier **ret_victim) {
+    *ret_victim = NULL;
+    if (!sl_run_keeps(run, stage))
         return true;
-    }
-    if (c && !sl_worker_is_usable(c->worker)) { /* it lost its connection */
-        run->shared[stage] = NULL;
-        c = NULL;
-    }
-    int used = cpus_in_use(run);
-    const struct sl_task *next = sl_tasks_peek(&run->tasks, stage);
-    if (c && (!sl_guard_suits(c, next) || c->params_key != sl_run_params_key(run, next))) {
-        run->shared[stage] = NULL;
-        sl_run_carrier_idle(c);
-        c = NULL;
-    }
-    if (c) {
-        if (c->n_attempts >= s->max_jobs || (c->n_attempts == 0 && used >= run->cpus))
-            return false;
-        start_task(run, c, stage);
+    if (count_kept(run, stage) >= most_workers(run, stage))
+        *ret_victim = longest_idle(run, stage);
+    else if (count_kept(run, -1) >= run->slots)
+        *ret_victim = longest_idle(run, -1);
+    else
         return true;
-    }
-    if (workers_in_use(run) >= run->slots || too_many_workers(run))
+    return false;
+}
+
+/* Tasks that could start now, without those of the stage that its workers could not take at once. */
+static int ready_at_once(const struct run *run, int stage) {
+    int own = sl_tasks_ready(&run->tasks, stage), most = own;
+    if (sl_run_keeps(run, stage) && most_workers(run, stage) < own)
+        most = most_workers(run, stage);
+    return sl_tasks_ready_in_all(&run->tasks) - own + most;
+}
+
+/* ---- Whether now ----------------------------------------------------------------------------- */
+
+/* Gives the task to a worker that lives, or false. */
+static bool start_in(struct run *run, struct carrier *c) {
+    if (c->n_attempts == 0 && (cpus_in_use(run) >= run->cpus || workers_in_use(run) >= run->slots))
         return false;
-    int cpus =
-        sl_admit_cpus(run->cpus, used, s->resources.cpus, sl_tasks_ready_in_all(&run->tasks));
-    if (cpus == 0)
-        return false;
-    c = carrier_create(run, stage, cpus);
-    c->params_key = sl_run_params_key(run, sl_tasks_peek(&run->tasks, stage));
-    if (c->shared)
-        run->shared[stage] = c;
-    start_task(run, c, stage);
+    start_task(run, c, c->stage);
     return true;
 }
+
+static enum hold start_new(struct run *run, int stage) {
+    struct carrier *victim;
+    if (workers_in_use(run) >= run->slots || too_many_workers(run))
+        return HOLD_BUSY;
+    int cpus = sl_admit_cpus(run->cpus, cpus_in_use(run), run->plan->stages[stage].resources.cpus,
+                             ready_at_once(run, stage));
+    if (cpus == 0)
+        return HOLD_BUSY;
+    if (!has_room(run, stage, &victim))
+        return HOLD_ROOM;
+    struct carrier *c = sl_run_carrier_create(run, stage, cpus);
+    c->params_key = sl_run_params_key(run, sl_tasks_peek(&run->tasks, stage));
+    start_task(run, c, stage);
+    return HOLD_NOT;
+}
+
+/* Starts one ready task of the stage, or says what it waits for. */
+static enum hold start_one(struct run *run, int stage) {
+    const struct sl_task *task = sl_tasks_peek(&run->tasks, stage);
+    if (sl_storm_rages(&run->health[stage].storm) && task->attempt == 0) {
+        sl_run_task_not_tried(run, sl_tasks_take(&run->tasks, stage));
+        return HOLD_NOT;
+    }
+    if (run->keeps && !run->begun[task->item] && run->in_flight >= run->most_in_flight)
+        return HOLD_BUSY;
+    struct carrier *c = find_worker(run, task);
+    if (c)
+        return start_in(run, c) ? HOLD_NOT : HOLD_BUSY;
+    return start_new(run, stage);
+}
+
+/* ---- Room ------------------------------------------------------------------------------------ */
+
+static void on_wake(struct sl_timer *t) {
+    (void)t; /* the turn of the loop that it makes looks again */
+}
+
+static void wake_in(struct run *run, int64_t ms) {
+    run->wake.fire = on_wake;
+    sl_timer_set(run->loop, &run->wake, (double)ms / 1000);
+}
+
+/* A worker whose end others wait for. */
+static bool one_is_leaving(const struct run *run) {
+    for (const struct carrier *c = run->carriers; c; c = c->next)
+        if (c->kept && c->let_go && c->n_attempts == 0)
+            return true;
+    return false;
+}
+
+/* Lets an idle worker go where the stage's tasks have waited for its room long enough. */
+static void make_room(struct run *run, int stage) {
+    struct carrier *victim;
+    int64_t now = sl_now_ms();
+    if (has_room(run, stage, &victim) || !victim)
+        return;
+    struct sl_warm_case situation = {.idle_ms = now - victim->idle_since_ms,
+                                     .load_ms = victim->load_ms,
+                                     .n_busy = workers_in_use(run),
+                                     .n_waiting = sl_tasks_ready(&run->tasks, stage)};
+    /* Idle beside a task of its own stage: it does not suit the task. */
+    int64_t wait_ms = victim->stage == stage ? 0 : sl_warm_wait_ms(&situation);
+    if (wait_ms == 0)
+        sl_run_carrier_let_go(victim, SL_LET_GO_ROOM);
+    else if (wait_ms > 0)
+        wake_in(run, wait_ms);
+}
+
+/* ---- A turn ---------------------------------------------------------------------------------- */
 
 /* Somebody cannot take more events. */
 static bool is_watched_too_slowly(const struct run *run) {
@@ -298,11 +349,11 @@ static bool is_watched_too_slowly(const struct run *run) {
     return false;
 }
 
-/* Of the stages that are not held: the one whose next task is of the first item, of several the last; -1: none. */
-static int next_stage(const struct run *run) {
+/* Of the stages held in this way: the one whose next task is of the first item, of several the last; -1: none. */
+static int next_stage(const struct run *run, enum hold hold) {
     int best = -1, best_item = 0;
     for (int s = run->plan->n_stages - 1; s >= 0; s--) {
-        const struct sl_task *task = run->held[s] ? NULL : sl_tasks_peek(&run->tasks, s);
+        const struct sl_task *task = run->held[s] == hold ? sl_tasks_peek(&run->tasks, s) : NULL;
         if (task && (best < 0 || task->item < best_item)) {
             best = s;
             best_item = task->item;
@@ -311,19 +362,22 @@ static int next_stage(const struct run *run) {
     return best;
 }
 
-/* Lets shared workers go for which no job will come: the last one may have been skipped, because what it would have taken
- * from failed, long after the worker had its last one. */
+/* Lets workers go for which no task will come: the last one may have been skipped, because what it would have taken from
+ * failed, long after the worker had its last one. */
 static void release_idle(struct run *run) {
-    for (int s = 0; s < run->plan->n_stages; s++)
-        if (run->shared[s])
-            sl_run_carrier_idle(run->shared[s]);
+    for (struct carrier *c = run->carriers; c; c = c->next)
+        if (c->idle_since_ms)
+            sl_run_carrier_idle(c);
 }
 
 void sl_run_dispatch(struct run *run) {
     release_idle(run);
     if (is_watched_too_slowly(run))
         return;
-    memset(run->held, 0, (size_t)run->plan->n_stages * sizeof *run->held);
-    for (int s; !run->stopping && (s = next_stage(run)) >= 0;)
-        run->held[s] = !start_one(run, s);
+    memset(run->held, HOLD_NOT, (size_t)run->plan->n_stages);
+    for (int s; !run->stopping && (s = next_stage(run, HOLD_NOT)) >= 0;)
+        run->held[s] = (unsigned char)start_one(run, s);
+    int waits = run->stopping || one_is_leaving(run) ? -1 : next_stage(run, HOLD_ROOM);
+    if (waits >= 0)
+        make_room(run, waits);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "proc/orphans.h"
@@ -134,6 +135,7 @@ static void on_frame(struct sl_worker *w, const struct sl_frame *f) {
 static void on_ready(struct sl_worker *w) {
     struct carrier *c = w->ctx;
     c->was_ready = true;
+    c->load_ms = sl_now_ms() - c->began_ms;
     sl_storm_ready(&c->run->health[c->stage].storm);
     for (struct sl_attempt *a = c->attempts; a; a = a->next) {
         struct sl_event ev = event_of(a, SL_EVENT_TASK_READY);
@@ -145,12 +147,12 @@ static void on_ready(struct sl_worker *w) {
 }
 
 void sl_run_carrier_doom(struct carrier *c, int cls, const char *text) {
-    if (c->run->shared[c->stage] == c)
-        c->run->shared[c->stage] = NULL;
     if (c->why)
         return;
     c->why = cls;
     c->why_text = sl_xstrdup(text);
+    if (!c->let_go)
+        c->let_go = SL_LET_GO_FAILED;
 }
 
 static void on_refused(struct sl_worker *w, int cls, const char *message) {
@@ -210,8 +212,8 @@ static void on_ended(struct sl_worker *w) {
     kill_orphans(run);
     if (!c->was_ready && !c->was_cancelled && !run->stopping)
         sl_run_start_failed(run, c->stage, c->why ? c->why : SL_CRASH, c->why ? c->why_text : how);
-    if (run->shared[c->stage] == c)
-        run->shared[c->stage] = NULL;
+    if (!c->let_go)
+        c->let_go = SL_LET_GO_FAILED;
     if (c->n_attempts == 0 && w->end.wait_status != 0 && !c->was_cancelled)
         sl_log(&run->log, SLUICE_LOG_WARN, "%s: after its work was done, %s",
                run->plan->stages[c->stage].name, how);

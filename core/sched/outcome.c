@@ -40,8 +40,9 @@ void sl_run_stop_attempt(struct run *run, struct sl_attempt *a, int cls, char *r
     a->verdict = cls;
     a->reason = reason;
     sl_timer_stop(run->loop, &a->idle);
-    if (c->n_attempts > 1) {
-        /* Others share the worker. An attempt that was not handed over yet ends when the worker is
+    bool goes_on = c->n_attempts > 1 || (c->kept && cls == SLUICE_CANCELLED && !run->stopping);
+    if (goes_on) {
+        /* The worker is for others too. An attempt that was not handed over yet ends when the worker is
          * ready. */
         if (a->sent) {
             sl_worker_cancel_job(c->worker, a->job);
@@ -51,8 +52,8 @@ void sl_run_stop_attempt(struct run *run, struct sl_attempt *a, int cls, char *r
     }
     sl_timer_stop(run->loop, &a->total);
     c->was_cancelled = true;
-    if (run->shared[c->stage] == c)
-        run->shared[c->stage] = NULL;
+    if (!c->let_go)
+        c->let_go = SL_LET_GO_FAILED;
     sl_worker_cancel(c->worker);
 }
 
@@ -122,6 +123,7 @@ static void end_item(struct run *run, int item) {
       : state == SL_ITEM_FAILED ? &run->result.n_failed
                                 : &run->result.n_cancelled) += 1;
     run->open_items--;
+    run->in_flight -= run->begun[item];
     sl_record_item(run, item, message);
     if (state == SL_ITEM_OK && !run->spec->keep_artifacts)
         sl_artifacts_remove_later(run, item);
@@ -216,13 +218,13 @@ static void cancel_rest(struct run *run, int item) {
 static void on_backoff_over(struct sl_timer *t) {
     struct backoff *b = t->ctx;
     b->task->backoff = NULL;
-    sl_tasks_make_ready(&b->run->tasks, b->task);
+    sl_tasks_make_ready_again(&b->run->tasks, b->task);
     free(b);
 }
 
 static void try_again(struct run *run, struct sl_task *task, double delay_s) {
     if (delay_s <= 0) {
-        sl_tasks_make_ready(&run->tasks, task);
+        sl_tasks_make_ready_again(&run->tasks, task);
         return;
     }
     struct backoff *b = sl_xcalloc(1, sizeof *b);
@@ -322,6 +324,9 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
     if (cls == SLUICE_OK)
         note_artifacts(run, a);
     sl_attempt_destroy(a);
+    task->alone = sl_warm_spoilt(cls);
+    if (task->alone && !c->let_go)
+        c->let_go = SL_LET_GO_FAILED;
     if (cls != SLUICE_OK)
         sl_run_task_failed(run, task, cls, text);
     else

@@ -203,6 +203,9 @@ void sl_record_worker(struct run *run, const struct carrier *c) {
     else
         sl_json_set(r, "exit", json_integer(WEXITSTATUS(end->wait_status)));
     sl_json_set(r, "wall_s", json_real((double)(sl_now_ms() - c->began_ms) / 1000));
+    sl_json_set(r, "tasks", json_integer(c->guard.n_jobs));
+    if (c->kept)
+        sl_json_set(r, "let_go", json_string(sl_let_go_name(c->let_go)));
     if (end->reported || end->peak_bytes) {
         sl_json_set(r, "cpu_s", json_real(end->cpu_s));
         sl_json_set(r, "peak_bytes", json_integer((json_int_t)end->peak_bytes));

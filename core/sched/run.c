@@ -83,6 +83,15 @@ static int open_files(struct run *run, struct sl_err *err) {
     return rc < 0 ? rc : keep_pipeline(run, err);
 }
 
+static void set_up_keeping(struct run *run) {
+    run->most_in_flight = SL_WARM_IN_FLIGHT + run->slots;
+    for (int s = 0; s < run->plan->n_stages; s++) {
+        run->keeps |= sl_run_keeps(run, s);
+        if (run->plan->stages[s].max_jobs > run->most_in_flight)
+            run->most_in_flight = run->plan->stages[s].max_jobs;
+    }
+}
+
 static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     int rc = sl_loop_create(&run->loop, err);
     if (rc == 0)
@@ -100,8 +109,9 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     sl_tasks_init_room(&run->tasks, run->plan, run->spec->n_items,
                        run->spec->watch_dir ? run->spec->max_items : run->spec->n_items);
     run->health = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->health);
-    run->shared = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->shared);
     run->held = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->held);
+    run->begun = sl_xcalloc((size_t)run->tasks.max_items, sizeof *run->begun);
+    set_up_keeping(run);
     rc = sl_record_begin(run, err);
     return rc == 0 && run->spec->watch_dir ? sl_incoming_start(run, err) : rc;
 }
@@ -116,6 +126,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
         attach_observers(run, NULL);
         sl_timer_stop(run->loop, &run->guard);
         sl_timer_stop(run->loop, &run->logs);
+        sl_timer_stop(run->loop, &run->wake);
         sl_watch_stop(run->loop, &run->signals);
         sl_loop_destroy(run->loop);
     }
@@ -128,7 +139,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
     free(run->health);
     free(run->late);
     free(run->done_items);
-    free(run->shared);
+    free(run->begun);
     free(run->held);
     if (run->adopts)
         sl_orphans_release();

@@ -1,7 +1,8 @@
 /*
  * The state of a run, shared by the files that make up the scheduler:
  *   run.c       set-up, the loop, signals, the end
- *   dispatch.c  who starts when: admission, carriers, handing over jobs
+ *   dispatch.c  who starts when: admission, handing over jobs
+ *   carrier.c   workers and what they carry; which of them are kept
  *   frames.c    what workers say, and how they end
  *   outcome.c   what that means for attempts, tasks and items: failures, retries, timeouts
  *   logs.c      what workers print is kept within bounds
@@ -19,6 +20,7 @@
 #include "sched/attempt.h"
 #include "sched/run.h"
 #include "sched/storm.h"
+#include "sched/warm.h"
 #include "sched/worker.h"
 
 struct run;
@@ -36,7 +38,7 @@ struct guard {
     bool killed;
 };
 
-/* A worker process and the attempts it carries: one, or up to max_jobs of one stage. */
+/* A worker process and the attempts it carries: one at a time, or up to max_jobs, of one stage. */
 struct carrier {
     struct run *run;
     struct carrier *next;
@@ -50,7 +52,13 @@ struct carrier {
     int64_t began_ms;
     int params_key;                /* of the tasks that it can serve */
     int first_item, first_attempt; /* of a carrier of one job: for the records */
-    bool shared;                   /* max_jobs > 1 */
+    bool shared;                   /* for several tasks: its log and records name none */
+    bool kept;                     /* by `keep`: takes tasks until it is let go */
+    enum sl_let_go let_go;         /* not NOT: it gets no further task */
+    int64_t idle_since_ms;         /* kept and without a task since; 0: it is not */
+    struct sl_timer idle;          /* keep: DURATION */
+    int64_t load_ms;               /* from its spawn to READY */
+    uint64_t first_memory, memory; /* after its first task, and after the last */
     bool was_ready;
     int n_logs;         /* LOG frames it sent */
     bool was_cancelled; /* the core stopped it: its end is no surprise */
@@ -95,11 +103,15 @@ struct run {
     struct sl_timer guard; /* the next sample */
     uint64_t oom_kills;    /* of the machine, when last looked at */
     struct carrier *carriers;
-    struct health *health;   /* of each stage */
-    bool adopts;             /* orphans of workers become our children */
-    struct sl_timer logs;    /* the next look at the logs */
-    struct carrier **shared; /* for each stage: its usable shared carrier, or NULL */
-    bool *held;              /* for each stage: it cannot start a task in this turn */
+    struct health *health; /* of each stage */
+    bool adopts;           /* orphans of workers become our children */
+    struct sl_timer logs;  /* the next look at the logs */
+    bool keeps;            /* workers of some stage */
+    unsigned char *held;   /* for each stage: what keeps it from starting a task in this turn */
+    bool *begun;           /* for each item: a task of it was started */
+    int in_flight,
+        most_in_flight;   /* items begun and not ended; so many at most, where workers are kept */
+    struct sl_timer wake; /* looks again whether a kept worker makes room */
     int cpus, slots;
     uint32_t last_job;
     int last_worker;
@@ -134,9 +146,19 @@ void sl_incoming_finish(struct run *run);
 int sl_run_params_key(const struct run *run, const struct sl_task *task);
 void sl_run_dispatch(struct run *run);       /* starts all that may start now */
 void sl_run_send_waiting(struct carrier *c); /* hands over what waited for READY */
-void sl_run_carrier_detach(struct carrier *c, struct sl_attempt *a);
-void sl_run_carrier_idle(struct carrier *c); /* releases it if nothing more will come */
+
+/* carrier.c */
+bool sl_run_keeps(const struct run *run, int stage); /* its workers are kept */
+struct carrier *sl_run_carrier_create(struct run *run, int stage, int cpus); /* not yet spawned */
 void sl_run_carrier_destroy(struct carrier *c);
+/* It is alive and may be given the task, now or when it is ready. */
+bool sl_run_carrier_takes(const struct carrier *c, const struct sl_task *task);
+void sl_run_carrier_attach(struct carrier *c, struct sl_attempt *a);
+void sl_run_carrier_detach(struct carrier *c, struct sl_attempt *a);
+/* To be called when it may have nothing to do: it stays idle, or is told to stop. */
+void sl_run_carrier_idle(struct carrier *c);
+/* It gets no further task; told to stop when it has none. The first reason counts. */
+void sl_run_carrier_let_go(struct carrier *c, enum sl_let_go why);
 
 /* frames.c */
 extern const struct sl_worker_callbacks sl_run_callbacks;

@@ -142,6 +142,14 @@ void sl_tasks_make_ready(struct sl_tasks *t, struct sl_task *task) {
     *ring_slot(t, task->stage, t->ready_len[task->stage]++) = task->item;
 }
 
+void sl_tasks_make_ready_again(struct sl_tasks *t, struct sl_task *task) {
+    int *head = &t->ready_head[task->stage];
+    task->state = SL_TASK_READY;
+    *head = (*head + t->max_items - 1) % t->max_items;
+    t->ready_len[task->stage]++;
+    *ring_slot(t, task->stage, 0) = task->item;
+}
+
 struct sl_task *sl_tasks_peek(const struct sl_tasks *t, int stage) {
     return t->ready_len[stage] == 0 ? NULL : sl_task_at(t, *ring_slot(t, stage, 0), stage);
 }

@@ -49,6 +49,7 @@ struct sl_task {
     double wall_s;                 /* of the last attempt */
     uint64_t memory, gpu_memory;   /* limits that grew after failures; 0: those of the stage */
     int over;                      /* enum sl_limit that the last attempt went over */
+    bool alone;    /* the next attempt is the first and only one in its process for as long as it runs */
     void *backoff;                 /* the scheduler's, while the state is BACKOFF */
 };
 
@@ -88,8 +89,9 @@ int sl_tasks_ready_in_all(const struct sl_tasks *t);
 struct sl_task *sl_tasks_peek(const struct sl_tasks *t, int stage);
 /* Takes the next ready task of the stage and marks it RUNNING; NULL: none. */
 struct sl_task *sl_tasks_take(struct sl_tasks *t, int stage);
-/* Puts a task that ran, or waited in BACKOFF, back among the ready ones. */
+/* Puts a task among the ready ones: last, or, where it ran before, first. */
 void sl_tasks_make_ready(struct sl_tasks *t, struct sl_task *task);
+void sl_tasks_make_ready_again(struct sl_tasks *t, struct sl_task *task);
 
 /* Called for each task whose state an outcome changed, in order, the task itself first. */
 typedef void sl_task_changed(void *ctx, struct sl_task *task);

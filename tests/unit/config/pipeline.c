@@ -88,18 +88,16 @@ TEST(unknown_keys_have_suggestions) {
               "dir/p.yaml:4:26: error: stage \"a\": unknown key \"wiht\" (did you mean \"with\"?)\n"
               "dir/p.yaml:4:35: error: stage \"a\": unknown key \"foo\"; accepted: use, in, with, "
               "device, resources, "
-              "retry, timeout and optional\n");
+              "retry, timeout, optional, keep and on_oom\n");
 }
 
 TEST(keys_of_later_versions_are_refused) {
-    CHECK_STR(check("sluice: 1\non_finish: {}\non_failure: {}\ndefaults: { keep: 5m }\n"
-                    "stages: { a: { use: x/y, keep: 5m, sandbox: true, on_oom: {} } }\n"),
+    CHECK_STR(check("sluice: 1\non_finish: {}\non_failure: {}\ndefaults: { sandbox: x }\n"
+                    "stages: { a: { use: x/y, sandbox: true } }\n"),
               "dir/p.yaml:2:1: error: on_finish: is not supported by this version\n"
               "dir/p.yaml:3:1: error: on_failure: is not supported by this version\n"
-              "dir/p.yaml:4:13: error: defaults: keep: is not supported by this version\n"
-              "dir/p.yaml:5:26: error: stage \"a\": keep: is not supported by this version\n"
-              "dir/p.yaml:5:36: error: stage \"a\": sandbox: is not supported by this version\n"
-              "dir/p.yaml:5:51: error: stage \"a\": on_oom: is not supported by this version\n");
+              "dir/p.yaml:4:13: error: defaults: sandbox: is not supported by this version\n"
+              "dir/p.yaml:5:26: error: stage \"a\": sandbox: is not supported by this version\n");
 }
 
 TEST(names_are_checked) {

@@ -75,7 +75,7 @@ TEST(mistakes_leave_the_member_and_go_on) {
               "text \"ignor\"\n"
               "f:6:1: error: stage \"a\": retry: unknown key \"trys\"; accepted: attempts, "
               "backoff, factor, max_backoff, "
-              "on, then and grow\n"
+              "on, then, grow and quarantine\n"
               "f:7:7: error: stage \"a\": retry: grow: expected a map, found integer 2\n");
     CHECK_INT(p.attempts, 3);
     CHECK_NEAR(p.backoff_s, 1, 0);
@@ -97,6 +97,63 @@ TEST(timeouts_have_a_short_form) {
                          "or 2h, or a map of "
                          "start, idle and total, found a list\n");
     CHECK_HAS(printed(), "f:1:8: error: defaults: timeout: idle: expected a duration");
+}
+
+TEST(keep_is_a_word_a_duration_or_a_map) {
+    struct sl_keep k = sl_keep_default();
+    CHECK_INT(k.kind, SL_KEEP_AUTO);
+    sl_keep_read("", parse("none"), &k, &diags);
+    CHECK_INT(k.kind, SL_KEEP_NONE);
+    sl_keep_read("", parse("batch"), &k, &diags);
+    CHECK_INT(k.kind, SL_KEEP_BATCH);
+    sl_keep_read("", parse("5m"), &k, &diags);
+    CHECK_INT(k.kind, SL_KEEP_FOR);
+    CHECK_NEAR(k.idle_s, 300, 0);
+    CHECK_INT(k.growth, 1ll << 30);
+    sl_keep_read("", parse("{for: batch, workers: 2, uses: 100, growth: 64MiB}"), &k, &diags);
+    CHECK_INT(k.kind, SL_KEEP_BATCH);
+    CHECK_INT(k.workers, 2);
+    CHECK_INT(k.uses, 100);
+    CHECK_INT(k.growth, 64 << 20);
+    sl_keep_read("", parse("{uses: 7}"), &k, &diags);
+    CHECK_INT(k.uses, 7);
+    CHECK_INT(k.workers, 2); /* kept */
+    CHECK_STR(printed(), "");
+}
+
+TEST(what_keep_cannot_be_is_told) {
+    struct sl_keep k = sl_keep_default();
+    sl_keep_read("stage \"a\"", parse("bach"), &k, &diags);
+    sl_keep_read("stage \"b\"", parse("0s"), &k, &diags);
+    sl_keep_read("stage \"c\"", parse("{for: [1], use: 3, workers: -1}"), &k, &diags);
+    CHECK_STR(printed(),
+              "f:1:1: error: stage \"a\": keep: expected none, batch or a duration such as 5m, or a map of "
+              "for, workers, uses and growth (did you mean \"batch\"?), found text \"bach\"\n"
+              "f:1:1: error: stage \"b\": keep: expected none, batch or a duration such as 5m, or a map of "
+              "for, workers, uses and growth, found text \"0s\"\n"
+              "f:1:7: error: stage \"c\": keep: for: expected none, batch or a duration such as 5m, found a list\n"
+              "f:1:12: error: stage \"c\": keep: unknown key \"use\" (did you mean \"uses\"?)\n"
+              "f:1:29: error: stage \"c\": keep: workers: expected an integer from 0 to 1000, found integer -1\n");
+    CHECK_INT(k.kind, SL_KEEP_AUTO);
+}
+
+TEST(on_oom_is_a_list_of_steps) {
+    struct sl_oom_policy p = {0};
+    sl_on_oom_read("", parse("[shrink, other_gpu, grow, cpu]"), &p, &diags);
+    CHECK_STR(printed(), "");
+    CHECK_INT(p.n, 4);
+    CHECK_INT(p.steps[0], SL_OOM_SHRINK);
+    CHECK_INT(p.steps[3], SL_OOM_CPU);
+    sl_on_oom_read("s", parse("[grow, grov, grow]"), &p, &diags);
+    sl_on_oom_read("s", parse("grow"), &p, &diags);
+    CHECK_STR(printed(),
+              "f:1:1: error: s: on_oom: expected a list such as [shrink, grow, cpu], found text \"grow\"\n"
+              "f:1:8: error: s: on_oom: expected one of shrink, other_gpu, grow or cpu (did you mean "
+              "\"grow\"?), found text \"grov\"\n"
+              "f:1:14: error: s: on_oom: grow is named twice; a step is repeated for as long as it changes "
+              "something\n");
+    sl_on_oom_read("", parse("[]"), &p, &diags);
+    CHECK_INT(p.n, 0);
 }
 
 TEST(resources_and_devices) {

@@ -77,6 +77,30 @@ TEST(a_plan_holds_what_the_file_says) {
     sl_plan_destroy(p);
 }
 
+TEST(stages_with_a_model_are_kept) {
+    struct sl_plan *p =
+        plan("  asr: { use: whisper/transcribe, in: { audio: decode.audio } }\n"
+             "  once: { use: whisper/transcribe, in: { audio: decode.audio }, keep: none }\n"
+             "  vad: { use: audio/vad, in: { audio: decode.audio }, keep: { for: 5m, workers: 1 } }\n");
+    CHECK_INT(fixture_stage(p, "decode")->keep.kind, SL_KEEP_NONE);
+    CHECK_INT(fixture_stage(p, "asr")->keep.kind, SL_KEEP_BATCH);
+    CHECK_INT(fixture_stage(p, "once")->keep.kind, SL_KEEP_NONE);
+    CHECK_INT(fixture_stage(p, "vad")->keep.kind, SL_KEEP_FOR);
+    CHECK_INT(fixture_stage(p, "vad")->keep.workers, 1);
+    sl_plan_destroy(p);
+    p = fixture_plan("sluice: 1\ninputs: { audio: { type: file/1 } }\n"
+                     "defaults: { keep: none, on_oom: [grow] }\nstages:\n"
+                     "  decode: { use: audio/decode, in: { file: inputs.audio }, on_oom: [] }\n"
+                     "  asr: { use: whisper/transcribe, in: { audio: decode.audio }, retry: { quarantine: 0 } }\n",
+                     NULL, 0);
+    CHECK_INT(fixture_stage(p, "asr")->keep.kind, SL_KEEP_NONE);
+    CHECK_INT(fixture_stage(p, "asr")->on_oom.n, 1);
+    CHECK_INT(fixture_stage(p, "asr")->retry.quarantine, 0);
+    CHECK_INT(fixture_stage(p, "decode")->on_oom.n, 0);
+    CHECK_INT(fixture_stage(p, "decode")->retry.quarantine, 3);
+    sl_plan_destroy(p);
+}
+
 TEST(the_order_is_that_of_the_file) {
     struct sl_plan *p =
         plan("  z: { use: audio/vad, in: { audio: decode.audio } }\n"
