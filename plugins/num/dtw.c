@@ -168,3 +168,36 @@ int32_t num_dtw(const float *fit, size_t n_rows, size_t n_frames, uint32_t *ret_
     free(steps);
     return status;
 }
+
+/* Totals of one column, in place, from those of the column before; whether each came from the row
+ * above. Rows are gone through from the last, so that the row above is still the old one. */
+static void add_column(const float *fit, size_t n_rows, size_t n_frames, size_t t, double *total,
+                       uint8_t *from_above) {
+    for (size_t r = n_rows; r-- > 0;) {
+        bool above = r > 0 && total[r - 1] > total[r];
+        from_above[r * n_frames + t] = above;
+        total[r] = (above ? total[r - 1] : total[r]) + (double)fit[r * n_frames + t];
+    }
+}
+
+int32_t num_dtw_rows(const float *fit, size_t n_rows, size_t n_frames, uint32_t *ret_starts,
+                     struct num_err *err) {
+    double *total = malloc(n_rows * sizeof *total);
+    uint8_t *from_above = malloc(n_rows * n_frames);
+    int32_t status = SLUICE_OK;
+    if (!total || !from_above)
+        status = num_fail_memory(err, "the alignment of words", n_rows * n_frames);
+    for (size_t r = 0; !status && r < n_rows; r++)
+        total[r] = r ? -INFINITY : (double)fit[0];
+    for (size_t t = 1; !status && t < n_frames; t++)
+        add_column(fit, n_rows, n_frames, t, total, from_above);
+    for (size_t r = n_rows, t = n_frames; !status && r-- > 0;) {
+        do
+            t--;
+        while (t > r && !from_above[r * n_frames + t]);
+        ret_starts[r] = (uint32_t)(r ? t : 0);
+    }
+    free(total);
+    free(from_above);
+    return status;
+}

@@ -41,6 +41,10 @@ int32_t num_attention_matrix(float *weights, size_t n_heads, size_t n_tokens, si
 int32_t num_dtw(const float *fit, size_t n_rows, size_t n_frames, uint32_t *ret_starts,
                 struct num_err *err);
 
+/* The same for paths that stay at least one position in every row: n_frames is at least n_rows. */
+int32_t num_dtw_rows(const float *fit, size_t n_rows, size_t n_frames, uint32_t *ret_starts,
+                     struct num_err *err);
+
 #ifdef __cplusplus
 }
 #endif
