@@ -6,6 +6,7 @@
 #include "cli/outlet.h"
 #include "graph/plan.h"
 #include "sched/event.h"
+#include "sched/inject.h"
 #include "run/items.h"
 #include "run/rundir.h"
 
@@ -115,6 +116,8 @@ struct sl_cli_run {
     const char *const *wrap;
     bool json, quiet, fail_fast, keep_artifacts, outputs_by_port;
     int jobs;
+    const struct sl_injection *injections;
+    int n_injections;
 };
 int sl_cli_execute(const struct sl_cli_run *spec);
 

@@ -19,7 +19,7 @@ static const char help[] =
 
 struct arguments {
     const char *out, *manifest, *watch;
-    struct sl_words settings, inputs, plugins, rest;
+    struct sl_words settings, inputs, inject, plugins, rest;
     int jobs;
     bool fail_fast, keep, json, quiet;
 };
@@ -58,6 +58,14 @@ static bool check_watch(const char *folder, struct sl_err *err) {
     return false;
 }
 
+static int read_injections(const struct sl_plan *plan, const struct sl_words *words,
+                           struct sl_injection **ret, int *ret_n, struct sl_err *err) {
+    int rc = 0;
+    for (int w = 0; rc == 0 && w < words->n; w++)
+        rc = sl_inject_parse(plan, words->items[w], ret, ret_n, err);
+    return rc;
+}
+
 static int run_plan(const struct arguments *a, const struct sl_loaded *loaded) {
     const struct sl_plan *plan = loaded->plan;
     struct sl_arena arena = {0};
@@ -68,8 +76,10 @@ static int run_plan(const struct arguments *a, const struct sl_loaded *loaded) {
     sl_autofree char *watch = a->watch ? sl_path_absolute(a->watch) : NULL;
     struct sl_batch_spec spec = {loaded,        &a->settings, a->rest.items + 1,
                                  a->rest.n - 1, a->manifest,  watch};
-    int status = 0;
-    if (!check_watch(watch, &err) || bind_inputs(plan, &a->inputs, inputs, &arena, &err) < 0) {
+    sl_autofree struct sl_injection *injections = NULL;
+    int status = 0, n_injections = 0;
+    if (!check_watch(watch, &err) || bind_inputs(plan, &a->inputs, inputs, &arena, &err) < 0 ||
+        read_injections(plan, &a->inject, &injections, &n_injections, &err) < 0) {
         sl_cli_error(&err);
         status = SL_EXIT_USAGE;
     }
@@ -89,7 +99,9 @@ static int run_plan(const struct arguments *a, const struct sl_loaded *loaded) {
                                                      .quiet = a->quiet,
                                                      .fail_fast = a->fail_fast,
                                                      .keep_artifacts = a->keep,
-                                                     .jobs = a->jobs});
+                                                     .jobs = a->jobs,
+                                                     .injections = injections,
+                                                     .n_injections = n_injections});
     sl_batch_finish(&batch);
     sl_arena_finish(&arena);
     return status;
@@ -110,6 +122,9 @@ int sl_cmd_run(const struct sl_command *self, int argc, char **argv) {
         {"fail-fast", 0, SL_OPT_FLAG, &a.fail_fast, NULL, "stop at the first item that fails"},
         {"keep-artifacts", 0, SL_OPT_FLAG, &a.keep, NULL,
          "keep what stages handed on, also of items that are ok"},
+        {"inject", 0, SL_OPT_LIST, &a.inject, "STAGE:FAULT[@N]",
+         "rehearse a failure: crash, hang, oom, transient, garbage or slow, in attempt N or in "
+         "all"},
         {"json", 0, SL_OPT_FLAG, &a.json, NULL, "print events as JSON lines on standard output"},
         {"quiet", 'q', SL_OPT_FLAG, &a.quiet, NULL, "print failures only"},
         {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},
@@ -128,6 +143,7 @@ int sl_cmd_run(const struct sl_command *self, int argc, char **argv) {
     sl_loaded_finish(&loaded);
     free(a.settings.items);
     free(a.inputs.items);
+    free(a.inject.items);
     free(a.plugins.items);
     free(a.rest.items);
     return status;

@@ -15,6 +15,7 @@
  *   SL_FRAME_JOB       job > 0; item name, scratch path, n_inputs, n_outputs, then for each input: port, type,
  *                      path; for each output: port, type. Descriptors: one for each input whose type is not file/1
  *                      (read-only), then one for each output (an empty file, read-write), in order
+ *   SL_FRAME_FAULT     job; enum sl_fault (fault.h)                                         (right before its JOB)
  *   SL_FRAME_CANCEL    job                                                                  (job 0: all)
  *   SL_FRAME_STOP      finish what runs, destroy, exit 0
  *
@@ -55,6 +56,7 @@ enum sl_frame_type {
     SL_FRAME_CANCEL,
     SL_FRAME_STOP,
     SL_FRAME_FORK,
+    SL_FRAME_FAULT,
     SL_FRAME_READY = 32,
     SL_FRAME_REFUSED,
     SL_FRAME_PROGRESS,

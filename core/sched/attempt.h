@@ -6,6 +6,7 @@
 #define SCHED_ATTEMPT_H
 
 #include "base/json.h"
+#include "ipc/fault.h"
 #include "ipc/frame.h"
 #include "run/artifact.h"
 #include "run/items.h"
@@ -34,9 +35,10 @@ struct sl_attempt {
     struct sl_attempt *next;  /* of the same worker */
     const struct sl_plan_stage *stage;
     const struct sl_item *item;
-    int number;   /* from 1 */
-    uint32_t job; /* unique in the run */
-    bool sent;    /* handed to the worker */
+    int number;          /* from 1 */
+    uint32_t job;        /* unique in the run */
+    bool sent;           /* handed to the worker */
+    enum sl_fault fault; /* that is injected; NONE: none */
     struct sl_attempt_output *outputs;
     char *log_path, *scratch; /* owned */
     json_t *metrics;          /* NULL while empty */

@@ -132,6 +132,8 @@ static void send_job(struct carrier *c, struct sl_attempt *a) {
     int fds[SL_FRAME_MAX_FDS + 1], n_fds, n_owned;
     struct sl_err err = {0};
     int rc = sl_job_frame(&run->places, &run->tasks, a, frame, fds, &n_fds, &n_owned, &err);
+    if (rc == 0 && a->fault)
+        rc = sl_worker_send_fault(c->worker, a->job, a->fault, &err);
     if (rc == 0)
         rc = sl_worker_send_job(c->worker, frame, fds, n_fds, &err);
     for (int i = 0; i < n_owned; i++)
@@ -179,6 +181,8 @@ static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *tas
     }
     if (rc < 0)
         return rc;
+    a->fault =
+        sl_inject_find(run->spec->injections, run->spec->n_injections, task->stage, task->attempt);
     sl_run_carrier_attach(c, a);
     sl_record_attempt(run, a, c);
     return 0;

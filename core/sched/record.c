@@ -103,10 +103,12 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
     sl_json_set(r, "cpus", json_integer(c->cpus));
     sl_json_set(r, "memory_limit",
                 c->guard.limits.memory ? json_integer((json_int_t)c->guard.limits.memory) : NULL);
+    sl_json_set(r, "injected", a->fault ? json_string(sl_fault_name(a->fault)) : NULL);
     sl_json_set(r, "log", sl_json_text(a->log_path + strlen(run->places.run) + 1));
     sl_journal_add(&run->journal, r);
-    sl_log(&run->log, SLUICE_LOG_INFO, "%s/%s: attempt %d in worker %d (pid %d), %d threads",
-           a->item->name, a->stage->name, a->number, c->number, (int)c->worker->pid, c->cpus);
+    sl_log(&run->log, SLUICE_LOG_INFO, "%s/%s: attempt %d in worker %d (pid %d), %d threads%s%s",
+           a->item->name, a->stage->name, a->number, c->number, (int)c->worker->pid, c->cpus,
+           a->fault ? "; injected: " : "", a->fault ? sl_fault_name(a->fault) : "");
     sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_TASK_BEGIN,
                                         .item = a->task->item,
                                         .stage = a->task->stage,

@@ -12,6 +12,7 @@
 #include "run/items.h"
 #include "run/rundir.h"
 #include "sched/event.h"
+#include "sched/inject.h"
 
 struct sl_run_spec {
     const struct sl_plan *plan;
@@ -30,6 +31,8 @@ struct sl_run_spec {
     bool outputs_by_port; /* name outputs <port><extension> and write those of every stage */
     int jobs;             /* workers at a time; 0: as many as processors */
     bool fail_fast, keep_artifacts;
+    const struct sl_injection *injections; /* faults on purpose */
+    int n_injections;
     const char *worker_program, *share_dir; /* absolute */
     const char *const *wrap; /* words put before the worker's command, NULL-terminated; NULL: none.
                                         The worker then uses the terminal, without its own init */

@@ -255,6 +255,15 @@ int sl_worker_send_job(struct sl_worker *w, const struct sl_frame_out *job, cons
     return 0;
 }
 
+int sl_worker_send_fault(struct sl_worker *w, uint32_t job, enum sl_fault fault,
+                         struct sl_err *err) {
+    sl_autofree struct sl_frame_out *f = sl_xmalloc(sizeof *f);
+    sl_frame_init(f, SL_FRAME_FAULT, job);
+    sl_frame_add_u64(f, fault);
+    int rc = sl_frame_finish(f, err);
+    return rc < 0 ? rc : sl_channel_send(w->socket.fd, f, NULL, 0, err);
+}
+
 void sl_worker_cancel_job(struct sl_worker *w, uint32_t job) {
     send_plain(w, SL_FRAME_CANCEL, job);
 }

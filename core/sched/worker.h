@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "ipc/channel.h"
+#include "ipc/fault.h"
 #include "proc/cgroup.h"
 #include "proc/forkserver.h"
 #include "proc/spawn.h"
@@ -78,6 +79,9 @@ bool sl_worker_is_usable(const struct sl_worker *w);
 /* Hands a job over. Descriptors are borrowed. */
 int sl_worker_send_job(struct sl_worker *w, const struct sl_frame_out *job, const int *fds,
                        int n_fds, struct sl_err *err);
+/* Announces a fault for the job that is handed over next. */
+int sl_worker_send_fault(struct sl_worker *w, uint32_t job, enum sl_fault fault,
+                         struct sl_err *err);
 /* Asks one job to stop; the others go on. */
 void sl_worker_cancel_job(struct sl_worker *w, uint32_t job);
 void sl_worker_job_ended(struct sl_worker *w); /* after its DONE was handled */

@@ -162,8 +162,7 @@ static struct timespec deadline_in(int32_t wait_ms) {
     return (struct timespec){.tv_sec = at_ns / 1000000000, .tv_nsec = at_ns % 1000000000};
 }
 
-static struct sluice_job *table_take(const struct sluice_host *table, int32_t wait_ms) {
-    struct sl_host *host = host_of(table);
+static struct sluice_job *take_next(struct sl_host *host, int32_t wait_ms) {
     struct timespec deadline = deadline_in(wait_ms > 0 ? wait_ms : 0);
     unsigned max_jobs = host->stage.max_jobs ? host->stage.max_jobs : 1;
     pthread_mutex_lock(&host->lock);
@@ -176,6 +175,26 @@ static struct sluice_job *table_take(const struct sluice_host *table, int32_t wa
             wait_ms = 0; /* a last look, then give up */
     }
     pthread_mutex_unlock(&host->lock);
+    return job;
+}
+
+/* Its fault ended the job. */
+static bool struck_down(struct sluice_job *job) {
+    struct sl_host *host = job->host;
+    int32_t status;
+    if (!sl_job_strike(job, &status))
+        return false;
+    pthread_mutex_lock(&host->lock);
+    end_active(host, job, status);
+    pthread_mutex_unlock(&host->lock);
+    return true;
+}
+
+static struct sluice_job *table_take(const struct sluice_host *table, int32_t wait_ms) {
+    struct sluice_job *job;
+    do
+        job = take_next(host_of(table), wait_ms);
+    while (job && struck_down(job));
     return job;
 }
 
@@ -192,8 +211,10 @@ static void table_finish(struct sluice_job *job, int32_t status) {
 
 static void on_job(struct sl_host *host, const struct sl_frame *frame, int *fds, int n_fds) {
     struct sluice_job *job = sl_job_create(host, frame, fds, n_fds);
-    if (job)
-        append(&host->waiting, job);
+    if (!job)
+        return;
+    job->fault = job->id == host->fault_job ? host->fault : SL_FAULT_NONE;
+    append(&host->waiting, job);
 }
 
 /* A job that still waits ends here; one that runs learns of it through cancelled(). */
@@ -218,6 +239,10 @@ static void on_frame(struct sl_host *host, const struct sl_frame *frame, int *fd
     else
         for (int i = 0; i < n_fds; i++)
             close(fds[i]);
+    if (frame->type == SL_FRAME_FAULT) {
+        host->fault_job = frame->job;
+        host->fault = (int)sl_frame_u64(frame, 0);
+    }
     if (frame->type == SL_FRAME_CANCEL)
         on_cancel(host, frame->job);
     if (frame->type == SL_FRAME_STOP)
@@ -415,7 +440,9 @@ static void end_round(struct sl_host *host, uint32_t id, int32_t status) {
 static void serve(struct sl_host *host) {
     for (struct sluice_job *job; (job = next_job(host));) {
         uint32_t id = job->id;
-        int32_t status = host->stage.process(host->self, job);
+        int32_t status;
+        if (!sl_job_strike(job, &status))
+            status = host->stage.process(host->self, job);
         end_round(host, id, status);
     }
 }

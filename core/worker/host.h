@@ -26,6 +26,7 @@
 #include <sluice/plugin.h>
 
 #include "base/mem.h"
+#include "ipc/fault.h"
 #include "ipc/frame.h"
 
 #define SL_HOST_EXIT_REFUSED   1 /* the plugin did not load, or create() failed */
@@ -59,6 +60,7 @@ struct sluice_job {
     struct sluice_job *next; /* in `waiting` or `active` */
     struct sl_arena arena;   /* texts and arrays below */
     const char *item, *scratch;
+    int fault; /* enum sl_fault that it is to meet */
     struct sl_job_input *inputs;
     struct sl_job_output *outputs;
     int n_inputs, n_outputs;
@@ -81,6 +83,8 @@ struct sl_host {
     struct sluice_job *retired[SL_HOST_RETIRED];
     unsigned n_retired;
     int n_reports;
+    uint32_t fault_job; /* the fault that was announced for the next job, and its number */
+    int fault;
     char error[SL_ERR_SIZE]; /* of create() */
 
     /* Set once by START, before the plugin runs. */
@@ -120,6 +124,10 @@ void sl_job_end(struct sluice_job *job, int32_t status);
 struct sluice_job *sl_job_check(struct sluice_job *job, const char *call);
 /* Fills in the functions that name a job. */
 void sl_job_fill_table(struct sluice_host *table);
+
+/* strike.c: carries out the job's fault, if it has one. True: the job shall end with *ret_status in place of what the stage
+ * says; false: the stage is to be called. `lock` must not be held. */
+bool sl_job_strike(struct sluice_job *job, int32_t *ret_status);
 
 /* output.c */
 int32_t sl_job_output_grow(struct sluice_job *job, const char *port, uint64_t capacity,

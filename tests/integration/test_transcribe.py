@@ -42,9 +42,10 @@ class Transcribe(Case):
         self.write("broken.wav", b"no audio\n")
         files = [name + ".wav" for name in names + ["broken"]]
         with open(BATCHED) as f:
-            own = f.read().replace("use: whisper/transcribe\n", "use: whisper/transcribe\n    resources: { cpus: 1 }\n")
-        self.write("own.yaml", own)
-        self.sluice("run", BATCHED, *files, "-o", "alone", status=1)
+            text = f.read()
+        for name, line in (("own", "resources: { cpus: 1 }"), ("alone", "keep: none")):
+            self.write(name + ".yaml", text.replace("use: whisper/transcribe\n", f"use: whisper/transcribe\n    {line}\n"))
+        self.sluice("run", "alone.yaml", *files, "-o", "alone", status=1)
         self.assertFalse([log for log in os.listdir(os.path.join(self.run_folder(), "logs")) if "asr.worker" in log])
         self.sluice("run", "own.yaml", *files, "-o", "together", status=1)
         logs = [log for log in os.listdir(os.path.join(self.run_folder(), "logs")) if "asr.worker" in log]
