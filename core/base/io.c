@@ -80,8 +80,7 @@ static int open_beside(const char *path, char **ret_name, struct sl_err *err) {
     return fd;
 }
 
-/* Makes the rename durable where the file system allows it. */
-static void sync_folder_of(const char *path) {
+void sl_sync_folder_of(const char *path) {
     sl_autofree char *dir = sl_xstrdup(path);
     char *slash = strrchr(dir, '/');
     if (slash)
@@ -99,7 +98,7 @@ static int finish_beside(int fd, const char *name, const char *path, int rc, str
     if (rc < 0)
         unlink(name);
     else
-        sync_folder_of(path);
+        sl_sync_folder_of(path);
     return rc;
 }
 
@@ -109,35 +108,6 @@ int sl_write_file(const char *path, const void *data, size_t len, struct sl_err 
     if (fd < 0)
         return fd;
     int rc = sl_write_all(fd, data, len, err);
-    if (rc < 0)
-        sl_err_wrap(err, "%s", path);
-    return finish_beside(fd, name, path, rc, err);
-}
-
-static int copy_content(int from, int to, struct sl_err *err) {
-    char chunk[65536];
-    off_t at = 0;
-    for (;;) {
-        ssize_t n = pread(from, chunk, sizeof chunk, at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "read failed");
-        if (n == 0)
-            return 0;
-        int rc = sl_write_all(to, chunk, (size_t)n, err);
-        if (rc < 0)
-            return rc;
-        at += n;
-    }
-}
-
-int sl_write_file_from(const char *path, int from, struct sl_err *err) {
-    sl_autofree char *name = NULL;
-    sl_autoclose int fd = open_beside(path, &name, err);
-    if (fd < 0)
-        return fd;
-    int rc = copy_content(from, fd, err);
     if (rc < 0)
         sl_err_wrap(err, "%s", path);
     return finish_beside(fd, name, path, rc, err);

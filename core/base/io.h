@@ -20,8 +20,8 @@ int sl_write_all(int fd, const void *data, size_t len, struct sl_err *err);
 
 /* Writes `path` whole: a temporary name beside it, fsync, rename. On failure nothing is left. */
 int sl_write_file(const char *path, const void *data, size_t len, struct sl_err *err);
-/* The same with the content of `fd` (from its start to its end). */
-int sl_write_file_from(const char *path, int fd, struct sl_err *err);
+/* Makes a new name in the folder that `path` is in durable, where the file system allows it. */
+void sl_sync_folder_of(const char *path);
 
 /* mkdir -p. */
 int sl_make_dirs(const char *path, struct sl_err *err);

@@ -32,6 +32,7 @@ int sl_cmd_plugins(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_plugin(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_stage(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_runs(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_resume(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_show(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_report(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_logs(const struct sl_command *self, int argc, char **argv);
@@ -118,8 +119,16 @@ struct sl_cli_run {
     int jobs;
     const struct sl_injection *injections;
     int n_injections;
+    /* Kept, so that `sluice resume` can make the same plan. */
+    const char *pipeline_text; /* where it is no file; may be NULL */
+    const struct sl_words *settings, *plugins;
 };
 int sl_cli_execute(const struct sl_cli_run *spec);
+
+/* Goes on with a run that was opened and locked; with `retry_failed` also with items that failed. */
+struct sl_replay;
+int sl_cli_execute_rest(const struct sl_cli_run *spec, const struct sl_rundir *dir,
+                        const struct sl_replay *replay, bool retry_failed);
 
 /* A column of text padded to `columns` terminal columns; longer text stays whole. */
 void sl_str_add_column(struct sl_str *s, const char *text, int columns);

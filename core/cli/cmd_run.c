@@ -101,7 +101,9 @@ static int run_plan(const struct arguments *a, const struct sl_loaded *loaded) {
                                                      .keep_artifacts = a->keep,
                                                      .jobs = a->jobs,
                                                      .injections = injections,
-                                                     .n_injections = n_injections});
+                                                     .n_injections = n_injections,
+                                                     .settings = &a->settings,
+                                                     .plugins = &a->plugins});
     sl_batch_finish(&batch);
     sl_arena_finish(&arena);
     return status;

@@ -138,6 +138,9 @@ static void print_run(const struct sl_rundir *dir, const json_t *state) {
            json_object_get(state, "file") ? " (" : "", sl_json_str(state, "file", ""),
            json_object_get(state, "file") ? ")" : "");
     printf("  started      %s\n", sl_json_str(state, "started", ""));
+    json_array_foreach(json_object_get(state, "resumed"), i, item)
+        printf("  resumed      %s, %.0f items open\n", sl_json_str(item, "time", ""),
+               sl_json_num(item, "open_items", 0));
     printf("  containment  %s\n", sl_json_str(state, "containment", ""));
     if (json_object_get(state, "limits"))
         printf("  limits       %s\n", sl_json_str(state, "limits", ""));

@@ -73,7 +73,7 @@ static void write_pipeline(const char *use, const struct sl_stage_desc *desc,
 }
 
 static int run_stage(const struct arguments *a, const struct pairs *inputs,
-                     const struct sl_plan *plan, struct sl_arena *arena) {
+                     const struct sl_plan *plan, const char *text, struct sl_arena *arena) {
     const char **paths = sl_arena_alloc(arena, (size_t)(inputs->n + 1) * sizeof *paths),
                **wrap = NULL;
     for (int i = 0; i < inputs->n; i++) {
@@ -93,7 +93,10 @@ static int run_stage(const struct arguments *a, const struct pairs *inputs,
                                                .json = a->json,
                                                .quiet = a->quiet,
                                                .keep_artifacts = a->keep,
-                                               .outputs_by_port = true});
+                                               .outputs_by_port = true,
+                                               .pipeline_text = text,
+                                               .settings = &a->with,
+                                               .plugins = &a->plugins});
 }
 
 /* Settings "name=value" of --with, as --set words: they are the same text. */
@@ -115,7 +118,7 @@ static int load_and_run(const struct arguments *a, struct sl_arena *arena) {
         status = sl_cli_load_plan("stage", sl_str_text(&text), &a->plugins, &a->with, &l);
     }
     if (status == 0)
-        status = run_stage(a, &inputs, l.plan, arena);
+        status = run_stage(a, &inputs, l.plan, sl_str_text(&text), arena);
     sl_loaded_finish(&l);
     sl_catalog_finish(&catalog);
     return status;

@@ -59,8 +59,45 @@ static void close_outlets(struct outlets o) {
     sl_outlet_finish(o.err);
 }
 
-static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir,
+static void set_words(json_t *object, const char *key, const struct sl_words *words, bool paths) {
+    json_t *list = json_array();
+    for (int i = 0; words && i < words->n; i++) {
+        sl_autofree char *path = paths ? sl_path_absolute(words->items[i]) : NULL;
+        json_array_append_new(list, sl_json_text(path ? path : words->items[i]));
+    }
+    sl_json_set(object, key, list);
+}
+
+/* What cmd_resume.c reads. */
+static json_t *command_json(const struct sl_cli_run *spec) {
+    json_t *c = json_object(), *inputs = json_array();
+    sl_autofree char *here = sl_path_absolute(".");
+    const char *plugin_path = getenv("SLUICE_PLUGIN_PATH");
+    sl_json_set(c, "cwd", sl_json_text(here));
+    set_words(c, "set", spec->settings, false);
+    set_words(c, "plugins", spec->plugins, true);
+    sl_json_set(c, "plugin_path", plugin_path ? sl_json_text(plugin_path) : NULL);
+    for (int i = 0; i < spec->plan->n_inputs; i++)
+        json_array_append_new(inputs, sl_json_text(spec->inputs[i] ? spec->inputs[i] : ""));
+    sl_json_set(c, "inputs", inputs);
+    sl_json_set(c, "jobs", json_integer(spec->jobs));
+    sl_json_set(c, "fail_fast", json_boolean(spec->fail_fast));
+    sl_json_set(c, "keep_artifacts", json_boolean(spec->keep_artifacts));
+    sl_json_set(c, "outputs_by_port", json_boolean(spec->outputs_by_port));
+    sl_json_set(c, "wrap", json_boolean(spec->wrap != NULL));
+    return c;
+}
+
+struct place {
+    const struct sl_rundir *dir;
+    const struct sl_replay *replay; /* NULL: the run begins */
+    bool retry_failed;
+};
+
+static int run_in(const struct sl_cli_run *spec, const struct place *at,
                   const struct sl_install *install, struct outlets to) {
+    const struct sl_rundir *dir = at->dir;
+    sl_autojson json_t *command = command_json(spec);
     struct sl_jsonl jsonl = {
         .plan = spec->plan, .items = spec->items, .run_id = dir->id, .out = to.out};
     struct sl_console *console =
@@ -73,6 +110,10 @@ static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir,
     struct sl_run_spec run = {
         .plan = spec->plan,
         .pipeline_file = spec->pipeline_file,
+        .pipeline_text = spec->pipeline_text,
+        .command = command,
+        .replay = at->replay,
+        .retry_failed = at->retry_failed,
         .items = spec->items,
         .n_items = spec->n_items,
         .variants = spec->variants,
@@ -102,25 +143,34 @@ static int run_in(const struct sl_cli_run *spec, const struct sl_rundir *dir,
         return SL_EXIT_FAILED;
     }
     if (!spec->json &&
-        sl_summary_print(dir->path, spec->plan, spec->items, result.n_items,
+        sl_summary_print(dir->path, spec->plan, spec->items, result.n_items, at->replay,
                          spec->quiet || spec->wrap ? NULL : to.err, to.out, &err) < 0)
         say(to.err, "%s", err.msg);
     return exit_status(&result);
 }
 
-int sl_cli_execute(const struct sl_cli_run *spec) {
-    struct sl_rundir dir = {.lock_fd = -1};
+static int execute_in(const struct sl_cli_run *spec, const struct place *at) {
     struct sl_install install = sl_install_find();
-    struct sl_err err = {0};
-    int status = SL_EXIT_FAILED;
-    if (sl_rundir_create(&dir, &err) == 0) {
-        struct outlets to = open_outlets();
-        status = run_in(spec, &dir, &install, to);
-        sl_rundir_finish(&dir);
-        close_outlets(to);
-    } else {
-        sl_cli_error(&err);
-    }
+    struct outlets to = open_outlets();
+    int status = run_in(spec, at, &install, to);
+    close_outlets(to);
     sl_install_finish(&install);
     return status;
+}
+
+int sl_cli_execute(const struct sl_cli_run *spec) {
+    struct sl_rundir dir = {.lock_fd = -1};
+    struct sl_err err = {0};
+    if (sl_rundir_create(&dir, &err) < 0) {
+        sl_cli_error(&err);
+        return SL_EXIT_FAILED;
+    }
+    int status = execute_in(spec, &(struct place){.dir = &dir});
+    sl_rundir_finish(&dir);
+    return status;
+}
+
+int sl_cli_execute_rest(const struct sl_cli_run *spec, const struct sl_rundir *dir,
+                        const struct sl_replay *replay, bool retry_failed) {
+    return execute_in(spec, &(struct place){dir, replay, retry_failed});
 }

@@ -18,6 +18,8 @@ static const struct sl_command commands[] = {
      "run one stage by hand", sl_cmd_stage},
     {"runs", "runs [--json]", "list runs, newest first", sl_cmd_runs},
     {"show", "show RUN [--json]", "show what a run did", sl_cmd_show},
+    {"resume", "resume RUN [--failed] [--json]", "finish a run that was cut off or cancelled",
+     sl_cmd_resume},
     {"report", "report RUN [-o FILE] [--trace FILE]", "write a run as a page to look at",
      sl_cmd_report},
     {"logs", "logs RUN [STAGE]", "print what the stages of a run wrote", sl_cmd_logs},

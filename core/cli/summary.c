@@ -39,6 +39,7 @@ struct summary {
     json_t *stages, *items; /* name -> index; items only where they are few */
     struct tally *of_stage; /* n_stages */
     struct tally *of_task;  /* n_items x n_stages; NULL: many items */
+    signed char *last;      /* n_items x n_stages: outcome so far; NULL: each task settles once */
     json_t *outputs;        /* paths of the item whose outputs are being recorded */
     json_t *failed;         /* [name, message] of the first that failed */
     int n_failed;
@@ -50,6 +51,12 @@ struct summary {
 static int index_of(const json_t *map, const json_t *r, const char *key) {
     const json_t *at = json_object_get(map, sl_json_str(r, key, ""));
     return at ? (int)json_integer_value(at) : -1;
+}
+
+static void settle(struct tally *t, int outcome, int before) {
+    t->n[outcome]++;
+    if (before >= 0)
+        t->n[before]--;
 }
 
 /* The tallies that a record counts for: of its stage, and of its task where items are few. */
@@ -81,12 +88,28 @@ static void on_worker_end(struct summary *s, const json_t *r) {
     }
 }
 
+/* In a run that was resumed a task may have settled before. */
+static int exchange_last(const struct summary *s, const json_t *r, int outcome) {
+    int stage = index_of(s->stages, r, "stage"), item = index_of(s->items, r, "item");
+    if (!s->last || stage < 0 || item < 0)
+        return -1;
+    signed char *last = &s->last[(size_t)item * (size_t)s->plan->n_stages + (size_t)stage];
+    int before = *last;
+    *last = (signed char)outcome;
+    return before;
+}
+
 static void on_task(struct summary *s, const json_t *r) {
     struct tally *t[2];
     const char *state = sl_json_str(r, "state", "");
+    int outcome = 0;
+    while (outcome < N_OUTCOMES && strcmp(outcomes[outcome], state) != 0)
+        outcome++;
+    if (outcome == N_OUTCOMES)
+        return;
+    int before = exchange_last(s, r, outcome);
     for (int i = find(s, r, t); i-- > 0;)
-        for (int k = 0; k < N_OUTCOMES; k++)
-            t[i]->n[k] += strcmp(outcomes[k], state) == 0;
+        settle(t[i], outcome, before);
 }
 
 static void on_output(struct summary *s, const json_t *r) {
@@ -240,7 +263,7 @@ static json_t *index_names(int n, const char *(*name)(const void *list, int i), 
 }
 
 int sl_summary_print(const char *run_path, const struct sl_plan *plan, const struct sl_item *items,
-                     int n_items, struct sl_outlet *table, struct sl_outlet *outputs,
+                     int n_items, bool resumed, struct sl_outlet *table, struct sl_outlet *outputs,
                      struct sl_err *err) {
     sl_autofree char *journal = sl_path_join(run_path, "journal");
     sl_autostr struct sl_str out = {0};
@@ -251,11 +274,15 @@ int sl_summary_print(const char *run_path, const struct sl_plan *plan, const str
                         .outputs = json_array(),
                         .failed = json_array(),
                         .stages = index_names(plan->n_stages, stage_name, plan),
-                        .items = index_names(few ? n_items : 0, item_name, items),
+                        .items = index_names(few || resumed ? n_items : 0, item_name, items),
                         .to = outputs};
     s.of_stage = sl_xcalloc(n_stages, sizeof *s.of_stage);
     s.of_task = few ? sl_xcalloc((size_t)n_items * n_stages, sizeof *s.of_task) : NULL;
-    int rc = sl_journal_read_file(journal, each_record, &s, err);
+    if (resumed) {
+        s.last = sl_xmalloc((size_t)n_items * n_stages);
+        memset(s.last, -1, (size_t)n_items * n_stages);
+    }
+    int rc = sl_journal_read_file(journal, each_record, &s, NULL, err);
     if (few)
         add_tasks(&s, items, &out);
     else
@@ -270,5 +297,6 @@ int sl_summary_print(const char *run_path, const struct sl_plan *plan, const str
     json_decref(s.items);
     free(s.of_stage);
     free(s.of_task);
+    free(s.last);
     return rc;
 }

@@ -20,7 +20,7 @@
 int sl_draft_create(const char *folder, struct sl_draft *ret, struct sl_err *err) {
     struct sl_draft d = {.fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0644)};
     if (d.fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        d.temp_path = sl_path_join(folder, ".draft-XXXXXX");
+        d.temp_path = sl_path_join(folder, SL_DRAFT_PREFIX "XXXXXX");
         d.fd = mkostemp(d.temp_path, O_CLOEXEC);
     }
     if (d.fd < 0) {

@@ -19,6 +19,9 @@ struct sl_draft {
 #define SL_DRAFT_NONE                                                                              \
     { .fd = -1 }
 
+/* How names of drafts begin that have one; a core that was killed leaves them behind. */
+#define SL_DRAFT_PREFIX ".draft-"
+
 int sl_draft_create(const char *folder, struct sl_draft *ret, struct sl_err *err);
 
 /*

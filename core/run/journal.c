@@ -25,6 +25,16 @@ int sl_journal_create(const char *path, struct sl_journal *ret, struct sl_err *e
     return 0;
 }
 
+int sl_journal_reopen(const char *path, uint64_t good, struct sl_journal *ret, struct sl_err *err) {
+    int rc = sl_journal_create(path, ret, err);
+    if (rc == 0 && ftruncate(ret->fd, (off_t)good) < 0) {
+        rc = sl_err_sys(err, sl_err_class_of_errno(errno), errno,
+                        "%s: its torn end cannot be cut off", path);
+        sl_close(&ret->fd);
+    }
+    return rc;
+}
+
 void sl_journal_add(struct sl_journal *j, json_t *record) {
     char when[SL_TIME_SIZE];
     json_object_set_new(record, "time", json_string(sl_format_time(sl_wall_s(), when)));
@@ -108,7 +118,8 @@ int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const 
 }
 
 int sl_journal_read_file(const char *path, void (*each)(void *ctx, const json_t *record), void *ctx,
-                         struct sl_err *err) {
+                         uint64_t *ret_good, struct sl_err *err) {
+    uint64_t all = 0;
     sl_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be opened", path);
@@ -124,10 +135,13 @@ int sl_journal_read_file(const char *path, void (*each)(void *ctx, const json_t 
         if (!memchr(chunk, '\n', (size_t)n))
             continue;
         sl_journal_read(text.data, text.len, each, ctx, &good);
+        all += good;
         if (memchr(text.data + good, '\n', text.len - good))
-            return 0;
+            break;
         memmove(text.data, text.data + good, text.len - good);
         text.len -= good;
     }
+    if (ret_good)
+        *ret_good = all;
     return 0;
 }

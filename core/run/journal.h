@@ -25,6 +25,8 @@ struct sl_journal {
 };
 
 int sl_journal_create(const char *path, struct sl_journal *ret, struct sl_err *err);
+/* Opens the journal of a run that another core began, to go on after its first `good` bytes: what follows is dropped. */
+int sl_journal_reopen(const char *path, uint64_t good, struct sl_journal *ret, struct sl_err *err);
 
 /* Adds a record (taken) with the key `time` set to now. Nothing is written yet. */
 void sl_journal_add(struct sl_journal *j, json_t *record);
@@ -46,8 +48,8 @@ int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const 
                     void *ctx, size_t *ret_good);
 
 /* The same from a file, read piece by piece: a long journal is never in memory. Returns 0, also where it is damaged at some
- * point (records before that were given). */
+ * point (records before that were given). `ret_good` may be NULL. */
 int sl_journal_read_file(const char *path, void (*each)(void *ctx, const json_t *record), void *ctx,
-                         struct sl_err *err);
+                         uint64_t *ret_good, struct sl_err *err);
 
 #endif

@@ -1,9 +1,11 @@
-/* The run folder, see rundir.h. The lock is a flock() on the file `lock`: the kernel drops it with the core. */
+/* The run folder, see rundir.h. The lock is a flock() on the file `lock`, which holds the process id of the core: the kernel
+ * drops it with the core. Those who only look take it shared, for a moment. */
 #include "run/rundir.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/mem.h"
 
@@ -39,15 +42,45 @@ static void make_id(char id[SL_RUN_ID_SIZE]) {
              (unsigned)(now.tv_nsec * 65536ll / 1000000000));
 }
 
-static int take_lock(struct sl_rundir *rd, struct sl_err *err) {
-    sl_autofree char *path = sl_path_join(rd->path, "lock");
-    rd->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (rd->lock_fd < 0 || flock(rd->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return sl_err_sys(err, SLUICE_INTERNAL, errno, "%s: cannot be locked", path);
-    return 0;
+#define LOOKERS_MS                                                                                 \
+    500 /* somebody who looks whether the run lives holds the lock for microseconds */
+
+static bool lock_waiting(int fd) {
+    int64_t end = sl_now_ms() + LOOKERS_MS;
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK || sl_now_ms() > end)
+            return false;
+        poll(NULL, 0, 5);
+    }
+    return true;
 }
 
-static int make_folders(struct sl_rundir *rd, struct sl_err *err) {
+static long locked_by(int fd) {
+    char text[32] = "";
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    return n > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+int sl_rundir_lock(struct sl_rundir *rd, struct sl_err *err) {
+    sl_autofree char *path = sl_path_join(rd->path, "lock");
+    sl_autoclose int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd >= 0 && lock_waiting(fd)) {
+        char text[32];
+        int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+        if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) != len)
+            return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be written",
+                              path);
+        rd->lock_fd = sl_steal_fd(&fd);
+        return 0;
+    }
+    if (fd < 0 || errno != EWOULDBLOCK)
+        return sl_err_sys(err, SLUICE_INTERNAL, errno, "%s: cannot be locked", path);
+    return sl_err_set(err, SLUICE_RESOURCE,
+                      "run %s is under way in process %ld; wait for its end, or stop it first",
+                      rd->id, locked_by(fd));
+}
+
+int sl_rundir_make_folders(const struct sl_rundir *rd, struct sl_err *err) {
     static const char *const folders[] = {"items", "logs", "scratch"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         sl_autofree char *path = sl_path_join(rd->path, folders[i]);
@@ -75,9 +108,9 @@ int sl_rundir_create(struct sl_rundir *ret, struct sl_err *err) {
         if (err->sys_errno != EEXIST || tries == 100)
             return rc;
     }
-    rc = make_folders(&rd, err);
+    rc = sl_rundir_make_folders(&rd, err);
     if (rc == 0)
-        rc = take_lock(&rd, err);
+        rc = sl_rundir_lock(&rd, err);
     if (rc < 0) {
         sl_rundir_finish(&rd);
         return rc;

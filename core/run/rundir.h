@@ -25,6 +25,11 @@ char *sl_runs_root(void);
 /* Makes a new run folder with its sub-folders and takes its lock. */
 int sl_rundir_create(struct sl_rundir *ret, struct sl_err *err);
 
+/* Makes the sub-folders that are missing. */
+int sl_rundir_make_folders(const struct sl_rundir *rd, struct sl_err *err);
+/* Takes the lock of a run that was opened and whose core is gone. SLUICE_RESOURCE: it lives (says which process). */
+int sl_rundir_lock(struct sl_rundir *rd, struct sl_err *err);
+
 /* Opens a run by its id, by a unique beginning of it, or by "last". SLUICE_INPUT: no such run (says what there is). */
 int sl_rundir_open(const char *id, struct sl_rundir *ret, struct sl_err *err);
 void sl_rundir_finish(struct sl_rundir *rd);

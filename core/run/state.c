@@ -161,6 +161,42 @@ static void on_item(struct builder *b, const json_t *r) {
         json_array_clear(json_object_get(item, "outputs"));
 }
 
+/* What the core before had in flight is lost; what it cancelled or, with `failed`, failed at is open again. */
+static void reopen_item(json_t *item, bool failed) {
+    size_t s, a;
+    json_t *stage, *attempt;
+    const char *state = sl_json_str(item, "state", "");
+    if (strcmp(state, "ok") == 0 || (strcmp(state, "failed") == 0 && !failed))
+        return;
+    sl_json_set(item, "state", json_string("open"));
+    json_object_del(item, "message");
+    json_array_foreach(json_object_get(item, "stages"), s, stage) {
+        const char *was = sl_json_str(stage, "state", "");
+        json_array_foreach(json_object_get(stage, "attempts"), a,
+                           attempt) if (!json_object_get(attempt, "class"))
+            sl_json_set(attempt, "class", json_string("lost"));
+        if (strcmp(was, "done") != 0 && strcmp(was, "absent") != 0) {
+            sl_json_set(stage, "state", json_string("waiting"));
+            json_object_del(stage, "message");
+            json_object_del(stage, "class");
+        }
+    }
+}
+
+static void on_resume(struct builder *b, const json_t *r) {
+    static const char *const gone[] = {"state", "ended", "seconds", "ok", "failed", "cancelled"};
+    size_t i;
+    json_t *item, *list = json_object_get(b->run, "resumed"), *one = json_object();
+    for (i = 0; i < sizeof gone / sizeof *gone; i++)
+        json_object_del(b->run, gone[i]);
+    json_array_foreach(json_object_get(b->run, "items"), i, item)
+        reopen_item(item, json_is_true(json_object_get(r, "failed")));
+    sl_json_set(one, "time", json_incref(json_object_get(r, "time")));
+    copy_keys(one, r, (const char *const[]){"pid", "open_items", NULL});
+    copy_keys(b->run, r, (const char *const[]){"pid", "containment", "limits", "sluice", NULL});
+    json_array_append_new(list ? list : new_array(b->run, "resumed"), one);
+}
+
 static void on_end(struct builder *b, const json_t *r) {
     copy_keys(b->run, r,
               (const char *const[]){"state", "ok", "failed", "cancelled", "seconds", NULL});
@@ -182,6 +218,7 @@ static void each_record(void *ctx, const json_t *r) {
         {"artifact", on_artifact},
         {"output", on_output},
         {"item", on_item},
+        {"resume", on_resume},
         {"end", on_end},
     };
     struct builder *b = ctx;

@@ -2,7 +2,7 @@
  * What a run did, put together from its journal. The result is the JSON object that `sluice show --json` prints:
  *
  *   {"id", "pipeline", "file", "out", "containment", "limits", "sluice", "started", "ended", "state", "seconds",
- *    "ok", "failed", "cancelled",
+ *    "ok", "failed", "cancelled", "resumed": [{"time", "pid", "open_items"}],
  *    "items": [{"name", "file", "state", "message", "outputs": [path...],
  *       "stages": [{"name", "use", "state", "class", "message",
  *          "attempts": [{"attempt", "class", "message", "wall_s", "cpu_s", "peak_bytes", "memory_limit", "pid", "log", "metrics",
@@ -10,7 +10,8 @@
  *          "artifacts": [{"port", "port_type", "file", "size", "xxh3"}]}]}]}
  *
  * "state" of a run: running, ok, failed, cancelled, or died (the core was killed before it could finish).
- * An attempt without a class is still running, or was when the core died.
+ * An attempt without a class is still running, or was when the core died; "lost": it was, and the run was resumed.
+ * "seconds", "containment" and "limits" are those of the last core.
  */
 #ifndef RUN_STATE_H
 #define RUN_STATE_H

@@ -106,13 +106,7 @@ static void stop_attempts_of_item(struct run *run, int item) {
 
 /* ---- items ---- */
 
-static void end_item(struct run *run, int item) {
-    struct sl_err err = {0};
-    const char *message = NULL;
-    if (run->tasks.items[item] == SL_ITEM_OK && sl_outputs_write(run, item, &err) < 0) {
-        run->tasks.items[item] = SL_ITEM_FAILED;
-        message = err.msg;
-    }
+static void end_item(struct run *run, int item, const char *message) {
     for (int s = 0; !message && s < run->plan->n_stages; s++) {
         const struct sl_task *task = sl_task_at(&run->tasks, item, s);
         if (task->state == SL_TASK_FAILED)
@@ -132,6 +126,12 @@ static void end_item(struct run *run, int item) {
         sl_run_cancel_all(run, "an item failed (--fail-fast)");
 }
 
+void sl_run_item_written(struct run *run, int item, const char *message) {
+    if (message)
+        run->tasks.items[item] = SL_ITEM_FAILED;
+    end_item(run, item, message);
+}
+
 static bool is_hashing(const struct run *run, int item) {
     for (int i = 0; i < run->n_late; i++)
         if (run->late[i].item == item)
@@ -139,9 +139,13 @@ static bool is_hashing(const struct run *run, int item) {
     return false;
 }
 
-static void end_item_if_done(struct run *run, int item) {
-    if (run->tasks.item_open[item] == 0 && !is_hashing(run, item))
-        end_item(run, item);
+void sl_run_end_item_if_done(struct run *run, int item) {
+    if (run->tasks.item_open[item] > 0 || is_hashing(run, item))
+        return;
+    if (run->tasks.items[item] == SL_ITEM_OK && run->spec->out_dir)
+        sl_outputs_write(run, item);
+    else
+        end_item(run, item, NULL);
 }
 
 /* ---- hashes of large artifacts, made between turns of the loop: their takers need not wait ---- */
@@ -160,7 +164,7 @@ bool sl_run_hash_some(struct run *run) {
     run->n_late--;
     memmove(&run->late[0], &run->late[1], (size_t)run->n_late * sizeof late);
     sl_record_late_artifact(run, task, late.port);
-    end_item_if_done(run, late.item);
+    sl_run_end_item_if_done(run, late.item);
     return run->n_late > 0;
 }
 
@@ -182,7 +186,7 @@ static void note_artifacts(struct run *run, const struct sl_attempt *a) {
 
 static void cancel_rest(struct run *run, int item);
 
-static void task_changed(void *ctx, struct sl_task *task) {
+void sl_run_task_changed(void *ctx, struct sl_task *task) {
     struct run *run = ctx;
     struct backoff *b = task->backoff;
     if (b) {
@@ -195,13 +199,13 @@ static void task_changed(void *ctx, struct sl_task *task) {
 
 static void settle(struct run *run, struct sl_task *task, enum sl_task_state outcome) {
     int item = task->item;
-    sl_tasks_settle(&run->tasks, task, outcome, task_changed, run);
+    sl_tasks_settle(&run->tasks, task, outcome, sl_run_task_changed, run);
     if (run->tasks.items[item] == SL_ITEM_FAILED || run->tasks.items[item] == SL_ITEM_CANCELLED)
         stop_attempts_of_item(run, item);
     if (run->stopping && run->tasks.item_open[item] > 0)
         cancel_rest(run, item);
     else
-        end_item_if_done(run, item);
+        sl_run_end_item_if_done(run, item);
 }
 
 /* Settles what of an item has not begun. */
@@ -277,7 +281,7 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
         return;
     }
     struct sl_retry_decision d =
-        sl_retry_decide(cls, task->attempt, &stage->retry, random_unit(run));
+        sl_retry_decide(cls, task->attempt - task->before, &stage->retry, random_unit(run));
     if (d.retry && (cls != SLUICE_RESOURCE || sl_guard_retry(run, task))) {
         sl_record_retry(run, task, cls, message, d.delay_s);
         try_again(run, task, d.delay_s);

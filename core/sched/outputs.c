@@ -1,6 +1,7 @@
 /*
- * The files in the user's folder. They are written when the whole item succeeded, each whole (temporary name, fsync,
- * rename); where one cannot be written, those of the item that were are removed again.
+ * The files in the user's folder. They are written when the whole item succeeded, each whole; where one cannot be written,
+ * those of the item that were are removed again. Items wait in a queue, and a turn of the loop writes a slice of the
+ * first: small files are written at once, large ones while other work goes on.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,19 +9,10 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "run/publish.h"
 #include "sched/run_internal.h"
 
-static int write_one(struct run *run, int item, const char *name,
-                     const struct sl_artifact *artifact, struct sl_err *err) {
-    sl_autofree char *path = sl_xasprintf("%s/%s", run->spec->out_dir, name);
-    sl_autoclose int fd = -1;
-    int rc = sl_artifact_open(artifact->path, artifact->size, artifact->hash, 1, &fd, err);
-    if (rc == 0)
-        rc = sl_write_file_from(path, fd, err);
-    if (rc == 0)
-        sl_record_output(run, item, name, path);
-    return rc;
-}
+#define WRITE_SLICE ((uint64_t)1 << 20) /* bytes a turn of the loop */
 
 /* Name in the output folder of output `port` of a task; owned; NULL: it is not written. */
 static char *output_name(const struct run *run, int item, int stage, int port) {
@@ -32,42 +24,92 @@ static char *output_name(const struct run *run, int item, int stage, int port) {
                                      : NULL;
 }
 
-/* Calls `each` for every output of the item that is there; stops at the first that fails. */
-static int for_outputs(struct run *run, int item,
-                       int (*each)(struct run *run, int item, const char *name,
-                                   const struct sl_artifact *artifact, struct sl_err *err),
-                       struct sl_err *err) {
-    int rc = 0;
-    for (int s = 0; s < run->plan->n_stages; s++) {
-        const struct sl_task *task = sl_task_at(&run->tasks, item, s);
-        for (int o = 0; rc == 0 && task->artifacts && o < run->plan->stages[s].n_outputs; o++) {
-            sl_autofree char *name = output_name(run, item, s, o);
-            if (name && task->artifacts[o].path)
-                rc = each(run, item, name, &task->artifacts[o], err);
+/* The next output of the item that is written, from (*stage, *port) on; its name is owned; NULL: no more. */
+static char *next_output(const struct run *run, int item, int *stage, int *port) {
+    for (; *stage < run->plan->n_stages; ++*stage, *port = 0) {
+        const struct sl_task *task = sl_task_at(&run->tasks, item, *stage);
+        for (; task->artifacts && *port < run->plan->stages[*stage].n_outputs; ++*port) {
+            char *name = task->artifacts[*port].path ? output_name(run, item, *stage, *port) : NULL;
+            if (name)
+                return name;
         }
     }
-    return rc;
+    return NULL;
 }
 
-static int remove_one(struct run *run, int item, const char *name,
-                      const struct sl_artifact *artifact, struct sl_err *err) {
-    sl_autofree char *path = sl_xasprintf("%s/%s", run->spec->out_dir, name);
-    (void)item;
-    (void)artifact;
-    (void)err;
-    unlink(path);
-    return 0;
+static void remove_written(const struct run *run, int item) {
+    int stage = 0, port = 0;
+    for (char *name; (name = next_output(run, item, &stage, &port)); port++) {
+        sl_autofree char *path = sl_xasprintf("%s/%s", run->spec->out_dir, name);
+        sl_publish_clean(path, run->dir->id);
+        unlink(path);
+        free(name);
+    }
 }
 
-int sl_outputs_write(struct run *run, int item, struct sl_err *err) {
-    if (!run->spec->out_dir)
-        return 0;
-    int rc = sl_make_dirs(run->spec->out_dir, err);
-    if (rc == 0)
-        rc = for_outputs(run, item, write_one, err);
+static int begin_file(struct run *run, struct writing *w, const char *path, struct sl_err *err) {
+    const struct sl_artifact *a = &sl_task_at(&run->tasks, w->item, w->stage)->artifacts[w->port];
+    int fd, rc = sl_artifact_open(a->path, a->size, a->hash, 0, &fd, err);
+    return rc < 0 ? rc : sl_publish_begin(path, run->dir->id, fd, a->size, a->hash, &w->file, err);
+}
+
+/* Goes on with the item by at most *budget bytes. 1: it is written; 0: there is more. */
+static int write_some(struct run *run, struct writing *w, uint64_t *budget, struct sl_err *err) {
+    int rc = w->began ? 0 : sl_make_dirs(run->spec->out_dir, err);
+    w->began = true;
+    for (char *name; rc >= 0 && (name = next_output(run, w->item, &w->stage, &w->port));) {
+        sl_autofree char *owned = name, *path = sl_xasprintf("%s/%s", run->spec->out_dir, name);
+        uint64_t size = sl_task_at(&run->tasks, w->item, w->stage)->artifacts[w->port].size;
+        if (*budget == 0)
+            return 0;
+        rc = w->file ? 0 : begin_file(run, w, path, err);
+        if (rc == 0)
+            rc = sl_publish_step(w->file, *budget, err);
+        *budget -= size < *budget ? size : *budget;
+        if (rc != 1)
+            continue;
+        sl_publish_destroy(w->file);
+        w->file = NULL;
+        w->port++;
+        w->any = true;
+        sl_record_output(run, w->item, owned, path);
+    }
+    return rc < 0 ? rc : 1;
+}
+
+static void end_writing(struct run *run, struct writing *w, int rc, const struct sl_err *err) {
+    int item = w->item;
+    sl_publish_destroy(w->file);
     if (rc < 0)
-        for_outputs(run, item, remove_one, NULL);
-    return rc;
+        remove_written(run, item);
+    else if (w->any) {
+        sl_autofree char *inside = sl_path_join(run->spec->out_dir, ".");
+        sl_sync_folder_of(inside);
+    }
+    memmove(&run->writing[0], &run->writing[1], (size_t)--run->n_writing * sizeof *w);
+    sl_run_item_written(run, item, rc < 0 ? err->msg : NULL);
+}
+
+bool sl_outputs_write_some(struct run *run) {
+    uint64_t budget = WRITE_SLICE;
+    while (run->n_writing > 0 && budget > 0) {
+        struct sl_err err = {0};
+        int rc = write_some(run, &run->writing[0], &budget, &err);
+        if (rc != 0)
+            end_writing(run, &run->writing[0], rc, &err);
+    }
+    return run->n_writing > 0;
+}
+
+void sl_outputs_write(struct run *run, int item) {
+    SL_PUSH_ROOM(run->writing, run->n_writing, run->cap_writing);
+    run->writing[run->n_writing++] = (struct writing){.item = item};
+}
+
+void sl_outputs_drop(struct run *run) {
+    for (int i = 0; i < run->n_writing; i++)
+        sl_publish_destroy(run->writing[i].file);
+    free(run->writing);
 }
 
 static uint64_t artifact_bytes(const struct run *run, int item) {

@@ -53,13 +53,14 @@ void sl_record_note(struct run *run, int level, const char *text) {
                     .type = SL_EVENT_NOTE, .item = -1, .stage = -1, .level = level, .text = text});
 }
 
-static json_t *stages_json(const struct run *run) {
+json_t *sl_record_stages(const struct run *run) {
     json_t *stages = json_array();
     for (int s = 0; s < run->plan->n_stages; s++) {
         const struct sl_plan_stage *stage = &run->plan->stages[s];
         json_t *one = json_object(), *params = NULL;
         sl_json_set(one, "name", json_string(stage->name));
         sl_json_set(one, "use", json_string(stage->use));
+        sl_json_set(one, "version", sl_json_text(stage->desc->version));
         sl_json_set(one, "plugin", sl_json_text(stage->desc->plugin->path));
         sl_json_set(one, "build", json_string(stage->desc->plugin->build));
         sl_json_set(one, "output", json_boolean(stage->is_output));
@@ -81,13 +82,38 @@ int sl_record_begin(struct run *run, struct sl_err *err) {
     sl_json_set(r, "containment", json_string(sl_containment_name(run->containment)));
     sl_json_set(r, "limits", sl_json_text(run->limiter.text));
     sl_json_set(r, "out", run->spec->out_dir ? sl_json_text(run->spec->out_dir) : NULL);
-    sl_json_set(r, "stages", stages_json(run));
+    sl_json_set(r, "stages", sl_record_stages(run));
     sl_json_set(r, "watch", run->spec->watch_dir ? sl_json_text(run->spec->watch_dir) : NULL);
     sl_json_set(r, "items", items_json(run, 0, run->spec->n_items));
+    sl_json_set(r, "command", run->spec->command ? json_deep_copy(run->spec->command) : NULL);
     sl_journal_add(&run->journal, r);
     sl_log(&run->log, SLUICE_LOG_INFO,
            "run %s: %d items, %d stages, %d processors, containment %s, limits: %s", run->dir->id,
            run->spec->n_items, run->plan->n_stages, run->cpus,
+           sl_containment_name(run->containment), run->limiter.text);
+    sl_run_emit(run,
+                &(struct sl_event){
+                    .type = SL_EVENT_RUN_BEGIN, .item = -1, .stage = -1, .text = run->dir->path});
+    return sl_journal_flush(&run->journal, true, err);
+}
+
+int sl_record_resume(struct run *run, struct sl_err *err) {
+    const struct sl_replay *replay = run->spec->replay;
+    sl_autojson json_t *stages = sl_record_stages(run);
+    bool same = json_equal(stages, json_object_get(replay->run, "stages"));
+    int n_open = sl_replay_open_items(replay);
+    json_t *r = record("resume");
+    sl_json_set(r, "pid", json_integer(getpid()));
+    sl_json_set(r, "sluice", json_string(SLUICE_VERSION));
+    sl_json_set(r, "containment", json_string(sl_containment_name(run->containment)));
+    sl_json_set(r, "limits", sl_json_text(run->limiter.text));
+    sl_json_set(r, "open_items", json_integer(n_open));
+    sl_json_set(r, "failed", run->spec->retry_failed ? json_true() : NULL);
+    sl_json_set(r, "stages", same ? NULL : json_incref(stages));
+    sl_journal_add(&run->journal, r);
+    sl_log(&run->log, SLUICE_LOG_INFO,
+           "run %s resumed: %d of %d items are open, %d processors, containment %s, limits: %s",
+           run->dir->id, n_open, run->spec->n_items, run->cpus,
            sl_containment_name(run->containment), run->limiter.text);
     sl_run_emit(run,
                 &(struct sl_event){
@@ -105,6 +131,7 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
                 c->guard.limits.memory ? json_integer((json_int_t)c->guard.limits.memory) : NULL);
     sl_json_set(r, "injected", a->fault ? json_string(sl_fault_name(a->fault)) : NULL);
     sl_json_set(r, "log", sl_json_text(a->log_path + strlen(run->places.run) + 1));
+    sl_json_set(r, "sources", sl_run_sources(run, a->task->item, a->task->stage));
     sl_journal_add(&run->journal, r);
     sl_log(&run->log, SLUICE_LOG_INFO, "%s/%s: attempt %d in worker %d (pid %d), %d threads%s%s",
            a->item->name, a->stage->name, a->number, c->number, (int)c->worker->pid, c->cpus,

@@ -63,6 +63,8 @@ static int take_signals(struct run *run, sigset_t *ret_before, struct sl_err *er
 static int keep_pipeline(const struct run *run, struct sl_err *err) {
     sl_autofree char *text = NULL, *path = sl_path_join(run->dir->path, "pipeline.yaml");
     size_t len;
+    if (run->spec->pipeline_text)
+        return sl_write_file(path, run->spec->pipeline_text, strlen(run->spec->pipeline_text), err);
     if (!run->spec->pipeline_file)
         return 0;
     int rc = sl_read_file(run->spec->pipeline_file, PIPELINE_MAX_BYTES, &text, &len, err);
@@ -79,6 +81,8 @@ static int open_files(struct run *run, struct sl_err *err) {
     sl_autofree char *journal = sl_path_join(run->dir->path, "journal");
     sl_autofree char *log = sl_path_join(run->dir->path, "log");
     run->log = (struct sl_log){.fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)};
+    if (run->spec->replay)
+        return sl_journal_reopen(journal, run->spec->replay->good, &run->journal, err);
     int rc = sl_journal_create(journal, &run->journal, err);
     return rc < 0 ? rc : keep_pipeline(run, err);
 }
@@ -90,6 +94,24 @@ static void set_up_keeping(struct run *run) {
         if (run->plan->stages[s].max_jobs > run->most_in_flight)
             run->most_in_flight = run->plan->stages[s].max_jobs;
     }
+}
+
+static void remove_scratch(const struct run *run) {
+    sl_autofree char *path = sl_path_join(run->dir->path, "scratch");
+    sl_remove_tree(path, NULL);
+}
+
+/* The record comes first: what is said of kept results belongs after it. */
+static int go_on(struct run *run, struct sl_err *err) {
+    remove_scratch(run);
+    int rc = sl_rundir_make_folders(run->dir, err);
+    if (rc == 0)
+        rc = sl_record_resume(run, err);
+    if (rc == 0)
+        rc = sl_resume_restore(run, run->spec->replay, err);
+    if (rc == 0)
+        sl_resume_end_items(run, run->spec->replay);
+    return rc;
 }
 
 static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
@@ -112,7 +134,7 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     run->held = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->held);
     run->begun = sl_xcalloc((size_t)run->tasks.max_items, sizeof *run->begun);
     set_up_keeping(run);
-    rc = sl_record_begin(run, err);
+    rc = run->spec->replay ? go_on(run, err) : sl_record_begin(run, err);
     return rc == 0 && run->spec->watch_dir ? sl_incoming_start(run, err) : rc;
 }
 
@@ -138,6 +160,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
         free(run->health[s].text);
     free(run->health);
     free(run->late);
+    sl_outputs_drop(run);
     free(run->done_items);
     free(run->begun);
     free(run->held);
@@ -159,6 +182,7 @@ static int loop(struct run *run, struct sl_err *err) {
     while (run->open_items > 0 || run->carriers || sl_incoming_is_open(run)) {
         sl_run_dispatch(run);
         bool more = sl_run_hash_some(run);
+        more |= sl_outputs_write_some(run);
         flush_journal(run, false, err);
         sl_artifacts_remove(run, DONE_BYTES_KEPT);
         int rc = sl_loop_turn(run->loop, more ? 0 : sl_journal_due_ms(&run->journal), err);
@@ -179,11 +203,6 @@ static void init(struct run *run, const struct sl_run_spec *spec, const struct s
     run->open_items = spec->n_items;
     run->began_ms = sl_now_ms();
     run->random_state = (unsigned)sl_now_ns();
-}
-
-static void remove_scratch(const struct run *run) {
-    sl_autofree char *path = sl_path_join(run->dir->path, "scratch");
-    sl_remove_tree(path, NULL);
 }
 
 int sl_run(const struct sl_run_spec *spec, const struct sl_rundir *dir, struct sl_run_result *ret,

@@ -10,6 +10,7 @@
 
 #include "graph/variants.h"
 #include "run/items.h"
+#include "run/replay.h"
 #include "run/rundir.h"
 #include "sched/event.h"
 #include "sched/inject.h"
@@ -18,6 +19,12 @@ struct sl_run_spec {
     const struct sl_plan *plan;
     const char *
         pipeline_file; /* as the user named it; copied into the run folder; NULL: none (one stage) */
+    const char *pipeline_text; /* what is copied in its place where it is not NULL */
+    /* What another core needs to make the same plan, written into the journal as it is; an object, borrowed, or NULL. */
+    const json_t *command;
+    const struct sl_replay
+        *replay;       /* goes on with the run that is in the folder; NULL: begins it */
+    bool retry_failed; /* was given to sl_replay_reopen() */
     const struct sl_item *items;
     int n_items;
     const struct sl_variants *variants; /* of the items' sets of parameters; NULL: there are none */

@@ -10,6 +10,7 @@
  *   record.c    journal, run log, events
  *   incoming.c  items from a watched folder
  *   outputs.c   the files in the user's folder
+ *   resume.c    going on where another core ended
  */
 #ifndef SCHED_RUN_INTERNAL_H
 #define SCHED_RUN_INTERNAL_H
@@ -88,6 +89,13 @@ struct late_hash {
 
 struct sl_inbox;
 
+/* An item whose outputs are being written: up to output `port` of stage `stage` all are. */
+struct writing {
+    int item, stage, port;
+    struct sl_publish *file; /* that output; NULL: not begun */
+    bool began, any;
+};
+
 struct run {
     const struct sl_run_spec *spec;
     const struct sl_plan *plan;
@@ -121,6 +129,8 @@ struct run {
     bool interrupted;
     struct late_hash *late;
     int n_late, cap_late;
+    struct writing *writing;
+    int n_writing, cap_writing;
     int *done_items; /* whose artifacts are to be removed when there is time */
     int n_done, cap_done;
     uint64_t done_bytes;
@@ -173,6 +183,11 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
 void sl_run_task_not_tried(struct run *run, struct sl_task *task);
 /* A worker of the stage did not become ready. */
 void sl_run_start_failed(struct run *run, int stage, int cls, const char *text);
+/* Records that a task settled; a sl_task_changed. */
+void sl_run_task_changed(void *ctx, struct sl_task *task);
+/* The outputs of an item are in the user's folder, or cannot be: `message` says why. */
+void sl_run_item_written(struct run *run, int item, const char *message);
+void sl_run_end_item_if_done(struct run *run, int item);
 void sl_run_cancel_all(struct run *run, const char *reason);
 /* Goes on hashing large artifacts, for a moment; true: there is more to do. */
 bool sl_run_hash_some(struct run *run);
@@ -207,6 +222,8 @@ bool sl_guard_retry(struct run *run, struct sl_task *task);
 int sl_record_begin(struct run *run, struct sl_err *err);
 void sl_record_items(struct run *run, int from, int n); /* they are part of the run from now on */
 void sl_record_note(struct run *run, int level, const char *text); /* for the log and who watches */
+int sl_record_resume(struct run *run, struct sl_err *err);
+json_t *sl_record_stages(const struct run *run);
 void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct carrier *c);
 void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls,
                            const char *message);
@@ -222,8 +239,21 @@ void sl_record_item(struct run *run, int item, const char *message);
 void sl_record_end(struct run *run);
 void sl_run_emit(struct run *run, const struct sl_event *ev);
 
+/* resume.c */
+/* Sets tasks and items to where the journal left them. */
+int sl_resume_restore(struct run *run, const struct sl_replay *replay, struct sl_err *err);
+/* Ends the items of which nothing is left to do but that. */
+void sl_resume_end_items(struct run *run, const struct sl_replay *replay);
+/* Stamps of the user's files that a task reads, port -> sl_file_stamp(); NULL where it reads none. Owned. */
+json_t *sl_run_sources(const struct run *run, int item, int stage);
+
 /* outputs.c */
-int sl_outputs_write(struct run *run, int item, struct sl_err *err);
+/* Queues the outputs of an item that succeeded; sl_run_item_written() follows. */
+void sl_outputs_write(struct run *run, int item);
+/* Goes on writing, for a moment; true: there is more to do. */
+bool sl_outputs_write_some(struct run *run);
+/* Frees the queue; what was not finished is not there. */
+void sl_outputs_drop(struct run *run);
 void sl_artifacts_remove_later(struct run *run, int item);
 /* Removes the artifacts of finished items if they are more than `bytes_to_keep`; 0: in any case. */
 void sl_artifacts_remove(struct run *run, uint64_t bytes_to_keep);

@@ -251,3 +251,67 @@ void sl_tasks_settle(struct sl_tasks *t, struct sl_task *task, enum sl_task_stat
         end_item(t, item, outcome == SL_TASK_FAILED ? SL_TASK_SKIPPED : SL_TASK_CANCELLED, changed,
                  ctx);
 }
+
+/* ---- After an earlier core ------------------------------------------------------------------- */
+
+static int count_unsettled(const struct sl_tasks *t, const struct sl_task *task) {
+    const struct sl_plan_stage *stage = &t->plan->stages[task->stage];
+    int n = 0;
+    for (int i = 0; i < stage->n_inputs; i++) {
+        int source = stage->inputs[i].from_stage;
+        bool counted = source < 0;
+        for (int k = 0; k < i; k++)
+            counted |= stage->inputs[k].from_stage == source;
+        n += !counted && !sl_task_is_settled(sl_task_at(t, task->item, source));
+    }
+    return n;
+}
+
+static void restore_task(struct sl_tasks *t, struct sl_task *task, bool item_failed,
+                         sl_task_changed *changed, void *ctx) {
+    task->unsettled = count_unsettled(t, task);
+    task->state = SL_TASK_WAITING;
+    int port = task->unsettled == 0 ? empty_required_port(t, task) : -1;
+    if (item_failed || port >= 0) {
+        if (!item_failed)
+            explain_skip(t, task, port);
+        task->state = SL_TASK_SKIPPED;
+        changed(ctx, task);
+    } else if (task->unsettled == 0) {
+        sl_tasks_make_ready(t, task);
+    }
+}
+
+static void restore_item(struct sl_tasks *t, int item, sl_task_changed *changed, void *ctx) {
+    bool failed = false;
+    for (int s = 0; s < t->plan->n_stages; s++)
+        failed |= sl_task_at(t, item, s)->state == SL_TASK_FAILED;
+    for (int s = 0; s < t->plan->n_stages; s++) {
+        struct sl_task *task = sl_task_at(t, item, s);
+        if (!sl_task_is_settled(task))
+            restore_task(t, task, failed, changed, ctx);
+        if (!sl_task_is_settled(task)) {
+            t->item_open[item]++;
+            t->stage_open[s]++;
+        }
+    }
+    if (failed)
+        t->items[item] = SL_ITEM_FAILED;
+    else if (t->item_open[item] == 0)
+        t->items[item] = SL_ITEM_OK;
+}
+
+void sl_tasks_restore(struct sl_tasks *t, sl_task_changed *changed, void *ctx) {
+    size_t n_stages = (size_t)t->plan->n_stages;
+    memset(t->ready_head, 0, n_stages * sizeof *t->ready_head);
+    memset(t->ready_len, 0, n_stages * sizeof *t->ready_len);
+    memset(t->stage_open, 0, n_stages * sizeof *t->stage_open);
+    for (int i = 0; i < t->n_items; i++) {
+        t->item_open[i] = 0;
+        if (t->items[i] == SL_ITEM_OPEN)
+            restore_item(t, i, changed, ctx);
+        for (int s = 0; t->items[i] != SL_ITEM_OPEN && s < t->plan->n_stages; s++)
+            if (!sl_task_is_settled(sl_task_at(t, i, s)))
+                sl_task_at(t, i, s)->state = SL_TASK_SKIPPED;
+    }
+}

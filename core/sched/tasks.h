@@ -40,10 +40,11 @@ struct sl_artifact {
 struct sl_task {
     int item, stage;
     enum sl_task_state state;
-    int unsettled;                 /* sources not settled yet */
-    int attempt;                   /* how many were started */
-    int cls;                       /* of the last failure */
-    char *message;                 /* of the last failure, owned; or NULL */
+    int unsettled; /* sources not settled yet */
+    int attempt;   /* how many were started */
+    int before;    /* of these, how many do not count as tries: lost with an earlier core */
+    int cls;       /* of the last failure */
+    char *message; /* of the last failure, owned; or NULL */
     struct sl_artifact *artifacts; /* one for each output of the stage, owned; NULL until done */
     int unrecorded;                /* artifacts whose hash, and so their record, is still to come */
     double wall_s;                 /* of the last attempt */
@@ -66,11 +67,21 @@ struct sl_tasks {
     int *ready_head, *ready_len; /* of each stage */
 };
 
+/* Called for each task whose state an outcome changed, in order, the task itself first. */
+typedef void sl_task_changed(void *ctx, struct sl_task *task);
+
 void sl_tasks_init(struct sl_tasks *t, const struct sl_plan *plan, int n_items);
 /* With room for more: sl_tasks_add() makes tasks of `n` further items. Tasks never move. */
 void sl_tasks_init_room(struct sl_tasks *t, const struct sl_plan *plan, int n_items, int max_items);
 void sl_tasks_add(struct sl_tasks *t, int n);
 void sl_tasks_finish(struct sl_tasks *t);
+
+/*
+ * Puts the rest in order after the states of tasks and items were set from outside, before anything ran: tasks that an
+ * earlier core settled as DONE, ABSENT or FAILED, and items that it settled. Of an item that is open, tasks become READY,
+ * WAITING or SKIPPED as their sources say; `changed` is called for those that are SKIPPED by it.
+ */
+void sl_tasks_restore(struct sl_tasks *t, sl_task_changed *changed, void *ctx);
 
 /* Frees what is kept of an item whose tasks are all settled, but for their states: messages and the names of artifacts. */
 void sl_tasks_forget(struct sl_tasks *t, int item);
@@ -92,9 +103,6 @@ struct sl_task *sl_tasks_take(struct sl_tasks *t, int stage);
 /* Puts a task among the ready ones: last, or, where it ran before, first. */
 void sl_tasks_make_ready(struct sl_tasks *t, struct sl_task *task);
 void sl_tasks_make_ready_again(struct sl_tasks *t, struct sl_task *task);
-
-/* Called for each task whose state an outcome changed, in order, the task itself first. */
-typedef void sl_task_changed(void *ctx, struct sl_task *task);
 
 /*
  * Settles a task as DONE, ABSENT, FAILED or CANCELLED and spreads it: takers become ready when their last source

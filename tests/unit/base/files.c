@@ -61,21 +61,6 @@ TEST(failed_write_leaves_nothing) {
     CHECK_INT(sl_remove_tree(dir, &err), 0);
 }
 
-TEST(content_is_copied_from_its_start) {
-    char *dir = make_folder(), *data = NULL;
-    size_t len;
-    struct sl_err err = {0};
-    sl_autofree char *from = sl_path_join(dir, "from"), *to = sl_path_join(dir, "to");
-    CHECK_INT(sl_write_file(from, "abcdef", 6, &err), 0);
-    sl_autoclose int fd = open(from, O_RDONLY | O_CLOEXEC);
-    CHECK_INT(lseek(fd, 3, SEEK_SET), 3);
-    CHECK_INT(sl_write_file_from(to, fd, &err), 0);
-    CHECK_INT(sl_read_file(to, 100, &data, &len, &err), 0);
-    CHECK_STR(data, "abcdef");
-    free(data);
-    CHECK_INT(sl_remove_tree(dir, &err), 0);
-}
-
 TEST(trees_are_made_and_removed_without_following_links) {
     char *dir = make_folder();
     struct sl_err err = {0};

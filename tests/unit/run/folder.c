@@ -1,4 +1,5 @@
 /* Run folders, names of items, artifacts. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -7,6 +8,7 @@
 #include "base/io.h"
 #include "run/artifact.h"
 #include "run/items.h"
+#include "run/publish.h"
 #include "run/rundir.h"
 #include "unit/test.h"
 
@@ -187,6 +189,88 @@ TEST(artifact_that_someone_can_still_change_is_held) {
         mapped ? munmap(map, 5) : close(other);
     }
     CHECK_INT(sl_remove_tree(dir, &err), 0);
+}
+
+/* A file of `size` bytes, its descriptor and hash. */
+static int make_source(const char *dir, size_t size, uint64_t *ret_hash) {
+    struct sl_err err = {0};
+    sl_autofree char *path = sl_path_join(dir, "source"), *data = sl_xcalloc(size + 1, 1);
+    for (size_t i = 0; i < size; i++)
+        data[i] = (char)(i * 31 + i / 977);
+    CHECK_INT(sl_write_file(path, data, size, &err), 0);
+    *ret_hash = XXH3_64bits(data, size);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static int count_files(const char *dir) {
+    int n = -2; /* "." and ".." */
+    DIR *d = opendir(dir);
+    while (d && readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+TEST(output_appears_whole_and_replaces_an_older_one) {
+    struct sl_err err = {0};
+    char dir[] = "/tmp/sluice-publish-XXXXXX";
+    uint64_t hash;
+    CHECK(mkdtemp(dir) != NULL);
+    sl_autofree char *path = sl_path_join(dir, "out.txt"), *data = NULL;
+    for (int round = 0; round < 2; round++) {
+        struct sl_publish *p;
+        size_t len;
+        int rc, steps = 0, fd = make_source(dir, 300000, &hash);
+        CHECK_INT(sl_publish_begin(path, "run", fd, 300000, hash, &p, &err), 0);
+        while ((rc = sl_publish_step(p, 100000, &err)) == 0) {
+            steps++;
+            CHECK_INT(sl_path_exists(path), round);
+        }
+        CHECK_INT(rc, 1);
+        CHECK_INT(steps, 2);
+        sl_publish_destroy(p);
+        CHECK_INT(sl_read_file(path, 1 << 20, &data, &len, &err), 0);
+        CHECK_INT(XXH3_64bits(data, len) == hash, 1);
+        free(sl_steal(&data));
+        CHECK_INT(count_files(dir), 2);
+    }
+    CHECK_INT(sl_remove_tree(dir, &err), 0);
+}
+
+TEST(output_that_is_not_what_was_committed_leaves_nothing) {
+    struct sl_err err = {0};
+    char dir[] = "/tmp/sluice-publish-XXXXXX";
+    uint64_t hash;
+    struct sl_publish *p;
+    CHECK(mkdtemp(dir) != NULL);
+    sl_autofree char *path = sl_path_join(dir, "out.txt");
+    for (uint64_t more = 0; more < 2; more++) { /* another hash; longer than it is */
+        int fd = make_source(dir, 1000, &hash);
+        CHECK_INT(sl_publish_begin(path, "run", fd, 1000 + more, hash + 1, &p, &err), 0);
+        CHECK_INT(sl_publish_step(p, 1 << 20, &err), SLUICE_INTERNAL);
+        CHECK_HAS(err.msg, more ? "to its end" : "was changed");
+        sl_publish_destroy(p);
+        CHECK_INT(count_files(dir), 1);
+    }
+    CHECK(sl_publish_begin("/nonexistent/x", "run", -1, 0, 0, &p, &err) < 0);
+    CHECK_INT(sl_remove_tree(dir, &err), 0);
+}
+
+TEST(second_core_is_refused_and_told_of_the_first) {
+    struct sl_rundir first, second = {.lock_fd = -1};
+    struct sl_err err = {0};
+    char pid[32];
+    use_state_folder();
+    CHECK_INT(sl_rundir_create(&first, &err), 0);
+    CHECK_INT(sl_rundir_open("last", &second, &err), 0);
+    CHECK_INT(sl_rundir_lock(&second, &err), SLUICE_RESOURCE);
+    snprintf(pid, sizeof pid, "process %ld;", (long)getpid());
+    CHECK_HAS(err.msg, pid);
+    sl_close(&first.lock_fd);
+    CHECK_INT(sl_rundir_lock(&second, &err), 0);
+    sl_rundir_finish(&first);
+    sl_rundir_finish(&second);
+    drop_state_folder();
 }
 
 TEST_MAIN()

@@ -4,6 +4,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "run/journal.h"
+#include "run/replay.h"
 #include "run/state.h"
 #include "unit/test.h"
 
@@ -153,15 +154,106 @@ TEST(a_file_is_read_piece_by_piece) {
         sl_journal_add(&j, json_pack("{s:s,s:i}", "filler", filler, "i", i));
     }
     CHECK_INT(sl_journal_close(&j, &err), 0);
-    CHECK_INT(sl_journal_read_file(path, count, &n, &err), 0);
+    CHECK_INT(sl_journal_read_file(path, count, &n, NULL, &err), 0);
     CHECK_INT(n, 2000);
     CHECK(pwrite(fd, "?", 1, lseek(fd, 0, SEEK_END) / 2) == 1);
     n = 0;
-    CHECK_INT(sl_journal_read_file(path, count, &n, &err), 0);
+    CHECK_INT(sl_journal_read_file(path, count, &n, NULL, &err), 0);
     CHECK(n > 100 && n < 1990);
     close(fd);
     unlink(path);
-    CHECK(sl_journal_read_file(path, count, &n, &err) < 0);
+    CHECK(sl_journal_read_file(path, count, &n, NULL, &err) < 0);
+}
+
+/* ---- replay ---------------------------------------------------------------------------------- */
+
+static const char *const cut_run[] = {
+    "{\"type\":\"run\",\"id\":\"r\",\"items\":[{\"name\":\"x\"},{\"name\":\"y\"},{\"name\":\"z\"}],"
+    "\"stages\":[{\"name\":\"a\"},{\"name\":\"b\"}]}",
+    "{\"type\":\"attempt\",\"item\":\"x\",\"stage\":\"a\",\"attempt\":1,\"worker\":3,"
+    "\"sources\":{\"file\":\"1:2\"}}",
+    "{\"type\":\"attempt_end\",\"item\":\"x\",\"stage\":\"a\",\"attempt\":1,\"class\":\"crash\"}",
+    "{\"type\":\"attempt\",\"item\":\"x\",\"stage\":\"a\",\"attempt\":2,\"worker\":4}",
+    "{\"type\":\"attempt_end\",\"item\":\"x\",\"stage\":\"a\",\"attempt\":2,\"class\":\"ok\"}",
+    "{\"type\":\"artifact\",\"item\":\"x\",\"stage\":\"a\",\"port\":\"p\",\"size\":5,\"xxh3\":\"00ff\"}",
+    "{\"type\":\"task\",\"item\":\"x\",\"stage\":\"a\",\"state\":\"done\"}",
+    "{\"type\":\"attempt\",\"item\":\"x\",\"stage\":\"b\",\"attempt\":1}",
+    "{\"type\":\"task\",\"item\":\"y\",\"stage\":\"a\",\"state\":\"failed\",\"class\":\"input\"}",
+    "{\"type\":\"task\",\"item\":\"y\",\"stage\":\"b\",\"state\":\"skipped\"}",
+    "{\"type\":\"item\",\"item\":\"y\",\"state\":\"failed\"}",
+    "{\"type\":\"task\",\"item\":\"z\",\"stage\":\"a\",\"state\":\"cancelled\"}",
+    "{\"type\":\"item\",\"item\":\"z\",\"state\":\"cancelled\"}",
+    NULL,
+};
+
+TEST(replay_tells_what_is_settled) {
+    size_t len;
+    struct sl_err err = {0};
+    struct sl_replay r;
+    sl_autofree char *text = write_journal(cut_run, &len);
+    CHECK_INT(sl_replay_build(text, len, &r, &err), 0);
+    const struct sl_replay_task *a = sl_replay_task(&r, 0, 0), *b = sl_replay_task(&r, 0, 1);
+    CHECK_INT(a->state, SL_REPLAY_DONE);
+    CHECK_INT(a->attempts, 2);
+    CHECK_INT(a->failed, 1);
+    CHECK_INT((int)sl_json_num(json_object_get(a->artifacts, "p"), "size", 0), 5);
+    CHECK(a->sources == NULL); /* of the second attempt, which had none */
+    CHECK_INT(b->state, SL_REPLAY_OPEN);
+    CHECK_INT(b->attempts, 1);
+    CHECK_INT(b->failed, 0);
+    CHECK_INT(r.items[1], SL_REPLAY_FAILED);
+    CHECK_INT(r.items[2], SL_REPLAY_CANCELLED);
+    CHECK_INT(r.last_worker, 4);
+    CHECK_INT((int)r.good, (int)len);
+    CHECK(!r.ended);
+    CHECK_INT(sl_replay_open_items(&r), 1);
+    sl_replay_reopen(&r, false);
+    CHECK_INT(sl_replay_open_items(&r), 2);
+    sl_replay_reopen(&r, true);
+    CHECK_INT(sl_replay_open_items(&r), 3);
+    CHECK_INT(sl_replay_task(&r, 1, 0)->state, SL_REPLAY_OPEN);
+    sl_replay_finish(&r);
+}
+
+TEST(replay_stops_where_the_journal_is_torn) {
+    size_t len;
+    struct sl_err err = {0};
+    struct sl_replay r;
+    sl_autofree char *text = write_journal(cut_run, &len);
+    CHECK_INT(sl_replay_build(text, 10, &r, &err), SLUICE_INPUT);
+    CHECK_HAS(err.msg, "start it anew");
+    for (size_t cut = (size_t)(strchr(text, '\n') - text) + 1; cut <= len; cut++) {
+        CHECK_INT(sl_replay_build(text, cut, &r, &err), 0);
+        CHECK(r.good <= cut && (r.good == cut) == (text[cut - 1] == '\n'));
+        sl_replay_finish(&r);
+    }
+}
+
+TEST(replay_of_a_resumed_run_goes_on) {
+    static const char *more[20];
+    int n = 0;
+    for (; cut_run[n]; n++)
+        more[n] = cut_run[n];
+    more[n++] = "{\"type\":\"end\",\"state\":\"cancelled\"}";
+    more[n++] = "{\"type\":\"resume\",\"pid\":9,\"failed\":true}";
+    more[n++] = "{\"type\":\"reuse\",\"item\":\"z\",\"stage\":\"a\"}";
+    more[n++] = "{\"type\":\"task\",\"item\":\"z\",\"stage\":\"a\",\"state\":\"done\"}";
+    size_t len;
+    struct sl_err err = {0};
+    struct sl_replay r;
+    sl_autofree char *text = write_journal(more, &len);
+    sl_autojson json_t *state = NULL;
+    CHECK_INT(sl_replay_build(text, len, &r, &err), 0);
+    CHECK_INT(r.n_resumed, 1);
+    CHECK(!r.ended);
+    CHECK_INT(sl_replay_open_items(&r), 3);
+    CHECK(sl_replay_task(&r, 2, 0)->cached);
+    sl_replay_finish(&r);
+    CHECK_INT(sl_state_build(text, len, false, &state, &err), 0);
+    CHECK_STR(sl_json_str(state, "state", ""), "died");
+    CHECK_INT((int)json_array_size(json_object_get(state, "resumed")), 1);
+    json_t *item = json_array_get(json_object_get(state, "items"), 1);
+    CHECK_STR(sl_json_str(item, "state", ""), "open");
 }
 
 TEST_MAIN()
