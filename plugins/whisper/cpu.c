@@ -15,6 +15,7 @@ static int32_t buffers_take(struct wh_cpu *cpu, struct num_err *err) {
     size_t d = s->n_state / s->n_text_heads, rows = cpu->limits.n_rows, slots = cpu->limits.n_slots;
     wh_kv_init(&cpu->self_kv, cpu->act, s->n_text_ctx, d, s->n_text_heads, s->n_text_layers);
     wh_kv_init(&cpu->cross_kv, cpu->act, s->n_audio_ctx, d, s->n_text_heads, s->n_text_layers);
+    size_t encoder = wh_encoder_work_bytes(cpu), decoder = wh_decoder_work_bytes(cpu);
     const struct {
         size_t bytes;
         const char *what;
@@ -28,8 +29,7 @@ static int32_t buffers_take(struct wh_cpu *cpu, struct num_err *err) {
          &cpu->cross_kv.base},
         {slots * s->n_audio_ctx * s->n_state * sizeof(float), "the encoder's output",
          &cpu->encoded},
-        {wh_encoder_work_bytes(cpu), "the encoder's buffers", &cpu->encoder_work},
-        {wh_decoder_work_bytes(cpu), "the decoder's buffers", &cpu->decoder_work},
+        {encoder > decoder ? encoder : decoder, "the buffers", &cpu->work},
         {cpu->V32 * WH_LOGITS_ROWS * sizeof(float), "the logits", &cpu->logits_work},
     };
     const char *tokens = "the keys and values of tokens";

@@ -52,7 +52,8 @@ struct wh_decoder_layer {
  * Keys and values of one (row or slot, layer, head), in panels, so that attention is two products:
  *     keys   (len / 32, d_words, 32)    scores = q K^T   position p: panel p / 32, column p % 32
  *     values (d / 32, len_words, 32)    out = scores V   element e: panel e / 32, column e % 32
- * Words as in num/cpu/kernels.h. What was never written is zero.
+ * Words as in num/cpu/kernels.h. What was never written is zero in self_kv; in cross_kv it may be anything, since the
+ * encoder keeps its own buffers in a slot's row until it fills it.
  */
 struct wh_kv {
     enum num_compute type;
@@ -90,9 +91,8 @@ struct wh_cpu {
     uint32_t *row_len;     /* tokens in each row */
     uint32_t *row_slot;    /* the slot that it reads */
 
-    void *encoder_work;     /* buffers of cpu_encoder.c */
     float *encoded;         /* (n_slots, T, D) */
-    void *decoder_work;     /* buffers of cpu_decoder.c */
+    void *work;             /* buffers of cpu_encoder.c and of cpu_decoder.c, in turn */
     float *logits_work;     /* (WH_LOGITS_ROWS, V32) */
     uint32_t *reorder_work; /* one row of self_kv for each row */
 };
@@ -127,6 +127,9 @@ void wh_kv_set(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t 
 /* Sets n positions from `first` (even) on; rows of k and v, in kv's type, lie ld values apart. */
 void wh_kv_fill(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t first, size_t n,
                 const void *k, const void *v, size_t ld);
+
+/* Zeroes what products read beyond n positions of d elements, which wh_kv_fill() does not write, in all heads of a row. */
+void wh_kv_prepare(const struct wh_kv *kv, size_t row, size_t n_layers, size_t n_heads, size_t n);
 
 /* Copies the first n positions of all layers and heads from one row, or buffer, to another. */
 void wh_kv_copy(const struct wh_kv *kv, size_t n_layers, size_t n_heads, size_t n, uint32_t *to,

@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MAX_ITEMS  256 /* of one pass; longer prompts take several */
+#define MAX_ITEMS  128 /* of one pass; longer prompts take several */
 #define MAX_SHARED 16  /* items that read the same keys and values together */
 
 struct item {
@@ -26,8 +26,9 @@ struct pass {
     const struct wh_alignment *capture;
     size_t layer;
     const struct wh_decoder_layer *weights;
-    /* (MAX_ITEMS, ...) each, rows of whole panels: W, 3 D, F */
-    float *x, *norm, *qkv, *mixed, *hidden;
+    /* (MAX_ITEMS, ...) each, rows of whole panels: W, 3 D, F. Attention's output takes the place of its normed input,
+     * and the MLP's hidden layer that of queries, keys and values. */
+    float *x, *norm, *mixed, *qkv, *hidden;
     size_t ld, ld_qkv, ld_hidden;
     char *input;   /* (MAX_ITEMS, ...): what goes into a layer, in its type */
     float *scales; /* (MAX_ITEMS) */
@@ -56,8 +57,10 @@ static size_t scratch_bytes(const struct wh_cpu *cpu) {
     return lines(MAX_SHARED * 4 * (2 * len + cpu->self_kv.d_words + padded(cpu->self_kv.d)));
 }
 
-/* Of k values as inputs of a layer, packed or stored, up to whole lines. */
+/* Of k values as inputs of a layer, packed or stored, up to whole lines; floats stay where they are. */
 static size_t input_bytes(const struct wh_cpu *cpu, size_t k) {
+    if (cpu->compute == NUM_COMPUTE_F32 && !cpu->stored)
+        return 0;
     return lines(max_size(num_rows_bytes(cpu->compute, k), num_quant_row_bytes(padded(k))));
 }
 
@@ -69,24 +72,24 @@ static size_t buffers_place(struct pass *p, const struct wh_cpu *cpu, char *at) 
     p->ld_hidden = padded(F);
     p->scratch_bytes = scratch_bytes(cpu);
     size_t input = input_bytes(cpu, max_size(D, F));
-    size_t sizes[] = {MAX_ITEMS * p->ld * 4,        MAX_ITEMS * p->ld * 4,
-                      MAX_ITEMS * p->ld * 4,        MAX_ITEMS * p->ld_qkv * 4,
-                      MAX_ITEMS * p->ld_hidden * 4, MAX_ITEMS * input,
-                      MAX_ITEMS * sizeof(float),    cpu->limits.n_threads * p->scratch_bytes};
-    char *places[8];
+    size_t sizes[] = {MAX_ITEMS * p->ld * 4,
+                      MAX_ITEMS * p->ld * 4,
+                      MAX_ITEMS * max_size(p->ld_qkv, p->ld_hidden) * 4,
+                      MAX_ITEMS * input,
+                      MAX_ITEMS * sizeof(float),
+                      cpu->limits.n_threads * p->scratch_bytes};
+    char *places[6];
     size_t used = 0;
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 6; i++) {
         places[i] = at ? at + used : NULL;
         used += lines(sizes[i]);
     }
     p->x = (float *)places[0];
-    p->norm = (float *)places[1];
-    p->mixed = (float *)places[2];
-    p->qkv = (float *)places[3];
-    p->hidden = (float *)places[4];
-    p->input = places[5];
-    p->scales = (float *)places[6];
-    p->scratch = places[7];
+    p->norm = p->mixed = (float *)places[1];
+    p->qkv = p->hidden = (float *)places[2];
+    p->input = places[3];
+    p->scales = (float *)places[4];
+    p->scratch = places[5];
     return used;
 }
 
@@ -99,7 +102,7 @@ static void pass_init(struct pass *p, struct wh_cpu *cpu, const struct item *ite
                       const struct wh_alignment *capture) {
     *p = (struct pass){
         .cpu = cpu, .kernels = cpu->kernels, .items = items, .n = n, .capture = capture};
-    buffers_place(p, cpu, cpu->decoder_work);
+    buffers_place(p, cpu, cpu->work);
 }
 
 static void embed(const struct pass *p) {

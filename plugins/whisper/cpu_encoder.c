@@ -103,18 +103,15 @@ static size_t scratch_bytes(const struct encoder *e) {
     return lines(max_size(mlp, attention));
 }
 
-/* Gives every buffer its place from `at` on (NULL: only counts) and returns the bytes. */
-static size_t buffers_place(struct encoder *e, char *at) {
+/* Gives the buffers of a window their places from `at` on (NULL: only counts) and returns the bytes. */
+static size_t window_place(struct encoder *e, char *at) {
     size_t rows = 2 * e->T + 2 + SLACK_ROWS, padded_rows = (e->n_units + 1) * UNIT;
-    size_t sizes[] = {rows * e->M * e->act + SLACK_ROWS * 4,
-                      rows * e->W * e->act,
-                      padded_rows * e->W * 4,
-                      padded_rows * e->ld_heads * e->act,
-                      e->kv.row_words * 4,
-                      e->cpu->limits.n_threads * scratch_bytes(e)};
-    char *places[6];
+    size_t sizes[] = {rows * e->M * e->act + SLACK_ROWS * 4, rows * e->W * e->act,
+                      padded_rows * e->W * 4, padded_rows * e->ld_heads * e->act,
+                      e->kv.row_words * 4};
+    char *places[5];
     size_t used = 0;
-    for (size_t i = 0; i < 6; i++) {
+    for (size_t i = 0; i < 5; i++) {
         places[i] = at ? at + used : NULL;
         used += lines(sizes[i]);
     }
@@ -123,15 +120,27 @@ static size_t buffers_place(struct encoder *e, char *at) {
     e->x = (float *)places[2];
     e->heads = places[3];
     e->kv.base = (uint32_t *)places[4];
-    e->scratch = places[5];
-    e->scratch_bytes = scratch_bytes(e);
     return used;
+}
+
+/* Bytes of a window's buffers that do not lie where its keys and values for the decoder will, which are made last. */
+static size_t own_bytes(struct encoder *e) {
+    size_t bytes = window_place(e, NULL);
+    return bytes <= e->cpu->cross_kv.row_words * 4 ? 0 : bytes;
 }
 
 size_t wh_encoder_work_bytes(const struct wh_cpu *cpu) {
     struct encoder e;
     sizes_init(&e, (struct wh_cpu *)cpu);
-    return buffers_place(&e, NULL);
+    return own_bytes(&e) + cpu->limits.n_threads * scratch_bytes(&e);
+}
+
+static void buffers_place(struct encoder *e) {
+    char *work = e->cpu->work;
+    size_t own = own_bytes(e);
+    window_place(e, own ? work : (char *)wh_kv_keys(&e->cpu->cross_kv, e->slot, 0, 0));
+    e->scratch = work + own;
+    e->scratch_bytes = scratch_bytes(e);
 }
 
 /* Rows [first, first + n) of block `index` out of T. */
@@ -218,10 +227,19 @@ static void conv2_task(void *ctx, uint32_t index, uint32_t thread) {
         e->kernels->add(e->x + r * e->W, e->cpu->audio_positions + r * e->D, e->D);
 }
 
-/* The spectrogram between two rows of zeros. */
-static void mel_load(struct encoder *e) {
+/* A row of zeros before (2 T, width) values, and all rows behind them. */
+static void pad_ends(const struct encoder *e, char *rows, size_t width) {
+    memset(rows, 0, width * e->act);
+    memset(rows + (2 * e->T + 1) * width * e->act, 0, (1 + SLACK_ROWS) * width * e->act);
+}
+
+/* The spectrogram between rows of zeros, and zeros wherever nothing else will be written. */
+static void window_init(struct encoder *e) {
     size_t n = 2 * e->T * e->M;
     char *to = e->mel_padded + e->M * e->act;
+    pad_ends(e, e->mel_padded, e->M);
+    pad_ends(e, e->wide, e->W);
+    wh_kv_prepare(&e->kv, 0, 1, e->H, e->T);
     if (e->cpu->act == NUM_COMPUTE_F32)
         memcpy(to, e->mel, n * sizeof(float));
     else
@@ -385,7 +403,7 @@ static void cross_kv_task(void *ctx, uint32_t index, uint32_t thread) {
 static bool encode_window(struct encoder *e, const struct wh_watch *watch) {
     struct num_pool *pool = e->cpu->pool;
     uint32_t n_blocks = (uint32_t)e->n_blocks;
-    mel_load(e);
+    window_init(e);
     num_pool_run(pool, n_blocks, conv1_task, e);
     num_pool_run(pool, n_blocks, conv2_task, e);
     for (e->layer = 0; e->layer < e->cpu->dims.n_audio_layers; e->layer++) {
@@ -396,6 +414,8 @@ static bool encode_window(struct encoder *e, const struct wh_watch *watch) {
             return false;
     }
     num_pool_run(pool, n_blocks, final_norm_task, e);
+    wh_kv_prepare(&e->cpu->cross_kv, e->slot, e->cpu->dims.n_text_layers, e->cpu->dims.n_text_heads,
+                  e->T);
     num_pool_run(pool, e->cpu->dims.n_text_layers * n_blocks, cross_kv_task, e);
     return true;
 }
@@ -406,9 +426,9 @@ int32_t wh_cpu_encode(void *self, const float *const *mel, const uint32_t *slots
     for (uint32_t i = 0; i < n; i++) {
         struct encoder e;
         sizes_init(&e, cpu);
-        buffers_place(&e, cpu->encoder_work);
         e.mel = mel[i];
         e.slot = slots[i];
+        buffers_place(&e);
         if (!encode_window(&e, watch))
             return num_fail(err, SLUICE_CANCELLED, "cancelled");
     }

@@ -121,6 +121,19 @@ void wh_kv_fill(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t
     fill_values(kv, values, first, n, v, ld);
 }
 
+void wh_kv_prepare(const struct wh_kv *kv, size_t row, size_t n_layers, size_t n_heads, size_t n) {
+    size_t per_word = num_per_word(kv->type), used = (n + per_word - 1) / per_word;
+    for (size_t i = 0; i < n_layers * n_heads; i++) {
+        uint32_t *keys = wh_kv_keys(kv, row, i / n_heads, i % n_heads);
+        uint32_t *values = keys + kv->len * kv->d_words;
+        if (kv->d < kv->d_words * per_word)
+            memset(keys, 0, kv->len * kv->d_words * sizeof *keys);
+        for (size_t p = 0; p < NUM_PANELS(kv->d); p++)
+            memset(values + (p * kv->len_words + used) * NUM_PANEL, 0,
+                   (kv->len_words - used) * NUM_PANEL * sizeof *values);
+    }
+}
+
 void wh_kv_copy(const struct wh_kv *kv, size_t n_layers, size_t n_heads, size_t n, uint32_t *to,
                 const uint32_t *from) {
     size_t key_words = NUM_PANELS(n) * NUM_PANEL * kv->d_words;

@@ -21,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "bench/ceilings.h"
@@ -254,21 +253,17 @@ static struct times time_all(struct bench *b) {
     return summary(ms, b->rounds);
 }
 
-static double peak_memory_mb(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_maxrss * 1.024e-3;
-}
-
-/* Resident now, in MB. */
-static double resident_mb(void) {
-    long pages = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (f && fscanf(f, "%ld %ld", &pages, &resident) != 2)
-        resident = 0;
+/* A line of the process's status in MB: VmHWM, the peak, or VmRSS. ru_maxrss would also count what the parent held. */
+static double memory_mb(const char *key) {
+    char line[200];
+    double mb = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, key, strlen(key)) == 0)
+            mb = strtod(line + strlen(key) + 1, NULL) * 1.024e-3;
     if (f)
         fclose(f);
-    return (double)resident * 4096 / 1e6;
+    return mb;
 }
 
 static const struct shape *find_shape(const char *name) {
@@ -345,7 +340,7 @@ int main(int argc, char **argv) {
     if (!b.mel || !b.logits || num_pool_create(n_threads, &pool, &b.err))
         stop("no memory or threads");
     double load_s = load(&b, compute, n_threads, argc > 5 ? argv[5] : NULL);
-    double after_load_mb = resident_mb();
+    double after_load_mb = memory_mb("VmRSS");
     struct counts c = count(&b.dims, type);
     double peak[2] = {0}, cached[2] = {0}, read_step = 0, read_dram = 0;
     double encode_cpu;
@@ -353,7 +348,7 @@ int main(int argc, char **argv) {
     struct times enc = time_encode(&b, n_threads, &encode_cpu), one = time_step(&b, 1),
                  five = time_step(&b, N_BEAMS);
     struct times all = time_all(&b);
-    double peak_mb = peak_memory_mb();
+    double peak_mb = memory_mb("VmHWM");
     peak[0] = ceiling_products(pool, kernels, type, 20);
     peak[1] = ceiling_products(pool, kernels, act, 20);
     cached[0] = ceiling_cached(pool, kernels, type, 20);

@@ -10,7 +10,8 @@
 
 #define HUGE_PAGE   ((size_t)2 << 20)
 #define CHUNK_BYTES ((size_t)256 << 20)
-#define LINE        64
+#define PAGE        ((size_t)4 << 10)
+#define LINE        ((size_t)64)
 
 struct num_arena_chunk {
     struct num_arena_chunk *next;
@@ -32,24 +33,26 @@ static struct num_arena_chunk *chunk_create(size_t bytes, bool sparse) {
         return NULL;
     struct num_arena_chunk *chunk = (void *)round_up((uintptr_t)map, HUGE_PAGE);
     madvise(chunk, len, sparse ? MADV_NOHUGEPAGE : MADV_HUGEPAGE); /* a wish */
-    *chunk = (struct num_arena_chunk){.used = LINE, .len = len, .map = map, .map_len = map_len};
+    *chunk = (struct num_arena_chunk){
+        .used = sparse ? PAGE : LINE, .len = len, .map = map, .map_len = map_len};
     return chunk;
 }
 
 int32_t num_arena_take(struct num_arena *arena, size_t bytes, const char *what, void *ret,
                        struct num_err *err) {
     struct num_arena_chunk *chunk = arena->chunks;
+    size_t align = arena->sparse ? PAGE : LINE;
     if (bytes > SIZE_MAX / 2)
         return num_fail_memory(err, what, bytes);
     if (!chunk || chunk->len - chunk->used < bytes) {
-        chunk = chunk_create(bytes + LINE, arena->sparse);
+        chunk = chunk_create(bytes + align, arena->sparse);
         if (!chunk)
             return num_fail_memory(err, what, bytes);
         chunk->next = arena->chunks;
         arena->chunks = chunk;
     }
     void *at = (char *)chunk + chunk->used;
-    chunk->used = round_up(chunk->used + bytes, LINE);
+    chunk->used = round_up(chunk->used + bytes, align);
     chunk->used = chunk->used > chunk->len ? chunk->len : chunk->used;
     memcpy(ret, &at, sizeof at);
     return SLUICE_OK;
