@@ -1,2 +1,3 @@
-# What the LLM stages read: transcripts.
+# What the LLM stages read: transcripts, and templates of models.
 sluice_fuzz_target(llm_transcript llm_transcript.c LIBS llm_text)
+sluice_fuzz_target(llm_template llm_template.c LIBS llm_text)
