@@ -283,7 +283,7 @@ static int spawn(struct sl_drive *d, int worker_fd, struct sl_err *err) {
                              .channel_fd = worker_fd,
                              .stdin_fd = d->spec.wrap ? STDIN_FILENO : -1,
                              .containment = d->spec.containment,
-                             .cuda_device = -2,
+                             .visible_cards = "",
                              .cpus = CPUS};
     return sl_spawn_start(&spawn, &d->pid, &d->pidfd, err);
 }

@@ -74,7 +74,7 @@ static int run(const struct sl_case *c, struct outcome *o, struct sl_err *err) {
                             .channel_fd = ends[1],
                             .stdin_fd = -1,
                             .containment = SL_CONTAIN_KEEPER,
-                            .cuda_device = -2};
+                            .visible_cards = ""};
     int rc = sl_spawn_start(&spec, &pid, &pidfd, err);
     close(ends[1]);
     if (rc == 0) {

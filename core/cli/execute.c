@@ -92,6 +92,7 @@ struct place {
     const struct sl_rundir *dir;
     const struct sl_replay *replay; /* NULL: the run begins */
     bool retry_failed;
+    struct sl_admission *admission;
 };
 
 static int run_in(const struct sl_cli_run *spec, const struct place *at,
@@ -133,6 +134,7 @@ static int run_in(const struct sl_cli_run *spec, const struct place *at,
         .wrap = spec->wrap,
         .observers = &observer,
         .n_observers = 1,
+        .admission = at->admission,
     };
     struct sl_run_result result = {0};
     struct sl_err err = {0};
@@ -149,28 +151,39 @@ static int run_in(const struct sl_cli_run *spec, const struct place *at,
     return exit_status(&result);
 }
 
-static int execute_in(const struct sl_cli_run *spec, const struct place *at) {
-    struct sl_install install = sl_install_find();
+static int execute_in(const struct sl_cli_run *spec, const struct place *at,
+                      const struct sl_install *install) {
     struct outlets to = open_outlets();
-    int status = run_in(spec, at, &install, to);
+    int status = run_in(spec, at, install, to);
     close_outlets(to);
+    return status;
+}
+
+/* In a new run folder, or in the one that is given. Nothing is made for a plan that cannot run on this machine. */
+static int execute(const struct sl_cli_run *spec, struct place *at, struct sl_rundir *fresh) {
+    struct sl_install install = sl_install_find();
+    struct sl_err err = {0};
+    int status, rc = sl_admission_create(spec->plan, install.worker, &at->admission, &err);
+    status = rc < 0 ? SL_EXIT_USAGE : SL_EXIT_FAILED;
+    if (rc == 0 && fresh)
+        rc = sl_rundir_create(fresh, &err);
+    if (rc < 0)
+        sl_cli_error(&err);
+    else
+        status = execute_in(spec, at, &install);
+    sl_admission_destroy(at->admission);
     sl_install_finish(&install);
     return status;
 }
 
 int sl_cli_execute(const struct sl_cli_run *spec) {
     struct sl_rundir dir = {.lock_fd = -1};
-    struct sl_err err = {0};
-    if (sl_rundir_create(&dir, &err) < 0) {
-        sl_cli_error(&err);
-        return SL_EXIT_FAILED;
-    }
-    int status = execute_in(spec, &(struct place){.dir = &dir});
+    int status = execute(spec, &(struct place){.dir = &dir}, &dir);
     sl_rundir_finish(&dir);
     return status;
 }
 
 int sl_cli_execute_rest(const struct sl_cli_run *spec, const struct sl_rundir *dir,
                         const struct sl_replay *replay, bool retry_failed) {
-    return execute_in(spec, &(struct place){dir, replay, retry_failed});
+    return execute(spec, &(struct place){dir, replay, retry_failed, NULL}, NULL);
 }

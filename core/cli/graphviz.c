@@ -57,8 +57,7 @@ static int start(struct dot *d, const char *program, const struct sl_str *text,
                             .log_fd = d->log,
                             .channel_fd = ends[1],
                             .stdin_fd = d->in,
-                            .containment = sl_containment_detect(),
-                            .cuda_device = -1};
+                            .containment = sl_containment_detect()};
     int rc = sl_write_all(d->in, text->data, text->len, err);
     lseek(d->in, 0, SEEK_SET);
     if (rc == 0)

@@ -29,7 +29,7 @@ static const struct signature signatures[] = {
     [SL_FRAME_PROGRESS] = {"ft", true},      [SL_FRAME_LOG] = {"ut", false},
     [SL_FRAME_PART] = {"tt", true},          [SL_FRAME_METRIC] = {"tf", true},
     [SL_FRAME_COMMIT] = {"tu", true},        [SL_FRAME_DONE] = {"ut", true},
-    [SL_FRAME_EXIT] = {"uuuu", false},       [SL_FRAME_FORK] = {"uuuuu", false},
+    [SL_FRAME_EXIT] = {"uuuu", false},       [SL_FRAME_FORK] = {"utuuu", false},
     [SL_FRAME_FORKED] = {"u", false},      [SL_FRAME_FAULT] = {"u", true},
 };
 

@@ -20,8 +20,8 @@
  *   SL_FRAME_STOP      finish what runs, destroy, exit 0
  *
  *   core <-> fork server (proc/forkserver.h)
- *   SL_FRAME_FORK      PID namespace (0, 1), CUDA device (-1: unchanged, -2: none), cpus (0: unchanged), control group
- *                      (0, 1), n_limits, then for each limit: resource, soft, hard. Descriptors: log, channel, and
+ *   SL_FRAME_FORK      PID namespace (0, 1), visible cards ("": unchanged, else "=" and them), cpus (0: unchanged), control
+ *                      group (0, 1), n_limits, then for each limit: resource, soft, hard. Descriptors: log, channel, and
  *                      cgroup.procs where it joins a control group
  *   SL_FRAME_FORKED    process id; 0: it cannot                                             (the answer)
  *

@@ -54,8 +54,7 @@ static int start(struct sl_forkserver *s, struct sl_err *err) {
                             .log_fd = null_fd,
                             .channel_fd = theirs,
                             .stdin_fd = -1,
-                            .containment = SL_CONTAIN_KEEPER,
-                            .cuda_device = -1};
+                            .containment = SL_CONTAIN_KEEPER};
     rc = sl_spawn_start(&spec, &s->pid, &s->pidfd, err);
     if (rc == 0)
         s->socket = sl_steal_fd(&ours);
@@ -112,9 +111,11 @@ static int send_request(struct sl_forkserver *s, const struct sl_spawn *spec, st
     struct sl_frame_out *f = &s->request;
     int fds[3] = {spec->log_fd, spec->channel_fd, spec->cgroup_procs_fd};
     bool in_group = spec->cgroup_procs_fd > 0;
+    sl_autofree char *cards =
+        spec->visible_cards ? sl_xasprintf("=%s", spec->visible_cards) : sl_xstrdup("");
     sl_frame_init(f, SL_FRAME_FORK, 0);
     sl_frame_add_u64(f, spec->containment == SL_CONTAIN_PIDNS);
-    sl_frame_add_u64(f, (uint64_t)(int64_t)spec->cuda_device);
+    sl_frame_add_text(f, cards);
     sl_frame_add_u64(f, (uint64_t)spec->cpus);
     sl_frame_add_u64(f, in_group);
     sl_frame_add_u64(f, (uint64_t)spec->n_rlimits);

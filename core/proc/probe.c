@@ -55,7 +55,7 @@ static int start(const char *worker, struct sl_probe *probe, int limit_ms, struc
         .channel_fd = ends[1],
         .stdin_fd = -1,
         .containment = SL_CONTAIN_KEEPER, /* no init of ours: it is the process itself that ends */
-        .cuda_device = -1};
+    };
     int rc = sl_spawn_start(&spec, &r->pid, &r->pidfd, err);
     close(ends[1]);
     if (rc < 0) {

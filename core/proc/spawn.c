@@ -286,9 +286,8 @@ struct environment {
     int n_added;
 };
 
-static void env_set(struct environment *e, const char *name, long value, bool empty) {
-    e->added[e->n_added++] =
-        empty ? sl_xasprintf("%s=", name) : sl_xasprintf("%s=%ld", name, value);
+static void env_set(struct environment *e, const char *name, const char *value) {
+    e->added[e->n_added++] = sl_xasprintf("%s=%s", name, value);
 }
 
 static bool env_replaces(const struct environment *e, const char *var) {
@@ -299,11 +298,13 @@ static bool env_replaces(const struct environment *e, const char *var) {
 }
 
 static void env_make(const struct sl_spawn *spec, struct environment *e) {
-    if (spec->cuda_device >= 0 || spec->cuda_device == -2)
-        env_set(e, "CUDA_VISIBLE_DEVICES", spec->cuda_device, spec->cuda_device < 0);
+    char cpus[16];
+    snprintf(cpus, sizeof cpus, "%d", spec->cpus);
+    if (spec->visible_cards)
+        env_set(e, "CUDA_VISIBLE_DEVICES", spec->visible_cards);
     if (spec->cpus > 0) {
-        env_set(e, "OMP_NUM_THREADS", spec->cpus, false);
-        env_set(e, "OPENBLAS_NUM_THREADS", spec->cpus, false);
+        env_set(e, "OMP_NUM_THREADS", cpus);
+        env_set(e, "OPENBLAS_NUM_THREADS", cpus);
     }
     size_t n = 0;
     while (environ && environ[n])

@@ -53,8 +53,9 @@ struct sl_spawn {
     int stdin_fd;            /* -1: /dev/null; for debuggers run by hand */
     enum sl_containment containment;
     /* Bounds, applied before exec. 0: as inherited. */
-    int cuda_device; /* >= 0: CUDA_VISIBLE_DEVICES is set to it; -1: unchanged; -2: set empty (cpu) */
-    int cpus;        /* > 0: OMP_NUM_THREADS and OPENBLAS_NUM_THREADS are set to it */
+    const char
+        *visible_cards; /* CUDA_VISIBLE_DEVICES is set to it, "" on the CPU; NULL: unchanged */
+    int cpus;           /* > 0: OMP_NUM_THREADS and OPENBLAS_NUM_THREADS are set to it */
     struct sl_spawn_rlimit rlimits[SL_SPAWN_MAX_RLIMITS];
     int n_rlimits;
     int cgroup_procs_fd; /* > 0: cgroup.procs of the group it joins before anything else; borrowed */

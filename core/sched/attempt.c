@@ -76,9 +76,8 @@ void sl_attempt_destroy(struct sl_attempt *a) {
 }
 
 int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *stage,
-                   const char *params, const struct sl_resources *resources, int cpus,
+                   const char *params, bool cuda, const struct sl_resources *resources, int cpus,
                    struct sl_frame_out *ret, struct sl_err *err) {
-    bool cuda = stage->device.kind == SL_DEVICE_CUDA;
     sl_frame_init(ret, SL_FRAME_START, 0);
     sl_frame_add_text(ret, stage->desc->plugin->path);
     sl_frame_add_text(ret, stage->use);

@@ -64,9 +64,10 @@ char *sl_attempt_log_path(const struct sl_places *places, const char *item, cons
 char *sl_artifact_path(const struct sl_places *places, const char *item, const char *stage,
                        const char *port, const char *type);
 
-/* SL_FRAME_START for a stage, with its parameters as JSON and what it may use. */
+/* SL_FRAME_START for a stage, with its parameters as JSON and what it may use; `cuda`: it runs on
+ * the one card that it sees. */
 int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *stage,
-                   const char *params, const struct sl_resources *resources, int cpus,
+                   const char *params, bool cuda, const struct sl_resources *resources, int cpus,
                    struct sl_frame_out *ret, struct sl_err *err);
 
 /*

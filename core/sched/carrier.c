@@ -55,6 +55,7 @@ void sl_run_carrier_destroy(struct carrier *c) {
     sl_timer_stop(c->run->loop, &c->idle);
     sl_worker_destroy(c->worker);
     sl_guard_finish(c);
+    sl_admission_forget(c);
     free(c->log_path);
     free(c->why_text);
     free(c);

@@ -13,13 +13,15 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "sched/admit.h"
+#include "sched/ledger.h"
 #include "sched/run_internal.h"
 
 /* What keeps a stage from starting its next task in this turn. */
 enum hold {
     HOLD_NOT,
-    HOLD_BUSY, /* until something ends */
-    HOLD_ROOM, /* a worker that is idle holds the place */
+    HOLD_BUSY,    /* until something ends */
+    HOLD_ROOM,    /* a worker that is idle holds the place */
+    HOLD_SETTLED, /* not at all: its task was refused, the next one is to be looked at */
 };
 
 #define STOPPING_SHARE 3 /* living workers for each of --jobs, at most */
@@ -103,7 +105,7 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
                   .channel_fd = -1,
                   .stdin_fd = run->spec->wrap ? STDIN_FILENO : -1,
                   .containment = run->containment,
-                  .cuda_device = stage->device.kind == SL_DEVICE_CUDA ? stage->device.index : -2,
+                  .visible_cards = c->grant.visible,
                   .cpus = c->cpus},
         .forkserver = run->forkserver,
         .start_timeout_s = run->spec->wrap ? 0 : stage->timeouts.start_s,
@@ -114,8 +116,8 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
     sl_autofree char *params =
         sl_variants_params(run->spec->variants, run->spec->items[task->item].set, task->stage);
     if (rc == 0)
-        rc = sl_start_frame(&run->places, stage, params ? params : stage->params, &c->guard.limits,
-                            c->cpus, start, err);
+        rc = sl_start_frame(&run->places, stage, params ? params : stage->params, c->grant.on_gpu,
+                            &c->guard.limits, c->cpus, start, err);
     spec.group = c->guard.group;
     if (rc == 0)
         rc = sl_worker_create(run->loop, &spec, start, &c->worker, err);
@@ -274,8 +276,32 @@ static bool start_in(struct run *run, struct carrier *c) {
     return true;
 }
 
+/* Whether there is memory for a worker that takes the stage's next task. A task that is refused is settled, or tried
+ * again later. */
+static enum hold admit(struct run *run, int stage, struct sl_grant *ret) {
+    sl_autofree char *text = NULL;
+    struct sl_task *task;
+    switch (sl_admission_ask(run, sl_tasks_peek(&run->tasks, stage), ret, &text)) {
+    case SL_ADMITTED_YES:
+        return HOLD_NOT;
+    case SL_ADMITTED_WAIT:
+        return HOLD_BUSY;
+    case SL_ADMITTED_ROOM:
+        return HOLD_ROOM;
+    case SL_ADMITTED_LATE:
+        task = sl_tasks_take(&run->tasks, stage);
+        task->attempt++;
+        sl_run_task_failed(run, task, SLUICE_RESOURCE, text);
+        return HOLD_SETTLED;
+    default:
+        sl_run_task_refused(run, sl_tasks_take(&run->tasks, stage), text);
+        return HOLD_SETTLED;
+    }
+}
+
 static enum hold start_new(struct run *run, int stage) {
     struct carrier *victim;
+    struct sl_grant grant;
     if (workers_in_use(run) >= run->slots || too_many_workers(run))
         return HOLD_BUSY;
     int cpus = sl_admit_cpus(run->cpus, cpus_in_use(run), run->plan->stages[stage].resources.cpus,
@@ -284,8 +310,13 @@ static enum hold start_new(struct run *run, int stage) {
         return HOLD_BUSY;
     if (!has_room(run, stage, &victim))
         return HOLD_ROOM;
+    enum hold hold = admit(run, stage, &grant);
+    if (hold != HOLD_NOT)
+        return hold == HOLD_SETTLED ? HOLD_NOT : hold;
+    const struct sl_task *task = sl_tasks_peek(&run->tasks, stage);
     struct carrier *c = sl_run_carrier_create(run, stage, cpus);
-    c->params_key = sl_run_params_key(run, sl_tasks_peek(&run->tasks, stage));
+    c->params_key = sl_run_params_key(run, task);
+    sl_admission_hold(c, task, &grant);
     start_task(run, c, stage);
     return HOLD_NOT;
 }
@@ -324,22 +355,38 @@ static bool one_is_leaving(const struct run *run) {
     return false;
 }
 
-/* Lets an idle worker go where the stage's tasks have waited for its room long enough. */
-static void make_room(struct run *run, int stage) {
-    struct carrier *victim;
-    int64_t now = sl_now_ms();
-    if (has_room(run, stage, &victim) || !victim)
-        return;
-    struct sl_warm_case situation = {.idle_ms = now - victim->idle_since_ms,
+/* Milliseconds until the idle worker may go for the stage's tasks; negative: when something has ended. */
+static int64_t wait_of(const struct run *run, const struct carrier *victim, int stage) {
+    struct sl_warm_case situation = {.idle_ms = sl_now_ms() - victim->idle_since_ms,
                                      .load_ms = victim->load_ms,
                                      .n_busy = workers_in_use(run),
                                      .n_waiting = sl_tasks_ready(&run->tasks, stage)};
     /* Idle beside a task of its own stage: it does not suit the task. */
-    int64_t wait_ms = victim->stage == stage ? 0 : sl_warm_wait_ms(&situation);
-    if (wait_ms == 0)
-        sl_run_carrier_let_go(victim, SL_LET_GO_ROOM);
-    else if (wait_ms > 0)
-        wake_in(run, wait_ms);
+    return victim->stage == stage ? 0 : sl_warm_wait_ms(&situation);
+}
+
+/* The idle workers in the way of the stage's next task: of their number, else of their memory. */
+static int find_victims(struct run *run, int stage, struct carrier **ret) {
+    if (!has_room(run, stage, &ret[0]))
+        return ret[0] != NULL;
+    return sl_admission_victims(run, sl_tasks_peek(&run->tasks, stage), ret);
+}
+
+/* Lets idle workers go where the stage's tasks have waited for their room long enough; all that it takes, or none. */
+static void make_room(struct run *run, int stage) {
+    struct carrier *victims[SL_LEDGER_MAX_EVICT];
+    int n = find_victims(run, stage, victims);
+    int64_t longest_ms = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t wait_ms = wait_of(run, victims[i], stage);
+        if (wait_ms < 0)
+            return;
+        longest_ms = wait_ms > longest_ms ? wait_ms : longest_ms;
+    }
+    if (longest_ms > 0)
+        wake_in(run, longest_ms);
+    for (int i = 0; i < n && longest_ms == 0; i++)
+        sl_run_carrier_let_go(victims[i], SL_LET_GO_ROOM);
 }
 
 /* ---- A turn ---------------------------------------------------------------------------------- */
@@ -374,14 +421,19 @@ static void release_idle(struct run *run) {
             sl_run_carrier_idle(c);
 }
 
-void sl_run_dispatch(struct run *run) {
-    release_idle(run);
-    if (is_watched_too_slowly(run))
-        return;
+static void start_ready(struct run *run) {
     memset(run->held, HOLD_NOT, (size_t)run->plan->n_stages);
     for (int s; !run->stopping && (s = next_stage(run, HOLD_NOT)) >= 0;)
         run->held[s] = (unsigned char)start_one(run, s);
     int waits = run->stopping || one_is_leaving(run) ? -1 : next_stage(run, HOLD_ROOM);
     if (waits >= 0)
         make_room(run, waits);
+}
+
+void sl_run_dispatch(struct run *run) {
+    release_idle(run);
+    sl_admission_turn(run);
+    if (!is_watched_too_slowly(run))
+        start_ready(run);
+    sl_admission_turn_ended(run);
 }

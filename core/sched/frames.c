@@ -194,7 +194,7 @@ static bool is_ours(void *ctx, pid_t pid) {
     for (const struct carrier *c = run->carriers; c; c = c->next)
         if (c->worker && c->worker->pid == pid)
             return true;
-    return sl_forkserver_pid(run->forkserver) == pid;
+    return sl_forkserver_pid(run->forkserver) == pid || sl_admission_helper_pid(run) == pid;
 }
 
 static void kill_orphans(struct run *run) {
@@ -208,6 +208,7 @@ static void on_ended(struct sl_worker *w) {
     struct run *run = c->run;
     sl_autofree char *how = explain_end(c);
     sl_guard_end(c);
+    sl_admission_ended(c);
     sl_logs_bound(c);
     kill_orphans(run);
     if (!c->was_ready && !c->was_cancelled && !run->stopping)

@@ -1,6 +1,6 @@
 /*
  * The ledger of memory: what workers hold of the machine and of its cards, and whether one more fits. Pure: no process,
- * no clock, no driver; room.c brings it what the driver and /proc say.
+ * no clock, no driver; admission.c brings it what the driver and /proc say.
  *
  * An entry (a hold) belongs to a worker, not to a task: from before its spawn until its memory is seen to be back. A
  * worker that is ready and has nothing to do holds what it holds.
@@ -34,7 +34,8 @@ struct sl_hold {
     int device;                     /* index of the card; -1: none */
     uint64_t memory, gpu_memory;    /* reserved; gpu_memory may be SL_LEDGER_ALL */
     uint64_t memory_seen, gpu_seen; /* used, when last looked at */
-    int64_t idle_since_ms;          /* while IDLE: the longest idle is evicted first */
+    int64_t memory_seen_ms;         /* the caller's: when it looked */
+    int64_t idle_since_ms; /* while IDLE: the longest idle is evicted first; GONE: since when */
 };
 
 struct sl_ledger_device {

@@ -260,6 +260,11 @@ void sl_run_task_not_tried(struct run *run, struct sl_task *task) {
     settle_failed(run, task);
 }
 
+void sl_run_task_refused(struct run *run, struct sl_task *task, const char *text) {
+    note_failure(run, task, SLUICE_RESOURCE, text);
+    settle_failed(run, task);
+}
+
 void sl_run_start_failed(struct run *run, int stage, int cls, const char *text) {
     struct health *h = &run->health[stage];
     bool raged = sl_storm_rages(&h->storm);
@@ -278,6 +283,11 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
     note_failure(run, task, cls, message);
     if (run->tasks.items[task->item] != SL_ITEM_OPEN || run->stopping || cls == SLUICE_CANCELLED) {
         settle(run, task, SL_TASK_CANCELLED);
+        return;
+    }
+    if (sl_admission_falls_back(run, task, cls, message)) {
+        sl_record_retry(run, task, cls, message, 0);
+        try_again(run, task, 0);
         return;
     }
     struct sl_retry_decision d =
@@ -325,8 +335,10 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
     cls = sl_guard_judge(c, a, judge(run, a, cls, message, &text), &text);
     task->wall_s = sl_run_wall_s(a);
     sl_record_attempt_end(run, a, cls, text);
-    if (cls == SLUICE_OK)
+    if (cls == SLUICE_OK) {
         note_artifacts(run, a);
+        c->n_ok++;
+    }
     sl_attempt_destroy(a);
     task->alone = sl_warm_spoilt(cls);
     if (task->alone && !c->let_go)

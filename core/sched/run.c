@@ -126,6 +126,12 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     run->containment = sl_containment_detect();
     run->adopts = run->containment == SL_CONTAIN_KEEPER && !run->spec->wrap && sl_orphans_adopt();
     sl_guard_set_up(run);
+    run->admission = run->spec->admission;
+    rc = run->admission
+             ? 0
+             : sl_admission_create(run->plan, run->spec->worker_program, &run->admission, err);
+    if (rc < 0)
+        return rc;
     if (!run->spec->wrap)
         run->forkserver = sl_forkserver_create(run->spec->worker_program, &run->log);
     sl_tasks_init_room(&run->tasks, run->plan, run->spec->n_items,
@@ -135,6 +141,7 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     run->begun = sl_xcalloc((size_t)run->tasks.max_items, sizeof *run->begun);
     set_up_keeping(run);
     rc = run->spec->replay ? go_on(run, err) : sl_record_begin(run, err);
+    sl_admission_attach(run);
     return rc == 0 && run->spec->watch_dir ? sl_incoming_start(run, err) : rc;
 }
 
@@ -144,6 +151,9 @@ static void tear_down(struct run *run, const sigset_t *before) {
         sl_run_carrier_destroy(run->carriers);
     sl_forkserver_destroy(run->forkserver);
     sl_incoming_finish(run);
+    sl_admission_detach(run);
+    if (run->admission != run->spec->admission)
+        sl_admission_destroy(run->admission);
     if (run->loop) {
         attach_observers(run, NULL);
         sl_timer_stop(run->loop, &run->guard);

@@ -12,6 +12,7 @@
 #include "run/items.h"
 #include "run/replay.h"
 #include "run/rundir.h"
+#include "sched/admission.h"
 #include "sched/event.h"
 #include "sched/inject.h"
 
@@ -45,6 +46,7 @@ struct sl_run_spec {
                                         The worker then uses the terminal, without its own init */
     const struct sl_observer *observers;
     int n_observers;
+    struct sl_admission *admission; /* of the same plan, borrowed; NULL: the run makes its own */
 };
 
 struct sl_run_result {

@@ -6,6 +6,7 @@
  *   frames.c    what workers say, and how they end
  *   outcome.c   what that means for attempts, tasks and items: failures, retries, timeouts
  *   logs.c      what workers print is kept within bounds
+ *   admission.c who fits into memory, of the machine and of cards; cards.c: what the driver says
  *   guard.c     limits: what a worker is started with, watching, the limit behind a failure
  *   record.c    journal, run log, events
  *   incoming.c  items from a watched folder
@@ -18,6 +19,7 @@
 #include "base/log.h"
 #include "proc/limits.h"
 #include "run/journal.h"
+#include "sched/admission.h"
 #include "sched/attempt.h"
 #include "sched/run.h"
 #include "sched/storm.h"
@@ -37,6 +39,15 @@ struct guard {
     struct sl_usage last, peak; /* of the samples */
     int64_t sampled_ms, next_ms, scratch_ms;
     bool killed;
+};
+
+/* What a worker was admitted with. */
+struct sl_grant {
+    bool on_gpu;
+    int card;      /* its index; on_gpu */
+    bool blind;    /* the driver says nothing of the card */
+    char *visible; /* CUDA_VISIBLE_DEVICES for it, "" on the CPU, NULL: unchanged; owned */
+    uint64_t memory, gpu_memory; /* reserved for it */
 };
 
 /* A worker process and the attempts it carries: one at a time, or up to max_jobs, of one stage. */
@@ -64,8 +75,13 @@ struct carrier {
     int n_logs;         /* LOG frames it sent */
     bool was_cancelled; /* the core stopped it: its end is no surprise */
     struct guard guard;
-    int why;        /* class known before its end (refused, start timeout, broken), 0: none */
-    char *why_text; /* owned */
+    struct sl_grant grant;
+    struct sl_hold *hold; /* its entry in the ledger of memory, owned; NULL: none */
+    char *peak_key;       /* under which its peaks are noted, owned; NULL: they are not */
+    uint64_t gpu_peak;    /* bytes; 0: not seen */
+    int n_ok;             /* jobs that it did well */
+    int why;              /* class known before its end (refused, start timeout, broken), 0: none */
+    char *why_text;       /* owned */
 };
 
 /* How the workers of a stage start. */
@@ -108,8 +124,9 @@ struct run {
     enum sl_containment containment;
     struct sl_forkserver *forkserver; /* NULL: workers are exec'd */
     struct sl_limiter limiter;
-    struct sl_timer guard; /* the next sample */
-    uint64_t oom_kills;    /* of the machine, when last looked at */
+    struct sl_admission *admission; /* owned unless the spec has it */
+    struct sl_timer guard;          /* the next sample */
+    uint64_t oom_kills;             /* of the machine, when last looked at */
     struct carrier *carriers;
     struct health *health; /* of each stage */
     bool adopts;           /* orphans of workers become our children */
@@ -170,6 +187,33 @@ void sl_run_carrier_idle(struct carrier *c);
 /* It gets no further task; told to stop when it has none. The first reason counts. */
 void sl_run_carrier_let_go(struct carrier *c, enum sl_let_go why);
 
+/* admission.c */
+void sl_admission_attach(struct run *run);
+void sl_admission_detach(struct run *run); /* before the loop is destroyed */
+void sl_admission_turn(struct run *run);   /* around each turn of the dispatcher */
+void sl_admission_turn_ended(struct run *run);
+enum sl_admitted {
+    SL_ADMITTED_YES,
+    SL_ADMITTED_WAIT,  /* not in this turn */
+    SL_ADMITTED_ROOM,  /* when idle workers are let go: sl_admission_victims() */
+    SL_ADMITTED_LATE,  /* it waited long enough for other processes: the attempt fails */
+    SL_ADMITTED_NEVER, /* it cannot run on this machine */
+};
+/* Whether a worker for the task can start; *ret_text: why not, owned, for LATE and NEVER. */
+enum sl_admitted sl_admission_ask(struct run *run, const struct sl_task *task, struct sl_grant *ret,
+                                  char **ret_text);
+/* The idle workers that would have to go for the task, at most SL_LEDGER_MAX_EVICT; returns how many. */
+int sl_admission_victims(struct run *run, const struct sl_task *task, struct carrier **ret);
+/* Enters a worker that is about to be spawned for the task. Takes the grant. */
+void sl_admission_hold(struct carrier *c, const struct sl_task *task, const struct sl_grant *g);
+void sl_admission_ended(struct carrier *c);  /* its process was reaped */
+void sl_admission_forget(struct carrier *c); /* it is about to be freed */
+/* A stage with `device: auto` cannot use the card, for this reason: true, it runs on the CPU from here on. */
+bool sl_admission_falls_back(struct run *run, const struct sl_task *task, int cls,
+                             const char *text);
+/* Of the process that asks the driver; -1: none. */
+pid_t sl_admission_helper_pid(const struct run *run);
+
 /* frames.c */
 extern const struct sl_worker_callbacks sl_run_callbacks;
 
@@ -181,6 +225,8 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
 void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const char *message);
 /* A task that is not tried because its stage does not start. */
 void sl_run_task_not_tried(struct run *run, struct sl_task *task);
+/* A task that cannot run on this machine. */
+void sl_run_task_refused(struct run *run, struct sl_task *task, const char *text);
 /* A worker of the stage did not become ready. */
 void sl_run_start_failed(struct run *run, int stage, int cls, const char *text);
 /* Records that a task settled; a sl_task_changed. */

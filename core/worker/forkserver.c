@@ -42,7 +42,7 @@
 /* The fields and descriptors of SL_FRAME_FORK. */
 enum {
     FIELD_PID_NAMESPACE,
-    FIELD_CUDA_DEVICE,
+    FIELD_CARDS,
     FIELD_CPUS,
     FIELD_IN_GROUP,
     FIELD_N_LIMITS,
@@ -121,12 +121,10 @@ static void set_number(const char *name, long value) {
 }
 
 static void set_variables(const struct sl_frame *f) {
-    long device = (long)sl_frame_u64(f, FIELD_CUDA_DEVICE),
-         cpus = (long)sl_frame_u64(f, FIELD_CPUS);
-    if (device >= 0)
-        set_number("CUDA_VISIBLE_DEVICES", device);
-    else if (device == -2)
-        setenv("CUDA_VISIBLE_DEVICES", "", 1);
+    char cards[128];
+    long cpus = (long)sl_frame_u64(f, FIELD_CPUS);
+    if (*sl_frame_text(f, FIELD_CARDS, cards, sizeof cards))
+        setenv("CUDA_VISIBLE_DEVICES", cards + 1, 1);
     if (cpus > 0) {
         set_number("OMP_NUM_THREADS", cpus);
         set_number("OPENBLAS_NUM_THREADS", cpus);

@@ -105,7 +105,7 @@ static void run_case(const char *name, const char *worker, const char *plugin, c
         struct round r = {0};
         struct sl_worker_spec spec = {
             .spawn = {.program = worker, .argv = argv, .log_fd = log, .channel_fd = -1, .stdin_fd = -1,
-                      .containment = containment, .cuda_device = -2, .cpus = 1},
+                      .containment = containment, .visible_cards = "", .cpus = 1},
             .forkserver = server, .start_timeout_s = 20, .callbacks = &callbacks, .ctx = &r};
         run_round(loop, &spec, start, &r);
         ready[i] = (double)(r.ready_ns - r.spawned_ns) / 1000;

@@ -129,7 +129,6 @@ TEST(a_child_joins_before_it_becomes_a_program) {
                                 .log_fd = 2,
                                 .channel_fd = -1,
                                 .stdin_fd = -1,
-                                .cuda_device = -1,
                                 .cgroup_procs_fd = g->procs_fd,
                                 .containment = mode ? sl_containment_detect() : SL_CONTAIN_KEEPER};
         CHECK_INT(ftruncate(g->procs_fd, 0), 0);
@@ -153,7 +152,6 @@ TEST(a_group_that_cannot_be_joined_is_an_error_of_the_start) {
                             .log_fd = 2,
                             .channel_fd = -1,
                             .stdin_fd = -1,
-                            .cuda_device = -1,
                             .cgroup_procs_fd = read_only,
                             .containment = SL_CONTAIN_KEEPER};
     struct sl_err err;

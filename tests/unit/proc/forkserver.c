@@ -52,8 +52,7 @@ static const char *text_of(int fd) {
 
 static struct sl_spawn worker_spec(enum sl_containment containment) {
     static const char *const argv[] = {WORKER, "--socket", "3", NULL};
-    return (struct sl_spawn){.program = WORKER, .argv = argv, .stdin_fd = -1, .cuda_device = -1,
-                             .containment = containment};
+    return (struct sl_spawn){.program = WORKER, .argv = argv, .stdin_fd = -1, .containment = containment};
 }
 
 static void spawn(struct sl_forkserver *s, struct sl_spawn spec) {

@@ -57,7 +57,6 @@ static int status_of(const char *command) {
                          .log_fd = 2,
                          .channel_fd = -1,
                          .stdin_fd = -1,
-                         .cuda_device = -1,
                          .containment = SL_CONTAIN_KEEPER};
     pid_t pid;
     int pidfd, status = -1;

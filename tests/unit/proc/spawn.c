@@ -70,7 +70,7 @@ static struct sl_spawn self_spec(const char *const *argv, int log_fd, int channe
     ssize_t n = readlink("/proc/self/exe", self_path, sizeof self_path - 1);
     self_path[n > 0 ? n : 0] = 0;
     return (struct sl_spawn){.program = self_path, .argv = argv, .log_fd = log_fd, .channel_fd = channel_fd,
-                             .stdin_fd = -1, .cuda_device = -1, .containment = SL_CONTAIN_KEEPER};
+                             .stdin_fd = -1, .containment = SL_CONTAIN_KEEPER};
 }
 
 static int wait_end(pid_t pid) {
@@ -87,14 +87,14 @@ static const char *read_log(int fd) {
 }
 
 /* What a reporting child says, started with this specification's variable parts. */
-static const char *report(enum sl_containment containment, int channel_fd, int cuda, int cpus) {
+static const char *report(enum sl_containment containment, int channel_fd, const char *cards, int cpus) {
     const char *argv[] = {"self", "role:report", NULL};
     int log_fd = memfd_create("log", MFD_CLOEXEC), pidfd;
     struct sl_spawn spec = self_spec(argv, log_fd, channel_fd);
     struct sl_err err = {0};
     pid_t pid;
     spec.containment = containment;
-    spec.cuda_device = cuda;
+    spec.visible_cards = cards;
     spec.cpus = cpus;
     if (sl_spawn_start(&spec, &pid, &pidfd, &err) < 0)
         TEST_FAIL("%s", err.msg);
@@ -118,16 +118,16 @@ TEST(the_child_begins_clean_in_both_modes) {
     CHECK_INT(sl_channel_pair(&core_fd, &worker_fd, NULL), 0);
     for (int mode = 0; mode < 2; mode++) {
         enum sl_containment containment = mode ? SL_CONTAIN_KEEPER : sl_containment_detect();
-        const char *text = report(containment, worker_fd, -1, 0);
+        const char *text = report(containment, worker_fd, NULL, 0);
         CHECK_HAS(text, "fds: 0 1 2 3\n");
         CHECK_HAS(text, "blocked: 0 pipe default: 1 pdeathsig: 9 leader: 1\n");
         CHECK_HAS(text, "cuda: unset omp: 99 kept: yes\n");
         CHECK_HAS(text, "stdin: 0\n");
     }
-    const char *text = report(SL_CONTAIN_KEEPER, -1, 2, 3);
+    const char *text = report(SL_CONTAIN_KEEPER, -1, "GPU-2", 3);
     CHECK_HAS(text, "fds: 0 1 2\n");
-    CHECK_HAS(text, "cuda: 2 omp: 3 kept: yes\n");
-    CHECK_HAS(report(SL_CONTAIN_KEEPER, -1, -2, 3), "cuda:  omp: 3");
+    CHECK_HAS(text, "cuda: GPU-2 omp: 3 kept: yes\n");
+    CHECK_HAS(report(SL_CONTAIN_KEEPER, -1, "", 3), "cuda:  omp: 3");
 }
 
 /* The caller's descriptors may lie on 0..3 themselves. */
@@ -252,7 +252,7 @@ TEST(an_ordinary_user_is_contained_too) {
     enum sl_containment containment = sl_containment_detect();
     printf("  an ordinary user gets %s here\n", sl_containment_name(containment));
     setenv("KEPT_VARIABLE", "yes", 1);
-    const char *text = report(containment, -1, -1, 0);
+    const char *text = report(containment, -1, NULL, 0);
     CHECK_HAS(text, "fds: 0 1 2\n");
     CHECK_HAS(text, "pdeathsig: 9");
 }

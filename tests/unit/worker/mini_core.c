@@ -38,8 +38,7 @@ void mini_spawn(struct mini_core *c) {
                             .log_fd = c->log_fd,
                             .channel_fd = worker_fd,
                             .stdin_fd = -1,
-                            .containment = c->containment,
-                            .cuda_device = -1};
+                            .containment = c->containment};
     if (c->forked && !c->server)
         c->server = sl_forkserver_create(WORKER, &(struct sl_log){.fd = STDERR_FILENO});
     struct sl_forkserver *server = c->forked ? c->server : NULL;
