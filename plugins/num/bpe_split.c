@@ -7,13 +7,12 @@
 #include <string.h>
 
 #include "num/bpe_encode.h"
+#include "num/unicode.h"
 #include "num/utf8.h"
-
-enum kind { NUM_OTHER, NUM_LETTER, NUM_NUMBER, NUM_SPACE };
 
 struct range {
     uint32_t first, last;
-    enum kind kind;
+    enum num_char_kind kind;
 };
 
 static const struct range ranges[] = {
@@ -26,7 +25,7 @@ static bool is_space(uint32_t c) {
            c == 0x205f || c == 0x3000;
 }
 
-static enum kind kind_of(uint32_t c) {
+enum num_char_kind num_char_kind(uint32_t c) {
     if (is_space(c))
         return NUM_SPACE;
     size_t low = 0, high = sizeof ranges / sizeof *ranges;
@@ -42,17 +41,17 @@ static enum kind kind_of(uint32_t c) {
 }
 
 /* Kind and length of the character at `text`. */
-static enum kind look(const uint8_t *text, size_t len, size_t *ret_len) {
+static enum num_char_kind look(const uint8_t *text, size_t len, size_t *ret_len) {
     uint32_t c;
     *ret_len = num_utf8_next(text, len, &c);
     if (*ret_len)
-        return kind_of(c);
+        return num_char_kind(c);
     *ret_len = c;
     return NUM_OTHER;
 }
 
 /* Bytes of the run of characters of `kind` at the front; *ret_last: of its last character. */
-static size_t run(const uint8_t *text, size_t len, enum kind kind, size_t *ret_last) {
+static size_t run(const uint8_t *text, size_t len, enum num_char_kind kind, size_t *ret_last) {
     size_t at = 0, step;
     while (at < len && look(text + at, len - at, &step) == kind) {
         at += step;
@@ -75,7 +74,7 @@ size_t num_bpe_piece(const uint8_t *text, size_t len) {
     size_t n = ending(text, len), step, last = 0, blank = text[0] == ' ' && len > 1;
     if (n)
         return n;
-    enum kind kind = look(text + blank, len - blank, &step);
+    enum num_char_kind kind = look(text + blank, len - blank, &step);
     if (kind != NUM_SPACE)
         return blank + run(text + blank, len - blank, kind, &last);
     n = run(text, len, NUM_SPACE, &last);

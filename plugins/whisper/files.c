@@ -4,210 +4,24 @@
  * Weight files are mapped and stay mapped while the model lives; the pages are the system's, shared
  * between processes and given back under pressure. Tensors of every shard become one sorted list of
  * views. An export of the bare model lacks the prefix "model." in its names; it is put in front.
- *
- * Not done: a file that another program cuts while it is mapped ends the process with SIGBUS.
  */
 #include "whisper/files.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <jansson.h>
+#define SINGLE_FILE "model.safetensors"
+#define INDEX_FILE  "model.safetensors.index.json"
 
-#define MAX_FILE_BYTES (64u << 20)
-#define MAX_SHARDS     1000
-#define MAX_ENTRIES    (1u << 16) /* large-v3 has 1259 */
-#define SINGLE_FILE    "model.safetensors"
-#define INDEX_FILE     "model.safetensors.index.json"
-#define SUFFIX         ".safetensors"
-
-/* ---- Files ---------------------------------------------------------------------------------- */
-
-static int32_t join_path(const char *folder, const char *file, char path[WH_MAX_PATH],
-                         struct num_err *err) {
-    int n = snprintf(path, WH_MAX_PATH, "%s/%s", folder, file);
-    if (n < 0 || n >= WH_MAX_PATH)
-        return num_fail(err, SLUICE_INPUT, "the path of the model is longer than %d bytes",
-                        WH_MAX_PATH);
-    return SLUICE_OK;
-}
-
-bool wh_file_exists(const char *folder, const char *file) {
-    char path[WH_MAX_PATH];
-    return join_path(folder, file, path, NULL) == SLUICE_OK && access(path, F_OK) == 0;
-}
-
-/* What is left of an open file, malloc'ed; NULL with errno, EFBIG where it is too large. */
-static char *read_all(FILE *f, size_t *ret_len) {
-    size_t size = 1 << 16, len = 0, got;
-    char *text = malloc(size);
-    while (text && (got = fread(text + len, 1, size - len, f)) > 0) {
-        len += got;
-        if (len < size)
-            continue;
-        char *bigger = size < MAX_FILE_BYTES ? realloc(text, size *= 2) : NULL;
-        if (!bigger) {
-            free(text);
-            errno = EFBIG;
-        }
-        text = bigger;
-    }
-    if (text && ferror(f)) {
-        free(text);
-        return NULL;
-    }
-    *ret_len = len;
-    return text;
-}
-
-/* Opens a file for reading, -1 with errno; a pipe or a device is not waited for but refused. */
-static int open_regular(const char *path, uint64_t *ret_len) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat info;
-    if (fd < 0)
-        return -1;
-    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
-        *ret_len = (uint64_t)info.st_size;
-        return fd;
-    }
-    close(fd);
-    errno = EINVAL;
-    return -1;
-}
+/* ---- Views ---------------------------------------------------------------------------------- */
 
 int32_t wh_file_read(const char *folder, const char *file, bool optional, char **ret,
                      size_t *ret_len, struct num_err *err) {
-    char path[WH_MAX_PATH];
-    uint64_t size;
-    int32_t status = join_path(folder, file, path, err);
-    if (status)
-        return status;
-    int fd = open_regular(path, &size);
-    if (fd < 0 && optional && errno == ENOENT) {
-        *ret = NULL;
-        *ret_len = 0;
-        return SLUICE_OK;
-    }
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "rb");
-    if (!f)
-        return num_fail(err, SLUICE_INPUT,
-                        "cannot open %s: %s; a model is a Hugging Face Whisper folder or a .bin "
-                        "file of whisper.cpp",
-                        path, strerror(errno));
-    char *text = read_all(f, ret_len);
-    if (!text)
-        num_fail(err, SLUICE_INPUT, "cannot read %s: %s", path, strerror(errno));
-    fclose(f);
-    if (!text)
-        return SLUICE_INPUT;
-    *ret = text;
-    return SLUICE_OK;
+    return num_file_read(folder, file, optional,
+                         "a model is a Hugging Face Whisper folder or a .bin file of whisper.cpp",
+                         ret, ret_len, err);
 }
-
-int32_t wh_file_map(const char *path, void **ret_map, size_t *ret_len, struct num_err *err) {
-    uint64_t len = 0;
-    int fd = open_regular(path, &len);
-    if (fd < 0 && errno != EINVAL)
-        return num_fail(err, SLUICE_INPUT, "cannot open %s: %s", path, strerror(errno));
-    if (fd < 0 || len == 0) {
-        if (fd >= 0)
-            close(fd);
-        return num_fail(err, SLUICE_INPUT, "%s is not a model: it is empty or no file", path);
-    }
-    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
-    int32_t status = SLUICE_OK;
-    if (map == MAP_FAILED)
-        status = num_fail(err, SLUICE_RESOURCE, "cannot map %s: %s", path, strerror(errno));
-    close(fd);
-    if (status)
-        return status;
-    madvise(map, len, MADV_WILLNEED);
-    *ret_map = map;
-    *ret_len = len;
-    return SLUICE_OK;
-}
-
-void wh_file_unmap(void *map, size_t len) {
-    munmap(map, len);
-}
-
-/* ---- The index of shards -------------------------------------------------------------------- */
-
-static bool is_file_name(const char *name) {
-    size_t len = name ? strlen(name) : 0, suffix = strlen(SUFFIX);
-    return len > suffix && len < 256 && name[0] != '.' && !strchr(name, '/') &&
-           strcmp(name + len - suffix, SUFFIX) == 0;
-}
-
-/* The number of file `name`, added where it is new; MAX_SHARDS where there are too many. */
-static size_t file_number(struct wh_shards *s, const char *name) {
-    for (size_t i = s->n_files; i-- > 0;)
-        if (strcmp(s->files[i], name) == 0)
-            return i;
-    if (s->n_files < MAX_SHARDS)
-        s->files[s->n_files++] = name;
-    else
-        return MAX_SHARDS;
-    return s->n_files - 1;
-}
-
-static int32_t read_map(const json_t *map, const char *file, struct wh_shards *s,
-                        struct num_err *err) {
-    const char *tensor;
-    json_t *value;
-    if (!json_is_object(map) || json_object_size(map) == 0)
-        return num_fail(err, SLUICE_INPUT,
-                        "%s has no weight_map that names the file of each tensor", file);
-    if (json_object_size(map) > MAX_ENTRIES)
-        return num_fail(err, SLUICE_INPUT, "%s names %zu tensors, more than %u", file,
-                        json_object_size(map), MAX_ENTRIES);
-    s->entries = calloc(json_object_size(map), sizeof *s->entries);
-    s->files = calloc(MAX_SHARDS, sizeof *s->files);
-    if (!s->entries || !s->files)
-        return num_fail_memory(err, "the list of tensors", json_object_size(map));
-    json_object_foreach((json_t *)map, tensor, value) {
-        const char *name = json_string_value(value);
-        if (!is_file_name(name))
-            return num_fail(err, SLUICE_INPUT,
-                            "%s: tensor %.100s is to be in %.100s, which is not the name of a "
-                            "safetensors file beside it",
-                            file, tensor, name ? name : "(no string)");
-        size_t number = file_number(s, name);
-        if (number == MAX_SHARDS)
-            return num_fail(err, SLUICE_INPUT, "%s names more than %d files", file, MAX_SHARDS);
-        s->entries[s->n_entries++] = (struct wh_shard_entry){tensor, number};
-    }
-    return SLUICE_OK;
-}
-
-int32_t wh_shards_parse(const char *text, size_t len, const char *file, struct wh_shards *ret,
-                        struct num_err *err) {
-    json_error_t why;
-    struct wh_shards s = {.json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why)};
-    if (!s.json)
-        return num_fail(err, SLUICE_INPUT, "%s, line %d: %s", file, why.line, why.text);
-    int32_t status = read_map(json_object_get(s.json, "weight_map"), file, &s, err);
-    if (status)
-        wh_shards_finish(&s);
-    else
-        *ret = s;
-    return status;
-}
-
-void wh_shards_finish(struct wh_shards *shards) {
-    free(shards->files);
-    free(shards->entries);
-    json_decref(shards->json);
-    *shards = (struct wh_shards){0};
-}
-
-/* ---- Views ---------------------------------------------------------------------------------- */
 
 static bool begins(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
@@ -312,12 +126,12 @@ const struct num_weights *wh_weights_get(const struct wh_weights *w, struct num_
 
 static int32_t open_shard(struct wh_files *files, const char *folder, const char *file,
                           struct num_err *err) {
-    char path[WH_MAX_PATH];
+    char path[NUM_MAX_PATH];
     void *map = NULL;
     size_t len = 0;
-    int32_t status = join_path(folder, file, path, err);
+    int32_t status = num_file_join(folder, file, path, err);
     if (!status)
-        status = wh_file_map(path, &map, &len, err);
+        status = num_file_map(path, &map, &len, err);
     if (!status) {
         struct num_safetensors *st = &files->shards[files->n_shards];
         status = num_safetensors_parse(map, len, path, st, err);
@@ -326,7 +140,7 @@ static int32_t open_shard(struct wh_files *files, const char *folder, const char
             st->map_len = len;
             files->n_shards++;
         } else {
-            wh_file_unmap(map, len);
+            num_file_unmap(map, len);
         }
     }
     return status;
@@ -341,10 +155,10 @@ static const struct num_weights *find_view(const struct wh_weights *w, const cha
 }
 
 /* Every tensor that a model uses lies in the file that the index names. */
-static int32_t check_index(const struct wh_files *files, const struct wh_shards *shards,
+static int32_t check_index(const struct wh_files *files, const struct num_shards *shards,
                            struct num_err *err) {
     for (size_t i = 0; i < shards->n_entries; i++) {
-        const struct wh_shard_entry *e = &shards->entries[i];
+        const struct num_shard_entry *e = &shards->entries[i];
         const struct num_safetensors *st = &files->shards[e->file];
         if (!is_used(e->tensor))
             continue;
@@ -360,8 +174,8 @@ static int32_t check_index(const struct wh_files *files, const struct wh_shards 
 
 static int32_t open_indexed(struct wh_files *files, const char *folder, const char *text,
                             size_t len, struct num_err *err) {
-    struct wh_shards shards = {0};
-    int32_t status = wh_shards_parse(text, len, files->path, &shards, err);
+    struct num_shards shards = {0};
+    int32_t status = num_shards_parse(text, len, files->path, &shards, err);
     if (!status && !(files->shards = calloc(shards.n_files, sizeof *files->shards)))
         status = num_fail_memory(err, "the list of files", shards.n_files);
     for (size_t i = 0; !status && i < shards.n_files; i++)
@@ -370,7 +184,7 @@ static int32_t open_indexed(struct wh_files *files, const char *folder, const ch
         status = make_views(files, shards.files, err);
     if (!status)
         status = check_index(files, &shards, err);
-    wh_shards_finish(&shards);
+    num_shards_finish(&shards);
     return status;
 }
 
@@ -396,13 +210,13 @@ struct wh_files *wh_files_create(const char *path, const char *sizes_from) {
 }
 
 int32_t wh_files_open(const char *folder, struct wh_files **ret, struct num_err *err) {
-    char path[WH_MAX_PATH], *index = NULL;
+    char path[NUM_MAX_PATH], *index = NULL;
     size_t len = 0;
     int32_t status = SLUICE_OK;
-    if (!wh_file_exists(folder, SINGLE_FILE))
+    if (!num_file_exists(folder, SINGLE_FILE))
         status = wh_file_read(folder, INDEX_FILE, true, &index, &len, err);
     if (!status)
-        status = join_path(folder, index ? INDEX_FILE : SINGLE_FILE, path, err);
+        status = num_file_join(folder, index ? INDEX_FILE : SINGLE_FILE, path, err);
     struct wh_files *files = status ? NULL : wh_files_create(path, "config.json");
     if (!status && !files)
         status = num_fail_memory(err, "the list of files", sizeof *files);
@@ -423,7 +237,7 @@ void wh_files_close(struct wh_files *files) {
     for (size_t i = 0; i < files->n_shards; i++)
         num_safetensors_close(&files->shards[i]);
     if (files->map)
-        wh_file_unmap(files->map, files->map_len);
+        num_file_unmap(files->map, files->map_len);
     free(files->shards);
     free(files->tensors);
     free(files->names);

@@ -57,8 +57,9 @@ static int32_t read_one_file(const char *folder, struct num_bpe *ret, struct num
 }
 
 static int32_t load_tokenizer(const char *folder, struct wh_model *m, struct num_err *err) {
-    bool two = wh_file_exists(folder, "vocab.json") && wh_file_exists(folder, "added_tokens.json");
-    bool one = !two && wh_file_exists(folder, "tokenizer.json");
+    bool two =
+        num_file_exists(folder, "vocab.json") && num_file_exists(folder, "added_tokens.json");
+    bool one = !two && num_file_exists(folder, "tokenizer.json");
     return one ? read_one_file(folder, &m->bpe, err) : read_two_files(folder, &m->bpe, err);
 }
 
@@ -95,7 +96,7 @@ static int32_t load_file(const char *path, struct wh_model *m, struct num_err *e
     struct wh_ggml ggml = {0};
     void *map = NULL;
     size_t len = 0;
-    int32_t status = wh_file_map(path, &map, &len, err);
+    int32_t status = num_file_map(path, &map, &len, err);
     if (!status)
         status = wh_ggml_parse(map, len, path, &ggml, err);
     if (!status)
@@ -112,20 +113,20 @@ static int32_t load_file(const char *path, struct wh_model *m, struct num_err *e
     if (!status)
         status = take_views(&ggml, path, map, len, m, err);
     if (!m->files && map)
-        wh_file_unmap(map, len);
+        num_file_unmap(map, len);
     wh_ggml_finish(&ggml);
     return status;
 }
 
 /* The .bin files of a folder: how many, and the path of one. */
-static uint32_t count_bins(const char *folder, char path[WH_MAX_PATH]) {
+static uint32_t count_bins(const char *folder, char path[NUM_MAX_PATH]) {
     uint32_t n = 0;
     DIR *dir = opendir(folder);
     struct dirent *entry;
     while (dir && (entry = readdir(dir))) {
         const char *dot = strrchr(entry->d_name, '.');
         if (entry->d_name[0] != '.' && dot && strcmp(dot, ".bin") == 0 &&
-            snprintf(path, WH_MAX_PATH, "%s/%s", folder, entry->d_name) < WH_MAX_PATH)
+            snprintf(path, NUM_MAX_PATH, "%s/%s", folder, entry->d_name) < NUM_MAX_PATH)
             n++;
     }
     if (dir)
@@ -135,8 +136,8 @@ static uint32_t count_bins(const char *folder, char path[WH_MAX_PATH]) {
 
 /* A folder of Hugging Face, or one that holds nothing but a file of whisper.cpp. */
 static int32_t load_either(const char *folder, struct wh_model *m, struct num_err *err) {
-    char path[WH_MAX_PATH];
-    uint32_t n = wh_file_exists(folder, "config.json") ? 0 : count_bins(folder, path);
+    char path[NUM_MAX_PATH];
+    uint32_t n = num_file_exists(folder, "config.json") ? 0 : count_bins(folder, path);
     if (n > 1)
         return num_fail(err, SLUICE_INPUT,
                         "%s has no config.json and %u .bin files: give the path of one of them",

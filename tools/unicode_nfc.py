@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Writes plugins/num/unicode_nfc.inc: canonical decompositions, compositions and combining classes.
+
+    python3 tools/unicode_nfc.py > plugins/num/unicode_nfc.inc
+
+The facts are those of the Unicode version that this Python knows; the file names it. Hangul
+syllables follow a rule and are left out.
+"""
+import sys
+import unicodedata
+
+HANGUL = range(0xAC00, 0xAC00 + 11172)
+
+
+def expand(c):
+    parts = unicodedata.decomposition(chr(c))
+    if not parts or parts.startswith("<"):
+        return [c]
+    return [x for part in parts.split() for x in expand(int(part, 16))]
+
+
+def classes():
+    start, before = 0, 0
+    for c in range(sys.maxunicode + 2):
+        here = unicodedata.combining(chr(c)) if c <= sys.maxunicode else 0
+        if here != before:
+            if before:
+                yield start, c - 1, before
+            start, before = c, here
+
+
+def main():
+    print(f"/* Made by tools/unicode_nfc.py from Unicode {unicodedata.unidata_version}. */")
+    print("static const struct decomposition decompositions[] = {")
+    for c in range(sys.maxunicode + 1):
+        full = expand(c)
+        if c not in HANGUL and full != [c]:
+            print(f"{{0x{c:x}, {{{', '.join(hex(x) for x in full)}}}}},")
+    print("};\nstatic const struct composition compositions[] = {")
+    pairs = []
+    for c in range(sys.maxunicode + 1):
+        parts = unicodedata.decomposition(chr(c)).split()
+        if c not in HANGUL and len(parts) == 2 and not parts[0].startswith("<"):
+            if unicodedata.normalize("NFC", chr(c)) == chr(c):
+                pairs.append((int(parts[0], 16), int(parts[1], 16), c))
+    for first, second, c in sorted(pairs):
+        print(f"{{0x{first:x}, 0x{second:x}, 0x{c:x}}},")
+    print("};\nstatic const struct combining combining[] = {")
+    for first, last, value in classes():
+        print(f"{{0x{first:x}, 0x{last:x}, {value}}},")
+    print("};")
+
+
+if __name__ == "__main__":
+    main()
