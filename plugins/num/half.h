@@ -28,4 +28,22 @@ static inline float num_f16_to_f32(uint16_t h) {
     return sign ? -value : value;
 }
 
+/* Rounded to nearest even; what is too large becomes the largest finite number, NaN zero. */
+static inline uint16_t num_f32_to_f16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
+    uint32_t rest = bits & 0x7fffffffu;
+    if (rest > 0x7f800000u)
+        return sign;
+    if (rest >= 0x477ff000u) /* 65520: would round to infinity */
+        return sign | 0x7bffu;
+    if (rest < 0x38800000u) { /* 2^-14: subnormal; the sum rounds at 2^-24 */
+        float sum = num_bits_to_f32(rest) + 0.5f;
+        memcpy(&bits, &sum, sizeof bits);
+        return (uint16_t)(sign | (bits - 0x3f000000u));
+    }
+    return (uint16_t)(sign | ((rest - 0x38000000u + 0xfffu + (rest >> 13 & 1)) >> 13));
+}
+
 #endif

@@ -23,6 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "num/cpu/cache.h"
+
 #define NUM_PANEL 32
 
 /* Panels needed for n outputs. */
@@ -121,6 +123,26 @@ struct num_kernels {
 
     /* y = (x - mean) / sqrt(variance + 1e-5) * gamma + beta over n values; y may be x. */
     void (*layer_norm)(const float *x, size_t n, const float *gamma, const float *beta, float *y);
+
+    /* y = gamma x / sqrt(mean of x^2 + eps) over n values; y may be x. */
+    void (*rms_norm)(const float *x, size_t n, const float *gamma, float eps, float *y);
+
+    /* y = gate / (1 + exp(-gate)) * up over n values; y may be either. */
+    void (*swiglu)(const float *gate, const float *up, size_t n, float *y);
+
+    /* Sets position t of a block: k and v (d), finite. */
+    void (*cache_put)(const struct num_cache_block *block, size_t t, const float *k,
+                      const float *v);
+
+    /* scores[r][t] = q[r] . key of position t, for all 32 positions of the block and n_rows rows,
+     * ldq and ld floats apart. */
+    void (*cache_scores)(const struct num_cache_block *block, const float *q, size_t ldq,
+                         size_t n_rows, float *scores, size_t ld);
+
+    /* sums[r][e] += sum over the block's first n positions of p[r][t] times the value at t; rows of
+     * sums have room for whole panels. */
+    void (*cache_mix)(const struct num_cache_block *block, size_t n, const float *p, size_t ldp,
+                      size_t n_rows, float *sums, size_t ld);
 
     /* x = exp(x - max) / sum over n values, in place. */
     void (*softmax)(float *x, size_t n);

@@ -74,6 +74,62 @@ int32_t num_stored_copy(struct num_stored *s, struct num_arena *arena, struct nu
     return SLUICE_OK;
 }
 
+size_t num_stored_bytes(enum num_weight_type type, size_t n_out, size_t k) {
+    size_t row = k / num_weight_block(type) * num_weight_block_bytes(type);
+    return NUM_PANELS(n_out) * NUM_PANEL * (row + sizeof(float)) + 2 * 64;
+}
+
+int32_t num_stored_create(struct num_stored *ret, enum num_weight_type type, size_t n_out, size_t k,
+                          struct num_arena *arena, struct num_err *err) {
+    struct num_stored s = {.type = type, .n_out = n_out, .k = k, .turned = true};
+    size_t n = NUM_PANELS(n_out) * NUM_PANEL;
+    uint8_t *blocks;
+    s.part_rows = n;
+    s.row_bytes = k / num_weight_block(type) * num_weight_block_bytes(type);
+    int32_t status = num_arena_take(arena, n * s.row_bytes, "the weights of a layer", &blocks, err);
+    if (!status)
+        status = num_arena_take(arena, n * sizeof(float), "the bias of a layer", &s.bias, err);
+    s.parts[0] = blocks;
+    if (!status)
+        *ret = s;
+    return status;
+}
+
+/* Where 16 bits stand apart from a block's words: they come first, or (Q6_K) last. */
+static size_t halves_at(enum num_weight_type type) {
+    size_t bytes = num_weight_block_bytes(type);
+    return bytes % 4 == 0 ? bytes : type == NUM_WEIGHT_Q6_K ? bytes - 2 : 0;
+}
+
+/* One block of `lanes` rows, side by side. */
+static void turn_block(enum num_weight_type type, const uint8_t *const *rows, size_t offset,
+                       size_t lanes, uint8_t *to) {
+    size_t bytes = num_weight_block_bytes(type), halves = halves_at(type);
+    for (size_t at = 0, n; at < bytes; at += n) {
+        n = at == halves ? 2 : 4;
+        for (size_t lane = 0; lane < lanes; lane++)
+            if (rows[lane])
+                memcpy(to + at * lanes + lane * n, rows[lane] + offset + at, n);
+    }
+}
+
+void num_stored_turn(const struct num_stored *s, const struct num_kernels *kernels, size_t panel,
+                     const uint8_t *const rows[NUM_PANEL]) {
+    size_t lanes = num_quant_kernels(kernels)->lanes, bytes = num_weight_block_bytes(s->type);
+    uint8_t *to = (uint8_t *)s->parts[0] + panel * NUM_PANEL * s->row_bytes;
+    for (size_t o = 0; o < NUM_PANEL; o += lanes)
+        for (size_t at = 0; at < s->row_bytes; at += bytes)
+            turn_block(s->type, rows + o, at, lanes, to + o * s->row_bytes + at * lanes);
+}
+
+void num_stored_unpack(const struct num_stored *s, const struct num_kernels *kernels, size_t panel,
+                       uint32_t *ret) {
+    const struct num_quant_kernels *quant = num_quant_kernels(kernels);
+    const uint8_t *from = s->parts[0] + panel * NUM_PANEL * s->row_bytes;
+    for (size_t o = 0; o < NUM_PANEL; o += quant->lanes)
+        quant->unpack[s->type](from + o * s->row_bytes, s->row_bytes, s->k, ret + o);
+}
+
 void num_stored_row(const struct num_stored *s, size_t out, float *ret) {
     struct num_weights view = {
         .type = s->type, .rows = s->part_rows, .cols = s->k, .row_bytes = s->row_bytes};
@@ -113,9 +169,26 @@ static void part_outputs(const struct product *p, const uint8_t *part, size_t fi
         memcpy(to + r * NUM_PANEL, sums + r * lanes + back, n * sizeof *to);
 }
 
+/* A panel of turned rows. */
+static void turned_outputs(const struct product *p, size_t first, float *to) {
+    _Alignas(64) float sums[MAX_ROWS * NUM_QUANT_MAX_LANES];
+    const struct num_stored *s = p->layer;
+    size_t lanes = p->quant->lanes;
+    for (size_t o = 0; o < NUM_PANEL; o += lanes) {
+        p->quant->turned[s->type](s->parts[0] + (first + o) * s->row_bytes, s->row_bytes, s->k,
+                                  p->x, p->ldx, p->n_rows, sums);
+        for (size_t r = 0; r < p->n_rows; r++)
+            memcpy(to + r * NUM_PANEL + o, sums + r * lanes, lanes * sizeof *to);
+    }
+}
+
 /* Outputs [first, first + n), at most a panel, of whatever parts. */
 static void panel_outputs(const struct product *p, size_t first, size_t n, float *to) {
     const struct num_stored *s = p->layer;
+    if (s->turned) {
+        turned_outputs(p, first, to);
+        return;
+    }
     for (size_t o = 0, some; o < n; o += some) {
         size_t out = first + o, at = out % s->part_rows, left = s->part_rows - at;
         some = p->quant->lanes;

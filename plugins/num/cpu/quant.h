@@ -39,6 +39,16 @@ struct num_quant_kernels {
     size_t lanes;
     num_quant_tile *tile[NUM_N_WEIGHT_TYPES]; /* NULL: no block type */
 
+    /* The same for `lanes` rows that are turned: word i of every row side by side, and likewise the
+     * 16 bits in front of the words (Q4_0, Q5_0, Q8_0) or behind them (Q6_K). They are read in the
+     * order of memory, and need no turning: for weights that are copied anyway. `stride` is the
+     * bytes of one row. */
+    num_quant_tile *turned[NUM_N_WEIGHT_TYPES];
+
+    /* Turned rows as bfloat16 into a panel (kernels.h) of k / 2 words: `lanes` columns of it. */
+    void (*unpack[NUM_N_WEIGHT_TYPES])(const uint8_t *w, size_t row_bytes, size_t k,
+                                       uint32_t *panel);
+
     /* One row of k floats, k a multiple of 32, to num_quant_row_bytes(k) bytes for weights of
      * `type`: k signed bytes and k / 32 parts. */
     void (*convert)(enum num_weight_type type, const float *x, size_t k, void *to);
@@ -64,6 +74,7 @@ struct num_stored {
     size_t n_out, k, part_rows, row_bytes;
     const uint8_t *parts[NUM_QUANT_MAX_PARTS]; /* (part_rows, row_bytes) each, borrowed */
     float *bias;                               /* (n_out up to whole panels), the arena's */
+    bool turned;                               /* the first part is all, rows up to whole panels */
 };
 
 /* True where `parts` (n of them, of equal shape) can be a stored layer: of one block type. */
@@ -77,7 +88,23 @@ int32_t num_stored_init(struct num_stored *ret, const struct num_weights *const 
  * The views are not needed after that. */
 int32_t num_stored_copy(struct num_stored *layer, struct num_arena *arena, struct num_err *err);
 
-/* The weights of one output as floats, ret (k). */
+/*
+ * A layer of zeros whose rows will be turned: num_stored_turn() sets the outputs of one panel from
+ * the 32 rows (NULL: zeros) that `rows` points to. Different panels at the same time.
+ */
+int32_t num_stored_create(struct num_stored *ret, enum num_weight_type type, size_t n_out, size_t k,
+                          struct num_arena *arena, struct num_err *err);
+void num_stored_turn(const struct num_stored *layer, const struct num_kernels *kernels,
+                     size_t panel, const uint8_t *const rows[NUM_PANEL]);
+
+/* Bytes that num_stored_create() takes. */
+size_t num_stored_bytes(enum num_weight_type type, size_t n_out, size_t k);
+
+/* Panel number `panel` of a turned layer as bfloat16: k / 2 words of 32 outputs. */
+void num_stored_unpack(const struct num_stored *layer, const struct num_kernels *kernels,
+                       size_t panel, uint32_t *ret);
+
+/* The weights of one output of a layer that is not turned as floats, ret (k). */
 void num_stored_row(const struct num_stored *layer, size_t out, float *ret);
 
 /*

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "num/cpu/quant.h"
+#include "num/half.h"
 
 #define TOLERANCE 2e-5
 
@@ -181,6 +182,71 @@ TEST(a_row_does_not_depend_on_the_others) {
             layer_error(kernels, (enum num_weight_type)type, &many, together, 64);
             layer_error(kernels, (enum num_weight_type)type, &one, alone, 64);
             CHECK(memcmp(together, alone, 50 * sizeof *alone) == 0);
+        }
+    }
+}
+
+/* A turned layer of the same rows; what is missing to a whole panel is zeros. */
+static struct num_stored turned_layer(const struct num_weights *w, const struct num_kernels *kernels,
+                                      struct num_arena *arena) {
+    struct num_stored layer;
+    struct num_err err;
+    CHECK_INT(num_stored_create(&layer, w->type, w->rows, w->cols, arena, &err), 0);
+    for (size_t p = 0; p < NUM_PANELS(w->rows); p++) {
+        const uint8_t *rows[NUM_PANEL] = {NULL};
+        for (size_t o = 0; o < NUM_PANEL && p * NUM_PANEL + o < w->rows; o++)
+            rows[o] = (const uint8_t *)w->data + (p * NUM_PANEL + o) * w->row_bytes;
+        num_stored_turn(&layer, kernels, p, rows);
+    }
+    return layer;
+}
+
+TEST(turned_layers_yield_the_same_to_the_bit) {
+    FOR_EACH_TABLE(kernels) {
+        for (int type = NUM_WEIGHT_Q4_0; type <= NUM_WEIGHT_Q6_K; type++)
+            for (size_t n_rows = 1; n_rows <= 3; n_rows += 2) {
+                struct sizes s = {50, 1, 512, n_rows};
+                struct num_arena arena = {0};
+                struct num_weights w = make((enum num_weight_type)type, 50, 512, 1);
+                struct num_stored layer = turned_layer(&w, kernels, &arena);
+                float plain[3 * 64], turned[3 * 64];
+                char *x = inputs(num_quant_kernels(kernels), w.type, &s);
+                struct num_finish finish = {.form = NUM_FORM_F32, .y = turned, .ldy = 64};
+                layer_error(kernels, w.type, &s, plain, 64);
+                num_stored_rows(&layer, kernels, 0, 50, x, num_quant_row_bytes(512), n_rows,
+                                &finish);
+                for (size_t r = 0; r < n_rows; r++)
+                    CHECK(memcmp(plain + r * 64, turned + r * 64, 50 * sizeof *plain) == 0);
+                num_arena_finish(&arena);
+                free((void *)(uintptr_t)w.data);
+                free(x);
+            }
+    }
+}
+
+/* bfloat16 keeps 8 bits; a Q4_K weight is a difference, whose larger part rounds first in float. */
+TEST(turned_layers_unpack_to_panels) {
+    FOR_EACH_TABLE(kernels) {
+        for (int type = NUM_WEIGHT_Q4_0; type <= NUM_WEIGHT_Q6_K; type++) {
+            struct num_arena arena = {0};
+            struct num_weights w = make((enum num_weight_type)type, 64, 256, 3);
+            struct num_stored layer = turned_layer(&w, kernels, &arena);
+            uint32_t *panel = malloc(128 * NUM_PANEL * sizeof *panel);
+            float row[256];
+            num_stored_unpack(&layer, kernels, 1, panel);
+            for (size_t o = 0; o < NUM_PANEL; o++) {
+                num_weights_to_f32(&w, NUM_PANEL + o, 1, row);
+                for (size_t i = 0; i < 256; i++) {
+                    uint32_t word = panel[i / 2 * NUM_PANEL + o];
+                    float got = num_bf16_to_f32((uint16_t)(word >> 16 * (i % 2)));
+                    if (!(fabsf(got - row[i]) <= fabsf(row[i]) / 256 + 1e-5f))
+                        TEST_FAIL("%s %s, output %zu, number %zu: %g, not %g", kernels->name,
+                                  num_weight_name(w.type), o, i, got, row[i]);
+                }
+            }
+            num_arena_finish(&arena);
+            free((void *)(uintptr_t)w.data);
+            free(panel);
         }
     }
 }
