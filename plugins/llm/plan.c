@@ -1,0 +1,70 @@
+/* The memory plan: see generate.h. Weights are what they are; buffers follow from the number of
+ * requests; what is left is pages of keys and values. */
+#include <inttypes.h>
+
+#include "llm/cpu.h"
+#include "llm/sample.h"
+
+#define LEAST_CONTEXT 256u
+
+static uint32_t pages_of(uint32_t context) {
+    return (context + LM_PAGE - 1) / LM_PAGE;
+}
+
+static enum lm_kv_type kv_of(const struct lm_model *m, enum lm_kv_type kv) {
+    return kv != LM_KV_AUTO ? kv : m->compute == LM_F32 ? LM_KV_F32 : LM_KV_F16;
+}
+
+/* The longest text that is made without being asked: of dynamic scaling, what needs none. */
+static uint32_t own_context(const struct lm_config *c) {
+    return c->rope.kind == LM_ROPE_DYNAMIC && c->rope.original_context < c->n_context
+               ? c->rope.original_context
+               : c->n_context;
+}
+
+static uint64_t mib(uint64_t bytes) {
+    return (bytes + (1 << 20) - 1) >> 20;
+}
+
+static int32_t too_little(const struct lm_plan *p, const struct lm_limits *limits, uint64_t page,
+                          uint32_t context, struct num_err *err) {
+    return num_fail(err, SLUICE_RESOURCE,
+                    "%" PRIu64 " MiB are too little: weights take %" PRIu64 " MiB, buffers %" PRIu64
+                    " and a context of %" PRIu32 " tokens %" PRIu64
+                    "; allow more memory, a shorter context, fewer requests at a time, or keys and "
+                    "values of fewer bits",
+                    limits->memory >> 20, mib(p->weight_bytes), mib(p->work_bytes), context,
+                    mib(pages_of(context) * page));
+}
+
+int32_t lm_plan(const struct lm_model *m, const struct lm_limits *limits, struct lm_plan *ret,
+                struct num_err *err) {
+    const struct lm_config *c = &m->config;
+    struct lm_plan p = {.n_requests = limits->n_requests, .kv = kv_of(m, limits->kv)};
+    uint64_t page = lm_cpu_page_bytes(m, p.kv), n_pages = UINT32_MAX / LM_PAGE;
+    if (p.n_requests < 1 || p.n_requests > LM_MAX_REQUESTS)
+        return num_fail(err, SLUICE_INPUT, "%" PRIu32 " requests at a time; 1 to %d are possible",
+                        p.n_requests, LM_MAX_REQUESTS);
+    if (limits->context > c->n_context)
+        return num_fail(err, SLUICE_INPUT,
+                        "a context of %" PRIu32 " tokens is asked for; the model has %" PRIu32,
+                        limits->context, c->n_context);
+    p.context = limits->context ? limits->context : own_context(c);
+    p.weight_bytes = m->bytes;
+    p.work_bytes = lm_cpu_work_bytes(m, p.n_requests) + lm_sampler_bytes(c->n_vocab);
+    if (limits->memory) {
+        uint64_t used = p.weight_bytes + p.work_bytes;
+        uint64_t fit = limits->memory > used ? (limits->memory - used) / page : 0;
+        n_pages = fit < n_pages ? fit : n_pages;
+    }
+    uint32_t least = limits->context || p.context < LEAST_CONTEXT ? p.context : LEAST_CONTEXT;
+    if (n_pages < pages_of(least))
+        return too_little(&p, limits, page, least, err);
+    if (n_pages < pages_of(p.context))
+        p.context = (uint32_t)n_pages * LM_PAGE;
+    uint64_t wanted = (uint64_t)p.n_requests * pages_of(p.context);
+    p.n_pages = (uint32_t)(wanted < n_pages ? wanted : n_pages);
+    p.kv_bytes = p.n_pages * page;
+    *ret = p;
+    return SLUICE_OK;
+}
