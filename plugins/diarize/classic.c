@@ -39,7 +39,7 @@ struct diarization {
     const struct dz_span *spans;
     size_t n_spans;
     struct dz_classic_options options;
-    const struct dz_classic_watch *watch;
+    const struct dz_watch *watch;
     struct num_err *err;
     struct dz_cepstra *cepstra;
     float *frames;         /* (BLOCK_FRAMES, DZ_DIM) */
@@ -297,8 +297,8 @@ static int32_t make_buffers(struct diarization *d, struct num_pool *pool) {
 
 int32_t dz_classic_run(const float *pcm, size_t n_samples, const struct dz_span *spans,
                        size_t n_spans, const struct dz_classic_options *options,
-                       struct num_pool *pool, const struct dz_classic_watch *watch,
-                       struct dz_turns *ret, float *ret_embeddings, struct num_err *err) {
+                       struct num_pool *pool, const struct dz_watch *watch, struct dz_turns *ret,
+                       float *ret_embeddings, struct num_err *err) {
     struct diarization d = {.pcm = pcm,
                             .n_samples = n_samples,
                             .spans = spans,

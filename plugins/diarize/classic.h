@@ -11,12 +11,12 @@
 #ifndef DIARIZE_CLASSIC_H
 #define DIARIZE_CLASSIC_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "diarize/gauss.h"
 #include "diarize/turns.h"
+#include "diarize/watch.h"
 #include "num/pool.h"
 
 #define DZ_MAX_SPEAKERS   64
@@ -33,12 +33,6 @@ struct dz_classic_options {
     uint32_t max_speakers; /* 0: DZ_MAX_SPEAKERS */
 };
 
-struct dz_classic_watch {
-    void *ctx;
-    bool (*cancelled)(void *ctx);
-    void (*progress)(void *ctx, double fraction);
-};
-
 /*
  * Finds the turns in n_spans stretches of speech (in order, apart from each other) of mono 16 kHz
  * audio, borrowed for the call. Speakers are SPEAKER_00, SPEAKER_01, ... in the order in which they
@@ -47,7 +41,7 @@ struct dz_classic_watch {
  */
 int32_t dz_classic_run(const float *pcm, size_t n_samples, const struct dz_span *spans,
                        size_t n_spans, const struct dz_classic_options *options,
-                       struct num_pool *pool, const struct dz_classic_watch *watch,
-                       struct dz_turns *ret, float *ret_embeddings, struct num_err *err);
+                       struct num_pool *pool, const struct dz_watch *watch, struct dz_turns *ret,
+                       float *ret_embeddings, struct num_err *err);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The stage diarize/speakers: the glue between the host and classic.h. Turns become JSON and the
- * speakers' vectors a safetensors file.
+ * The stage diarize/speakers: the glue between the host and the two methods, classic.h and neural.h.
+ * Turns become JSON and the speakers' vectors a safetensors file.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,16 +9,27 @@
 
 #include "diarize/cepstra.h"
 #include "diarize/classic.h"
+#include "diarize/models.h"
 #include "diarize/stages.h"
+#include "diarize/tracks.h"
 #include "num/audio.h"
 #include "num/safetensors.h"
 
 #define SAMPLES_PER_FRAME (NUM_AUDIO_RATE_HZ / 100)
 
+/* Where the threshold is 0. */
+#define CLASSIC_PENALTY 2.2
+
+struct options {
+    double threshold, step_s;
+    uint32_t min_speakers, max_speakers; /* 0: not known */
+};
+
 struct speakers {
     const struct sluice_host *host;
-    struct dz_classic_options options;
+    struct options options;
     struct num_pool *pool;
+    struct dz_models models; /* without a segmentation: the classic method */
 };
 
 struct work {
@@ -27,8 +38,10 @@ struct work {
     struct num_audio audio;
     struct dz_span *spans;
     size_t n_spans;
-    struct dz_turns turns;
-    float embeddings[DZ_MAX_SPEAKERS * DZ_EMBEDDING_SIZE];
+    struct dz_turns turns, exclusive; /* exclusive: no turns where it is the same */
+    float *embeddings;                /* (speakers, size) */
+    size_t size;
+    const char *kind; /* of embeddings: those of another kind cannot be compared */
     struct num_err err;
 };
 
@@ -60,21 +73,27 @@ static int32_t make_spans(struct work *w, const struct num_region *regions, size
     return SLUICE_OK;
 }
 
-static int32_t read_inputs(struct work *w) {
-    struct sluice_view audio, regions;
+static int32_t read_regions(struct work *w) {
+    struct sluice_view regions;
     struct num_region *list = NULL;
     size_t n = 0;
-    int32_t status = open_input(w, "audio", &audio);
-    if (status == SLUICE_OK)
-        status = open_input(w, "regions", &regions);
-    if (status == SLUICE_OK)
-        status = num_audio_open(audio.data, audio.len, &w->audio, &w->err);
+    int32_t status = open_input(w, "regions", &regions);
+    if (status == SLUICE_UNSUPPORTED)
+        return num_fail(&w->err, SLUICE_INPUT,
+                        "the classic method has to be told where speech is: connect `regions`, as "
+                        "with audio/vad");
     if (status == SLUICE_OK)
         status = num_regions_read(regions.data, regions.len, w->audio.n, &list, &n, &w->err);
     if (status == SLUICE_OK)
         status = make_spans(w, list, n);
     free(list);
     return status;
+}
+
+static int32_t read_audio(struct work *w) {
+    struct sluice_view audio;
+    int32_t status = open_input(w, "audio", &audio);
+    return status == SLUICE_OK ? num_audio_open(audio.data, audio.len, &w->audio, &w->err) : status;
 }
 
 /* ---- outputs ---- */
@@ -96,7 +115,8 @@ static int32_t commit(struct work *w, const char *port, const void *data, size_t
 
 static int32_t commit_turns(struct work *w) {
     char *text = NULL;
-    int32_t status = dz_turns_write(&w->turns, &w->turns, &text, &w->err);
+    const struct dz_turns *exclusive = w->exclusive.n_turns ? &w->exclusive : &w->turns;
+    int32_t status = dz_turns_write(&w->turns, exclusive, &text, &w->err);
     if (status == SLUICE_OK)
         status = commit(w, "turns", text, strlen(text), NULL, 0);
     free(text);
@@ -119,14 +139,14 @@ static int32_t commit_embeddings(struct work *w) {
         return num_fail_memory(&w->err, "the speakers", 64);
     struct num_tensor rows = {.name = "embeddings", .dtype = NUM_F32, .n_dims = 2};
     rows.shape[0] = w->turns.n_speakers;
-    rows.shape[1] = DZ_EMBEDDING_SIZE;
-    struct num_meta meta[] = {{"speakers", names}, {"kind", "cepstra"}};
+    rows.shape[1] = w->size;
+    struct num_meta meta[] = {{"speakers", names}, {"kind", w->kind}};
     void *header = NULL;
     size_t len = 0;
     int32_t status = num_safetensors_header(&rows, 1, meta, 2, 0, &header, &len, &w->err);
     if (status == SLUICE_OK)
         status = commit(w, "embeddings", header, len, w->embeddings,
-                        w->turns.n_speakers * DZ_EMBEDDING_SIZE * sizeof(float));
+                        w->turns.n_speakers * w->size * sizeof(float));
     free(header);
     free(names);
     return status;
@@ -141,7 +161,8 @@ static void set_metrics(const struct work *w) {
     if (!metrics)
         return;
     metrics->set(w->job, "audio_s", (double)w->audio.n / NUM_AUDIO_RATE_HZ);
-    metrics->set(w->job, "speech_s", (double)n_frames / DZ_FRAMES_PER_S);
+    if (w->spans)
+        metrics->set(w->job, "speech_s", (double)n_frames / DZ_FRAMES_PER_S);
     metrics->set(w->job, "speakers", w->turns.n_speakers);
     metrics->set(w->job, "turns", (double)w->turns.n_turns);
 }
@@ -158,12 +179,38 @@ static void report_progress(void *ctx, double fraction) {
     w->self->host->progress(w->job, fraction, NULL);
 }
 
+static int32_t run_classic(struct work *w, const struct dz_watch *watch) {
+    const struct options *o = &w->self->options;
+    struct dz_classic_options options = {o->threshold > 0 ? o->threshold : CLASSIC_PENALTY,
+                                         o->min_speakers, o->max_speakers};
+    w->size = DZ_EMBEDDING_SIZE;
+    w->kind = "cepstra";
+    w->embeddings = calloc(DZ_MAX_SPEAKERS * DZ_EMBEDDING_SIZE, sizeof *w->embeddings);
+    if (!w->embeddings)
+        return num_fail_memory(&w->err, "the embeddings", DZ_MAX_SPEAKERS * DZ_EMBEDDING_SIZE * 4);
+    int32_t status = read_regions(w);
+    if (status != SLUICE_OK)
+        return status;
+    return dz_classic_run(w->audio.pcm, w->audio.n, w->spans, w->n_spans, &options, w->self->pool,
+                          watch, &w->turns, w->embeddings, &w->err);
+}
+
+static int32_t run_neural(struct work *w, const struct dz_watch *watch) {
+    const struct options *o = &w->self->options;
+    const struct dz_models *m = &w->self->models;
+    struct dz_neural models = {m->segmentation, m->embedding, m->has_plda ? &m->plda : NULL};
+    struct dz_neural_options options = {o->threshold, o->step_s, o->min_speakers, o->max_speakers};
+    w->size = dz_resnet_size(m->embedding);
+    w->kind = m->kind;
+    return dz_neural_run(&models, w->audio.pcm, w->audio.n, &options, watch, &w->turns,
+                         &w->exclusive, &w->embeddings, &w->err);
+}
+
 static int32_t run(struct work *w) {
-    struct dz_classic_watch watch = {w, is_cancelled, report_progress};
-    int32_t status = read_inputs(w);
+    struct dz_watch watch = {w, is_cancelled, report_progress};
+    int32_t status = read_audio(w);
     if (status == SLUICE_OK)
-        status = dz_classic_run(w->audio.pcm, w->audio.n, w->spans, w->n_spans, &w->self->options,
-                                w->self->pool, &watch, &w->turns, w->embeddings, &w->err);
+        status = w->self->models.segmentation ? run_neural(w, &watch) : run_classic(w, &watch);
     if (status == SLUICE_OK)
         status = commit_turns(w);
     if (status == SLUICE_OK)
@@ -186,6 +233,8 @@ static int32_t speakers_process(void *instance, struct sluice_job *job) {
     if (status != SLUICE_OK && status != SLUICE_CANCELLED)
         self->host->fail(job, w->err.text);
     dz_turns_finish(&w->turns);
+    dz_turns_finish(&w->exclusive);
+    free(w->embeddings);
     num_audio_close(&w->audio);
     free(w->spans);
     free(w);
@@ -194,11 +243,12 @@ static int32_t speakers_process(void *instance, struct sluice_job *job) {
 
 /* ---- instance ---- */
 
-static int32_t read_options(const struct sluice_host *host, struct dz_classic_options *ret,
+static int32_t read_options(const struct sluice_host *host, struct options *ret,
                             struct num_err *err) {
     int64_t number = 0, least = 0, most = 0;
-    struct dz_classic_options options;
-    if (host->param_float(host, "threshold", &options.penalty) ||
+    struct options options;
+    if (host->param_float(host, "threshold", &options.threshold) ||
+        host->param_float(host, "step", &options.step_s) ||
         host->param_int(host, "num_speakers", &number) ||
         host->param_int(host, "min_speakers", &least) ||
         host->param_int(host, "max_speakers", &most))
@@ -216,10 +266,49 @@ static int32_t read_options(const struct sluice_host *host, struct dz_classic_op
     return SLUICE_OK;
 }
 
+/* The value of a parameter that may be left out. */
+static const char *path_of(const struct sluice_host *host, const char *name) {
+    const char *path = NULL;
+    return host->param_string(host, name, &path) == SLUICE_OK && path && *path ? path : NULL;
+}
+
+/* The models, where the method takes them; says which method it is. */
+static int32_t load_models(struct speakers *self, struct num_err *err) {
+    const struct sluice_host *host = self->host;
+    const char *method = NULL, *compute = NULL;
+    struct dz_model_paths paths = {path_of(host, "segmentation"), path_of(host, "embedding"),
+                                   path_of(host, "plda"), NUM_COMPUTE_F32};
+    if (host->param_string(host, "method", &method) ||
+        host->param_string(host, "compute", &compute))
+        return num_fail(err, SLUICE_INTERNAL, "cannot read the parameters");
+    bool asked = strcmp(method, "neural") == 0, given = paths.segmentation || paths.embedding;
+    if (strcmp(method, "classic") == 0 || (!asked && !given)) {
+        if (strcmp(method, "auto") == 0)
+            host->log(host, SLUICE_LOG_INFO,
+                      "method auto: no models are given, so voices are told apart without; "
+                      "overlapping speech goes to one speaker");
+        return SLUICE_OK;
+    }
+    if (!paths.segmentation || !paths.embedding)
+        return num_fail(err, SLUICE_INPUT,
+                        "the neural method needs two models, `segmentation` and `embedding`; `%s` "
+                        "is missing",
+                        paths.segmentation ? "embedding" : "segmentation");
+    if (strcmp(compute, "bf16") == 0 ||
+        (strcmp(compute, "auto") == 0 && num_kernels()->native_bf16))
+        paths.compute = NUM_COMPUTE_BF16;
+    if (!paths.plda)
+        host->log(host, SLUICE_LOG_INFO,
+                  "no PLDA is given: clustering is agglomerative alone, without VBx");
+    return dz_models_load(&paths, self->pool, &self->models, err);
+}
+
 static void speakers_destroy(void *instance) {
     struct speakers *self = instance;
-    if (self)
+    if (self) {
+        dz_models_finish(&self->models);
         num_pool_destroy(self->pool);
+    }
     free(self);
 }
 
@@ -228,14 +317,17 @@ static int32_t speakers_create(const struct sluice_host *host, void **ret_self) 
     struct speakers *self = calloc(1, sizeof *self);
     int32_t status = self ? read_options(host, &self->options, &err)
                           : num_fail_memory(&err, "the stage", sizeof *self);
+    if (self)
+        self->host = host;
     if (status == SLUICE_OK)
         status = num_pool_create(host->budget(host)->cpus, &self->pool, &err);
+    if (status == SLUICE_OK)
+        status = load_models(self, &err);
     if (status != SLUICE_OK) {
         host->error(host, err.text);
-        free(self);
+        speakers_destroy(self);
         return status;
     }
-    self->host = host;
     *ret_self = self;
     return SLUICE_OK;
 }
@@ -245,13 +337,14 @@ static int32_t speakers_create(const struct sluice_host *host, void **ret_self) 
 static const struct sluice_port audio_in = {SLUICE_SIZED(struct sluice_port), 0, "audio",
                                             SLUICE_TYPE_AUDIO, "The recording."};
 static const struct sluice_port regions_in = {
-    SLUICE_SIZED(struct sluice_port), 0, "regions", SLUICE_TYPE_REGIONS,
-    "Where speech is; best without pauses: speech_pad_ms 60, min_silence_duration_ms 200."};
+    SLUICE_SIZED(struct sluice_port), SLUICE_PORT_OPTIONAL, "regions", SLUICE_TYPE_REGIONS,
+    "Where speech is, for the classic method; best without pauses: speech_pad_ms 60, "
+    "min_silence_duration_ms 200. The neural method finds speech itself."};
 static const struct sluice_port turns_out = {SLUICE_SIZED(struct sluice_port), 0, "turns",
                                              SLUICE_TYPE_TURNS, "Who speaks when."};
 static const struct sluice_port embeddings_out = {
     SLUICE_SIZED(struct sluice_port), SLUICE_PORT_OPTIONAL, "embeddings", SLUICE_TYPE_EMBEDDINGS,
-    "A row for each speaker: mean and standard deviation of the cepstra."};
+    "A row for each speaker: what his voice sounds like."};
 
 #define COUNT(param, what)                                                                         \
     static const struct sluice_param param##_param = {.size = SLUICE_SIZED(struct sluice_param),   \
@@ -272,10 +365,47 @@ static const struct sluice_param threshold_param = {
     .kind = SLUICE_PARAM_FLOAT,
     .flags = SLUICE_PARAM_RANGED,
     .name = "threshold",
-    .default_value = "2.2",
+    .default_value = "0",
     .min = 0,
     .max = 100,
-    .doc = "How different voices must be to be two; higher finds fewer speakers."};
+    .doc = "How different voices must be to be two; higher finds fewer speakers. 0 is the method's "
+           "own: 2.2 classic, 0.7046 neural, 0.6 with a PLDA."};
+
+static const struct sluice_param step_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_DURATION,
+    .flags = SLUICE_PARAM_RANGED,
+    .name = "step",
+    .default_value = "1s",
+    .min = 0.1,
+    .max = 30,
+    .doc = "From one window of the neural method to the next; longer is faster and less exact."};
+
+static const struct sluice_param method_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "method",
+    .default_value = "auto",
+    .choices = (const char *const[]){"auto", "classic", "neural", NULL},
+    .doc = "neural: with trained models; classic: without; auto: neural where models are given."};
+
+static const struct sluice_param compute_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "compute",
+    .default_value = "auto",
+    .choices = (const char *const[]){"auto", "f32", "bf16", NULL},
+    .doc = "Numbers of the embedding model; auto: bf16 where the processor multiplies it."};
+
+#define PATH(param, what)                                                                          \
+    static const struct sluice_param param##_param = {.size = SLUICE_SIZED(struct sluice_param),   \
+                                                      .kind = SLUICE_PARAM_STRING,                 \
+                                                      .name = #param,                              \
+                                                      .doc = what}
+
+PATH(segmentation, "Folder of the segmentation model (tools/convert_diarization).");
+PATH(embedding, "Folder of the embedding model (tools/convert_diarization).");
+PATH(plda, "Folder of the PLDA with which VBx clusters; without one clustering is agglomerative.");
 
 const struct sluice_stage dz_speakers_stage = {
     .size = SLUICE_SIZED(struct sluice_stage),
@@ -285,8 +415,11 @@ const struct sluice_stage dz_speakers_stage = {
     .summary = "Finds who speaks when.",
     .inputs = (const struct sluice_port *const[]){&audio_in, &regions_in, NULL},
     .outputs = (const struct sluice_port *const[]){&turns_out, &embeddings_out, NULL},
-    .params = (const struct sluice_param *const[]){&num_speakers_param, &min_speakers_param,
-                                                   &max_speakers_param, &threshold_param, NULL},
+    .params =
+        (const struct sluice_param *const[]){&method_param, &segmentation_param, &embedding_param,
+                                             &plda_param, &compute_param, &step_param,
+                                             &num_speakers_param, &min_speakers_param,
+                                             &max_speakers_param, &threshold_param, NULL},
     .create = speakers_create,
     .process = speakers_process,
     .destroy = speakers_destroy};
