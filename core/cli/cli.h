@@ -37,6 +37,7 @@ int sl_cmd_show(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_report(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_logs(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_models(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_doctor(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_version(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_completion(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_help(const struct sl_command *self, int argc, char **argv);

@@ -1,12 +1,15 @@
 /* sluice check and sluice graph: a pipeline, looked at and not run. */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/fit.h"
 #include "cli/graphviz.h"
 #include "graph/render.h"
 #include "proc/limits.h"
+#include "proc/machine.h"
 
 struct arguments {
     struct sl_words settings, plugins, rest;
@@ -41,10 +44,34 @@ static void print_limits(void) {
     sl_limiter_finish(&limiter);
 }
 
+/* Looks at the machine; at its cards only where a stage could use one. */
+static int print_plan(const struct sl_plan *plan) {
+    struct sl_install install = sl_install_find();
+    struct sl_machine_room room;
+    struct sl_gpus gpus = {0};
+    struct sl_peaks peaks;
+    sl_autostr struct sl_str out = {0};
+    cpu_set_t set;
+    int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    sl_machine_room(&room);
+    sl_peaks_load(&peaks);
+    if (sl_plan_wants_cards(plan))
+        sl_gpus_look(install.worker, &gpus);
+    struct sl_machine machine = {room.capacity, &gpus, &peaks};
+    bool fits = sl_fit_print(plan, &machine, cpus, &out);
+    fputs(sl_str_text(&out), stdout);
+    sl_gpus_finish(&gpus);
+    sl_peaks_finish(&peaks);
+    sl_install_finish(&install);
+    return fits ? SL_EXIT_OK : SL_EXIT_USAGE;
+}
+
 int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
     struct arguments a = {0};
     struct sl_loaded l = {0};
+    bool plan = false;
     const struct sl_option table[] = {
+        {"plan", 0, SL_OPT_FLAG, &plan, NULL, "say whether and how it fits this machine"},
         {"set", 0, SL_OPT_LIST, &a.settings, "NAME=VALUE", "set a parameter of the pipeline"},
         {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},
         {0},
@@ -52,7 +79,10 @@ int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
     int status = load(
         self,
         "Checks a pipeline against the plugins that are installed and prints every error at once,\n"
-        "each with its position. Nothing is run. Exit status: 0 without errors, else 2.",
+        "each with its position. Nothing is run. With --plan, also what each stage needs of this\n"
+        "machine, what fits beside what, and what can never run here. Exit status: 0 without "
+        "errors,\n"
+        "else 2, also where the pipeline does not fit.",
         table, argc, argv, &a, &l);
     if (status < 0) {
         int outputs = 0;
@@ -61,7 +91,7 @@ int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
         printf("%s: ok: pipeline \"%s\", %d stages, %d outputs\n", a.rest.items[0], l.plan->name,
                l.plan->n_stages - outputs, outputs);
         print_limits();
-        status = SL_EXIT_OK;
+        status = plan ? print_plan(l.plan) : SL_EXIT_OK;
     }
     finish(&a, &l);
     return status;

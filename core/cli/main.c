@@ -7,7 +7,7 @@
 static const struct sl_command commands[] = {
     {"run", "run PIPELINE.yaml [FILE...] [-o DIR] [options]", "run a pipeline over files",
      sl_cmd_run},
-    {"check", "check PIPELINE.yaml [--set NAME=VALUE]...", "check a pipeline; nothing is run",
+    {"check", "check PIPELINE.yaml [--plan] [--set NAME=VALUE]...", "check a pipeline; nothing is run",
      sl_cmd_check},
     {"graph", "graph PIPELINE.yaml [--format text|dot|svg]", "draw a pipeline", sl_cmd_graph},
     {"plugins", "plugins [NAME[/STAGE]] [--json]",
@@ -25,6 +25,8 @@ static const struct sl_command commands[] = {
     {"logs", "logs RUN [STAGE]", "print what the stages of a run wrote", sl_cmd_logs},
     {"models", "models list | get NAME | path NAME | verify NAME [options]",
      "list and download models", sl_cmd_models},
+    {"doctor", "doctor [--json]", "say what this machine offers and what is in the way",
+     sl_cmd_doctor},
     {"completion", "completion bash|zsh", "print a completion script for a shell",
      sl_cmd_completion},
     {"version", "version", "print the version", sl_cmd_version},

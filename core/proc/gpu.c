@@ -202,40 +202,70 @@ void sl_gpu_helper_stop(struct sl_gpu_helper *h) {
     h->pid = -1;
 }
 
-int sl_gpu_helper_ask(const struct sl_gpu_helper *h, struct sl_err *err) {
-    if (h->socket >= 0 && send(h->socket, "?", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
+static int request(const struct sl_gpu_helper *h, const char *what, struct sl_err *err) {
+    if (h->socket >= 0 && send(h->socket, what, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
         return 0;
     return sl_err_set(err, SL_CRASH, "the helper that asks the NVIDIA driver is gone");
 }
 
-int sl_gpu_helper_receive(const struct sl_gpu_helper *h, struct sl_gpus *ret, struct sl_err *err) {
+/* 1: *ret is the answer, owned; 0: none yet. */
+static int receive(const struct sl_gpu_helper *h, char **ret, size_t *ret_len, struct sl_err *err) {
     sl_autofree char *buf = sl_xmalloc(MAX_ANSWER);
     ssize_t n = h->socket < 0 ? 0 : recv(h->socket, buf, MAX_ANSWER, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (n <= 0)
         return sl_err_set(err, SL_CRASH, "the helper that asks the NVIDIA driver has crashed");
-    int rc = sl_gpus_parse(buf, (size_t)n, ret, err);
-    if (rc < 0)
-        return rc;
-    sl_gpus_restrict(ret, getenv("CUDA_VISIBLE_DEVICES"));
+    *ret = sl_steal(&buf);
+    *ret_len = (size_t)n;
     return 1;
 }
 
-int sl_gpu_helper_query(const struct sl_gpu_helper *h, int limit_ms, struct sl_gpus *ret,
-                        struct sl_err *err) {
+static int wait_for(const struct sl_gpu_helper *h, int limit_ms, char **ret, size_t *ret_len,
+                    struct sl_err *err) {
     int64_t limit = sl_now_ms() + limit_ms;
-    int rc = sl_gpu_helper_ask(h, err);
-    while (rc == 0) {
+    for (;;) {
         struct pollfd p = {h->socket, POLLIN, 0};
         int64_t left = limit - sl_now_ms();
         if (left <= 0)
             return sl_err_set(err, SL_TIMEOUT, "the NVIDIA driver does not answer within %d s",
                               limit_ms / 1000);
         poll(&p, 1, (int)left);
-        rc = sl_gpu_helper_receive(h, ret, err);
+        int rc = receive(h, ret, ret_len, err);
+        if (rc != 0)
+            return rc < 0 ? rc : 0;
     }
-    return rc < 0 ? rc : 0;
+}
+
+static int read_answer(const char *text, size_t len, struct sl_gpus *ret, struct sl_err *err) {
+    int rc = sl_gpus_parse(text, len, ret, err);
+    if (rc == 0)
+        sl_gpus_restrict(ret, getenv("CUDA_VISIBLE_DEVICES"));
+    return rc;
+}
+
+int sl_gpu_helper_ask(const struct sl_gpu_helper *h, struct sl_err *err) {
+    return request(h, "?", err);
+}
+
+int sl_gpu_helper_receive(const struct sl_gpu_helper *h, struct sl_gpus *ret, struct sl_err *err) {
+    sl_autofree char *text = NULL;
+    size_t len;
+    int rc = receive(h, &text, &len, err);
+    if (rc != 1)
+        return rc;
+    rc = read_answer(text, len, ret, err);
+    return rc < 0 ? rc : 1;
+}
+
+int sl_gpu_helper_query(const struct sl_gpu_helper *h, int limit_ms, struct sl_gpus *ret,
+                        struct sl_err *err) {
+    sl_autofree char *text = NULL;
+    size_t len;
+    int rc = request(h, "?", err);
+    if (rc == 0)
+        rc = wait_for(h, limit_ms, &text, &len, err);
+    return rc < 0 ? rc : read_answer(text, len, ret, err);
 }
 
 void sl_gpus_look(const char *worker_program, struct sl_gpus *ret) {
@@ -248,4 +278,17 @@ void sl_gpus_look(const char *worker_program, struct sl_gpus *ret) {
     sl_gpu_helper_stop(&h);
     if (rc < 0)
         ret->error = sl_xstrdup(err.msg);
+}
+
+int sl_gpu_libraries(const char *worker_program, json_t **ret, struct sl_err *err) {
+    struct sl_gpu_helper h;
+    sl_autofree char *text = NULL;
+    size_t len;
+    int rc = sl_gpu_helper_start(worker_program, &h, err);
+    if (rc == 0)
+        rc = request(&h, "l", err);
+    if (rc == 0)
+        rc = wait_for(&h, SL_GPU_FIRST_LIMIT_MS, &text, &len, err);
+    sl_gpu_helper_stop(&h);
+    return rc < 0 ? rc : sl_json_parse(text, len, ret, err);
 }

@@ -12,6 +12,7 @@
 #ifndef PROC_GPU_H
 #define PROC_GPU_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,5 +84,8 @@ int sl_gpu_helper_query(const struct sl_gpu_helper *h, int limit_ms, struct sl_g
 
 /* The same with a helper for this one question. What goes wrong is in ret->error: no driver is an answer too. */
 void sl_gpus_look(const char *worker_program, struct sl_gpus *ret);
+
+/* Which libraries of CUDA there are (worker/libraries.h), asked in a process of their own; *ret is owned. */
+int sl_gpu_libraries(const char *worker_program, json_t **ret, struct sl_err *err);
 
 #endif

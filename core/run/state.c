@@ -104,9 +104,9 @@ static void on_attempt(struct builder *b, const json_t *r) {
     if (!stage)
         return;
     json_t *one = json_object();
-    copy_keys(
-        one, r,
-        (const char *const[]){"attempt", "worker", "pid", "cpus", "memory_limit", "injected", "log", NULL});
+    copy_keys(one, r,
+              (const char *const[]){"attempt", "worker", "pid", "cpus", "device", "card",
+                                    "memory_limit", "injected", "log", NULL});
     sl_json_set(one, "started", json_incref(json_object_get(r, "time")));
     json_array_append_new(json_object_get(stage, "attempts"), one);
     sl_json_set(stage, "state", json_string("running"));
@@ -121,7 +121,9 @@ static void on_attempt_end(struct builder *b, const json_t *r) {
 static void on_worker_end(struct builder *b, const json_t *r) {
     json_t *attempt = find_attempt(b, r, "attempt");
     if (attempt)
-        copy_keys(attempt, r, (const char *const[]){"cpu_s", "peak_bytes", "signal", "exit", NULL});
+        copy_keys(
+            attempt, r,
+            (const char *const[]){"cpu_s", "peak_bytes", "gpu_peak_bytes", "signal", "exit", NULL});
 }
 
 static void on_retry(struct builder *b, const json_t *r) {

@@ -127,6 +127,9 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
     sl_json_set(r, "worker", json_integer(c->number));
     sl_json_set(r, "pid", json_integer(c->worker->pid));
     sl_json_set(r, "cpus", json_integer(c->cpus));
+    sl_json_set(r, "device", json_string(c->grant.on_gpu ? "cuda" : "cpu"));
+    sl_json_set(r, "card",
+                c->grant.on_gpu && !c->grant.blind ? sl_json_text(c->grant.visible) : NULL);
     sl_json_set(r, "memory_limit",
                 c->guard.limits.memory ? json_integer((json_int_t)c->guard.limits.memory) : NULL);
     sl_json_set(r, "injected", a->fault ? json_string(sl_fault_name(a->fault)) : NULL);
@@ -239,6 +242,7 @@ void sl_record_worker(struct run *run, const struct carrier *c) {
         sl_json_set(r, "cpu_s", json_real(end->cpu_s));
         sl_json_set(r, "peak_bytes", json_integer((json_int_t)end->peak_bytes));
     }
+    sl_json_set(r, "gpu_peak_bytes", c->gpu_peak ? json_integer((json_int_t)c->gpu_peak) : NULL);
     sl_journal_add(&run->journal, r);
 }
 

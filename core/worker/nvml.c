@@ -17,6 +17,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "worker/libraries.h"
 
 #define LIBRARY       "libnvidia-ml.so.1"
 #define PROCESS_NAME  "sluice-gpu"
@@ -232,7 +233,7 @@ int sl_nvml_serve(int socket) {
             continue;
         if (got <= 0)
             break;
-        sl_autofree char *text = answer_text(&n);
+        sl_autofree char *text = request[0] == 'l' ? sl_libraries_text() : answer_text(&n);
         if (send(socket, text, strlen(text), MSG_NOSIGNAL) < 0)
             break;
     }

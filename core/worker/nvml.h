@@ -3,7 +3,8 @@
  * takes this process along and nothing else, and the core maps no library of NVIDIA's.
  *
  * NVML (libnvidia-ml.so.1, or what SLUICE_NVML names) is opened at run time. It makes no context on a card and takes no
- * memory of it. Each message that arrives is answered by one message of JSON, which proc/gpu.h describes and reads.
+ * memory of it. Each message that arrives is answered by one message of JSON: "?" asks for the cards (proc/gpu.h
+ * describes the answer), "l" for the libraries of CUDA (libraries.h), which it loads: nothing should be asked after that.
  */
 #ifndef WORKER_NVML_H
 #define WORKER_NVML_H

@@ -81,8 +81,7 @@ static void log_device(const struct stage *s, uint32_t batch_size) {
     struct wh_device_info info;
     char text[256];
     if (!m->backend->info) {
-        s->host->log(s->host, SLUICE_LOG_INFO,
-                     "runs on the CPU: the stage's device is cpu, or auto, which takes the CPU");
+        s->host->log(s->host, SLUICE_LOG_INFO, "runs on the CPU");
         return;
     }
     m->backend->info(m->self, &info);

@@ -57,8 +57,8 @@ def children_of(pid):
 
 
 def workers_of(pid):
-    """The children of a core, without its fork server."""
-    return [child for child, name in children_of(pid).items() if name != "sluice-fork"]
+    """The children of a core, without its fork server and the process that asks the driver of the cards."""
+    return [child for child, name in children_of(pid).items() if name not in ("sluice-fork", "sluice-gpu")]
 
 
 def fork_server_of(pid):
@@ -166,5 +166,5 @@ def main():
 
 
 __all__ = ["BUILD", "CONFIGS", "Case", "DATA", "FIXTURES", "LIMIT", "SANITIZED", "SHARED", "SLUICE", "SOURCE", "WORKER",
-           "fixtures", "fork_server_of", "main", "os", "processes_with", "re", "shutil", "signal", "subprocess", "sys", "time",
+           "children_of", "fixtures", "fork_server_of", "main", "os", "processes_with", "re", "shutil", "signal", "subprocess", "sys", "time",
            "unittest", "wait_until", "workers_of", "json"]
