@@ -3,10 +3,15 @@
 
     python3 tools/unicode_classes.py > plugins/num/unicode_classes.inc
 
-The facts are those of the Unicode version that this Python knows; the file names it.
+The facts are those of the Unicode version that PyPI's unicodedata2 knows (16.0, as the tokenizers of Hugging Face have
+it), or else this Python; the file names it.
 """
 import sys
-import unicodedata
+
+try:
+    import unicodedata2 as unicodedata
+except ImportError:
+    import unicodedata
 
 KINDS = {"L": "NUM_LETTER", "N": "NUM_NUMBER"}
 

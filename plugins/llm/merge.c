@@ -142,7 +142,7 @@ static void put_parts(const struct work *w, struct lm_out *out) {
         const struct part *p = &w->parts[i];
         if (p->token >= 0)
             lm_out_add(out, p->token);
-        else if (!(unknown && w->t->fuse_unk))
+        else if (!(unknown && w->t->fuse_unk && !w->t->byte_fallback))
             lm_out_unknown(w->t, w->text + p->at, p->len, out);
         unknown = p->token < 0;
     }

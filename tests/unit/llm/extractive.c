@@ -100,22 +100,23 @@ static const char *summary_of(const char *json, const struct lm_extractive_optio
     return out;
 }
 
-static const char meeting[] =
-    TRANSCRIPT(
-        SPOKEN("A", "Good morning everyone here.") "," SPOKEN("A", "The budget of the bridge is "
-                                                                   "the topic today.") "," SPOKEN(
-            "B",
-            "Did somebody water the plants?") "," SPOKEN("B",
-                                                         "The bridge needs a larger budget this "
-                                                         "year.") "," SPOKEN("A",
-                                                                             "The bridge needs a "
-                                                                             "larger budget this "
-                                                                             "year.") "," SPOKEN("A",
-                                                                                                 "Y"
-                                                                                                 "e"
-                                                                                                 "s"
-                                                                                                 ".") "," SPOKEN("B",
-                                                                                                                 "So the council must raise the budget for the bridge."));
+static const char meeting[] = TRANSCRIPT(SPOKEN("A", "Good morning everyone here.") "," SPOKEN(
+    "A",
+    "The budget of the bridge is "
+    "the topic today.") "," SPOKEN("B",
+                                   "Did somebody water the plants?") "," SPOKEN("B",
+                                                                                "The bridge needs "
+                                                                                "a larger budget "
+                                                                                "this "
+                                                                                "year.") "," SPOKEN("A",
+                                                                                                    "The bridge needs a "
+                                                                                                    "larger budget this "
+                                                                                                    "year.") "," SPOKEN("A",
+                                                                                                                        "Y"
+                                                                                                                        "e"
+                                                                                                                        "s"
+                                                                                                                        ".") "," SPOKEN("B",
+                                                                                                                                        "So the council must raise the budget for the bridge."));
 
 TEST(the_topic_is_found_and_not_repeated) {
     CHECK_STR(summary_of(meeting, &defaults), "A: The budget of the bridge is the topic today.\n"

@@ -1,0 +1,4 @@
+# Parsers of language models' files.
+sluice_fuzz_target(gguf gguf.c LIBS llm_engine)
+sluice_fuzz_target(llm_tokenizer llm_tokenizer.c LIBS llm_engine)
+sluice_fuzz_target(llm_config llm_config.c LIBS llm_engine)
