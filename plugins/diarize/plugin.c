@@ -309,8 +309,13 @@ static const struct sluice_stage from_rttm_stage = {
     .process = from_rttm_process,
     .destroy = destroy};
 
-static const struct sluice_stage *const stages[] = {&dz_speakers_stage, &assign_stage, &rttm_stage,
-                                                    &from_rttm_stage, NULL};
+static const struct sluice_stage *const stages[] = {&dz_speakers_stage,
+                                                    &dz_enrol_stage,
+                                                    &dz_identify_stage,
+                                                    &assign_stage,
+                                                    &rttm_stage,
+                                                    &from_rttm_stage,
+                                                    NULL};
 
 SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {SLUICE_PLUGIN_HEADER, "diarize",
                                                                 SLUICE_VERSION, "MIT", stages};

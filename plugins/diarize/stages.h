@@ -4,6 +4,6 @@
 
 #include <sluice/plugin.h>
 
-extern const struct sluice_stage dz_speakers_stage;
+extern const struct sluice_stage dz_speakers_stage, dz_enrol_stage, dz_identify_stage;
 
 #endif
