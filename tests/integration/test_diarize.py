@@ -3,6 +3,7 @@ from harness import *
 
 SYNTH = os.path.join(SHARED, "data/synth")
 MEETING = os.path.join(CONFIGS, "meeting.yaml")
+REAL = os.path.join(SHARED, "data/diarization")
 ONLY = os.path.join(CONFIGS, "diarize-only.yaml")
 
 
@@ -56,6 +57,36 @@ class Diarize(Case):
         self.sluice("stage", "diarize/rttm", "--in", f"turns={self.path('turns/turns.json')}", "-o", "again")
         again = self.path("again", os.listdir(self.path("again"))[0])
         self.assertEqual(self.tool("der", rttm, again)["der"], 0)
+
+    def test_known_speakers_are_named(self):
+        """Small networks with random weights: a voice is like itself."""
+        models = [f"--set={kind}={os.path.join(DATA, 'expected', name)}"
+                  for kind, name in (("segmentation", "pyannet"), ("embedding", "resnet34"))]
+        recording = os.path.join(DATA, "meeting.wav")
+        self.sluice("run", os.path.join(CONFIGS, "enrol-speakers.yaml"), recording, "-o", "voices", *models)
+        self.assertEqual(os.listdir(self.path("voices")), ["meeting.safetensors"])
+        pipeline = self.read(ONLY).replace("outputs:", """\
+  named:
+    use: diarize/identify
+    in: { turns: who.turns, embeddings: who.embeddings }
+    with: { enrolment: "${env.VOICES}", threshold: 0.99 }
+outputs:""").replace("turns: who.turns } }\n", "turns: named.turns } }\n")
+        self.write("p.yaml", pipeline)
+        self.env["VOICES"] = self.path("voices")
+        self.sluice("run", "p.yaml", recording, "-o", "out", "--set=num_speakers=1", *models)
+        self.assertEqual({line.split()[7] for line in self.read("out/meeting.rttm").splitlines()}, {"meeting"})
+
+    @unittest.skipUnless(os.path.isdir(REAL), "skipped: ../shared/data/diarization is absent")
+    def test_real_recordings_are_scored(self):
+        """Whatever the rates are: distant microphones, overlap, references that lack some speech."""
+        names = sorted(name[:-4] for name in os.listdir(REAL) if name.endswith(".wav"))
+        self.sluice("run", ONLY, *(os.path.join(REAL, name + ".wav") for name in names), "-o", "out")
+        print(f"{'recording':10} {'DER':>8} {'missed':>7} {'false':>7} {'confused':>8} {'speakers':>8} {'found':>5}")
+        for name in names:
+            f = self.tool("der", os.path.join(REAL, name + ".rttm"), self.path(f"out/{name}.rttm"))
+            print(f"{name:10} {f['der']:7.1f}% {f['missed']:6.1f}s {f['false_alarm']:6.1f}s {f['confusion']:7.1f}s "
+                  f"{f['speakers']:8} {f['speakers_found']:5}")
+            self.assertGreaterEqual(f["speakers_found"], 1)
 
 
 main()
