@@ -58,6 +58,22 @@ static const struct sl_stage_need *stage_need(struct sl_admission *a, int stage)
     return &s->need;
 }
 
+static uint64_t largest_card(const struct sl_admission *a) {
+    uint64_t most = 0;
+    for (int i = 0; i < a->ledger.n_devices; i++)
+        if (a->ledger.devices[i].capacity > most)
+            most = a->ledger.devices[i].capacity;
+    return most;
+}
+
+/* A limit that has grown, up to what there is. */
+static void raise_need(uint64_t *need, uint64_t limit, uint64_t capacity) {
+    if (limit > capacity)
+        limit = capacity;
+    if (limit > *need)
+        *need = limit;
+}
+
 /* The need of a task; with parameters of its own it is found anew. ret->why and never are not kept. */
 static void task_need(struct sl_admission *a, const struct sl_task *task,
                       struct sl_stage_need *ret) {
@@ -72,10 +88,8 @@ static void task_need(struct sl_admission *a, const struct sl_task *task,
         *ret = *stage_need(a, task->stage);
     }
     ret->why = ret->never = NULL;
-    if (task->memory > ret->memory)
-        ret->memory = task->memory;
-    if (task->gpu_memory > ret->gpu_memory)
-        ret->gpu_memory = task->gpu_memory;
+    raise_need(&ret->memory, task->memory, a->ledger.memory_capacity);
+    raise_need(&ret->gpu_memory, task->gpu_memory, largest_card(a));
 }
 
 /* ---- Readings -------------------------------------------------------------------------------- */
@@ -190,14 +204,13 @@ static char *blind_cards(int wanted) {
     return sl_xstrndup(visible, strcspn(visible, ","));
 }
 
-static void grant(const struct sl_admission *a, const struct sl_stage_need *n, int card,
-                  struct sl_grant *ret) {
-    *ret =
-        (struct sl_grant){.on_gpu = n->on_gpu,
-                          .card = n->blind ? 0 : card,
-                          .blind = n->blind,
-                          .memory = n->memory,
-                          .gpu_memory = n->gpu_memory && !n->blind ? n->gpu_memory : SL_LEDGER_ALL};
+static void grant(const struct sl_admission *a, const struct sl_stage_need *n,
+                  const struct sl_need *need, int card, struct sl_grant *ret) {
+    *ret = (struct sl_grant){.on_gpu = n->on_gpu,
+                             .card = card,
+                             .blind = n->blind,
+                             .memory = need->memory,
+                             .gpu_memory = n->on_gpu ? need->gpu_memory : 0};
     if (n->blind)
         ret->visible = blind_cards(n->card);
     else
@@ -243,9 +256,10 @@ static enum sl_admitted wait_for(struct sl_admission *a, int stage, const struct
 
 static struct sl_need need_of(const struct sl_stage_need *n, uint64_t avoid) {
     return (struct sl_need){.memory = n->memory,
-                            .on_gpu = n->on_gpu && !n->blind,
-                            .gpu_memory = n->gpu_memory ? n->gpu_memory : SL_LEDGER_ALL,
-                            .device = n->card,
+                            .on_gpu = n->on_gpu,
+                            .gpu_memory =
+                                n->blind || !n->gpu_memory ? SL_LEDGER_ALL : n->gpu_memory,
+                            .device = n->blind ? 0 : n->card,
                             .avoid = avoid};
 }
 
@@ -263,7 +277,7 @@ static enum sl_admitted answer_of(struct sl_admission *a, int stage, const struc
     switch (answer.verdict) {
     case SL_VERDICT_FITS:
         a->stages[stage].waits_ms = a->stages[stage].foreign_ms = 0;
-        grant(a, n, answer.device, ret);
+        grant(a, n, &need, answer.device, ret);
         return SL_ADMITTED_YES;
     case SL_VERDICT_EVICT:
         return SL_ADMITTED_ROOM;
@@ -273,14 +287,6 @@ static enum sl_admitted answer_of(struct sl_admission *a, int stage, const struc
         *ret_text = never_text(a, &need, &answer);
         return SL_ADMITTED_NEVER;
     }
-}
-
-/* One worker at a time on cards of which nothing is known. */
-static bool is_blind_busy(const struct run *run) {
-    for (const struct carrier *c = run->carriers; c; c = c->next)
-        if (c->grant.blind)
-            return true;
-    return false;
 }
 
 /* What is small is not kept waiting for a large one: it may be what makes work for the workers that are in its way. */
@@ -299,7 +305,7 @@ enum sl_admitted sl_admission_ask(struct run *run, const struct sl_task *task, s
         *ret_text = sl_xstrdup(own->never);
         return SL_ADMITTED_NEVER;
     }
-    if ((n.blind && is_blind_busy(run)) || (is_large(a, n.memory) && a->memory_promised) ||
+    if ((is_large(a, n.memory) && a->memory_promised) ||
         (n.on_gpu && !n.blind && !sl_cards_are_known(a)))
         return SL_ADMITTED_WAIT;
     look_at_holds(a, n.memory > 0);
@@ -361,7 +367,7 @@ void sl_admission_hold(struct carrier *c, const struct sl_task *task, const stru
     c->grant = *g;
     c->hold = sl_xcalloc(1, sizeof *c->hold);
     *c->hold = (struct sl_hold){.owner = c,
-                                .device = g->on_gpu && !g->blind ? g->card : -1,
+                                .device = g->on_gpu ? g->card : -1,
                                 .memory = g->memory,
                                 .gpu_memory = g->gpu_memory};
     sl_ledger_add(&a->ledger, c->hold);

@@ -287,7 +287,9 @@ void sl_cards_open(struct sl_admission *a) {
         k->gpus.error = sl_xstrdup(err.msg);
     if (k->gpus.n == 0)
         sl_gpu_helper_stop(&k->helper);
-    a->ledger.n_devices = k->gpus.n;
+    /* Cards of which nothing is known are one, which each worker takes alone. */
+    a->ledger.n_devices = k->gpus.n > 0 ? k->gpus.n : 1;
+    a->ledger.devices[0] = (struct sl_ledger_device){SL_LEDGER_ALL, SL_LEDGER_ALL, 0};
     for (int i = 0; i < k->gpus.n; i++) {
         const struct sl_gpu *g = &k->gpus.cards[i];
         a->ledger.devices[i].capacity = g->error ? 0 : g->capacity;

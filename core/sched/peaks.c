@@ -19,6 +19,7 @@
 #define FORMAT     "peaks/1"
 #define MAX_BYTES  (4u << 20)
 #define MAX_KEY    500
+#define NEWS_SHARE 16 /* a peak that differs by less is not worth a write to the disk */
 #define MAX_SIZE_B ((json_int_t)1 << 50) /* bytes; more is no measurement */
 
 static const char *const KINDS[] = {"memory", "gpu_memory"};
@@ -94,15 +95,18 @@ struct sl_peak sl_peaks_get(const struct sl_peaks *p, const char *key) {
                             largest(json_object_get(e, KINDS[1]))};
 }
 
-static void note_size(json_t *e, const char *kind, uint64_t size, bool whole) {
+/* True: it says something new, which is worth writing down. */
+static bool note_size(json_t *e, const char *kind, uint64_t size, bool whole) {
     json_t *list = json_object_get(e, kind);
-    if (size == 0 || size >= (uint64_t)MAX_SIZE_B || (!whole && size <= largest(list)))
-        return;
+    uint64_t known = largest(list);
+    if (size == 0 || size >= (uint64_t)MAX_SIZE_B || (!whole && size <= known))
+        return false;
     if (!list)
         sl_json_set(e, kind, list = json_array());
     json_array_append_new(list, json_integer((json_int_t)size));
     if (json_array_size(list) > SL_PEAKS_KEPT)
         json_array_remove(list, 0);
+    return size > known + known / NEWS_SHARE || size < known - known / NEWS_SHARE;
 }
 
 void sl_peaks_note(struct sl_peaks *p, const char *key, struct sl_peak peak, bool whole) {
@@ -112,10 +116,11 @@ void sl_peaks_note(struct sl_peaks *p, const char *key, struct sl_peak peak, boo
         return;
     if (!e)
         sl_json_set(p->stages, key, e = json_object());
-    note_size(e, KINDS[0], peak.memory, whole);
-    note_size(e, KINDS[1], peak.gpu_memory, whole);
+    bool news = note_size(e, KINDS[0], peak.memory, whole);
+    news |= note_size(e, KINDS[1], peak.gpu_memory, whole);
     sl_json_set(e, "last", json_string(sl_format_time(sl_wall_s(), time)));
-    sl_json_set(p->changed, key, json_true());
+    if (news)
+        sl_json_set(p->changed, key, json_true());
 }
 
 /* ---- The file -------------------------------------------------------------------------------- */

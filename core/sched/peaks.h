@@ -43,7 +43,7 @@ struct sl_peak {
 };
 struct sl_peak sl_peaks_get(const struct sl_peaks *p, const char *key);
 
-/* A worker's peaks; 0: not measured. `whole`: it did its work to the end. One that did not may have needed more: it
+/* A worker's peaks; 0: not measured. What is much as before is not written down. `whole`: it did its work to the end. One that did not may have needed more: it
  * only ever raises what is known. */
 void sl_peaks_note(struct sl_peaks *p, const char *key, struct sl_peak peak, bool whole);
 

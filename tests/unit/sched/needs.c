@@ -180,7 +180,8 @@ TEST(peaks_that_make_no_sense_are_dropped) {
     sl_peaks_note(&p, "a", (struct sl_peak){50, 0}, true);
     CHECK_INT(sl_peaks_get(&p, "a").memory, 50);
     sl_peaks_finish(&p);
-    sl_peaks_parse("{\"sluice\":\"peaks/2\",\"stages\":{\"a\":{\"memory\":[5]}}}", 53, &p);
+    static const char later[] = "{\"sluice\":\"peaks/2\",\"stages\":{\"a\":{\"memory\":[5]}}}";
+    sl_peaks_parse(later, strlen(later), &p);
     CHECK_INT(sl_peaks_get(&p, "a").memory, 0);
     sl_peaks_finish(&p);
 }
