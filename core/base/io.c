@@ -267,6 +267,16 @@ bool sl_path_exists(const char *path) {
     return access(path, F_OK) == 0;
 }
 
+char *sl_cache_folder(void) {
+    const char *own = getenv("SLUICE_CACHE"), *xdg = getenv("XDG_CACHE_HOME"),
+               *home = getenv("HOME");
+    if (own && *own)
+        return sl_path_absolute(own);
+    if (xdg && *xdg == '/')
+        return sl_path_join(xdg, "sluice");
+    return home && *home == '/' ? sl_path_join(home, ".cache/sluice") : NULL;
+}
+
 char *sl_install_prefix(void) {
     char exe[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);

@@ -38,6 +38,9 @@ const char *sl_path_base(const char *path);
 char *sl_path_absolute(const char *path);
 bool sl_path_exists(const char *path);
 
+/* Folder of caches: $SLUICE_CACHE, else $XDG_CACHE_HOME/sluice, else ~/.cache/sluice; owned. NULL: there is no place. */
+char *sl_cache_folder(void);
+
 /* Folder of the running program's installation: "<prefix>" of "<prefix>/bin/NAME" or
  * "<prefix>/libexec/sluice/NAME"; owned. */
 char *sl_install_prefix(void);

@@ -32,6 +32,7 @@ int sl_cmd_plugins(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_plugin(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_stage(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_runs(const struct sl_command *self, int argc, char **argv);
+int sl_cmd_cache(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_resume(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_show(const struct sl_command *self, int argc, char **argv);
 int sl_cmd_report(const struct sl_command *self, int argc, char **argv);
@@ -117,6 +118,7 @@ struct sl_cli_run {
     const char *const *inputs;
     const char *const *wrap;
     bool json, quiet, fail_fast, keep_artifacts, outputs_by_port;
+    bool cache; /* results of earlier runs are used and kept */
     int jobs;
     const struct sl_injection *injections;
     int n_injections;

@@ -194,6 +194,7 @@ static int run_rest(const struct arguments *a, const struct cut_off *c, const st
                 .quiet = a->quiet,
                 .fail_fast = flag(c, "fail_fast"),
                 .keep_artifacts = flag(c, "keep_artifacts"),
+                .cache = flag(c, "cache"),
                 .outputs_by_port = flag(c, "outputs_by_port"),
                 .jobs = a->jobs ? a->jobs : (int)sl_json_num(c->command, "jobs", 0),
                 .settings = settings,

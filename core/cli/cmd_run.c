@@ -21,7 +21,7 @@ struct arguments {
     const char *out, *manifest, *watch;
     struct sl_words settings, inputs, inject, plugins, rest;
     int jobs;
-    bool fail_fast, keep, json, quiet;
+    bool fail_fast, keep, no_cache, json, quiet;
 };
 
 /* The paths of the pipeline's inputs after the first, from --in NAME=FILE; [0] stays empty. */
@@ -99,6 +99,7 @@ static int run_plan(const struct arguments *a, const struct sl_loaded *loaded) {
                                                      .quiet = a->quiet,
                                                      .fail_fast = a->fail_fast,
                                                      .keep_artifacts = a->keep,
+                                                     .cache = !a->no_cache,
                                                      .jobs = a->jobs,
                                                      .injections = injections,
                                                      .n_injections = n_injections,
@@ -127,6 +128,8 @@ int sl_cmd_run(const struct sl_command *self, int argc, char **argv) {
         {"inject", 0, SL_OPT_LIST, &a.inject, "STAGE:FAULT[@N]",
          "rehearse a failure: crash, hang, oom, transient, garbage or slow, in attempt N or in "
          "all"},
+        {"no-cache", 0, SL_OPT_FLAG, &a.no_cache, NULL,
+         "use no results of earlier runs, and keep none"},
         {"json", 0, SL_OPT_FLAG, &a.json, NULL, "print events as JSON lines on standard output"},
         {"quiet", 'q', SL_OPT_FLAG, &a.quiet, NULL, "print failures only"},
         {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},

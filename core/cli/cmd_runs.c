@@ -99,6 +99,8 @@ static void print_attempt(const json_t *a) {
            sl_json_str(a, "class", "unfinished"), took);
     if (bytes > 0)
         printf("   cpu %.1f s   peak %s", sl_json_num(a, "cpu_s", 0), peak);
+    if (json_object_get(a, "miss"))
+        printf("\n      no earlier result: %s", sl_json_str(a, "miss", ""));
     if (json_object_get(a, "message"))
         printf("\n      %s", sl_json_str(a, "message", ""));
     if (strcmp(sl_json_str(a, "class", ""), "ok") != 0)
@@ -110,8 +112,10 @@ static void print_stage(const json_t *stage) {
     json_t *attempt;
     size_t i;
     const char *message = sl_json_str(stage, "message", NULL);
-    printf("  %-14s %-20s %s\n", sl_json_str(stage, "name", ""), sl_json_str(stage, "use", ""),
-           sl_json_str(stage, "state", ""));
+    const json_t *reused = json_object_get(stage, "reused");
+    printf("  %-14s %-20s %s%s%s\n", sl_json_str(stage, "name", ""), sl_json_str(stage, "use", ""),
+           sl_json_str(stage, "state", ""), reused ? " by the result of run " : "",
+           sl_json_str(reused, "from_run", ""));
     if (message && json_array_size(json_object_get(stage, "attempts")) == 0)
         printf("      %s\n", message);
     json_array_foreach(json_object_get(stage, "attempts"), i, attempt) print_attempt(attempt);

@@ -83,6 +83,7 @@ static json_t *command_json(const struct sl_cli_run *spec) {
     sl_json_set(c, "jobs", json_integer(spec->jobs));
     sl_json_set(c, "fail_fast", json_boolean(spec->fail_fast));
     sl_json_set(c, "keep_artifacts", json_boolean(spec->keep_artifacts));
+    sl_json_set(c, "cache", json_boolean(spec->cache));
     sl_json_set(c, "outputs_by_port", json_boolean(spec->outputs_by_port));
     sl_json_set(c, "wrap", json_boolean(spec->wrap != NULL));
     return c;
@@ -129,6 +130,7 @@ static int run_in(const struct sl_cli_run *spec, const struct place *at,
         .injections = spec->injections,
         .n_injections = spec->n_injections,
         .keep_artifacts = spec->keep_artifacts,
+        .cache = spec->cache,
         .worker_program = install->worker,
         .share_dir = install->share,
         .wrap = spec->wrap,

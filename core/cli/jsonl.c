@@ -60,6 +60,7 @@ static void add_details(json_t *line, const struct sl_jsonl *j, const struct sl_
         sl_json_set(line, "class",
                     ev->text && ev->cls ? json_string(sl_class_name(ev->cls)) : NULL);
         sl_json_set(line, "seconds", json_real(ev->seconds));
+        sl_json_set(line, "reused", ev->reused ? json_true() : NULL);
         break;
     case SL_EVENT_ITEM_END:
         sl_json_set(line, "state", json_string(item_states[ev->item_state]));

@@ -27,6 +27,8 @@ static const struct sl_command commands[] = {
      "list and download models", sl_cmd_models},
     {"doctor", "doctor [--json]", "say what this machine offers and what is in the way",
      sl_cmd_doctor},
+    {"cache", "cache ls [--json] | prune [--max-size SIZE] [--max-age AGE]",
+     "list or remove results kept for later runs", sl_cmd_cache},
     {"completion", "completion bash|zsh", "print a completion script for a shell",
      sl_cmd_completion},
     {"version", "version", "print the version", sl_cmd_version},
@@ -85,6 +87,7 @@ static int print_man(void) {
          "cancelled.\n"
          ".SH ENVIRONMENT\n"
          ".B SLUICE_STATE\nfolder of runs;\n.B SLUICE_CACHE\nfolder of caches;\n.B "
+         "SLUICE_CACHE_SIZE\nbytes of results kept for later runs;\n.B "
          "SLUICE_PLUGIN_PATH\n"
          "folders with plugins, separated by colons.");
     return SL_EXIT_OK;

@@ -19,10 +19,12 @@
 
 #define FEW_ITEMS  20
 #define MAX_FAILED 20
-#define N_OUTCOMES 5
+#define N_OUTCOMES 6
+#define REUSED     1 /* of outcomes: done, by a result of an earlier run */
+#define NEW_MISS   "not done before"
 
-static const char *const outcomes[N_OUTCOMES] = {"done", "absent", "skipped", "failed",
-                                                 "cancelled"};
+static const char *const outcomes[N_OUTCOMES] = {"done",    "reused", "absent",
+                                                 "skipped", "failed", "cancelled"};
 
 /* What is known of one stage: of one item, or of all. */
 struct tally {
@@ -31,6 +33,8 @@ struct tally {
     double wall_s, cpu_s;
     uint64_t peak_bytes;
     bool measured; /* cpu_s and peak_bytes are known */
+    int n_missed;  /* tasks that a result was kept for, but not of this */
+    char *miss;    /* why, of the first; owned */
 };
 
 struct summary {
@@ -67,6 +71,17 @@ static int find(const struct summary *s, const json_t *r, struct tally *ret[2]) 
     if (stage >= 0 && item >= 0 && s->of_task)
         ret[n++] = &s->of_task[item * s->plan->n_stages + stage];
     return n;
+}
+
+static void on_attempt(struct summary *s, const json_t *r) {
+    int stage = index_of(s->stages, r, "stage");
+    const char *miss = sl_json_str(r, "miss", NEW_MISS);
+    if (stage < 0 || strcmp(miss, NEW_MISS) == 0)
+        return;
+    struct tally *t = &s->of_stage[stage];
+    t->n_missed++;
+    if (!t->miss)
+        t->miss = sl_make_printable(sl_xstrdup(miss));
 }
 
 static void on_attempt_end(struct summary *s, const json_t *r) {
@@ -107,6 +122,8 @@ static void on_task(struct summary *s, const json_t *r) {
         outcome++;
     if (outcome == N_OUTCOMES)
         return;
+    if (json_is_true(json_object_get(r, "reused")))
+        outcome = REUSED;
     int before = exchange_last(s, r, outcome);
     for (int i = find(s, r, t); i-- > 0;)
         settle(t[i], outcome, before);
@@ -136,7 +153,8 @@ static void each_record(void *ctx, const json_t *r) {
     static const struct {
         const char *type;
         void (*handle)(struct summary *s, const json_t *r);
-    } table[] = {{"attempt_end", on_attempt_end},
+    } table[] = {{"attempt", on_attempt},
+                 {"attempt_end", on_attempt_end},
                  {"worker_end", on_worker_end},
                  {"task", on_task},
                  {"output", on_output},
@@ -241,6 +259,19 @@ static void add_stages(const struct summary *s, struct sl_str *out) {
         add_line(out, "", 0, s->plan->stages[k].name, columns, &s->of_stage[k], false);
 }
 
+/* Why what was done before was done again: one line a stage, of the first task. */
+static void add_misses(const struct summary *s, struct sl_str *out) {
+    for (int k = 0; k < s->plan->n_stages; k++) {
+        const struct tally *t = &s->of_stage[k];
+        if (!t->miss)
+            continue;
+        sl_str_addf(out, "  %s: no earlier result was used", s->plan->stages[k].name);
+        if (s->n_items > 1)
+            sl_str_addf(out, " for %d of %d", t->n_missed, s->n_items);
+        sl_str_addf(out, "%s %s\n", t->n_missed > 1 ? "; the first time:" : ":", t->miss);
+    }
+}
+
 static void add_failed(const struct summary *s, struct sl_str *out) {
     size_t i;
     json_t *one;
@@ -287,6 +318,7 @@ int sl_summary_print(const char *run_path, const struct sl_plan *plan, const str
         add_tasks(&s, items, &out);
     else
         add_stages(&s, &out);
+    add_misses(&s, &out);
     if (!few)
         add_failed(&s, &out);
     if (rc == 0 && table)
@@ -295,6 +327,8 @@ int sl_summary_print(const char *run_path, const struct sl_plan *plan, const str
     json_decref(s.failed);
     json_decref(s.stages);
     json_decref(s.items);
+    for (size_t k = 0; k < n_stages; k++)
+        free(s.of_stage[k].miss);
     free(s.of_stage);
     free(s.of_task);
     free(s.last);

@@ -44,10 +44,12 @@ static const struct sl_field defaults_fields[] = {
     {"keep", SL_FIELD_NODE, offsetof(struct sl_pipeline, keep)},
     {"on_oom", SL_FIELD_NODE, offsetof(struct sl_pipeline, on_oom)},
     {"sandbox", SL_FIELD_LATER},
+    {"cache", SL_FIELD_NODE, offsetof(struct sl_pipeline, cache)},
 };
 
 struct stage_keys {
-    const struct sl_yaml *use, *in, *with, *device, *resources, *retry, *timeout, *optional, *keep, *on_oom;
+    const struct sl_yaml *use, *in, *with, *device, *resources, *retry, *timeout, *optional, *keep,
+        *on_oom, *cache;
 };
 
 static const struct sl_field stage_fields[] = {
@@ -60,6 +62,7 @@ static const struct sl_field stage_fields[] = {
     {"timeout", SL_FIELD_NODE, offsetof(struct stage_keys, timeout)},
     {"optional", SL_FIELD_NODE, offsetof(struct stage_keys, optional)},
     {"keep", SL_FIELD_NODE, offsetof(struct stage_keys, keep)},
+    {"cache", SL_FIELD_NODE, offsetof(struct stage_keys, cache)},
     {"on_oom", SL_FIELD_NODE, offsetof(struct stage_keys, on_oom)},
     {"sandbox", SL_FIELD_LATER},
 };
@@ -235,6 +238,7 @@ static void read_stage(struct sl_pipeline *p, const struct sl_yaml_pair *pair, b
                                         .timeout = keys.timeout,
                                         .optional = keys.optional,
                                         .keep = keys.keep,
+                                        .cache = keys.cache,
                                         .on_oom = keys.on_oom};
     read_use(what, keys.use, stage, diags);
     read_refs(p, what, keys.in, stage, diags);

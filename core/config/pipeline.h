@@ -46,7 +46,7 @@ struct sl_pipeline_stage {
     struct sl_pipeline_ref *refs;
     int n_refs;
     /* Unread, since they may hold references to parameters; NULL where not given. */
-    const struct sl_yaml *with, *device, *resources, *retry, *timeout, *optional, *keep,
+    const struct sl_yaml *with, *device, *resources, *retry, *timeout, *optional, *cache, *keep,
         *on_oom;
 };
 
@@ -60,7 +60,8 @@ struct sl_pipeline {
     struct sl_pipeline_stage
         *stages; /* those under `stages:`, then those under `outputs:`, in the file's order */
     int n_stages;
-    const struct sl_yaml *device, *resources, *retry, *timeout, *keep, *on_oom; /* of `defaults:` */
+    const struct sl_yaml *device, *resources, *retry, *timeout, *keep, *on_oom,
+        *cache; /* of `defaults:` */
 };
 
 /*

@@ -19,6 +19,9 @@ struct sl_retry_policy {
     bool ignore; /* then: ignore (or `optional: true`): a final failure leaves the outputs absent */
 };
 
+/* `cache:`: whether results of earlier runs are used. */
+enum sl_cache_use_kind { SL_CACHE_AUTO /* of deterministic stages */, SL_CACHE_OFF, SL_CACHE_ON };
+
 /* `keep:`. How long a worker lives after its task. */
 enum sl_keep_kind {
     SL_KEEP_AUTO,  /* not given: sl_plan_make() settles it as one of the others */

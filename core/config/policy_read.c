@@ -98,6 +98,17 @@ void sl_optional_read(const char *what, const struct sl_yaml *node, struct sl_re
         policy->ignore = optional;
 }
 
+void sl_cache_read(const char *what, const struct sl_yaml *node, enum sl_cache_use_kind *ret,
+                   struct sl_diags *diags) {
+    bool on;
+    if (!node)
+        return;
+    if (sl_yaml_bool(node, &on))
+        *ret = on ? SL_CACHE_ON : SL_CACHE_OFF;
+    else
+        sl_diag_expected(diags, sub(diags, what, "cache"), node, "true or false");
+}
+
 /* ---- keep, on_oom --------------------------------------------------------------------------- */
 
 #define KEEP_FORM "none, batch or a duration such as 5m"

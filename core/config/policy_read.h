@@ -17,6 +17,8 @@ void sl_resources_read(const char *what, const struct sl_yaml *node, struct sl_r
 void sl_device_read(const char *what, const struct sl_yaml *node, struct sl_device *device,
                     struct sl_diags *diags);
 /* `keep: none | batch | 5m`, or a map with `for` in its place. */
+void sl_cache_read(const char *what, const struct sl_yaml *node, enum sl_cache_use_kind *ret,
+                   struct sl_diags *diags);
 void sl_keep_read(const char *what, const struct sl_yaml *node, struct sl_keep *keep,
                   struct sl_diags *diags);
 void sl_on_oom_read(const char *what, const struct sl_yaml *node, struct sl_oom_policy *policy,

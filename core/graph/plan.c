@@ -86,6 +86,7 @@ struct policies {
     struct sl_resources resources;
     struct sl_device device;
     struct sl_keep keep;
+    enum sl_cache_use_kind cache;
     struct sl_oom_policy on_oom;
 };
 
@@ -104,6 +105,8 @@ static struct policies read_defaults(struct sl_planner *p) {
                       &d.resources, p->diags);
     sl_device_read("defaults", sl_expand(x, "defaults: device", f->device, NULL, NULL), &d.device,
                    p->diags);
+    sl_cache_read("defaults", sl_expand(x, "defaults: cache", f->cache, NULL, NULL), &d.cache,
+                  p->diags);
     sl_keep_read("defaults", sl_expand(x, "defaults: keep", f->keep, NULL, NULL), &d.keep,
                  p->diags);
     sl_on_oom_read("defaults", sl_expand(x, "defaults: on_oom", f->on_oom, NULL, NULL), &d.on_oom,
@@ -149,6 +152,7 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
     stage->resources = defaults->resources;
     stage->device = defaults->device;
     stage->keep = defaults->keep;
+    stage->cache = defaults->cache;
     stage->on_oom = defaults->on_oom;
     sl_retry_read(what, retry, &stage->retry, p->diags);
     sl_optional_read(what, optional, &stage->retry, p->diags);
@@ -157,6 +161,7 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
     sl_resources_read(what, sl_expand(x, what, f->resources, NULL, NULL), &stage->resources,
                       p->diags);
     read_device(p, i, sl_expand(x, what, f->device, NULL, NULL));
+    sl_cache_read(what, sl_expand(x, what, f->cache, NULL, NULL), &stage->cache, p->diags);
     sl_keep_read(what, sl_expand(x, what, f->keep, NULL, NULL), &stage->keep, p->diags);
     sl_on_oom_read(what, sl_expand(x, what, f->on_oom, NULL, NULL), &stage->on_oom, p->diags);
 }

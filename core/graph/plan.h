@@ -39,11 +39,12 @@ struct sl_plan_stage {
     int n_outputs;
     const char *params; /* JSON object: every parameter, defaults filled in, references resolved;
                                          durations in seconds, sizes in bytes */
-    int max_jobs; /* items that its process takes at a time */
+    int max_jobs;       /* items that its process takes at a time */
     struct sl_device device;
     struct sl_resources resources;
     struct sl_retry_policy retry;
     struct sl_timeouts timeouts;
+    enum sl_cache_use_kind cache;
     struct sl_keep keep; /* settled: its kind is not AUTO */
     struct sl_oom_policy on_oom;
     struct sl_pos pos; /* of the stage's name in the file */

@@ -129,13 +129,8 @@ static void scan_finish(struct scan *s) {
 
 /* Owned; NULL where there is no place for it. */
 static char *cache_path(void) {
-    const char *own = getenv("SLUICE_CACHE"), *xdg = getenv("XDG_CACHE_HOME"),
-               *home = getenv("HOME");
-    if (own && *own)
-        return sl_path_join(own, "plugins.json");
-    if (xdg && *xdg == '/')
-        return sl_path_join(xdg, "sluice/plugins.json");
-    return home && *home == '/' ? sl_path_join(home, ".cache/sluice/plugins.json") : NULL;
+    sl_autofree char *folder = sl_cache_folder();
+    return folder ? sl_path_join(folder, "plugins.json") : NULL;
 }
 
 /* The worker that describes is part of what was described: another one may judge differently.

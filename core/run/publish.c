@@ -26,7 +26,8 @@
 struct sl_publish {
     char *path, *temp; /* owned */
     int from, to;      /* owned */
-    bool is_named;     /* `temp` is there */
+    bool durable;
+    bool is_named; /* `temp` is there */
     uint64_t size, at, hash;
     XXH3_state_t *state;
 };
@@ -57,10 +58,11 @@ static int failed(const struct sl_publish *p, struct sl_err *err) {
     return sl_err_sys(err, sl_err_class_of_errno(errno), errno, "%s: cannot be written", p->path);
 }
 
-int sl_publish_begin(const char *path, const char *tag, int from, uint64_t size, uint64_t hash,
-                     struct sl_publish **ret, struct sl_err *err) {
+int sl_publish_begin(const char *path, const char *tag, bool durable, int from, uint64_t size,
+                     uint64_t hash, struct sl_publish **ret, struct sl_err *err) {
     struct sl_publish *p = sl_xcalloc(1, sizeof *p);
     *p = (struct sl_publish){.path = sl_xstrdup(path),
+                             .durable = durable,
                              .temp = temp_name(path, tag),
                              .from = from,
                              .size = size,
@@ -114,7 +116,7 @@ static int copy_some(struct sl_publish *p, uint64_t end, struct sl_err *err) {
             return sl_err_wrap(err, "%s", p->path);
         p->at += (uint64_t)n;
     }
-    if (p->size > PUSH_BYTES)
+    if (p->durable && p->size > PUSH_BYTES)
         sync_file_range(p->to, (off_t)began, (off_t)(p->at - began), SYNC_FILE_RANGE_WRITE);
     return 0;
 }
@@ -139,7 +141,7 @@ int sl_publish_step(struct sl_publish *p, uint64_t max, struct sl_err *err) {
     if (XXH3_64bits_digest(p->state) != p->hash)
         return sl_err_set(err, SLUICE_INTERNAL,
                           "%s: its artifact was changed after it was committed", p->path);
-    if (fsync(p->to) < 0)
+    if (p->durable && fsync(p->to) < 0)
         return failed(p, err);
     rc = give_name(p, err);
     return rc < 0 ? rc : 1;

@@ -5,6 +5,7 @@
 #ifndef RUN_PUBLISH_H
 #define RUN_PUBLISH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -14,10 +15,10 @@ struct sl_publish;
 /*
  * Begins to write `path` from `from` (taken, also on failure), `size` bytes of hash `hash`. `tag` tells this run from
  * others that write into the same folder: a temporary name, where one is needed, is made of it and of the path, so that
- * what a killed core leaves is replaced by the core that goes on.
+ * what a killed core leaves is replaced by the core that goes on. `durable`: it is on the disk before it has its name.
  */
-int sl_publish_begin(const char *path, const char *tag, int from, uint64_t size, uint64_t hash,
-                     struct sl_publish **ret, struct sl_err *err);
+int sl_publish_begin(const char *path, const char *tag, bool durable, int from, uint64_t size,
+                     uint64_t hash, struct sl_publish **ret, struct sl_err *err);
 
 /* Copies at most `max` bytes more. 0: call again; 1: all is written and has its name, which replaced an older file.
  * SLUICE_INTERNAL: what was copied is not of that hash. */

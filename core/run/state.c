@@ -106,7 +106,7 @@ static void on_attempt(struct builder *b, const json_t *r) {
     json_t *one = json_object();
     copy_keys(one, r,
               (const char *const[]){"attempt", "worker", "pid", "cpus", "device", "card",
-                                    "memory_limit", "injected", "log", NULL});
+                                    "memory_limit", "miss", "injected", "log", NULL});
     sl_json_set(one, "started", json_incref(json_object_get(r, "time")));
     json_array_append_new(json_object_get(stage, "attempts"), one);
     sl_json_set(stage, "state", json_string("running"));
@@ -145,6 +145,14 @@ static void on_artifact(struct builder *b, const json_t *r) {
     copy_keys(one, r, (const char *const[]){"port", "port_type", "file", "size", "xxh3", NULL});
     if (stage)
         json_array_append(json_object_get(stage, "artifacts"), one);
+    json_decref(one);
+}
+
+static void on_reuse(struct builder *b, const json_t *r) {
+    json_t *stage = find_stage(b, r), *one = json_object();
+    copy_keys(one, r, (const char *const[]){"key", "from_run", NULL});
+    if (stage)
+        sl_json_set(stage, "reused", json_incref(one));
     json_decref(one);
 }
 
@@ -220,6 +228,7 @@ static void each_record(void *ctx, const json_t *r) {
         {"artifact", on_artifact},
         {"output", on_output},
         {"item", on_item},
+        {"reuse", on_reuse},
         {"resume", on_resume},
         {"end", on_end},
     };

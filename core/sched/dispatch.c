@@ -323,7 +323,16 @@ static enum hold start_new(struct run *run, int stage) {
 
 /* Starts one ready task of the stage, or says what it waits for. */
 static enum hold start_one(struct run *run, int stage) {
-    const struct sl_task *task = sl_tasks_peek(&run->tasks, stage);
+    struct sl_task *task = sl_tasks_peek(&run->tasks, stage);
+    switch (sl_reuse_look(run, task)) {
+    case SL_REUSE_HIT:
+        sl_run_task_reused(run, sl_tasks_take(&run->tasks, stage));
+        return HOLD_NOT;
+    case SL_REUSE_WAIT:
+        return HOLD_BUSY;
+    case SL_REUSE_MISS:
+        break;
+    }
     if (sl_storm_rages(&run->health[stage].storm) && task->attempt == 0) {
         sl_run_task_not_tried(run, sl_tasks_take(&run->tasks, stage));
         return HOLD_NOT;

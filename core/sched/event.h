@@ -8,7 +8,7 @@
 
 enum sl_event_type {
     SL_EVENT_RUN_BEGIN,  /* text: the run's folder */
-    SL_EVENT_TASK_BEGIN, /* attempt began */
+    SL_EVENT_TASK_BEGIN, /* attempt began; text: why no earlier result could be used */
     SL_EVENT_TASK_READY, /* its worker is loaded; seconds: since the attempt began */
     SL_EVENT_PROGRESS,   /* fraction (< 0: unknown), text */
     SL_EVENT_METRIC,     /* port: its name, fraction: its value */
@@ -33,6 +33,7 @@ struct sl_event {
     const char *port;
     const char *text; /* NULL: none */
     size_t len;       /* of text, for PART */
+    bool reused;      /* TASK_END: by a result of an earlier run */
 };
 
 struct sl_observer {

@@ -164,8 +164,10 @@ bool sl_run_hash_some(struct run *run) {
     run->n_late--;
     memmove(&run->late[0], &run->late[1], (size_t)run->n_late * sizeof late);
     sl_record_late_artifact(run, task, late.port);
+    if (task->unrecorded == 0 && task->state == SL_TASK_DONE)
+        sl_reuse_keep(run, task);
     sl_run_end_item_if_done(run, late.item);
-    return run->n_late > 0;
+    return true; /* others may start now */
 }
 
 static void note_artifacts(struct run *run, const struct sl_attempt *a) {
@@ -195,6 +197,8 @@ void sl_run_task_changed(void *ctx, struct sl_task *task) {
         task->backoff = NULL;
     }
     sl_record_task(run, task);
+    if (task->state != SL_TASK_DONE)
+        sl_reuse_drop(task);
 }
 
 static void settle(struct run *run, struct sl_task *task, enum sl_task_state outcome) {
@@ -300,6 +304,16 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
     settle_failed(run, task);
 }
 
+void sl_run_task_reused(struct run *run, struct sl_task *task) {
+    task->reused = true;
+    sl_record_reuse(run, task);
+    for (int o = 0; o < run->plan->stages[task->stage].n_outputs; o++)
+        if (task->artifacts[o].path)
+            sl_record_artifact(run, task, o);
+    sl_reuse_drop(task);
+    settle(run, task, SL_TASK_DONE);
+}
+
 /* The class and the sentence of an attempt's end, after the core's verdict and the commit of its
  * outputs. */
 static int judge(struct run *run, struct sl_attempt *a, int cls, const char *message,
@@ -338,6 +352,8 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
     if (cls == SLUICE_OK) {
         note_artifacts(run, a);
         c->n_ok++;
+        if (task->unrecorded == 0)
+            sl_reuse_keep(run, task);
     }
     sl_attempt_destroy(a);
     task->alone = sl_warm_spoilt(cls);

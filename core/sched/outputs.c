@@ -50,7 +50,8 @@ static void remove_written(const struct run *run, int item) {
 static int begin_file(struct run *run, struct writing *w, const char *path, struct sl_err *err) {
     const struct sl_artifact *a = &sl_task_at(&run->tasks, w->item, w->stage)->artifacts[w->port];
     int fd, rc = sl_artifact_open(a->path, a->size, a->hash, 0, &fd, err);
-    return rc < 0 ? rc : sl_publish_begin(path, run->dir->id, fd, a->size, a->hash, &w->file, err);
+    return rc < 0 ? rc
+                  : sl_publish_begin(path, run->dir->id, true, fd, a->size, a->hash, &w->file, err);
 }
 
 /* Goes on with the item by at most *budget bytes. 1: it is written; 0: there is more. */
@@ -92,13 +93,14 @@ static void end_writing(struct run *run, struct writing *w, int rc, const struct
 
 bool sl_outputs_write_some(struct run *run) {
     uint64_t budget = WRITE_SLICE;
+    bool any = run->n_writing > 0; /* also when all are written: others may start now */
     while (run->n_writing > 0 && budget > 0) {
         struct sl_err err = {0};
         int rc = write_some(run, &run->writing[0], &budget, &err);
         if (rc != 0)
             end_writing(run, &run->writing[0], rc, &err);
     }
-    return run->n_writing > 0;
+    return any;
 }
 
 void sl_outputs_write(struct run *run, int item) {

@@ -135,6 +135,11 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
     sl_json_set(r, "injected", a->fault ? json_string(sl_fault_name(a->fault)) : NULL);
     sl_json_set(r, "log", sl_json_text(a->log_path + strlen(run->places.run) + 1));
     sl_json_set(r, "sources", sl_run_sources(run, a->task->item, a->task->stage));
+    const char *miss = sl_reuse_why(a->task);
+    sl_json_set(r, "miss", miss ? sl_json_text(miss) : NULL);
+    if (miss)
+        sl_log(&run->log, SLUICE_LOG_INFO, "%s/%s: no earlier result: %s", a->item->name,
+               a->stage->name, miss);
     sl_journal_add(&run->journal, r);
     sl_log(&run->log, SLUICE_LOG_INFO, "%s/%s: attempt %d in worker %d (pid %d), %d threads%s%s",
            a->item->name, a->stage->name, a->number, c->number, (int)c->worker->pid, c->cpus,
@@ -142,7 +147,8 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
     sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_TASK_BEGIN,
                                         .item = a->task->item,
                                         .stage = a->task->stage,
-                                        .attempt = a->number});
+                                        .attempt = a->number,
+                                        .text = miss});
 }
 
 void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls,
@@ -179,6 +185,7 @@ static void journal_task(struct run *run, const struct sl_task *task) {
     json_t *r = task_record(run, "task", task->item, task->stage);
     sl_json_set(r, "state", json_string(sl_task_state_name(task->state)));
     sl_json_set(r, "attempts", json_integer(task->attempt));
+    sl_json_set(r, "reused", task->reused ? json_true() : NULL);
     if (task->state != SL_TASK_DONE && task->message) {
         sl_json_set(r, "class", task->cls ? json_string(sl_class_name(task->cls)) : NULL);
         sl_json_set(r, "message", sl_json_text(task->message));
@@ -203,7 +210,18 @@ void sl_record_task(struct run *run, const struct sl_task *task) {
                                         .state = task->state,
                                         .cls = task->cls,
                                         .seconds = task->wall_s,
+                                        .reused = task->reused,
                                         .text = good ? NULL : task->message});
+}
+
+void sl_record_reuse(struct run *run, const struct sl_task *task) {
+    sl_autojson json_t *found = sl_reuse_found(task);
+    json_t *r = task_record(run, "reuse", task->item, task->stage);
+    json_object_update(r, found);
+    sl_journal_add(&run->journal, r);
+    sl_log(&run->log, SLUICE_LOG_INFO, "%s/%s: the result of run %s is used",
+           run->spec->items[task->item].name, run->plan->stages[task->stage].name,
+           sl_json_str(found, "from_run", "?"));
 }
 
 void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const char *message,
@@ -275,9 +293,9 @@ void sl_record_end(struct run *run) {
     const struct sl_run_result *result = &run->result;
     json_t *r = record("end");
     sl_json_set(r, "state",
-                json_string(result->interrupted ? "cancelled"
-                            : result->n_failed  ? "failed"
-                                                : "ok"));
+                json_string(result->interrupted && result->n_cancelled ? "cancelled"
+                            : result->n_failed                         ? "failed"
+                                                                       : "ok"));
     sl_json_set(r, "ok", json_integer(result->n_ok));
     sl_json_set(r, "failed", json_integer(result->n_failed));
     sl_json_set(r, "cancelled", json_integer(result->n_cancelled));

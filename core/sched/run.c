@@ -140,6 +140,7 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     run->held = sl_xcalloc((size_t)run->plan->n_stages, sizeof *run->held);
     run->begun = sl_xcalloc((size_t)run->tasks.max_items, sizeof *run->begun);
     set_up_keeping(run);
+    sl_reuse_start(run);
     rc = run->spec->replay ? go_on(run, err) : sl_record_begin(run, err);
     sl_admission_attach(run);
     return rc == 0 && run->spec->watch_dir ? sl_incoming_start(run, err) : rc;
@@ -165,6 +166,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
     sl_close(&fd);
     sl_close(&run->log.fd);
     sl_limiter_finish(&run->limiter);
+    sl_reuse_finish(run);
     sl_tasks_finish(&run->tasks);
     for (int s = 0; run->health && s < run->plan->n_stages; s++)
         free(run->health[s].text);
@@ -188,13 +190,21 @@ static void flush_journal(struct run *run, bool force, struct sl_err *err) {
         sl_run_cancel_all(run, err->msg);
 }
 
+static bool goes_on(const struct run *run) {
+    return run->open_items > 0 || run->carriers || sl_incoming_is_open(run) ||
+           sl_reuse_is_busy(run);
+}
+
 static int loop(struct run *run, struct sl_err *err) {
-    while (run->open_items > 0 || run->carriers || sl_incoming_is_open(run)) {
+    while (goes_on(run)) {
         sl_run_dispatch(run);
         bool more = sl_run_hash_some(run);
         more |= sl_outputs_write_some(run);
+        more |= sl_reuse_some(run);
         flush_journal(run, false, err);
         sl_artifacts_remove(run, DONE_BYTES_KEPT);
+        if (!goes_on(run))
+            break; /* there may be nobody to end the wait */
         int rc = sl_loop_turn(run->loop, more ? 0 : sl_journal_due_ms(&run->journal), err);
         if (rc < 0)
             return rc;

@@ -39,6 +39,7 @@ struct sl_run_spec {
     bool outputs_by_port; /* name outputs <port><extension> and write those of every stage */
     int jobs;             /* workers at a time; 0: as many as processors */
     bool fail_fast, keep_artifacts;
+    bool cache; /* results of earlier runs are used, and kept for later ones */
     const struct sl_injection *injections; /* faults on purpose */
     int n_injections;
     const char *worker_program, *share_dir; /* absolute */

@@ -12,6 +12,7 @@
  *   incoming.c  items from a watched folder
  *   outputs.c   the files in the user's folder
  *   resume.c    going on where another core ended
+ *   reuse.c     results of earlier runs; recipe.c: what they are found by
  */
 #ifndef SCHED_RUN_INTERNAL_H
 #define SCHED_RUN_INTERNAL_H
@@ -21,6 +22,7 @@
 #include "run/journal.h"
 #include "sched/admission.h"
 #include "sched/attempt.h"
+#include "sched/reuse.h"
 #include "sched/run.h"
 #include "sched/storm.h"
 #include "sched/warm.h"
@@ -151,6 +153,7 @@ struct run {
     int *done_items; /* whose artifacts are to be removed when there is time */
     int n_done, cap_done;
     uint64_t done_bytes;
+    struct sl_cache_use *cache; /* results of earlier runs; NULL: none are used */
     int open_items;
     struct sl_inbox *inbox; /* the watched folder; NULL: none */
     json_t *item_names;     /* of a run that watches: a set */
@@ -222,6 +225,8 @@ double sl_run_wall_s(const struct sl_attempt *a); /* since it began */
 /* Stops an attempt with a verdict of the core. `reason` is taken. */
 void sl_run_stop_attempt(struct run *run, struct sl_attempt *a, int cls, char *reason);
 void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char *message);
+/* A task that has the artifacts of an earlier run. */
+void sl_run_task_reused(struct run *run, struct sl_task *task);
 void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const char *message);
 /* A task that is not tried because its stage does not start. */
 void sl_run_task_not_tried(struct run *run, struct sl_task *task);
@@ -277,6 +282,7 @@ void sl_record_artifact(struct run *run, const struct sl_task *task, int port);
 /* A task that is done is journalled after its artifacts: by sl_record_late_artifact() where some are not hashed yet. */
 void sl_record_task(struct run *run, const struct sl_task *task);
 void sl_record_late_artifact(struct run *run, struct sl_task *task, int port);
+void sl_record_reuse(struct run *run, const struct sl_task *task);
 void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const char *message,
                      double delay_s);
 void sl_record_worker(struct run *run, const struct carrier *c);

@@ -50,8 +50,11 @@ struct sl_task {
     double wall_s;                 /* of the last attempt */
     uint64_t memory, gpu_memory;   /* limits that grew after failures; 0: those of the stage */
     int over;                      /* enum sl_limit that the last attempt went over */
-    bool alone;    /* the next attempt is the first and only one in its process for as long as it runs */
-    void *backoff;                 /* the scheduler's, while the state is BACKOFF */
+    bool reused;                   /* done by a result of an earlier run */
+    void *look;                    /* of reuse.c; NULL: none */
+    bool
+        alone; /* the next attempt is the first and only one in its process for as long as it runs */
+    void *backoff; /* the scheduler's, while the state is BACKOFF */
 };
 
 struct sl_tasks {

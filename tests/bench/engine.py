@@ -41,7 +41,7 @@ class Folder:
 
     def __enter__(self):
         self.path = tempfile.mkdtemp(prefix="sluice-bench-", dir=self.parent)
-        self.env = dict(os.environ, SLUICE_STATE=self.path + "/state", SLUICE_CACHE=self.path + "/cache")
+        self.env = dict(os.environ, SLUICE_STATE=self.path + "/state", SLUICE_CACHE=self.path + "/cache", SLUICE_CACHE_SIZE="0")
         return self
 
     def __exit__(self, *_):

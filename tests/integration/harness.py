@@ -83,7 +83,7 @@ class Case(unittest.TestCase):
         self.folder = tempfile.mkdtemp(prefix="sluice-it-")
         self.state = os.path.join(self.folder, "state")
         self.env = dict(os.environ, SLUICE_STATE=self.state, SLUICE_CACHE=os.path.join(self.folder, "cache"),
-                        LC_ALL="C.UTF-8")
+                        SLUICE_CACHE_SIZE="0", LC_ALL="C.UTF-8")  # results are made, not reused: test_cache.py
         self.env.pop("SLUICE_PLUGIN_PATH", None)
         if SANITIZED:
             self.env["ASAN_OPTIONS"] = "detect_leaks=0:" + self.env.get("ASAN_OPTIONS", "")

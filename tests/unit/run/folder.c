@@ -221,7 +221,7 @@ TEST(output_appears_whole_and_replaces_an_older_one) {
         struct sl_publish *p;
         size_t len;
         int rc, steps = 0, fd = make_source(dir, 300000, &hash);
-        CHECK_INT(sl_publish_begin(path, "run", fd, 300000, hash, &p, &err), 0);
+        CHECK_INT(sl_publish_begin(path, "run", true, fd, 300000, hash, &p, &err), 0);
         while ((rc = sl_publish_step(p, 100000, &err)) == 0) {
             steps++;
             CHECK_INT(sl_path_exists(path), round);
@@ -246,13 +246,13 @@ TEST(output_that_is_not_what_was_committed_leaves_nothing) {
     sl_autofree char *path = sl_path_join(dir, "out.txt");
     for (uint64_t more = 0; more < 2; more++) { /* another hash; longer than it is */
         int fd = make_source(dir, 1000, &hash);
-        CHECK_INT(sl_publish_begin(path, "run", fd, 1000 + more, hash + 1, &p, &err), 0);
+        CHECK_INT(sl_publish_begin(path, "run", true, fd, 1000 + more, hash + 1, &p, &err), 0);
         CHECK_INT(sl_publish_step(p, 1 << 20, &err), SLUICE_INTERNAL);
         CHECK_HAS(err.msg, more ? "to its end" : "was changed");
         sl_publish_destroy(p);
         CHECK_INT(count_files(dir), 1);
     }
-    CHECK(sl_publish_begin("/nonexistent/x", "run", -1, 0, 0, &p, &err) < 0);
+    CHECK(sl_publish_begin("/nonexistent/x", "run", true, -1, 0, 0, &p, &err) < 0);
     CHECK_INT(sl_remove_tree(dir, &err), 0);
 }
 
