@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/confine.h"
 #include "cli/cli.h"
 #include "cli/fit.h"
 #include "cli/graphviz.h"
@@ -66,6 +67,23 @@ static int print_plan(const struct sl_plan *plan) {
     return fits ? SL_EXIT_OK : SL_EXIT_USAGE;
 }
 
+/* Which way stages are confined, and those that are not. */
+static void print_sandbox(const struct sl_plan *plan) {
+    struct sl_confinement c = sl_confinement_detect();
+    sl_autostr struct sl_str open = {0}, network = {0};
+    for (int s = 0; s < plan->n_stages; s++) {
+        const struct sl_plan_stage *stage = &plan->stages[s];
+        struct sl_str *list = !stage->sandbox ? &open : stage->network ? &network : NULL;
+        if (list)
+            sl_str_addf(list, "%s%s", list->len ? ", " : "", stage->name);
+    }
+    printf("sandbox: %s\n", sl_confinement_text(&c));
+    if (open.len)
+        printf("  not confined: %s\n", open.data);
+    if (network.len)
+        printf("  with network: %s\n", network.data);
+}
+
 int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
     struct arguments a = {0};
     struct sl_loaded l = {0};
@@ -91,6 +109,7 @@ int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
         printf("%s: ok: pipeline \"%s\", %d stages, %d outputs\n", a.rest.items[0], l.plan->name,
                l.plan->n_stages - outputs, outputs);
         print_limits();
+        print_sandbox(l.plan);
         status = plan ? print_plan(l.plan) : SL_EXIT_OK;
     }
     finish(&a, &l);

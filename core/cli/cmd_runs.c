@@ -148,6 +148,8 @@ static void print_run(const struct sl_rundir *dir, const json_t *state) {
     printf("  containment  %s\n", sl_json_str(state, "containment", ""));
     if (json_object_get(state, "limits"))
         printf("  limits       %s\n", sl_json_str(state, "limits", ""));
+    if (json_object_get(state, "sandbox"))
+        printf("  sandbox      %s\n", sl_json_str(state, "sandbox", ""));
     printf("  folder       %s\n", dir->path);
     json_array_foreach(json_object_get(state, "items"), i, item) print_item(item);
 }

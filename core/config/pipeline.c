@@ -20,7 +20,7 @@
 struct file {
     const struct sl_yaml *format;
     const char *name, *description;
-    const struct sl_yaml *inputs, *params, *defaults, *stages, *outputs;
+    const struct sl_yaml *inputs, *params, *defaults, *stages, *outputs, *on_finish, *on_failure;
 };
 
 static const struct sl_field file_fields[] = {
@@ -43,13 +43,14 @@ static const struct sl_field defaults_fields[] = {
     {"device", SL_FIELD_NODE, offsetof(struct sl_pipeline, device)},
     {"keep", SL_FIELD_NODE, offsetof(struct sl_pipeline, keep)},
     {"on_oom", SL_FIELD_NODE, offsetof(struct sl_pipeline, on_oom)},
-    {"sandbox", SL_FIELD_LATER},
+    {"sandbox", SL_FIELD_NODE, offsetof(struct sl_pipeline, sandbox)},
+    {"network", SL_FIELD_NODE, offsetof(struct sl_pipeline, network)},
     {"cache", SL_FIELD_NODE, offsetof(struct sl_pipeline, cache)},
 };
 
 struct stage_keys {
     const struct sl_yaml *use, *in, *with, *device, *resources, *retry, *timeout, *optional, *keep,
-        *on_oom, *cache;
+        *on_oom, *cache, *sandbox, *network;
 };
 
 static const struct sl_field stage_fields[] = {
@@ -64,7 +65,8 @@ static const struct sl_field stage_fields[] = {
     {"keep", SL_FIELD_NODE, offsetof(struct stage_keys, keep)},
     {"cache", SL_FIELD_NODE, offsetof(struct stage_keys, cache)},
     {"on_oom", SL_FIELD_NODE, offsetof(struct stage_keys, on_oom)},
-    {"sandbox", SL_FIELD_LATER},
+    {"sandbox", SL_FIELD_NODE, offsetof(struct stage_keys, sandbox)},
+    {"network", SL_FIELD_NODE, offsetof(struct stage_keys, network)},
 };
 
 /* ---- Names ---------------------------------------------------------------------------------- */
@@ -238,6 +240,8 @@ static void read_stage(struct sl_pipeline *p, const struct sl_yaml_pair *pair, b
                                         .timeout = keys.timeout,
                                         .optional = keys.optional,
                                         .keep = keys.keep,
+                                        .sandbox = keys.sandbox,
+                                        .network = keys.network,
                                         .cache = keys.cache,
                                         .on_oom = keys.on_oom};
     read_use(what, keys.use, stage, diags);
@@ -336,6 +340,8 @@ static struct sl_pipeline *read_file(struct sl_pipeline *p, const struct sl_yaml
         return NULL;
     p->name = f.name && *f.name ? f.name : name_of_file(&p->arena, diags->file);
     p->description = f.description ? f.description : "";
+    p->on_finish = f.on_finish;
+    p->on_failure = f.on_failure;
     read_inputs(p, f.inputs, diags);
     read_params(p, f.params, diags);
     if (!sl_yaml_is_null(f.defaults))

@@ -47,7 +47,7 @@ struct sl_pipeline_stage {
     int n_refs;
     /* Unread, since they may hold references to parameters; NULL where not given. */
     const struct sl_yaml *with, *device, *resources, *retry, *timeout, *optional, *cache, *keep,
-        *on_oom;
+        *on_oom, *sandbox, *network;
 };
 
 struct sl_pipeline {
@@ -60,8 +60,9 @@ struct sl_pipeline {
     struct sl_pipeline_stage
         *stages; /* those under `stages:`, then those under `outputs:`, in the file's order */
     int n_stages;
-    const struct sl_yaml *device, *resources, *retry, *timeout, *keep, *on_oom,
-        *cache; /* of `defaults:` */
+    const struct sl_yaml *device, *resources, *retry, *timeout, *keep, *on_oom, *cache, *sandbox,
+        *network;                                 /* of `defaults:` */
+    const struct sl_yaml *on_finish, *on_failure; /* unread; NULL where not given */
 };
 
 /*

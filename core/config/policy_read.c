@@ -286,3 +286,23 @@ void sl_device_read(const char *what, const struct sl_yaml *node, struct sl_devi
     }
     sl_diag_expected(diags, sub(diags, what, "device"), node, "auto, cpu, cuda or cuda:N");
 }
+
+/* ---- sandbox, network ----------------------------------------------------------------------- */
+
+void sl_sandbox_read(const char *what, const struct sl_yaml *node, bool *sandbox,
+                     struct sl_diags *diags) {
+    const char *text = NULL;
+    if (!node)
+        return;
+    bool good = sl_yaml_text(node, &text);
+    if (good && (strcmp(text, "default") == 0 || strcmp(text, "none") == 0))
+        *sandbox = *text == 'd';
+    else
+        sl_diag_expected(diags, sub(diags, what, "sandbox"), node, "default or none");
+}
+
+void sl_network_read(const char *what, const struct sl_yaml *node, bool *network,
+                     struct sl_diags *diags) {
+    if (node && !sl_yaml_bool(node, network))
+        sl_diag_expected(diags, sub(diags, what, "network"), node, "true or false");
+}

@@ -23,6 +23,11 @@ void sl_keep_read(const char *what, const struct sl_yaml *node, struct sl_keep *
                   struct sl_diags *diags);
 void sl_on_oom_read(const char *what, const struct sl_yaml *node, struct sl_oom_policy *policy,
                     struct sl_diags *diags);
+/* `sandbox: default | none` and `network: true | false`. */
+void sl_sandbox_read(const char *what, const struct sl_yaml *node, bool *sandbox,
+                     struct sl_diags *diags);
+void sl_network_read(const char *what, const struct sl_yaml *node, bool *network,
+                     struct sl_diags *diags);
 /* `optional: true`, short for `retry: { then: ignore }`. */
 void sl_optional_read(const char *what, const struct sl_yaml *node, struct sl_retry_policy *policy,
                       struct sl_diags *diags);

@@ -14,6 +14,7 @@
 #include "config/policy_read.h"
 #include "config/schema.h"
 #include "graph/graph.h"
+#include "graph/hooks.h"
 #include "graph/planner.h"
 
 #define LIST_MAX 12 /* names in a message */
@@ -88,6 +89,7 @@ struct policies {
     struct sl_keep keep;
     enum sl_cache_use_kind cache;
     struct sl_oom_policy on_oom;
+    bool sandbox, sandbox_given, network;
 };
 
 static struct policies read_defaults(struct sl_planner *p) {
@@ -111,7 +113,27 @@ static struct policies read_defaults(struct sl_planner *p) {
                  p->diags);
     sl_on_oom_read("defaults", sl_expand(x, "defaults: on_oom", f->on_oom, NULL, NULL), &d.on_oom,
                    p->diags);
+    d.sandbox_given = f->sandbox != NULL;
+    sl_sandbox_read("defaults", sl_expand(x, "defaults: sandbox", f->sandbox, NULL, NULL),
+                    &d.sandbox, p->diags);
+    sl_network_read("defaults", sl_expand(x, "defaults: network", f->network, NULL, NULL),
+                    &d.network, p->diags);
     return d;
+}
+
+/* Without a word in the file a stage is confined, but for one that runs programs of the user's (its outputs are named
+ * there): what those need only the user knows. */
+static void read_sandbox(struct sl_planner *p, int i, const struct policies *defaults) {
+    struct sl_plan_stage *stage = &p->stages[i];
+    const struct sl_pipeline_stage *f = p->notes[i].source;
+    const struct sl_stage_desc *d = stage->desc;
+    struct sl_expander *x = &p->expander;
+    const char *what = p->notes[i].what;
+    bool runs_programs = d && sl_port_find(d->outputs, d->n_outputs, "*");
+    stage->sandbox = defaults->sandbox_given ? defaults->sandbox : !runs_programs;
+    stage->network = defaults->network;
+    sl_sandbox_read(what, sl_expand(x, what, f->sandbox, NULL, NULL), &stage->sandbox, p->diags);
+    sl_network_read(what, sl_expand(x, what, f->network, NULL, NULL), &stage->network, p->diags);
 }
 
 /* `optional:` beside `retry: { then: ... }` that says otherwise. */
@@ -164,6 +186,7 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
     sl_cache_read(what, sl_expand(x, what, f->cache, NULL, NULL), &stage->cache, p->diags);
     sl_keep_read(what, sl_expand(x, what, f->keep, NULL, NULL), &stage->keep, p->diags);
     sl_on_oom_read(what, sl_expand(x, what, f->on_oom, NULL, NULL), &stage->on_oom, p->diags);
+    read_sandbox(p, i, defaults);
 }
 
 /* ---- Stages --------------------------------------------------------------------------------- */
@@ -317,6 +340,8 @@ static void make(struct sl_planner *p, struct sl_plan *plan) {
         plan_stage(p, i, &defaults);
     sl_typecheck_inputs(p);
     order_stages(p, plan);
+    plan->on_finish = sl_plan_hooks(p, "on_finish", p->pipeline->on_finish);
+    plan->on_failure = sl_plan_hooks(p, "on_failure", p->pipeline->on_failure);
     warn_unused(p);
     free(p->stages);
     free(p->notes);

@@ -44,6 +44,7 @@ struct sl_plan_stage {
     struct sl_resources resources;
     struct sl_retry_policy retry;
     struct sl_timeouts timeouts;
+    bool sandbox, network; /* it is confined; it may use the network then */
     enum sl_cache_use_kind cache;
     struct sl_keep keep; /* settled: its kind is not AUTO */
     struct sl_oom_policy on_oom;
@@ -62,6 +63,7 @@ struct sl_plan {
     int n_inputs;
     struct sl_plan_stage *stages;
     int n_stages;
+    const char *on_finish, *on_failure; /* JSON, see hooks.h; NULL: nobody is told */
 };
 
 /*

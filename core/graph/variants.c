@@ -78,6 +78,10 @@ static const char *fixed_place(const struct sl_pipeline_stage *s, const char *na
                   {"retry", s->retry},
                   {"timeout", s->timeout},
                   {"optional", s->optional},
+                  {"keep", s->keep},
+                  {"on_oom", s->on_oom},
+                  {"sandbox", s->sandbox},
+                  {"network", s->network},
                   {SL_OUTPUTS_PARAM, sl_yaml_get(s->with, SL_OUTPUTS_PARAM)},
                   {SL_BATCH_PARAM, sl_yaml_get(s->with, SL_BATCH_PARAM)}};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)

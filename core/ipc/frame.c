@@ -1,9 +1,10 @@
 /*
  * Frames: encode and decode, see frame.h. Pure functions over a span, fuzzed.
  *
- * Each type has a signature, one letter a field: t text or bytes, u number, f real number. Two vary in
+ * Each type has a signature, one letter a field: t text or bytes, u number, f real number. Three vary in
  * length: after a JOB's "ttuu" come 3 texts an input and 2 an output, by the counts in fields 2 and 3;
- * after a FORK's "uuuuu" 3 numbers a limit, by the count in field 4.
+ * after a FORK's "uuuuu" 3 numbers a limit, by the count in field 4; after a SANDBOX's "uuu" texts by those
+ * in fields 1 and 2.
  *
  * Nothing here touches a socket (channel.c does) or judges what a field says: the receiver checks
  * values.
@@ -16,6 +17,8 @@
 #define HEADER_SIZE       16u
 #define JOB_FIXED_FIELDS  4
 #define FORK_FIXED_FIELDS 5
+
+#define SANDBOX_FIXED_FIELDS 3
 
 struct signature {
     const char *fields;
@@ -30,7 +33,8 @@ static const struct signature signatures[] = {
     [SL_FRAME_PART] = {"tt", true},          [SL_FRAME_METRIC] = {"tf", true},
     [SL_FRAME_COMMIT] = {"tu", true},        [SL_FRAME_DONE] = {"ut", true},
     [SL_FRAME_EXIT] = {"uuuu", false},       [SL_FRAME_FORK] = {"utuuu", false},
-    [SL_FRAME_FORKED] = {"u", false},      [SL_FRAME_FAULT] = {"u", true},
+    [SL_FRAME_FORKED] = {"u", false},        [SL_FRAME_FAULT] = {"u", true},
+    [SL_FRAME_SANDBOX] = {"uuu", false},
 };
 
 static const struct signature *signature_of(unsigned type) {
@@ -151,6 +155,13 @@ static int fork_fields(const struct sl_frame *f) {
     return n_limits > SL_FRAME_MAX_FIELDS ? -1 : FORK_FIXED_FIELDS + 3 * (int)n_limits;
 }
 
+/* The same of a SANDBOX frame. */
+static int sandbox_fields(const struct sl_frame *f) {
+    uint64_t n_read = sl_frame_u64(f, 1), n_write = sl_frame_u64(f, 2);
+    bool too_many = n_read > SL_FRAME_MAX_FIELDS || n_write > SL_FRAME_MAX_FIELDS;
+    return too_many ? -1 : SANDBOX_FIXED_FIELDS + (int)n_read + (int)n_write;
+}
+
 static int check_signature(const struct sl_frame *f, struct sl_err *err) {
     const struct signature *s = signature_of(f->type);
     if (!s)
@@ -165,6 +176,8 @@ static int check_signature(const struct sl_frame *f, struct sl_err *err) {
         want = job_fields(f);
     if (f->type == SL_FRAME_FORK)
         want = fork_fields(f);
+    if (f->type == SL_FRAME_SANDBOX)
+        want = sandbox_fields(f);
     if (f->n_fields != want)
         return bad(err, "wrong number of fields", f->type);
     return s->needs_job && f->job == 0 ? bad(err, "it names no job", f->type) : 0;

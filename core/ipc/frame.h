@@ -12,6 +12,7 @@
  *   core -> worker
  *   SL_FRAME_START     plugin path, stage id, params (JSON text), share dir, device kind, device index, cpus,
  *                      memory, gpu_memory                                                   (once, first)
+ *   SL_FRAME_SANDBOX   flags (worker/sandbox.h), n_read, n_write, then as many paths            (before START, or never)
  *   SL_FRAME_JOB       job > 0; item name, scratch path, n_inputs, n_outputs, then for each input: port, type,
  *                      path; for each output: port, type. Descriptors: one for each input whose type is not file/1
  *                      (read-only), then one for each output (an empty file, read-write), in order
@@ -57,6 +58,7 @@ enum sl_frame_type {
     SL_FRAME_STOP,
     SL_FRAME_FORK,
     SL_FRAME_FAULT,
+    SL_FRAME_SANDBOX,
     SL_FRAME_READY = 32,
     SL_FRAME_REFUSED,
     SL_FRAME_PROGRESS,

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "sched/admit.h"
+#include "sched/confine.h"
 #include "sched/ledger.h"
 #include "sched/run_internal.h"
 
@@ -118,6 +119,9 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
     if (rc == 0)
         rc = sl_start_frame(&run->places, stage, params ? params : stage->params, c->grant.on_gpu,
                             &c->guard.limits, c->cpus, start, err);
+    sl_autofree struct sl_frame_out *sandbox = sl_xmalloc(sizeof *sandbox);
+    if (rc == 0 && sl_confine_frame(run, c->stage, task, params ? params : stage->params, sandbox))
+        spec.sandbox = sandbox;
     spec.group = c->guard.group;
     if (rc == 0)
         rc = sl_worker_create(run->loop, &spec, start, &c->worker, err);

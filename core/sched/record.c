@@ -71,6 +71,12 @@ json_t *sl_record_stages(const struct run *run) {
     return stages;
 }
 
+static const char *sandbox_text(const struct run *run) {
+    if (run->spec->wrap)
+        return "none: the worker is wrapped";
+    return sl_confinement_text(&run->confinement);
+}
+
 int sl_record_begin(struct run *run, struct sl_err *err) {
     json_t *r = record("run");
     sl_json_set(r, "id", json_string(run->dir->id));
@@ -81,6 +87,7 @@ int sl_record_begin(struct run *run, struct sl_err *err) {
     sl_json_set(r, "pid", json_integer(getpid()));
     sl_json_set(r, "containment", json_string(sl_containment_name(run->containment)));
     sl_json_set(r, "limits", sl_json_text(run->limiter.text));
+    sl_json_set(r, "sandbox", json_string(sandbox_text(run)));
     sl_json_set(r, "out", run->spec->out_dir ? sl_json_text(run->spec->out_dir) : NULL);
     sl_json_set(r, "stages", sl_record_stages(run));
     sl_json_set(r, "watch", run->spec->watch_dir ? sl_json_text(run->spec->watch_dir) : NULL);
@@ -88,9 +95,9 @@ int sl_record_begin(struct run *run, struct sl_err *err) {
     sl_json_set(r, "command", run->spec->command ? json_deep_copy(run->spec->command) : NULL);
     sl_journal_add(&run->journal, r);
     sl_log(&run->log, SLUICE_LOG_INFO,
-           "run %s: %d items, %d stages, %d processors, containment %s, limits: %s", run->dir->id,
-           run->spec->n_items, run->plan->n_stages, run->cpus,
-           sl_containment_name(run->containment), run->limiter.text);
+           "run %s: %d items, %d stages, %d processors, containment %s, limits: %s, sandbox: %s",
+           run->dir->id, run->spec->n_items, run->plan->n_stages, run->cpus,
+           sl_containment_name(run->containment), run->limiter.text, sandbox_text(run));
     sl_run_emit(run,
                 &(struct sl_event){
                     .type = SL_EVENT_RUN_BEGIN, .item = -1, .stage = -1, .text = run->dir->path});

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "proc/orphans.h"
+#include "sched/confine.h"
 #include "sched/run_internal.h"
 
 /* What finished items may leave on the disk until the run ends. Removing files one by one between tasks costs more than the
@@ -124,6 +125,9 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
         return rc;
     attach_observers(run, run->loop);
     run->containment = sl_containment_detect();
+    run->confinement = sl_confinement_detect();
+    run->item_folders =
+        sl_confine_folders(run->spec->items, run->spec->n_items, &run->arena, &run->n_item_folders);
     run->adopts = run->containment == SL_CONTAIN_KEEPER && !run->spec->wrap && sl_orphans_adopt();
     sl_guard_set_up(run);
     run->admission = run->spec->admission;

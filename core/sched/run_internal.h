@@ -17,6 +17,7 @@
 #ifndef SCHED_RUN_INTERNAL_H
 #define SCHED_RUN_INTERNAL_H
 
+#include "base/confine.h"
 #include "base/log.h"
 #include "proc/limits.h"
 #include "run/journal.h"
@@ -126,6 +127,9 @@ struct run {
     enum sl_containment containment;
     struct sl_forkserver *forkserver; /* NULL: workers are exec'd */
     struct sl_limiter limiter;
+    struct sl_confinement confinement;
+    const char **item_folders; /* in which the items lie, for sandboxes; in the arena */
+    int n_item_folders;
     struct sl_admission *admission; /* owned unless the spec has it */
     struct sl_timer guard;          /* the next sample */
     uint64_t oom_kills;             /* of the machine, when last looked at */

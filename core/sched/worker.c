@@ -211,6 +211,8 @@ int sl_worker_create(struct sl_loop *loop, const struct sl_worker_spec *spec,
     w->step = (struct sl_timer){.fire = on_grace, .ctx = w};
     w->start = (struct sl_timer){.fire = on_start_timeout, .ctx = w};
     rc = watch_it(w, err);
+    if (rc == 0 && spec->sandbox)
+        rc = sl_channel_send(w->socket.fd, spec->sandbox, NULL, 0, err);
     if (rc == 0)
         rc = sl_channel_send(w->socket.fd, start, NULL, 0, err);
     /* A worker that died already is a crash to be told by `ended`, not a failure to start. */

@@ -60,12 +60,13 @@ struct sl_worker_spec {
     struct sl_forkserver *forkserver; /* that forks it, borrowed; NULL: it is exec'd */
     struct sl_cgroup *
         group; /* that the process joins, for killing it; borrowed until the worker is destroyed; or NULL */
+    const struct sl_frame_out *sandbox; /* SL_FRAME_SANDBOX; NULL: it is not confined */
     double start_timeout_s;
     const struct sl_worker_callbacks *callbacks;
     void *ctx;
 };
 
-/* Spawns the worker and sends `start` (SL_FRAME_START). */
+/* Spawns the worker and sends spec->sandbox and `start` (SL_FRAME_START). */
 int sl_worker_create(struct sl_loop *loop, const struct sl_worker_spec *spec,
                      const struct sl_frame_out *start, struct sl_worker **ret, struct sl_err *err);
 /* Frees a worker that ended; one that lives is killed and reaped first. NULL is fine. */

@@ -25,6 +25,7 @@
 #include "base/str.h"
 #include "ipc/channel.h"
 #include "worker/loader.h"
+#include "worker/sandbox.h"
 
 #define SOCKET_FD_FROM                                                                             \
     200 /* the socket is moved up here, away from numbers that programs guess   \
@@ -327,13 +328,24 @@ static int set_params(struct sl_host *host, const char *text, size_t len, struct
     return 0;
 }
 
-static int take_start(struct sl_host *host, struct sl_err *err) {
-    sl_autofree void *buf = sl_xmalloc(SL_FRAME_MAX_SIZE);
-    sl_autofree struct sl_frame *frame = sl_xmalloc(sizeof *frame);
+/* A frame without descriptors. */
+static void receive_alone(const struct sl_host *host, void *buf, struct sl_frame *frame) {
     int fds[SL_FRAME_MAX_FDS];
     int n_fds = receive(host, buf, frame, fds);
     for (int i = 0; i < n_fds; i++)
         close(fds[i]);
+}
+
+static int take_start(struct sl_host *host, struct sl_err *err) {
+    sl_autofree void *buf = sl_xmalloc(SL_FRAME_MAX_SIZE);
+    sl_autofree struct sl_frame *frame = sl_xmalloc(sizeof *frame);
+    receive_alone(host, buf, frame);
+    if (frame->type == SL_FRAME_SANDBOX) {
+        if (sl_sandbox_enter(frame, err) < 0)
+            return err->cls;
+        host->confined = true;
+        receive_alone(host, buf, frame);
+    }
     if (frame->type == SL_FRAME_STOP)
         sl_exit(0);
     if (frame->type != SL_FRAME_START)
@@ -491,8 +503,10 @@ _Noreturn void sl_host_run(int socket) {
         rc = load_stage(host, &err);
     if (rc == 0)
         rc = create_stage(host, &err);
-    if (rc < 0)
+    if (rc < 0) {
+        sl_sandbox_explain(host->confined, err.msg, sizeof err.msg);
         refuse(host, &err);
+    }
     send_ready(host);
     serve(host);
     if (host->stage.destroy)

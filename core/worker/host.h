@@ -88,6 +88,7 @@ struct sl_host {
     char error[SL_ERR_SIZE]; /* of create() */
 
     /* Set once by START, before the plugin runs. */
+    bool confined; /* in the sandbox */
     char *plugin_path, *stage_id, *share_dir;
     json_t *params, *params_text; /* object: values; object: name -> JSON text */
     struct sluice_budget budget;

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "worker/host.h"
+#include "worker/sandbox.h"
 
 #define ALIVE             0x4a4f4221u
 #define ENDED             0x656e6421u
@@ -156,6 +157,8 @@ void sl_job_end(struct sluice_job *job, int32_t status) {
         job); /* before DONE, so that the core finds nobody who could change them */
     if (job->progress_pending)
         send_progress(job);
+    if (status != SLUICE_OK)
+        sl_sandbox_explain(job->host->confined, job->failure, sizeof job->failure);
     send_done(job, status, status == SLUICE_OK ? "" : job->failure);
     retire(job);
 }

@@ -22,6 +22,7 @@ outputs:
 
 
 class Align(Case):
+    confined = True
     def wordtimes(self, reference, hypothesis):
         done = subprocess.run(["python3", os.path.join(SOURCE, "tools/wordtimes"), reference, hypothesis, "--json"],
                               check=True, stdout=subprocess.PIPE)

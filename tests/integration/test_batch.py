@@ -5,6 +5,7 @@ HEAD = "inputs: { file: { type: file/1 } }\n"
 
 
 class Batch(Case):
+    confined = True
     def files(self, n):
         return [self.write(f"f{i:03}.txt", f"text {i}") for i in range(n)]
 

@@ -11,6 +11,7 @@ COUNT = 2 if SANITIZED else 20  # sanitizers are slow; they look for other thing
 
 
 class Conversations(Case):
+    confined = True
     def generate(self, *options):
         done = subprocess.run([sys.executable, tool_path("conversations"), self.path("talks"), *options],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)

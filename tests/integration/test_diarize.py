@@ -8,6 +8,7 @@ ONLY = os.path.join(CONFIGS, "diarize-only.yaml")
 
 
 class Diarize(Case):
+    confined = True
     def tool(self, name, *arguments):
         done = subprocess.run(["python3", os.path.join(SOURCE, "tools", name), *arguments, "--json"],
                               check=True, stdout=subprocess.PIPE)

@@ -3,6 +3,7 @@ from harness import *
 
 
 class Install(Case):
+    confined = True
     def setUp(self):
         super().setUp()
         first = self.path("first")

@@ -8,6 +8,7 @@ FILES = [f"meeting.{kind}" for kind in ("json", "rttm", "srt", "txt", "vtt")]
 
 
 class Summaries(Case):
+    confined = True
     def test_meeting_has_a_summary(self):
         self.sluice("run", MEETING, WAV, "-o", "out")
         self.assertEqual(sorted(os.listdir(self.path("out"))), FILES)

@@ -82,6 +82,7 @@ STAGES = """  good: { use: exec/command, in: { file: inputs.audio },
 
 
 class Report(Case):
+    confined = True
     def make_run(self):
         """One item is ok at the second attempt, one fails."""
         stages = STAGES.replace("mkdir once", f"mkdir {self.path('once')}")

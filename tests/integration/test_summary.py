@@ -10,6 +10,7 @@ STAGES = ("  read: { use: exec/command, in: { file: inputs.file }, with: { argv:
 
 
 class Summary(Case):
+    confined = True
     def run_files(self, n, *args, status=1):
         files = [self.write(f"f{i:03}.txt", "x") for i in range(n)]
         pipeline = self.pipeline(STAGES, "  txt: { use: fixture/upper, in: { text: bad.text } }\n", HEAD)

@@ -7,6 +7,7 @@ BATCHED = os.path.join(CONFIGS, "transcribe-batched.yaml")
 
 
 class Transcribe(Case):
+    confined = True
     def wer(self, reference, hypothesis, most):
         subprocess.run(["python3", os.path.join(SOURCE, "tools/wer"), reference, hypothesis, "--max", str(most)],
                        check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,25 @@
+/*
+ * What a worker's sandbox lets it read and write (worker/sandbox.h), from what its stage is about:
+ *   read    the plugin's folder, share/sluice, the folder of models, files and folders that its parameters name, the
+ *           run's artifacts, and where the stage takes files of the user's, those: the item's own, or for a process that
+ *           takes several items the folders of all
+ *   write   the run's scratch folder
+ * Links in the folders of models are followed, as those of download caches must be.
+ */
+#ifndef SCHED_CONFINE_H
+#define SCHED_CONFINE_H
+
+#include "sched/run_internal.h"
+
+/* Makes SL_FRAME_SANDBOX for a worker of `stage` that begins with `task`. `params`: its parameters as JSON. False: it is
+ * not confined. */
+bool sl_confine_frame(const struct run *run, int stage, const struct sl_task *task,
+                      const char *params, struct sl_frame_out *ret);
+
+/* The folders in which items lie, each once; *ret_n of them, in `arena`. Of more than SL_CONFINE_MAX_FOLDERS only the one
+ * above them all. */
+#define SL_CONFINE_MAX_FOLDERS 64
+const char **sl_confine_folders(const struct sl_item *items, int n, struct sl_arena *arena,
+                                int *ret_n);
+
+#endif
