@@ -88,16 +88,14 @@ TEST(unknown_keys_have_suggestions) {
               "dir/p.yaml:4:26: error: stage \"a\": unknown key \"wiht\" (did you mean \"with\"?)\n"
               "dir/p.yaml:4:35: error: stage \"a\": unknown key \"foo\"; accepted: use, in, with, "
               "device, resources, "
-              "retry, timeout, optional, keep and on_oom\n");
+              "retry, timeout, optional, keep, on_oom, sandbox and network\n");
 }
 
 TEST(keys_of_later_versions_are_refused) {
-    CHECK_STR(check("sluice: 1\non_finish: {}\non_failure: {}\ndefaults: { sandbox: x }\n"
-                    "stages: { a: { use: x/y, sandbox: true } }\n"),
+    CHECK_STR(check("sluice: 1\non_finish: {}\non_failure: {}\n"
+                    "stages: { a: { use: x/y } }\n"),
               "dir/p.yaml:2:1: error: on_finish: is not supported by this version\n"
-              "dir/p.yaml:3:1: error: on_failure: is not supported by this version\n"
-              "dir/p.yaml:4:13: error: defaults: sandbox: is not supported by this version\n"
-              "dir/p.yaml:5:26: error: stage \"a\": sandbox: is not supported by this version\n");
+              "dir/p.yaml:3:1: error: on_failure: is not supported by this version\n");
 }
 
 TEST(names_are_checked) {
