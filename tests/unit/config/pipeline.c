@@ -88,7 +88,7 @@ TEST(unknown_keys_have_suggestions) {
               "dir/p.yaml:4:26: error: stage \"a\": unknown key \"wiht\" (did you mean \"with\"?)\n"
               "dir/p.yaml:4:35: error: stage \"a\": unknown key \"foo\"; accepted: use, in, with, "
               "device, resources, "
-              "retry, timeout, optional, keep, on_oom, sandbox and network\n");
+              "retry, timeout, optional, keep, cache, on_oom, sandbox and network\n");
 }
 
 TEST(keys_of_later_versions_are_refused) {
