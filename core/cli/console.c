@@ -278,9 +278,10 @@ static void on_task_end(struct sl_console *c, const struct sl_event *ev) {
         c->item_explained[ev->item] = true;
     } else if (ev->state == SL_TASK_DONE && !c->quiet && !c->terminal &&
                !c->plan->stages[ev->stage].is_output)
-        say(c, ev->reused ? "%s: %s reused%s" : "%s: %s done in %s", item_name(c, ev),
-            stage_name(c, ev),
-            ev->reused ? "" : sl_format_duration(ev->seconds, took, sizeof took));
+        say(c, "%s: %s %s%s%s%s", item_name(c, ev), stage_name(c, ev),
+            ev->reused ? "reused" : "done in ",
+            ev->reused ? "" : sl_format_duration(ev->seconds, took, sizeof took),
+            ev->text ? " after on_oom: " : "", ev->text ? ev->text : "");
     redraw(c);
 }
 

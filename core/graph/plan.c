@@ -6,6 +6,7 @@
  */
 #include "graph/plan.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,6 +163,23 @@ static void read_device(struct sl_planner *p, int i, const struct sl_yaml *node)
                       p->notes[i].what, stage->use);
 }
 
+/* Steps that a stage asks for itself and can never take. */
+static void warn_of_idle_steps(struct sl_planner *p, int i, const struct sl_yaml *on_oom) {
+    const struct sl_plan_stage *stage = &p->stages[i];
+    for (int k = 0; on_oom && stage->desc && k < stage->on_oom.n; k++) {
+        enum sl_oom_step step = stage->on_oom.steps[k];
+        const char *why = NULL;
+        if (step == SL_OOM_SHRINK && sl_plan_batch(stage->params) == 0)
+            why = "has no batch_size";
+        else if ((step == SL_OOM_OTHER_GPU || step == SL_OOM_CPU) &&
+                 !(stage->desc->flags & SLUICE_STAGE_CUDA))
+            why = "runs on the CPU only";
+        if (why)
+            sl_diag_warn(p->diags, on_oom->pos, "%s: on_oom: %s changes nothing: %s %s",
+                         p->notes[i].what, sl_oom_step_name(step), stage->use, why);
+    }
+}
+
 static void read_policies(struct sl_planner *p, int i, const struct policies *defaults) {
     struct sl_plan_stage *stage = &p->stages[i];
     const struct sl_pipeline_stage *f = p->notes[i].source;
@@ -185,7 +203,9 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
     read_device(p, i, sl_expand(x, what, f->device, NULL, NULL));
     sl_cache_read(what, sl_expand(x, what, f->cache, NULL, NULL), &stage->cache, p->diags);
     sl_keep_read(what, sl_expand(x, what, f->keep, NULL, NULL), &stage->keep, p->diags);
-    sl_on_oom_read(what, sl_expand(x, what, f->on_oom, NULL, NULL), &stage->on_oom, p->diags);
+    const struct sl_yaml *on_oom = sl_expand(x, what, f->on_oom, NULL, NULL);
+    sl_on_oom_read(what, on_oom, &stage->on_oom, p->diags);
+    warn_of_idle_steps(p, i, on_oom);
     read_sandbox(p, i, defaults);
 }
 
@@ -197,15 +217,24 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
  * process each use all of them.
  */
 static int max_jobs(const struct sl_plan_stage *stage) {
-    int most = stage->desc ? stage->desc->max_jobs : 1;
-    sl_autojson json_t *params = stage->params ? json_loads(stage->params, 0, NULL) : NULL;
-    const json_t *size = json_object_get(params, SL_BATCH_PARAM);
-    json_int_t n = json_integer_value(size);
-    if (!json_is_integer(size))
+    int most = stage->desc ? stage->desc->max_jobs : 1, n = sl_plan_batch(stage->params);
+    if (n == 0)
         return most;
-    if (n < 1 || stage->resources.cpus <= 0)
+    if (stage->resources.cpus <= 0)
         return 1;
-    return n < most ? (int)n : most;
+    return n < most ? n : most;
+}
+
+int sl_plan_batch(const char *params) {
+    sl_autojson json_t *all = params ? json_loads(params, 0, NULL) : NULL;
+    json_int_t n = json_integer_value(json_object_get(all, SL_BATCH_PARAM));
+    return n < 1 ? 0 : n > INT_MAX ? INT_MAX : (int)n;
+}
+
+char *sl_plan_with_batch(const char *params, int batch) {
+    sl_autojson json_t *all = json_loads(params, 0, NULL);
+    sl_json_set(all, SL_BATCH_PARAM, json_integer(batch));
+    return json_dumps(all, JSON_COMPACT | JSON_ENCODE_ANY);
 }
 
 #define MODEL_PARAM "model"

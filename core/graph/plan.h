@@ -75,4 +75,9 @@ int sl_plan_make(const struct sl_pipeline *pipeline, const struct sl_catalog *ca
                  struct sl_plan **ret_plan);
 void sl_plan_destroy(struct sl_plan *plan);
 
+/* The parameter batch_size in parameters of a stage (JSON text); 0: it has none, or not a number. */
+int sl_plan_batch(const char *params);
+/* The same parameters with another batch_size, owned. */
+char *sl_plan_with_batch(const char *params, int batch);
+
 #endif

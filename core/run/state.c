@@ -138,7 +138,7 @@ static void on_retry(struct builder *b, const json_t *r) {
 static void on_task(struct builder *b, const json_t *r) {
     json_t *stage = find_stage(b, r);
     if (stage)
-        copy_keys(stage, r, (const char *const[]){"state", "class", "message", NULL});
+        copy_keys(stage, r, (const char *const[]){"state", "class", "message", "on_oom", NULL});
 }
 
 static void on_artifact(struct builder *b, const json_t *r) {

@@ -66,8 +66,10 @@ void sl_run_carrier_destroy(struct carrier *c) {
 bool sl_run_carrier_takes(const struct carrier *c, const struct sl_task *task) {
     const struct sl_plan_stage *stage = &c->run->plan->stages[c->stage];
     if (!c->kept || c->let_go || !sl_worker_is_usable(c->worker) ||
-        c->n_attempts >= stage->max_jobs || !sl_guard_suits(c, task) ||
-        c->params_key != sl_run_params_key(c->run, task))
+        c->n_attempts >=
+            (c->batch > 0 && c->batch < stage->max_jobs ? c->batch : stage->max_jobs) ||
+        c->batch != sl_run_batch(c->run, task) || c->on_cpu != task->on_cpu ||
+        !sl_guard_suits(c, task) || c->params_key != sl_run_params_key(c->run, task))
         return false;
     /* Who was in a process that ended badly works alone from then on, in one that nobody used. */
     return !task->alone && !(c->attempts && c->attempts->task->alone);

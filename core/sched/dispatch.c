@@ -89,6 +89,14 @@ int sl_run_params_key(const struct run *run, const struct sl_task *task) {
     return sl_variants_key(run->spec->variants, run->spec->items[task->item].set, task->stage);
 }
 
+/* Parameters for a worker that is started for the task; owned. */
+static char *params_of(const struct run *run, const struct carrier *c, const struct sl_task *task) {
+    sl_autofree char *own =
+        sl_variants_params(run->spec->variants, run->spec->items[task->item].set, task->stage);
+    const char *params = own ? own : run->plan->stages[task->stage].params;
+    return c->batch ? sl_plan_with_batch(params, c->batch) : sl_xstrdup(params);
+}
+
 static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task *task,
                         struct sl_err *err) {
     const struct sl_plan_stage *stage = &run->plan->stages[c->stage];
@@ -114,10 +122,9 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
         .ctx = c,
     };
     rc = sl_guard_prepare(c, task, &spec.spawn, err);
-    sl_autofree char *params =
-        sl_variants_params(run->spec->variants, run->spec->items[task->item].set, task->stage);
+    sl_autofree char *params = params_of(run, c, task);
     if (rc == 0)
-        rc = sl_start_frame(&run->places, stage, params ? params : stage->params, c->grant.on_gpu,
+        rc = sl_start_frame(&run->places, stage, params, c->grant.on_gpu,
                             &c->guard.limits, c->cpus, start, err);
     sl_autofree struct sl_frame_out *sandbox = sl_xmalloc(sizeof *sandbox);
     if (rc == 0 && sl_confine_frame(run, c->stage, task, params ? params : stage->params, sandbox))
@@ -199,8 +206,10 @@ static void start_task(struct run *run, struct carrier *c, int stage) {
     struct sl_err err = {0};
     run->in_flight += !run->begun[task->item];
     run->begun[task->item] = true;
+    task->batch = sl_run_batch(run, task);
     task->attempt++;
     task->over = SL_LIMIT_NONE;
+    task->blameless = false;
     int rc = begin_attempt(run, c, task, &err);
     if (rc == 0) {
         if (sl_worker_is_ready(c->worker))
@@ -320,6 +329,8 @@ static enum hold start_new(struct run *run, int stage) {
     const struct sl_task *task = sl_tasks_peek(&run->tasks, stage);
     struct carrier *c = sl_run_carrier_create(run, stage, cpus);
     c->params_key = sl_run_params_key(run, task);
+    c->batch = sl_run_batch(run, task);
+    c->on_cpu = task->on_cpu;
     sl_admission_hold(c, task, &grant);
     start_task(run, c, stage);
     return HOLD_NOT;

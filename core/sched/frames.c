@@ -219,6 +219,7 @@ static void on_ended(struct sl_worker *w) {
         sl_log(&run->log, SLUICE_LOG_WARN, "%s: after its work was done, %s",
                run->plan->stages[c->stage].name, how);
     sl_record_worker(run, c);
+    c->n_hit = c->n_attempts;
     while (c->attempts) {
         struct sl_attempt *a = c->attempts;
         a->sent = false;

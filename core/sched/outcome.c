@@ -255,6 +255,15 @@ static void settle_failed(struct run *run, struct sl_task *task) {
     settle(run, task, ignore ? SL_TASK_ABSENT : SL_TASK_FAILED);
 }
 
+/* Adds to the sentence what was done about it: `quarantined` (or NULL), and steps of on_oom. */
+static void settle_for_good(struct run *run, struct sl_task *task, const char *quarantined) {
+    sl_autofree char *was = task->message;
+    task->message =
+        sl_xasprintf("%s%s%s%s%s", was, quarantined ? "; " : "", quarantined ? quarantined : "",
+                     task->steps ? "; on_oom: " : "", task->steps ? task->steps : "");
+    settle_failed(run, task);
+}
+
 void sl_run_task_not_tried(struct run *run, struct sl_task *task) {
     const struct health *h = &run->health[task->stage];
     sl_autofree char *text =
@@ -294,14 +303,23 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
         try_again(run, task, 0);
         return;
     }
-    struct sl_retry_decision d =
-        sl_retry_decide(cls, task->attempt - task->before, &stage->retry, random_unit(run));
+    if (sl_run_step_after_oom(run, task, cls, message)) {
+        try_again(run, task, 0);
+        return;
+    }
+    sl_autofree char *quarantined = sl_run_quarantine(run, task, cls);
+    if (quarantined) {
+        settle_for_good(run, task, quarantined);
+        return;
+    }
+    struct sl_retry_decision d = sl_retry_decide(cls, task->attempt - task->before - task->n_steps,
+                                                 &stage->retry, random_unit(run));
     if (d.retry && (cls != SLUICE_RESOURCE || sl_guard_retry(run, task))) {
         sl_record_retry(run, task, cls, message, d.delay_s);
         try_again(run, task, d.delay_s);
         return;
     }
-    settle_failed(run, task);
+    settle_for_good(run, task, NULL);
 }
 
 void sl_run_task_reused(struct run *run, struct sl_task *task) {
@@ -349,8 +367,10 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
     cls = sl_guard_judge(c, a, judge(run, a, cls, message, &text), &text);
     task->wall_s = sl_run_wall_s(a);
     sl_record_attempt_end(run, a, cls, text);
+    sl_run_note_death(run, c, a, cls, text);
     if (cls == SLUICE_OK) {
         note_artifacts(run, a);
+        sl_run_learn(run, task);
         c->n_ok++;
         if (task->unrecorded == 0)
             sl_reuse_keep(run, task);

@@ -197,6 +197,7 @@ static void journal_task(struct run *run, const struct sl_task *task) {
         sl_json_set(r, "class", task->cls ? json_string(sl_class_name(task->cls)) : NULL);
         sl_json_set(r, "message", sl_json_text(task->message));
     }
+    sl_json_set(r, "on_oom", task->steps ? json_string(task->steps) : NULL);
     sl_journal_add(&run->journal, r);
 }
 
@@ -215,10 +216,10 @@ void sl_record_task(struct run *run, const struct sl_task *task) {
                                         .stage = task->stage,
                                         .attempt = task->attempt,
                                         .state = task->state,
-                                        .cls = task->cls,
+                                        .cls = good ? SLUICE_OK : task->cls,
                                         .seconds = task->wall_s,
                                         .reused = task->reused,
-                                        .text = good ? NULL : task->message});
+                                        .text = good ? task->steps : task->message});
 }
 
 void sl_record_reuse(struct run *run, const struct sl_task *task) {
@@ -244,6 +245,26 @@ void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const
                                         .cls = cls,
                                         .text = message,
                                         .seconds = delay_s});
+}
+
+void sl_record_step(struct run *run, const struct sl_task *task, const char *step,
+                    const char *change) {
+    json_t *r = task_record(run, "oom_step", task->item, task->stage);
+    sl_json_set(r, "after_attempt", json_integer(task->attempt));
+    sl_json_set(r, "step", json_string(step));
+    sl_json_set(r, "change", json_string(change));
+    sl_journal_add(&run->journal, r);
+    sl_log(&run->log, SLUICE_LOG_INFO, "%s/%s: on_oom: %s to %s", run->spec->items[task->item].name,
+           run->plan->stages[task->stage].name, step, change);
+}
+
+void sl_record_quarantine(struct run *run, const struct sl_task *task, const char *report) {
+    json_t *r = task_record(run, "quarantine", task->item, task->stage);
+    sl_json_set(r, "kills", json_integer(task->kills));
+    sl_json_set(r, "report", report ? sl_json_text(report) : NULL);
+    sl_journal_add(&run->journal, r);
+    sl_log(&run->log, SLUICE_LOG_ERROR, "%s/%s: quarantined: it killed %d workers in a row",
+           run->spec->items[task->item].name, run->plan->stages[task->stage].name, task->kills);
 }
 
 void sl_record_worker(struct run *run, const struct carrier *c) {

@@ -5,6 +5,7 @@
  *   carrier.c   workers and what they carry; which of them are kept
  *   frames.c    what workers say, and how they end
  *   outcome.c   what that means for attempts, tasks and items: failures, retries, timeouts
+ *   rescue.c    on_oom, quarantine
  *   logs.c      what workers print is kept within bounds
  *   admission.c who fits into memory, of the machine and of cards; cards.c: what the driver says
  *   guard.c     limits: what a worker is started with, watching, the limit behind a failure
@@ -65,7 +66,10 @@ struct carrier {
     int number;     /* of the worker in the run, from 1 */
     char *log_path; /* owned */
     int64_t began_ms;
-    int params_key;                /* of the tasks that it can serve */
+    int params_key; /* of the tasks that it can serve; and their: */
+    int batch;
+    bool on_cpu;
+    int n_hit;                     /* attempts in it when it died; 0: it lives */
     int first_item, first_attempt; /* of a carrier of one job: for the records */
     bool shared;                   /* for several tasks: its log and records name none */
     bool kept;                     /* by `keep`: takes tasks until it is let go */
@@ -92,6 +96,7 @@ struct health {
     struct sl_storm storm;
     int cls;    /* of the last start that failed */
     char *text; /* its sentence, owned; NULL: none failed */
+    int batch;  /* that worked after on_oom: shrink; 0: none was needed */
 };
 
 /* A task waiting for its next attempt. */
@@ -250,6 +255,19 @@ void sl_run_arm_job_timers(struct run *run, struct sl_attempt *a);
 /* Notes why the carrier will end; its attempts are concluded when it has. The first reason counts. */
 void sl_run_carrier_doom(struct carrier *c, int cls, const char *text);
 
+/* rescue.c */
+/* The batch_size that the task's next attempt gets by on_oom; 0: that of the stage. */
+int sl_run_batch(const struct run *run, const struct sl_task *task);
+/* Takes the next step of on_oom and tells it; false: there is none for this failure. */
+bool sl_run_step_after_oom(struct run *run, struct sl_task *task, int cls, const char *message);
+void sl_run_learn(struct run *run, const struct sl_task *task); /* it succeeded */
+/* An attempt ended, and was detached: counts whether it killed its worker. */
+void sl_run_note_death(struct run *run, const struct carrier *c, const struct sl_attempt *a,
+                       int cls, const char *message);
+/* Not NULL: the task has killed enough workers and is not tried again; the reason for its message, owned. The report is
+ * written. */
+char *sl_run_quarantine(struct run *run, struct sl_task *task, int cls);
+
 /* logs.c */
 void sl_logs_watch(struct run *run);         /* a worker was spawned */
 void sl_logs_bound(const struct carrier *c); /* cuts its log if it is too long */
@@ -289,6 +307,10 @@ void sl_record_late_artifact(struct run *run, struct sl_task *task, int port);
 void sl_record_reuse(struct run *run, const struct sl_task *task);
 void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const char *message,
                      double delay_s);
+/* A step of on_oom, before the record of the retry. */
+void sl_record_step(struct run *run, const struct sl_task *task, const char *step,
+                    const char *change);
+void sl_record_quarantine(struct run *run, const struct sl_task *task, const char *report);
 void sl_record_worker(struct run *run, const struct carrier *c);
 void sl_record_output(struct run *run, int item, const char *name, const char *path);
 void sl_record_item(struct run *run, int item, const char *message);

@@ -81,7 +81,10 @@ void sl_task_drop_artifacts(struct sl_task *task, int n_outputs) {
 static void finish_task(struct sl_task *task, int n_outputs) {
     sl_task_drop_artifacts(task, n_outputs);
     free(task->message);
-    task->message = NULL;
+    free(task->steps);
+    free(task->deaths);
+    free(task->last_log);
+    task->message = task->steps = task->deaths = task->last_log = NULL;
 }
 
 void sl_tasks_forget(struct sl_tasks *t, int item) {

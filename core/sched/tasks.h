@@ -52,6 +52,18 @@ struct sl_task {
     int over;                      /* enum sl_limit that the last attempt went over */
     bool reused;                   /* done by a result of an earlier run */
     void *look;                    /* of reuse.c; NULL: none */
+    /* Of on_oom: what is asked of the next worker, beside the limits above. */
+    int batch;      /* batch_size; 0: that of the stage */
+    bool on_gpu;  /* the last attempt was on `card` */
+    int card;
+    uint64_t avoid; /* a bit for each card that it shall not be on */
+    bool on_cpu;    /* whatever the device of the stage */
+    int n_steps;    /* taken; their attempts do not count against retry.attempts */
+    char *steps;    /* in words, owned; NULL: none */
+    int kills;      /* attempts in a row that killed a worker in which they were alone */
+    char *deaths;   /* what is known of those, owned; NULL: none */
+    char *last_log; /* of the last of them, owned */
+    bool blameless; /* it was killed for memory that others may have left in its worker */
     bool
         alone; /* the next attempt is the first and only one in its process for as long as it runs */
     void *backoff; /* the scheduler's, while the state is BACKOFF */

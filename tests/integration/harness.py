@@ -150,7 +150,7 @@ class Case(unittest.TestCase):
     def left_overs(self, run="last"):
         """Files of a run folder that should not be there after its end, and processes of this test."""
         folder = self.run_folder(run)
-        known = re.compile(r"journal|log|lock|pipeline\.yaml|items/[^/]+/[^/]+\.\d+\.log|logs/[^/]+\.worker-\d+\.log")
+        known = re.compile(r"journal|log|lock|pipeline\.yaml|items/[^/]+/[^/]+\.\d+\.log|logs/[^/]+\.worker-\d+\.log|quarantine/[^/]+/[^/]+\.txt")
         kept = {a["file"] for i in self.show(run)["items"] for s in i["stages"] for a in s["artifacts"]}
         files = [os.path.relpath(os.path.join(at, name), folder) for at, _, names in os.walk(folder) for name in names]
         found = [f for f in files if not known.fullmatch(f) and f not in kept]

@@ -68,4 +68,78 @@ class Policies(Case):
         self.assertIn("--inject", self.sluice("run", "--help").stdout)
 
 
+    # ---- on_oom
+
+    def test_a_smaller_batch(self):
+        """A step each time, journalled, logged and told; the batch that fitted is where the next file begins."""
+        stages = self.decode() + ("  speech: { use: audio/vad, in: { audio: decode.audio } }\n"
+                                  "  asr: { use: whisper/transcribe, in: { audio: decode.audio, regions: speech.regions },"
+                                  " with: { batch_size: 8 }, keep: { for: batch, workers: 1 }, on_oom: [shrink, cpu] }\n")
+        files = [self.wave("a.wav"), self.wave("b.wav")]
+        pipeline = self.pipeline(stages, head=HEAD)
+        done = self.sluice("run", pipeline, *files, "-o", "out", "--jobs", "1", "--inject", "asr:oom@1,asr:oom@2")
+        steps = [(r["item"], r["after_attempt"], r["step"], r["change"]) for r in self.journal("oom_step")]
+        self.assertEqual(steps, [("a", 1, "shrink", "batch_size 4"), ("a", 2, "shrink", "batch_size 2"),
+                                 ("b", 1, "shrink", "batch_size 1")])
+        self.assertIn("on_oom: shrink to batch_size 4", self.log())
+        self.assertRegex(done.stderr, r"a: asr done in .* after on_oom: shrink to batch_size 4, shrink to batch_size 2")
+        self.assertEqual([a["class"] for a in self.attempts("asr", 0)], ["resource", "resource", "ok"])
+        self.assertEqual([t["on_oom"] for t in self.journal("task") if t["stage"] == "asr" and t["item"] == "a"],
+                         ["shrink to batch_size 4, shrink to batch_size 2"])
+
+    def test_a_limit_that_grows(self):
+        """Killed at its limit, for real: the limit doubles until the stage fits, beyond the attempts of retry."""
+        self.sluice("run", self.pipeline("  e: { use: fixture/eat, with: { what: memory, amount: 150MiB },"
+                                         " resources: { memory: 20MiB }, retry: { attempts: 1 }, on_oom: [grow] }\n"),
+                    "-o", "out", *fixtures())
+        self.assertEqual([a["class"] for a in self.attempts("e")], ["resource"] * 3 + ["ok"])
+        self.assertEqual([r["change"] for r in self.journal("oom_step")],
+                         [f"a limit of {n} MiB of memory" for n in ("40.0", "80.0", "160.0")])
+
+    def test_steps_that_did_not_help_are_in_the_message(self):
+        stages = self.decode() + ("  asr: { use: whisper/transcribe, in: { audio: decode.audio }, with: { batch_size: 2 },"
+                                  " retry: { attempts: 1 }, on_oom: [other_gpu, shrink, cpu] }\n")
+        done = self.run_with("asr:oom", stages, status=1)
+        self.assertIn("out of memory (injected by --inject); on_oom: shrink to batch_size 1", done.stderr)
+        self.assertEqual(len(self.attempts("asr")), 2)
+
+    def test_other_lacks_are_not_memory(self):
+        self.sluice("run", self.pipeline("  e: { use: fixture/eat, with: { what: scratch, amount: 50MiB },"
+                                         " resources: { scratch: 2MiB, memory: 1GiB }, retry: { attempts: 1 }, on_oom: [grow] }\n"),
+                    "-o", "out", *fixtures(), status=1)
+        self.assertFalse(self.journal("oom_step"))
+
+    # ---- quarantine
+
+    def test_an_item_that_kills_its_workers_is_quarantined(self):
+        files = [self.write(f"f{i}.txt", "x") for i in range(4)]
+        pipeline = self.pipeline("  b: { use: fixture/hostile, with: { how: exit_thread, only: f1 }, keep: batch,"
+                                 " retry: { attempts: 9, backoff: 10ms } }\n", head=HEAD)
+        done = self.sluice("run", pipeline, *files, "-o", "out", "--jobs", "1", *fixtures(), status=1)
+        self.assertEqual([i["state"] for i in self.show()["items"]], ["ok", "failed", "ok", "ok"])
+        self.assertEqual([a["class"] for a in self.attempts("b", 1)], ["crash"] * 3)
+        self.assertIn("quarantined: it killed 3 workers in a row; report: quarantine/f1/b.txt", done.stderr)
+        self.assertEqual([(r["item"], r["kills"], r["report"]) for r in self.journal("quarantine")],
+                         [("f1", 3, "quarantine/f1/b.txt")])
+        with open(os.path.join(self.run_folder(), "quarantine/f1/b.txt"), encoding="utf-8") as f:
+            report = f.read()
+        for words in ("item    f1", "attempt 1, process ", "attempt 3, process ", "crash: its process", "log: logs/b.worker-"):
+            self.assertIn(words, report)
+
+    def test_quarantine_can_be_changed_and_switched_off(self):
+        for quarantine, attempts in ((1, 1), (0, 5)):
+            self.run_with("decode:crash", self.decode(f"retry: {{ attempts: 5, backoff: 1ms, quarantine: {quarantine} }}"), status=1)
+            self.assertEqual(len(self.attempts("decode")), attempts)
+
+    def test_failures_between_break_the_row(self):
+        done = self.run_with("decode:crash,decode:transient@3",
+                             self.decode("retry: { attempts: 5, backoff: 1ms }"), status=1)
+        self.assertEqual([a["class"] for a in self.attempts("decode")], ["crash", "crash", "transient", "crash", "crash"])
+        self.assertNotIn("quarantined", done.stderr)
+
+    def test_an_optional_stage_is_left_out_when_it_is_quarantined(self):
+        done = self.run_with("decode:crash", self.decode("optional: true, retry: { attempts: 9, backoff: 1ms }"))
+        self.assertRegex(done.stderr, "talk: decode: left out: .*quarantined")
+
+
 main()

@@ -101,6 +101,16 @@ TEST(stages_with_a_model_are_kept) {
     sl_plan_destroy(p);
 }
 
+TEST(steps_that_change_nothing_are_warned_of) {
+    CHECK_STR(check("  v: { use: audio/vad, in: { audio: decode.audio }, on_oom: [shrink, grow, cpu] }\n"),
+              "p.yaml:6:61: warning: stage \"v\": on_oom: shrink changes nothing: audio/vad has no batch_size\n"
+              "p.yaml:6:61: warning: stage \"v\": on_oom: cpu changes nothing: audio/vad runs on the CPU only\n");
+    CHECK_STR(check("  v: { use: audio/vad, in: { audio: decode.audio }, on_oom: [grow] }\n"), "");
+    CHECK_STR(check("  v: { use: audio/vad, in: { audio: decode.audio }, on_oom: [grov] }\n"),
+              "p.yaml:6:62: error: stage \"v\": on_oom: expected one of shrink, other_gpu, grow or cpu (did you "
+              "mean \"grow\"?), found text \"grov\"\n");
+}
+
 TEST(the_order_is_that_of_the_file) {
     struct sl_plan *p =
         plan("  z: { use: audio/vad, in: { audio: decode.audio } }\n"
