@@ -77,9 +77,7 @@ static void raise_need(uint64_t *need, uint64_t limit, uint64_t capacity) {
 /* The need of a task; with parameters of its own it is found anew. ret->why and never are not kept. */
 static void task_need(struct sl_admission *a, const struct sl_task *task,
                       struct sl_stage_need *ret) {
-    const struct sl_run_spec *spec = a->run->spec;
-    sl_autofree char *params =
-        sl_variants_params(spec->variants, spec->items[task->item].set, task->stage);
+    sl_autofree char *params = sl_run_params(a->run, task);
     if (params) {
         find_need(a, task->stage, params, ret);
         free(ret->why);
@@ -88,8 +86,12 @@ static void task_need(struct sl_admission *a, const struct sl_task *task,
         *ret = *stage_need(a, task->stage);
     }
     ret->why = ret->never = NULL;
+    if (task->on_cpu)
+        *ret = (struct sl_stage_need){.card = -1,
+                                      .memory = a->plan->stages[task->stage].resources.memory};
     raise_need(&ret->memory, task->memory, a->ledger.memory_capacity);
-    raise_need(&ret->gpu_memory, task->gpu_memory, largest_card(a));
+    if (ret->on_gpu)
+        raise_need(&ret->gpu_memory, task->gpu_memory, largest_card(a));
 }
 
 /* ---- Readings -------------------------------------------------------------------------------- */
@@ -263,13 +265,15 @@ static struct sl_need need_of(const struct sl_stage_need *n, uint64_t avoid) {
                             .avoid = avoid};
 }
 
-static enum sl_admitted answer_of(struct sl_admission *a, int stage, const struct sl_stage_need *n,
-                                  struct sl_grant *ret, char **ret_text) {
+static enum sl_admitted answer_of(struct sl_admission *a, const struct sl_task *task,
+                                  const struct sl_stage_need *n, struct sl_grant *ret,
+                                  char **ret_text) {
+    int stage = task->stage;
     struct sl_answer answer;
-    struct sl_need need = need_of(n, a->promised);
+    struct sl_need need = need_of(n, a->promised | task->avoid);
     sl_ledger_ask(&a->ledger, &need, &answer);
     if (answer.verdict == SL_VERDICT_NEVER && a->promised) { /* perhaps only in this turn */
-        need.avoid = 0;
+        need.avoid = task->avoid;
         sl_ledger_ask(&a->ledger, &need, &answer);
         if (answer.verdict != SL_VERDICT_NEVER)
             return SL_ADMITTED_WAIT;
@@ -311,7 +315,7 @@ enum sl_admitted sl_admission_ask(struct run *run, const struct sl_task *task, s
     look_at_holds(a, n.memory > 0);
     if (n.memory > 0 && a->ledger.holds)
         look_at_machine(a);
-    return answer_of(a, task->stage, &n, ret, ret_text);
+    return answer_of(a, task, &n, ret, ret_text);
 }
 
 int sl_admission_victims(struct run *run, const struct sl_task *task, struct carrier **ret) {
@@ -319,7 +323,7 @@ int sl_admission_victims(struct run *run, const struct sl_task *task, struct car
     struct sl_stage_need n;
     struct sl_answer answer;
     task_need(a, task, &n);
-    struct sl_need need = need_of(&n, a->promised);
+    struct sl_need need = need_of(&n, a->promised | task->avoid);
     look_at_holds(a, false);
     sl_ledger_ask(&a->ledger, &need, &answer);
     for (int i = 0; i < answer.n_evict; i++)
@@ -361,9 +365,7 @@ static char *peak_key(const struct sl_admission *a, const struct carrier *c, con
 
 void sl_admission_hold(struct carrier *c, const struct sl_task *task, const struct sl_grant *g) {
     struct sl_admission *a = c->run->admission;
-    const struct sl_run_spec *spec = c->run->spec;
-    sl_autofree char *params =
-        sl_variants_params(spec->variants, spec->items[task->item].set, task->stage);
+    sl_autofree char *params = sl_run_params(c->run, task);
     c->grant = *g;
     c->hold = sl_xcalloc(1, sizeof *c->hold);
     *c->hold = (struct sl_hold){.owner = c,
@@ -371,7 +373,7 @@ void sl_admission_hold(struct carrier *c, const struct sl_task *task, const stru
                                 .memory = g->memory,
                                 .gpu_memory = g->gpu_memory};
     sl_ledger_add(&a->ledger, c->hold);
-    if (!g->blind && !spec->wrap)
+    if (!g->blind && !c->run->spec->wrap)
         c->peak_key = peak_key(a, c, params ? params : a->plan->stages[c->stage].params);
     log_grant(a, c);
 }
@@ -398,6 +400,23 @@ void sl_admission_ended(struct carrier *c) {
         sl_cards_left(a, sl_steal(&c->hold));
 }
 
+int sl_admission_other_cards(const struct run *run, const struct sl_task *task) {
+    struct sl_admission *a = run->admission;
+    uint64_t avoided = task->avoid | (uint64_t)1 << task->card;
+    struct sl_stage_need need;
+    int n = 0;
+    task_need(a, task, &need);
+    for (int i = 0; need.card < 0 && i < a->ledger.n_devices; i++) {
+        uint64_t capacity = a->ledger.devices[i].capacity;
+        n += capacity > 0 && capacity >= need.gpu_memory && !(avoided >> i & 1);
+    }
+    return n;
+}
+
+uint64_t sl_admission_largest_card(const struct run *run) {
+    return largest_card(run->admission);
+}
+
 void sl_admission_forget(struct carrier *c) {
     if (c->hold)
         sl_ledger_remove(&c->run->admission->ledger, c->hold);
@@ -412,7 +431,7 @@ bool sl_admission_falls_back(struct run *run, const struct sl_task *task, int cl
     struct sl_stage_admission *s = &a->stages[task->stage];
     const struct sl_plan_stage *stage = &a->plan->stages[task->stage];
     if (cls != SLUICE_UNSUPPORTED || stage->device.kind != SL_DEVICE_AUTO || s->refused ||
-        !stage_need(a, task->stage)->on_gpu)
+        task->on_cpu || !stage_need(a, task->stage)->on_gpu)
         return false;
     s->refused = sl_xasprintf("the stage refused the card: %s", text);
     s->known = false;

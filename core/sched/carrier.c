@@ -69,7 +69,8 @@ bool sl_run_carrier_takes(const struct carrier *c, const struct sl_task *task) {
         c->n_attempts >=
             (c->batch > 0 && c->batch < stage->max_jobs ? c->batch : stage->max_jobs) ||
         c->batch != sl_run_batch(c->run, task) || c->on_cpu != task->on_cpu ||
-        !sl_guard_suits(c, task) || c->params_key != sl_run_params_key(c->run, task))
+        (c->grant.on_gpu && task->avoid >> c->grant.card & 1) || !sl_guard_suits(c, task) ||
+        c->params_key != sl_run_params_key(c->run, task))
         return false;
     /* Who was in a process that ended badly works alone from then on, in one that nobody used. */
     return !task->alone && !(c->attempts && c->attempts->task->alone);

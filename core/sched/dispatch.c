@@ -89,12 +89,13 @@ int sl_run_params_key(const struct run *run, const struct sl_task *task) {
     return sl_variants_key(run->spec->variants, run->spec->items[task->item].set, task->stage);
 }
 
-/* Parameters for a worker that is started for the task; owned. */
-static char *params_of(const struct run *run, const struct carrier *c, const struct sl_task *task) {
+char *sl_run_params(const struct run *run, const struct sl_task *task) {
+    int batch = sl_run_batch(run, task);
     sl_autofree char *own =
         sl_variants_params(run->spec->variants, run->spec->items[task->item].set, task->stage);
-    const char *params = own ? own : run->plan->stages[task->stage].params;
-    return c->batch ? sl_plan_with_batch(params, c->batch) : sl_xstrdup(params);
+    if (batch == 0)
+        return sl_steal(&own);
+    return sl_plan_with_batch(own ? own : run->plan->stages[task->stage].params, batch);
 }
 
 static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task *task,
@@ -122,9 +123,9 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
         .ctx = c,
     };
     rc = sl_guard_prepare(c, task, &spec.spawn, err);
-    sl_autofree char *params = params_of(run, c, task);
+    sl_autofree char *params = sl_run_params(run, task);
     if (rc == 0)
-        rc = sl_start_frame(&run->places, stage, params, c->grant.on_gpu,
+        rc = sl_start_frame(&run->places, stage, params ? params : stage->params, c->grant.on_gpu,
                             &c->guard.limits, c->cpus, start, err);
     sl_autofree struct sl_frame_out *sandbox = sl_xmalloc(sizeof *sandbox);
     if (rc == 0 && sl_confine_frame(run, c->stage, task, params ? params : stage->params, sandbox))
@@ -196,6 +197,8 @@ static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *tas
         return rc;
     a->fault =
         sl_inject_find(run->spec->injections, run->spec->n_injections, task->stage, task->attempt);
+    task->on_gpu = c->grant.on_gpu;
+    task->card = c->grant.card;
     sl_run_carrier_attach(c, a);
     sl_record_attempt(run, a, c);
     return 0;

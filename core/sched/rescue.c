@@ -33,18 +33,18 @@ static bool lacked_memory(const struct sl_task *task, int cls) {
 
 static struct sl_oom_case describe(const struct run *run, const struct sl_task *task) {
     const struct sl_plan_stage *stage = &run->plan->stages[task->stage];
-    bool on_gpu = stage->device.kind == SL_DEVICE_CUDA && !task->on_cpu;
     bool said_so = task->over == SL_LIMIT_NONE;
     return (struct sl_oom_case){
         .host = true,
-        .card = said_so && on_gpu,
-        .on_gpu = on_gpu,
+        .card = said_so && task->on_gpu,
+        .on_gpu = task->on_gpu,
+        .other_cards = task->on_gpu ? sl_admission_other_cards(run, task) : 0,
         .batch = task->batch ? task->batch : sl_plan_batch(stage->params),
         /* Where the machine had none left, a higher limit gives it no more. */
         .memory = task->over == SL_LIMIT_MACHINE ? 0 : sl_guard_memory(run, task),
         .memory_max = sl_machine_memory(),
         .gpu_memory = task->gpu_memory ? task->gpu_memory : stage->resources.gpu_memory,
-        .gpu_memory_max = UINT64_MAX,
+        .gpu_memory_max = sl_admission_largest_card(run),
         .grow_memory = stage->retry.grow_memory,
         .grow_gpu_memory = stage->retry.grow_gpu_memory,
         .n_steps = task->n_steps,
@@ -60,6 +60,8 @@ static void apply(struct sl_task *task, const struct sl_oom_decision *d) {
     if (d->gpu_memory)
         task->gpu_memory = d->gpu_memory;
     task->on_cpu |= d->step == SL_OOM_CPU;
+    if (d->step == SL_OOM_OTHER_GPU)
+        task->avoid |= (uint64_t)1 << task->card;
 }
 
 /* "shrink to batch_size 8, grow to a limit of 2.0 GiB of memory" */

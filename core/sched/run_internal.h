@@ -183,6 +183,8 @@ void sl_incoming_finish(struct run *run);
 /* dispatch.c */
 /* Tasks of a stage with equal keys have equal parameters: a worker that was created for one serves the other. */
 int sl_run_params_key(const struct run *run, const struct sl_task *task);
+/* Parameters of the task's own, by its item or by on_oom, owned; NULL: those of the plan. */
+char *sl_run_params(const struct run *run, const struct sl_task *task);
 void sl_run_dispatch(struct run *run);       /* starts all that may start now */
 void sl_run_send_waiting(struct carrier *c); /* hands over what waited for READY */
 
@@ -223,6 +225,9 @@ void sl_admission_forget(struct carrier *c); /* it is about to be freed */
 /* A stage with `device: auto` cannot use the card, for this reason: true, it runs on the CPU from here on. */
 bool sl_admission_falls_back(struct run *run, const struct sl_task *task, int cls,
                              const char *text);
+/* Cards that the task may be tried on beside the one it was on and those it avoids, and what the largest of all holds. */
+int sl_admission_other_cards(const struct run *run, const struct sl_task *task);
+uint64_t sl_admission_largest_card(const struct run *run);
 /* Of the process that asks the driver; -1: none. */
 pid_t sl_admission_helper_pid(const struct run *run);
 

@@ -53,8 +53,8 @@ struct sl_task {
     bool reused;                   /* done by a result of an earlier run */
     void *look;                    /* of reuse.c; NULL: none */
     /* Of on_oom: what is asked of the next worker, beside the limits above. */
-    int batch;      /* batch_size; 0: that of the stage */
-    bool on_gpu;  /* the last attempt was on `card` */
+    int batch;   /* batch_size; 0: that of the stage */
+    bool on_gpu; /* the last attempt was on `card` */
     int card;
     uint64_t avoid; /* a bit for each card that it shall not be on */
     bool on_cpu;    /* whatever the device of the stage */

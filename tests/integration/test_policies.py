@@ -1,5 +1,5 @@
 """Failure policies, rehearsed with --inject: what each fault leads to, with the plugins that are shipped."""
-from harness import *
+from cards import *
 
 HEAD = "inputs: { file: { type: file/1 } }\n"
 QUICK = "retry: { backoff: 10ms }"
@@ -140,6 +140,26 @@ class Policies(Case):
     def test_an_optional_stage_is_left_out_when_it_is_quarantined(self):
         done = self.run_with("decode:crash", self.decode("optional: true, retry: { attempts: 9, backoff: 1ms }"))
         self.assertRegex(done.stderr, "talk: decode: left out: .*quarantined")
+
+
+class OnCards(Cards):
+    def test_another_card_a_higher_limit_the_processor(self):
+        """Every step of the list, on two made-up cards of 24 GiB."""
+        self.machine(card(), card("GPU-bbbb", "Fake_24"))
+        faults = ",".join(f"a:oom@{n}" for n in range(1, 5))
+        text = self.stage("a", 10, 10, ", retry: { attempts: 1 }, on_oom: [other_gpu, grow, cpu]", hold="10ms")
+        done = self.run_it(self.pipeline(text), 1, "--inject", faults, "--keep-artifacts")
+        with open(os.path.join(self.run_folder(), "journal"), encoding="utf-8") as f:
+            steps = [(r["step"], r["change"]) for r in (json.loads(line[17:]) for line in f) if r["type"] == "oom_step"]
+        self.assertEqual(steps, [("other_gpu", "another card"), ("grow", "a limit of 20.0 GiB of GPU memory"),
+                                 ("grow", "a limit of 24.0 GiB of GPU memory"), ("cpu", "the CPU")])
+        cards = re.findall(r"a: worker \d+ runs on card (\d)", self.log())
+        self.assertEqual(len(cards), 4)
+        self.assertNotEqual(cards[0], cards[1])
+        self.assertEqual({cards[1]}, set(cards[1:]), "the first is avoided from then on")
+        self.assertEqual([a["class"] for a in self.attempts("a")], ["resource"] * 4 + ["ok"])
+        self.assertIn("a done in", done.stderr)
+        self.assertEqual(self.taken(), [], "in the end it takes nothing of a card")
 
 
 main()
