@@ -423,7 +423,7 @@ static void finish_keeping(struct sl_cache_use *use, struct keeping *k) {
 
 static bool may_be_kept(const struct run *run, const struct sl_task *task, const struct look *l) {
     const struct sl_plan_stage *stage = &run->plan->stages[task->stage];
-    if (!l || l->step != MISSED || !l->recipe.all || !has_room(run->cache))
+    if (!l || task->deviates || l->step != MISSED || !l->recipe.all || !has_room(run->cache))
         return false;
     for (int o = 0; o < stage->n_outputs; o++)
         if (task->artifacts[o].path && task->artifacts[o].held)

@@ -52,6 +52,7 @@ struct sl_task {
     int over;                      /* enum sl_limit that the last attempt went over */
     bool reused;                   /* done by a result of an earlier run */
     void *look;                    /* of reuse.c; NULL: none */
+    bool deviates; /* its last attempt was not what the pipeline asks for: no result for others */
     /* Of on_oom: what is asked of the next worker, beside the limits above. */
     int batch;   /* batch_size; 0: that of the stage */
     bool on_gpu; /* the last attempt was on `card` */
