@@ -9,7 +9,7 @@
  * processes by numbers of another namespace, or without what they use; then the use of a worker that is alone on a card
  * is the difference to what was used before.
  *
- * A helper that crashes or does not answer is replaced, three times; after that the ledger's own sums have to do.
+ * A helper that crashes or does not answer is replaced, twice; after that the ledger's own sums have to do.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,9 +8,9 @@ class Turns(Cards):
         """Both orders; never both, so that the peak is that of the larger one."""
         for sizes in ({"a": (8, 8), "b": (22, 22)}, {"a": (22, 22), "b": (8, 8)}):
             self.machine(card())
-            self.run_it(self.stages(**sizes), 3, "--jobs", "4")
+            self.run_it(self.stages(**sizes), 2, "--jobs", "4")
             taken = self.taken()
-            self.assertEqual(len(taken), 6)
+            self.assertEqual(len(taken), 4)
             self.assertEqual({row[0] for row in taken}, {"taken"})
             self.assertEqual(max(used for *_, used in taken), 22)
             for _, _, size, used in taken:
@@ -19,7 +19,7 @@ class Turns(Cards):
 
     def test_they_overlap_on_32(self):
         self.machine(card(gib=32))
-        text = self.stage("a", 8, 8, hold="3s") + self.stage("b", 22, 22, hold="3s")
+        text = self.stage("a", 8, 8, hold="2s") + self.stage("b", 22, 22, hold="2s")
         self.run_it(self.pipeline(text), 1, "--jobs", "2")
         self.assertEqual(max(used for *_, used in self.taken()), 30)
 
@@ -36,15 +36,6 @@ class Turns(Cards):
         self.assertIn("does not show the 10.0 GiB of a worker's memory back", self.log())
         self.assertRegex(self.log(), r"waits for 20.0 GiB of GPU memory; card 0 \(Fake 24\) has 14\.0 GiB free, the rest is held by other "
                          r"processes; given up after 1\.0 s \(SLUICE_GPU_WAIT\)")
-
-    def test_an_unknown_need_takes_the_card_alone(self):
-        self.machine(card())
-        text = self.stage("a", 2, None, hold="1s") + self.stage("b", 2, None, hold="1s")
-        self.run_it(self.pipeline(text), 1, "--jobs", "2")
-        self.assertEqual([used for *_, used in self.taken()], [2, 2])
-        self.forget()
-        self.run_it(self.pipeline(text), 1, "--jobs", "2")  # by now both were measured
-        self.assertEqual([used for *_, used in self.taken()], [2, 4])
 
     def test_a_kept_worker_that_is_idle_makes_room(self):
         self.machine(card())
@@ -68,13 +59,6 @@ class Others(Cards):
         out, _ = self.finish(core)
         self.assertIn("has 4.0 GiB free, the rest is held by other processes", out)
         self.assertEqual([row[0] for row in self.taken()], ["taken"])
-
-    def test_what_waits_too_long_fails(self):
-        self.machine(card(foreign=20 * GIB))
-        text = self.stage("a", 8, 8, ", retry: { attempts: 1 }")
-        done = self.run_it(self.pipeline(text), 1, status=1, env={"SLUICE_GPU_WAIT": "1s"})
-        self.assertIn("a failed: waits for 8.0 GiB of GPU memory; card 0 (Fake 24) has 4.0 GiB free", done.stderr)
-        self.assertEqual(self.taken(), [])
 
 
 class Never(Cards):
@@ -110,9 +94,10 @@ class Never(Cards):
 
 
 class Measured(Cards):
-    def test_less_than_declared_lets_more_run(self):
+    def test_what_needs_less_lets_more_run(self):
+        """A need that is not known takes the card alone, one that is declared what it says; by the second run both are known."""
         self.machine(card())
-        text = self.stage("a", 4, 20, hold="1s") + self.stage("b", 4, 20, hold="1s")
+        text = self.stage("a", 4, None, hold="1s") + self.stage("b", 4, 20, hold="1s")
         for most in (4, 8):
             self.run_it(self.pipeline(text), 1, "--jobs", "2")
             self.assertEqual(max(used for *_, used in self.taken()), most)
