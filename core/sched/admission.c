@@ -74,6 +74,20 @@ static void raise_need(uint64_t *need, uint64_t limit, uint64_t capacity) {
         *need = limit;
 }
 
+/* `device: auto` of the stage means the CPU from here on; told once. */
+static void use_cpu(struct sl_admission *a, int stage, const char *why) {
+    struct sl_stage_admission *s = &a->stages[stage];
+    if (s->refused)
+        return;
+    s->refused = sl_xstrdup(why);
+    s->known = false;
+    sl_run_emit(a->run, &(struct sl_event){.type = SL_EVENT_LOG,
+                                           .item = -1,
+                                           .stage = stage,
+                                           .level = SLUICE_LOG_WARN,
+                                           .text = stage_need(a, stage)->why});
+}
+
 /* The need of a task; with parameters of its own it is found anew. ret->why and never are not kept. */
 static void task_need(struct sl_admission *a, const struct sl_task *task,
                       struct sl_stage_need *ret) {
@@ -154,6 +168,9 @@ static char *waiting_text(const struct sl_admission *a, const struct sl_need *ne
         return sl_xasprintf("waits for %s of memory; %s are free",
                             size_of(need->memory, needed, sizeof needed),
                             size_of(answer->available, has, sizeof has));
+    if (need->gpu_memory == SL_LEDGER_ALL)
+        return sl_xasprintf("waits until no other worker is on %s: what it needs is not known",
+                            sl_cards_name(a, answer->device, card, sizeof card));
     return sl_xasprintf("waits for %s of GPU memory; %s has %s free%s",
                         size_of(need->gpu_memory, needed, sizeof needed),
                         sl_cards_name(a, answer->device, card, sizeof card),
@@ -315,7 +332,13 @@ enum sl_admitted sl_admission_ask(struct run *run, const struct sl_task *task, s
     look_at_holds(a, n.memory > 0);
     if (n.memory > 0 && a->ledger.holds)
         look_at_machine(a);
-    return answer_of(a, task, &n, ret, ret_text);
+    enum sl_admitted admitted = answer_of(a, task, &n, ret, ret_text);
+    if (admitted != SL_ADMITTED_NEVER || !n.on_gpu ||
+        a->plan->stages[task->stage].device.kind != SL_DEVICE_AUTO)
+        return admitted;
+    use_cpu(a, task->stage, *ret_text);
+    free(*ret_text);
+    return sl_admission_ask(run, task, ret, ret_text);
 }
 
 int sl_admission_victims(struct run *run, const struct sl_task *task, struct carrier **ret) {
@@ -425,23 +448,14 @@ void sl_admission_forget(struct carrier *c) {
     free(c->grant.visible);
 }
 
-bool sl_admission_falls_back(struct run *run, const struct sl_task *task, int cls,
-                             const char *text) {
-    struct sl_admission *a = run->admission;
-    struct sl_stage_admission *s = &a->stages[task->stage];
-    const struct sl_plan_stage *stage = &a->plan->stages[task->stage];
-    if (cls != SLUICE_UNSUPPORTED || stage->device.kind != SL_DEVICE_AUTO || s->refused ||
-        task->on_cpu || !stage_need(a, task->stage)->on_gpu)
-        return false;
-    s->refused = sl_xasprintf("the stage refused the card: %s", text);
-    s->known = false;
-    stage_need(a, task->stage);
-    sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_LOG,
-                                        .item = -1,
-                                        .stage = task->stage,
-                                        .level = SLUICE_LOG_WARN,
-                                        .text = s->need.why});
-    return true;
+bool sl_admission_refuses_card(const struct carrier *c) {
+    return c->why == SLUICE_UNSUPPORTED && !c->was_ready && c->grant.on_gpu &&
+           c->run->plan->stages[c->stage].device.kind == SL_DEVICE_AUTO;
+}
+
+void sl_admission_fall_back(struct carrier *c) {
+    sl_autofree char *why = sl_xasprintf("the stage refused the card: %s", c->why_text);
+    use_cpu(c->run->admission, c->stage, why);
 }
 
 /* ---- The whole ------------------------------------------------------------------------------- */

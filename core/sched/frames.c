@@ -211,7 +211,7 @@ static void on_ended(struct sl_worker *w) {
     sl_admission_ended(c);
     sl_logs_bound(c);
     kill_orphans(run);
-    if (!c->was_ready && !c->was_cancelled && !run->stopping)
+    if (!c->was_ready && !c->was_cancelled && !run->stopping && !sl_admission_refuses_card(c))
         sl_run_start_failed(run, c->stage, c->why ? c->why : SL_CRASH, c->why ? c->why_text : how);
     if (!c->let_go)
         c->let_go = SL_LET_GO_FAILED;

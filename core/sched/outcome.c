@@ -298,11 +298,6 @@ void sl_run_task_failed(struct run *run, struct sl_task *task, int cls, const ch
         settle(run, task, SL_TASK_CANCELLED);
         return;
     }
-    if (sl_admission_falls_back(run, task, cls, message)) {
-        sl_record_retry(run, task, cls, message, 0);
-        try_again(run, task, 0);
-        return;
-    }
     if (sl_run_step_after_oom(run, task, cls, message)) {
         try_again(run, task, 0);
         return;
@@ -330,6 +325,19 @@ void sl_run_task_reused(struct run *run, struct sl_task *task) {
             sl_record_artifact(run, task, o);
     sl_reuse_drop(task);
     settle(run, task, SL_TASK_DONE);
+}
+
+/* A stage with `device: auto` did not want the card that it got: it is tried on the processor. */
+static bool falls_back(struct run *run, struct carrier *c, struct sl_task *task, int cls,
+                       const char *text) {
+    if (run->tasks.items[task->item] != SL_ITEM_OPEN || run->stopping ||
+        !sl_admission_refuses_card(c))
+        return false;
+    sl_admission_fall_back(c);
+    note_failure(run, task, cls, text);
+    sl_record_retry(run, task, cls, text, 0);
+    try_again(run, task, 0);
+    return true;
 }
 
 /* The class and the sentence of an attempt's end, after the core's verdict and the commit of its
@@ -379,11 +387,11 @@ void sl_run_conclude(struct run *run, struct sl_attempt *a, int cls, const char 
     task->alone = sl_warm_spoilt(cls);
     if (task->alone && !c->let_go)
         c->let_go = SL_LET_GO_FAILED;
-    if (cls != SLUICE_OK)
-        sl_run_task_failed(run, task, cls, text);
-    else
+    if (cls == SLUICE_OK)
         settle(run, task,
                run->tasks.items[task->item] == SL_ITEM_OPEN ? SL_TASK_DONE : SL_TASK_CANCELLED);
+    else if (!falls_back(run, c, task, cls, text))
+        sl_run_task_failed(run, task, cls, text);
     if (sent)
         sl_worker_job_ended(c->worker);
     sl_run_carrier_idle(c);

@@ -222,9 +222,10 @@ int sl_admission_victims(struct run *run, const struct sl_task *task, struct car
 void sl_admission_hold(struct carrier *c, const struct sl_task *task, const struct sl_grant *g);
 void sl_admission_ended(struct carrier *c);  /* its process was reaped */
 void sl_admission_forget(struct carrier *c); /* it is about to be freed */
-/* A stage with `device: auto` cannot use the card, for this reason: true, it runs on the CPU from here on. */
-bool sl_admission_falls_back(struct run *run, const struct sl_task *task, int cls,
-                             const char *text);
+/* True: the worker, of a stage with `device: auto`, refused the card when it was loaded. */
+bool sl_admission_refuses_card(const struct carrier *c);
+/* From here on its stage runs on the CPU, which is told. */
+void sl_admission_fall_back(struct carrier *c);
 /* Cards that the task may be tried on beside the one it was on and those it avoids, and what the largest of all holds. */
 int sl_admission_other_cards(const struct run *run, const struct sl_task *task);
 uint64_t sl_admission_largest_card(const struct run *run);

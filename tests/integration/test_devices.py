@@ -48,10 +48,10 @@ class Devices(Cards):
 
     def test_auto_goes_to_the_cpu_when_the_stage_refuses_the_card(self):
         self.machine(card())
-        pipeline = self.pipeline("  a: { use: card/take, with: { refuse: true }, device: auto }\n")
-        done = self.run_it(pipeline, 1, "--json")
-        self.assertIn("a: device auto: cpu, because the stage refused the card: this card cannot be used on purpose",
-                      self.log())
+        pipeline = self.pipeline("  a: { use: card/take, with: { refuse: true }, device: auto, resources: { gpu_memory: 1GiB } }\n")
+        done = self.run_it(pipeline, 8, "--json", "--jobs", "8")
+        self.assertEqual(self.log().count("a: device auto: cpu, because the stage refused the card: this card cannot be used on "
+                                          "purpose"), 1)
         self.assertIn("cpu, because the stage refused the card", done.stdout)
         self.assertEqual([a["device"] for a in self.attempts("a")], ["cuda", "cpu"])
 
@@ -84,6 +84,18 @@ class Driver(Cards):
         self.finish(core)
         self.assertEqual(self.taken()[1][1], other)
         self.assertIn("cannot be used any more: GPU is lost", self.log())
+
+    def test_auto_goes_to_the_cpu_when_the_last_card_is_lost(self):
+        self.machine(card())
+        pipeline = self.pipeline(self.stage("a", 20, 20, hold="1s", device="auto") +
+                                 self.stage("b", 20, 20, ", in: { text: a.text }", device="auto"))
+        core = self.start("run", pipeline, *fixtures())
+        try:
+            wait_until(lambda: self.taken(), LIMIT, "the first stage runs")
+        finally:
+            self.machine(card(error=15))
+        self.finish(core)
+        self.assertEqual([self.attempts(name)[0]["device"] for name in "ab"], ["cuda", "cpu"])
 
     def test_the_helper_is_replaced(self):
         self.machine(card())
