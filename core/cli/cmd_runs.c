@@ -184,17 +184,28 @@ int sl_cmd_show(const struct sl_command *self, int argc, char **argv) {
 
 /* ---- logs ---- */
 
+#define OFF_MAX ((off_t)INT64_MAX)
+
 static void copy_log(const char *run_path, const json_t *item, const json_t *stage,
                      const json_t *attempt) {
     sl_autofree char *path = sl_path_join(run_path, sl_json_str(attempt, "log", ""));
     sl_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
     char chunk[16384];
     ssize_t n;
+    /* Of the log of a worker that took one task after the other: the part of this one. A log that was cut is shown whole. */
+    off_t from = (off_t)sl_json_num(attempt, "log_from", 0),
+          to = (off_t)sl_json_num(attempt, "log_to", -1), left = to >= from ? to - from : OFF_MAX;
+    if (fd >= 0 && left != OFF_MAX)
+        lseek(fd, from, SEEK_SET);
     printf("==> %s/%s attempt %.0f (%s) <==\n", sl_json_str(item, "name", ""),
            sl_json_str(stage, "name", ""), sl_json_num(attempt, "attempt", 0),
            sl_json_str(attempt, "class", "unfinished"));
-    while (fd >= 0 && (n = read(fd, chunk, sizeof chunk)) > 0)
+    for (; fd >= 0 && left > 0; left -= n) {
+        n = read(fd, chunk, left < (off_t)sizeof chunk ? (size_t)left : sizeof chunk);
+        if (n <= 0)
+            break;
         fwrite(chunk, 1, (size_t)n, stdout);
+    }
 }
 
 /* Prints the logs of one stage, or of all; returns how many attempts there were. */

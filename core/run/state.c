@@ -107,7 +107,7 @@ static void on_attempt(struct builder *b, const json_t *r) {
     json_t *one = json_object();
     copy_keys(one, r,
               (const char *const[]){"attempt", "worker", "pid", "cpus", "device", "card",
-                                    "memory_limit", "miss", "injected", "log", NULL});
+                                    "memory_limit", "miss", "injected", "log", "log_from", NULL});
     sl_json_set(one, "started", json_incref(json_object_get(r, "time")));
     json_array_append_new(json_object_get(stage, "attempts"), one);
     sl_json_set(stage, "state", json_string("running"));
@@ -116,7 +116,8 @@ static void on_attempt(struct builder *b, const json_t *r) {
 static void on_attempt_end(struct builder *b, const json_t *r) {
     json_t *attempt = find_attempt(b, r, "attempt");
     if (attempt)
-        copy_keys(attempt, r, (const char *const[]){"class", "message", "wall_s", "metrics", NULL});
+        copy_keys(attempt, r,
+                  (const char *const[]){"class", "message", "wall_s", "metrics", "log_to", NULL});
 }
 
 static void on_worker_end(struct builder *b, const json_t *r) {

@@ -48,6 +48,7 @@ int sl_attempt_create(const struct sl_places *places, struct sl_task *task,
     a->number = task->attempt;
     a->job = job;
     a->log_path = log_path;
+    a->log_from = -1;
     a->began_ms = sl_now_ms();
     a->begin_wall_s = sl_wall_s();
     a->scratch = sl_xasprintf("%s/scratch/%u", places->run, job);

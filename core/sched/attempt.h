@@ -41,7 +41,9 @@ struct sl_attempt {
     enum sl_fault fault; /* that is injected; NONE: none */
     struct sl_attempt_output *outputs;
     char *log_path, *scratch; /* owned */
-    json_t *metrics;          /* NULL while empty */
+    int64_t
+        log_from; /* where its part of the log begins; -1: the log is its own, or nobody can tell */
+    json_t *metrics; /* NULL while empty */
     int64_t began_ms;
     double begin_wall_s;
     struct sl_timer idle, total;

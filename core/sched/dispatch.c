@@ -199,6 +199,8 @@ static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *tas
         sl_inject_find(run->spec->injections, run->spec->n_injections, task->stage, task->attempt);
     task->on_gpu = c->grant.on_gpu;
     task->card = c->grant.card;
+    if (c->shared && stage->max_jobs == 1)
+        a->log_from = sl_logs_size(c->log_path);
     task->deviates = task->batch || task->on_cpu || a->fault;
     sl_run_carrier_attach(c, a);
     sl_record_attempt(run, a, c);

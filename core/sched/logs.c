@@ -37,6 +37,11 @@ void sl_logs_bound(const struct carrier *c) {
         sl_write_all(fd, tail, (size_t)n, NULL);
 }
 
+int64_t sl_logs_size(const char *path) {
+    struct stat st;
+    return stat(path, &st) < 0 ? 0 : (int64_t)st.st_size;
+}
+
 static void on_look(struct sl_timer *t) {
     struct run *run = t->ctx;
     for (const struct carrier *c = run->carriers; c; c = c->next)

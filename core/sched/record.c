@@ -141,6 +141,7 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
                 c->guard.limits.memory ? json_integer((json_int_t)c->guard.limits.memory) : NULL);
     sl_json_set(r, "injected", a->fault ? json_string(sl_fault_name(a->fault)) : NULL);
     sl_json_set(r, "log", sl_json_text(a->log_path + strlen(run->places.run) + 1));
+    sl_json_set(r, "log_from", a->log_from < 0 ? NULL : json_integer(a->log_from));
     sl_json_set(r, "sources", sl_run_sources(run, a->task->item, a->task->stage));
     const char *miss = sl_reuse_why(a->task);
     sl_json_set(r, "miss", miss ? sl_json_text(miss) : NULL);
@@ -166,6 +167,7 @@ void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls,
     sl_json_set(r, "class", json_string(sl_class_name(cls)));
     sl_json_set(r, "message", *message ? sl_json_text(message) : NULL);
     sl_json_set(r, "wall_s", json_real(a->task->wall_s));
+    sl_json_set(r, "log_to", a->log_from < 0 ? NULL : json_integer(sl_logs_size(a->log_path)));
     sl_json_set(r, "metrics", json_incref(a->metrics));
     sl_journal_add(&run->journal, r);
     sl_log(&run->log, cls == SLUICE_OK ? SLUICE_LOG_INFO : SLUICE_LOG_WARN,

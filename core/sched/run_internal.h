@@ -277,6 +277,7 @@ char *sl_run_quarantine(struct run *run, struct sl_task *task, int cls);
 /* logs.c */
 void sl_logs_watch(struct run *run);         /* a worker was spawned */
 void sl_logs_bound(const struct carrier *c); /* cuts its log if it is too long */
+int64_t sl_logs_size(const char *path);
 
 /* guard.c */
 void sl_guard_set_up(struct run *run);

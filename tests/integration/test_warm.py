@@ -29,7 +29,7 @@ class Meter(threading.Thread):
     def run(self):
         while self.on:
             self.peak = max(self.peak, resident(p for p in processes_with(self.state)))
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     def stop(self):
         self.on = False
@@ -117,7 +117,7 @@ class Warm(Case):
         """The only task that could follow comes later than the worker is willing to wait."""
         slow = ("  one: { use: fixture/sleepy, in: { text: inputs.text }, with: { duration: 10ms } }\n"
                 "  m: { use: fixture/model, in: { text: one.text }, keep: 200ms }\n")
-        pipeline = self.pipeline(slow.replace("10ms", "1500ms"), head=HEAD)
+        pipeline = self.pipeline(slow.replace("10ms", "800ms"), head=HEAD)
         self.sluice("run", pipeline, *self.files(2), "-o", "out", "--jobs", "1", *fixtures())
         ends = [r for r in self.journal("worker_end") if r["stage"] == "m"]
         self.assertEqual([(r["tasks"], r["let_go"]) for r in ends], [(1, "idle"), (1, "done")])
@@ -148,6 +148,17 @@ class Warm(Case):
         ends = [r for r in self.journal("worker_end") if r["stage"] == "m"]
         self.assertEqual([r["tasks"] for r in ends], [1, 1])
         self.assertEqual(ends[0].get("signal"), 9)
+
+    def test_each_task_has_its_part_of_the_log(self):
+        pipeline = self.pipeline("  p: { use: fixture/printer, with: { lines: 3 }, keep: batch }\n",
+                                 head="inputs: { file: { type: file/1 } }\n")
+        self.sluice("run", pipeline, *self.files(3), "-o", "out", "--jobs", "1", *fixtures())
+        self.assertEqual(len({a["pid"] for i in range(3) for a in self.attempts("p", i)}), 1)
+        parts = self.sluice("logs", "last", "p").stdout.split("==> ")[1:]
+        self.assertEqual([p.split("/")[0] for p in parts], ["f000", "f001", "f002"])
+        self.assertEqual(len({p.count("\n") for p in parts[1:]}), 1, "one task's lines each")
+        with open(os.path.join(self.run_folder(), self.attempts("p")[0]["log"])) as f:
+            self.assertEqual(sum(p.count("\n") - 1 for p in parts), f.read().count("\n"), "and all lines once")
 
     def test_a_cancelled_task_leaves_its_worker(self):
         """Another stage of the item fails: the job is cancelled, the loaded model stays for the next."""
