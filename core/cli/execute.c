@@ -9,6 +9,7 @@
 #include "base/units.h"
 #include "cli/cli.h"
 #include "cli/summary.h"
+#include "cli/tell.h"
 #include "sched/run.h"
 
 #define OUTPUT_WAIT_S 30.0
@@ -107,8 +108,10 @@ static int run_in(const struct sl_cli_run *spec, const struct place *at,
                    : sl_console_create(spec->plan, spec->items,
                                        spec->watch_dir ? spec->max_items : spec->n_items,
                                        spec->watch_dir, dir->id, spec->quiet, to.err);
-    struct sl_observer observer =
-        spec->json ? sl_jsonl_observer(&jsonl) : sl_console_observer(console);
+    struct sl_tell tell = {.items = spec->items};
+    struct sl_observer observers[] = {spec->json ? sl_jsonl_observer(&jsonl)
+                                                 : sl_console_observer(console),
+                                      sl_tell_observer(&tell)};
     struct sl_run_spec run = {
         .plan = spec->plan,
         .pipeline_file = spec->pipeline_file,
@@ -134,8 +137,8 @@ static int run_in(const struct sl_cli_run *spec, const struct place *at,
         .worker_program = install->worker,
         .share_dir = install->share,
         .wrap = spec->wrap,
-        .observers = &observer,
-        .n_observers = 1,
+        .observers = observers,
+        .n_observers = 2,
         .admission = at->admission,
     };
     struct sl_run_result result = {0};
@@ -143,6 +146,7 @@ static int run_in(const struct sl_cli_run *spec, const struct place *at,
     int rc = sl_run(&run, dir, &result, &err);
     sl_console_destroy(console);
     if (rc < 0) {
+        sl_tell_finish(&tell);
         say(to.err, "%s", err.msg);
         return SL_EXIT_FAILED;
     }
@@ -150,6 +154,8 @@ static int run_in(const struct sl_cli_run *spec, const struct place *at,
         sl_summary_print(dir->path, spec->plan, spec->items, result.n_items, at->replay,
                          spec->quiet || spec->wrap ? NULL : to.err, to.out, &err) < 0)
         say(to.err, "%s", err.msg);
+    sl_tell_end(&tell, spec->plan, dir, spec->out_dir, &result, to.err);
+    sl_tell_finish(&tell);
     return exit_status(&result);
 }
 

@@ -32,8 +32,8 @@ static const struct sl_field file_fields[] = {
     {"defaults", SL_FIELD_NODE, offsetof(struct file, defaults)},
     {"stages", SL_FIELD_NODE, offsetof(struct file, stages)},
     {"outputs", SL_FIELD_NODE, offsetof(struct file, outputs)},
-    {"on_finish", SL_FIELD_LATER},
-    {"on_failure", SL_FIELD_LATER},
+    {"on_finish", SL_FIELD_NODE, offsetof(struct file, on_finish)},
+    {"on_failure", SL_FIELD_NODE, offsetof(struct file, on_failure)},
 };
 
 static const struct sl_field defaults_fields[] = {

@@ -155,9 +155,6 @@ static bool read_simple(const struct reading *r, const struct sl_yaml *node) {
 static bool read_field(const struct reading *r, const struct sl_yaml_pair *pair) {
     const struct sl_yaml *node = pair->value;
     switch (r->field->kind) {
-    case SL_FIELD_LATER:
-        sl_diag_error(r->diags, pair->pos, "%s: is not supported by this version", r->what);
-        return false;
     case SL_FIELD_NODE:
         *(const struct sl_yaml **)r->member = node;
         return true;
@@ -182,8 +179,7 @@ static void unknown_key(const struct sl_field *fields, size_t n_fields, const ch
     const char *keys[64];
     size_t n = 0;
     for (size_t i = 0; i < n_fields && n < 64; i++)
-        if (fields[i].kind != SL_FIELD_LATER)
-            keys[n++] = fields[i].key;
+        keys[n++] = fields[i].key;
     const char *near = sl_suggest(diags, pair->key, keys, n);
     sl_autostr struct sl_str text = {0};
     sl_str_addf(&text, "%s%sunknown key \"%.80s\"", what, *what ? ": " : "", pair->key);

@@ -14,8 +14,7 @@ enum sl_field_kind {
     SL_FIELD_FLOAT,    /* double, within min..max */
     SL_FIELD_DURATION, /* double, seconds: `90s`, `2h`, or a number */
     SL_FIELD_SIZE,     /* uint64_t, bytes: `4GiB`, or a number */
-    SL_FIELD_CHOICE,   /* int, index into choices */
-    SL_FIELD_LATER /* a key of the format that this version does not support: always a mistake */
+    SL_FIELD_CHOICE    /* int, index into choices */
 };
 
 struct sl_field {

@@ -1,6 +1,6 @@
 /*
  * sluice-fetch: downloads models for `sluice models get`, and checks them for `sluice models
- * verify`. The only program that links libcurl and libcrypto, so that the core starts light; never
+ * verify`. A program of its own, with libcurl and libcrypto, so that the core starts light; never
  * run by a pipeline.
  *
  *     sluice-fetch get FOLDER NAME OWNER/REPO REVISION ENDPOINT TIMEOUT_S [FILE.bin]

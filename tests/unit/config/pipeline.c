@@ -91,13 +91,6 @@ TEST(unknown_keys_have_suggestions) {
               "retry, timeout, optional, keep, cache, on_oom, sandbox and network\n");
 }
 
-TEST(keys_of_later_versions_are_refused) {
-    CHECK_STR(check("sluice: 1\non_finish: {}\non_failure: {}\n"
-                    "stages: { a: { use: x/y } }\n"),
-              "dir/p.yaml:2:1: error: on_finish: is not supported by this version\n"
-              "dir/p.yaml:3:1: error: on_failure: is not supported by this version\n");
-}
-
 TEST(names_are_checked) {
     CHECK_STR(
         check(
