@@ -1,7 +1,6 @@
 /*
- * Admission by memory, see admission.h. A worker's entry in the ledger is made before it is spawned and stays until it is
- * reaped, for a card until its memory is seen to be back (cards.c). What a stage was measured to need replaces what it
- * declared as soon as one of its workers has ended.
+ * Admission by memory, see admission.h: what a task needs, and whether that fits now. The entries of workers in the ledger
+ * are made and ended in holds.c, what the driver says of cards is in cards.c.
  *
  * Earlier items go first here too: what a waiting task needs is not given to later ones in the same turn, so that a large
  * stage is not kept out for ever by small ones that come and go.
@@ -24,7 +23,6 @@
 #define MEMORY_LOOK_LEAST (256u << 20) /* smaller reservations are not looked at */
 #define LARGE_SHARE       16           /* of the machine: a need above is large */
 #define FOREIGN_LIMIT_S   600.0
-#define SAVE_EVERY_MS     60000
 
 /* ---- Needs ----------------------------------------------------------------------------------- */
 
@@ -74,8 +72,7 @@ static void raise_need(uint64_t *need, uint64_t limit, uint64_t capacity) {
         *need = limit;
 }
 
-/* `device: auto` of the stage means the CPU from here on; told once. */
-static void use_cpu(struct sl_admission *a, int stage, const char *why) {
+void sl_admission_use_cpu(struct sl_admission *a, int stage, const char *why) {
     struct sl_stage_admission *s = &a->stages[stage];
     if (s->refused)
         return;
@@ -336,7 +333,7 @@ enum sl_admitted sl_admission_ask(struct run *run, const struct sl_task *task, s
     if (admitted != SL_ADMITTED_NEVER || !n.on_gpu ||
         a->plan->stages[task->stage].device.kind != SL_DEVICE_AUTO)
         return admitted;
-    use_cpu(a, task->stage, *ret_text);
+    sl_admission_use_cpu(a, task->stage, *ret_text);
     free(*ret_text);
     return sl_admission_ask(run, task, ret, ret_text);
 }
@@ -364,64 +361,7 @@ void sl_admission_turn_ended(struct run *run) {
     sl_cards_plan_tick(run->admission);
 }
 
-/* ---- The entry of a worker ------------------------------------------------------------------- */
-
-static void log_grant(const struct sl_admission *a, const struct carrier *c) {
-    char name[128], size[32];
-    const struct sl_grant *g = &c->grant;
-    const char *stage = a->plan->stages[c->stage].name;
-    if (g->blind)
-        sl_log(&a->run->log, SLUICE_LOG_WARN,
-               "%s: worker %d runs on a card of which the driver tells nothing (%s), alone", stage,
-               c->number, a->cards.gpus.error);
-    else if (g->on_gpu)
-        sl_log(&a->run->log, SLUICE_LOG_INFO,
-               "%s: worker %d runs on %s, %s; %s of its memory reserved", stage, c->number,
-               sl_cards_name(a, g->card, name, sizeof name), g->visible,
-               size_of(g->gpu_memory, size, sizeof size));
-}
-
-static char *peak_key(const struct sl_admission *a, const struct carrier *c, const char *params) {
-    const char *device = !c->grant.on_gpu ? "cpu" : a->cards.gpus.cards[c->grant.card].name;
-    return sl_peaks_key(a->plan->stages[c->stage].use, params, device);
-}
-
-void sl_admission_hold(struct carrier *c, const struct sl_task *task, const struct sl_grant *g) {
-    struct sl_admission *a = c->run->admission;
-    sl_autofree char *params = sl_run_params(c->run, task);
-    c->grant = *g;
-    c->hold = sl_xcalloc(1, sizeof *c->hold);
-    *c->hold = (struct sl_hold){.owner = c,
-                                .device = g->on_gpu ? g->card : -1,
-                                .memory = g->memory,
-                                .gpu_memory = g->gpu_memory};
-    sl_ledger_add(&a->ledger, c->hold);
-    if (!g->blind && !c->run->spec->wrap)
-        c->peak_key = peak_key(a, c, params ? params : a->plan->stages[c->stage].params);
-    log_grant(a, c);
-}
-
-static void save(struct sl_admission *a) {
-    struct sl_err err = {0};
-    a->saved_ms = sl_now_ms();
-    if (sl_peaks_save(&a->peaks, &err) < 0 && a->run)
-        sl_log(&a->run->log, SLUICE_LOG_WARN, "measured needs are not kept: %s", err.msg);
-}
-
-void sl_admission_ended(struct carrier *c) {
-    struct sl_admission *a = c->run->admission;
-    const struct sl_worker_end *end = &c->worker->end;
-    bool whole = c->n_ok > 0 && !c->was_cancelled && !c->why && end->wait_status == 0;
-    if (c->peak_key) {
-        sl_peaks_note(&a->peaks, c->peak_key, (struct sl_peak){end->peak_bytes, c->gpu_peak},
-                      whole);
-        a->stages[c->stage].known = false;
-    }
-    if (sl_now_ms() - a->saved_ms > SAVE_EVERY_MS)
-        save(a);
-    if (c->hold && c->hold->device >= 0)
-        sl_cards_left(a, sl_steal(&c->hold));
-}
+/* ---- For on_oom ------------------------------------------------------------------------------ */
 
 int sl_admission_other_cards(const struct run *run, const struct sl_task *task) {
     struct sl_admission *a = run->admission;
@@ -438,24 +378,6 @@ int sl_admission_other_cards(const struct run *run, const struct sl_task *task) 
 
 uint64_t sl_admission_largest_card(const struct run *run) {
     return largest_card(run->admission);
-}
-
-void sl_admission_forget(struct carrier *c) {
-    if (c->hold)
-        sl_ledger_remove(&c->run->admission->ledger, c->hold);
-    free(c->hold);
-    free(c->peak_key);
-    free(c->grant.visible);
-}
-
-bool sl_admission_refuses_card(const struct carrier *c) {
-    return c->why == SLUICE_UNSUPPORTED && !c->was_ready && c->grant.on_gpu &&
-           c->run->plan->stages[c->stage].device.kind == SL_DEVICE_AUTO;
-}
-
-void sl_admission_fall_back(struct carrier *c) {
-    sl_autofree char *why = sl_xasprintf("the stage refused the card: %s", c->why_text);
-    use_cpu(c->run->admission, c->stage, why);
 }
 
 /* ---- The whole ------------------------------------------------------------------------------- */
@@ -514,7 +436,7 @@ void sl_admission_detach(struct run *run) {
     struct sl_admission *a = run->admission;
     if (!a || !a->run)
         return;
-    save(a);
+    sl_admission_save(a);
     sl_cards_detach(a);
     a->run = NULL;
 }

@@ -1,4 +1,4 @@
-/* Shared by admission.c (who fits) and cards.c (what the driver says). */
+/* Shared by admission.c (who fits), holds.c (entries of workers) and cards.c (what the driver says). */
 #ifndef SCHED_ADMISSION_INTERNAL_H
 #define SCHED_ADMISSION_INTERNAL_H
 
@@ -50,6 +50,11 @@ struct sl_admission {
     bool memory_promised; /* and the machine's memory */
     bool waiting;         /* in this turn somebody waited for what no event tells */
 };
+
+/* admission.c: `device: auto` of the stage means the CPU from here on; told once. */
+void sl_admission_use_cpu(struct sl_admission *a, int stage, const char *why);
+/* holds.c: writes down what was measured. */
+void sl_admission_save(struct sl_admission *a);
 
 /* cards.c */
 /* Asks the driver what there is, for the first time. What goes wrong is said in gpus.error. */

@@ -106,8 +106,9 @@ static void see_difference(struct sl_admission *a, int card, const struct sl_gpu
     raise_peak(only);
 }
 
-static bool remove_gone(struct sl_admission *a, int card, int64_t older_than_ms, const char *fmt,
-                        int level) {
+/* Takes holds of processes that ended so long ago out of the ledger. `verb` and `more` complete the sentence. */
+static bool remove_gone(struct sl_admission *a, int card, int64_t older_than_ms, int level,
+                        const char *verb, const char *more) {
     char name[128], size[32], took[32];
     int64_t now = sl_now_ms();
     bool any = false;
@@ -116,9 +117,11 @@ static bool remove_gone(struct sl_admission *a, int card, int64_t older_than_ms,
         if (h->device != card || h->state != SL_HOLD_GONE || now - h->idle_since_ms < older_than_ms)
             continue;
         uint64_t bytes = h->gpu_seen ? h->gpu_seen : h->gpu_memory;
-        sl_format_size(bytes == SL_LEDGER_ALL ? 0 : bytes, size, sizeof size);
-        sl_format_duration((double)(now - h->idle_since_ms) / 1000, took, sizeof took);
-        sl_log(&a->run->log, level, fmt, sl_cards_name(a, card, name, sizeof name), size, took);
+        sl_log(&a->run->log, level, "%s %s the %s of a worker's memory back, %s after its end%s",
+               sl_cards_name(a, card, name, sizeof name), verb,
+               sl_format_size(bytes == SL_LEDGER_ALL ? 0 : bytes, size, sizeof size),
+               sl_format_duration((double)(now - h->idle_since_ms) / 1000, took, sizeof took),
+               more);
         sl_ledger_remove(&a->ledger, h);
         free(h);
         any = true;
@@ -126,17 +129,16 @@ static bool remove_gone(struct sl_admission *a, int card, int64_t older_than_ms,
     return any;
 }
 
-static void set_usable(struct sl_admission *a, int card, const struct sl_gpu *now) {
+/* `error`: why it cannot be used, or NULL. */
+static void set_usable(struct sl_admission *a, int card, uint64_t capacity, const char *error) {
     struct sl_ledger_device *d = &a->ledger.devices[card];
     char name[128];
-    uint64_t capacity = now && !now->error ? now->capacity : 0;
     sl_cards_name(a, card, name, sizeof name);
-    if (d->capacity > 0 && capacity == 0)
-        sl_log(&a->run->log, SLUICE_LOG_ERROR, "%s cannot be used any more: %s", name,
-               now ? now->error : "the driver does not list it");
-    if (d->capacity == 0 && capacity > 0)
+    if (d->capacity > 0 && error)
+        sl_log(&a->run->log, SLUICE_LOG_ERROR, "%s cannot be used any more: %s", name, error);
+    if (d->capacity == 0 && !error)
         sl_log(&a->run->log, SLUICE_LOG_INFO, "%s can be used", name);
-    d->capacity = capacity;
+    d->capacity = error ? 0 : capacity;
 }
 
 static const struct sl_gpu *find_card(const struct sl_gpus *g, const char *uuid) {
@@ -148,25 +150,22 @@ static const struct sl_gpu *find_card(const struct sl_gpus *g, const char *uuid)
 
 static void see_card(struct sl_admission *a, int card, const struct sl_gpus *now) {
     const struct sl_gpu *g = find_card(now, a->cards.gpus.cards[card].uuid);
-    set_usable(a, card, g);
-    if (!g || g->error)
+    const char *error = g ? g->error : now->error ? now->error : "the driver does not list it";
+    set_usable(a, card, g ? g->capacity : 0, error);
+    if (error)
         return;
     see_processes(a, card, g);
     see_difference(a, card, g);
     if (sl_ledger_see(&a->ledger, card, g->free, a->cards.by_process) &&
-        remove_gone(a, card, 0, "%s shows the %s of a worker's memory back, %s after its end",
-                    SLUICE_LOG_INFO))
+        remove_gone(a, card, 0, SLUICE_LOG_INFO, "shows", ""))
         sl_ledger_see(&a->ledger, card, g->free, a->cards.by_process);
 }
 
 /* Memory that does not come back within the limit is somebody else's from here on: what the driver shows as free counts. */
 static void give_up_late(struct sl_admission *a) {
     for (int i = 0; i < a->ledger.n_devices; i++)
-        remove_gone(a, i, BACK_LIMIT_MS,
-                    "%s does not show the %s of a worker's memory back %s after its end; it is not "
-                    "waited for any "
-                    "longer",
-                    SLUICE_LOG_WARN);
+        remove_gone(a, i, BACK_LIMIT_MS, SLUICE_LOG_WARN, "does not show",
+                    "; it is not waited for any longer");
 }
 
 /* ---- Questions and answers ------------------------------------------------------------------- */
@@ -192,8 +191,7 @@ static void lose_helper(struct sl_admission *a, const char *why) {
     k->silent = true;
     for (int i = 0; i < a->ledger.n_devices; i++) {
         a->ledger.devices[i].free = SL_LEDGER_ALL;
-        remove_gone(a, i, 0, "%s: the %s of a worker's memory count as back, %s after its end",
-                    SLUICE_LOG_WARN);
+        remove_gone(a, i, 0, SLUICE_LOG_WARN, "cannot be asked for", "; it counts as back");
     }
 }
 

@@ -7,7 +7,9 @@
  *   outcome.c   what that means for attempts, tasks and items: failures, retries, timeouts
  *   rescue.c    on_oom, quarantine
  *   logs.c      what workers print is kept within bounds
- *   admission.c who fits into memory, of the machine and of cards; cards.c: what the driver says
+ *   admission.c who fits into memory, of the machine and of cards
+ *   holds.c     what each worker holds of it
+ *   cards.c     what the driver says of cards
  *   guard.c     limits: what a worker is started with, watching, the limit behind a failure
  *   record.c    journal, run log, events
  *   incoming.c  items from a watched folder
@@ -201,7 +203,7 @@ void sl_run_carrier_idle(struct carrier *c);
 /* It gets no further task; told to stop when it has none. The first reason counts. */
 void sl_run_carrier_let_go(struct carrier *c, enum sl_let_go why);
 
-/* admission.c */
+/* admission.c, holds.c */
 void sl_admission_attach(struct run *run);
 void sl_admission_detach(struct run *run); /* before the loop is destroyed */
 void sl_admission_turn(struct run *run);   /* around each turn of the dispatcher */
