@@ -1,0 +1,26 @@
+/*
+ * The tensors of a model folder as Hugging Face publishes it: those of model.safetensors, or of the
+ * shards that model.safetensors.index.json names.
+ */
+#ifndef ALIGN_FILES_H
+#define ALIGN_FILES_H
+
+#include "num/files.h"
+#include "num/weights.h"
+
+/* What a message says would be right. */
+#define AL_MODEL_WANTED                                                                            \
+    "a model for alignment is a Hugging Face folder of a wav2vec2 or HuBERT model with a CTC head"
+
+struct al_files {
+    struct num_safetensors *files; /* mapped */
+    size_t n_files;
+};
+
+int32_t al_files_open(const char *folder, struct al_files *ret, struct num_err *err);
+void al_files_close(struct al_files *files); /* takes a zeroed one too */
+
+/* The tensor of that name, or NULL. */
+const struct num_tensor *al_files_find(const struct al_files *files, const char *name);
+
+#endif
