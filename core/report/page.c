@@ -127,7 +127,8 @@ static void add_facts(struct page *p) {
         const char *name, *key;
     } facts[] = {{"Run", "id"},        {"Started", "started"}, {"Ended", "ended"},
                  {"Pipeline", "file"}, {"Outputs", "out"},     {"Containment", "containment"},
-                 {"Limits", "limits"}, {"Sluice", "sluice"}};
+                 {"Limits", "limits"}, {"Sandbox", "sandbox"}, {"Watched folder", "watch"},
+                 {"Sluice", "sluice"}};
     add(p, "<dl>\n");
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
         add_fact(p, facts[i].name, sl_json_str(p->state, facts[i].key, ""));
@@ -256,7 +257,24 @@ static void add_meter(struct page *p, double value, double most, const char *cla
                 class, 100 * fmin(value / most, 1));
 }
 
-static void add_sum(struct page *p, const struct sl_stage_sum *s, double largest) {
+/* Peak and limit of a memory, and the share: of the limit, else of the largest peak of any stage. */
+static void memory_cells(struct page *p, double peak, double limit, double largest) {
+    add(p, "<td class=\"n\">");
+    sl_html_size(p->out, peak);
+    add(p, "</td><td class=\"n\">");
+    sl_html_size(p->out, limit);
+    add(p, "</td><td>");
+    add_meter(p, peak, limit > 0 ? limit : largest,
+              limit > 0 && peak > 0.9 * limit ? "bar warn" : "bar ok");
+    add(p, "</td>");
+}
+
+/* The largest peaks of all stages; on a card 0 where none was seen and none is limited. */
+struct largest {
+    double host, card;
+};
+
+static void add_sum(struct page *p, const struct sl_stage_sum *s, const struct largest *largest) {
     add(p, "<tr><th scope=\"row\">");
     text(p, s->name);
     add(p, "</th>");
@@ -269,14 +287,10 @@ static void add_sum(struct page *p, const struct sl_stage_sum *s, double largest
     duration_cell(p, s->wall_s);
     duration_cell(p, s->wall_max_s);
     duration_cell(p, s->cpu_s);
-    add(p, "<td class=\"n\">");
-    sl_html_size(p->out, s->peak_bytes);
-    add(p, "</td><td class=\"n\">");
-    sl_html_size(p->out, s->memory_limit);
-    add(p, "</td><td>");
-    add_meter(p, s->peak_bytes, s->memory_limit > 0 ? s->memory_limit : largest,
-              s->memory_limit > 0 && s->peak_bytes > 0.9 * s->memory_limit ? "bar warn" : "bar ok");
-    add(p, "</td></tr>\n");
+    memory_cells(p, s->peak_bytes, s->memory_limit, largest->host);
+    if (largest->card > 0)
+        memory_cells(p, s->gpu_peak_bytes, s->gpu_memory_limit, largest->card);
+    add(p, "</tr>\n");
 }
 
 static void add_stages(struct page *p) {
@@ -293,16 +307,26 @@ static void add_stages(struct page *p) {
                                         "Peak memory",
                                         "Limit",
                                         "Of the limit, else of the largest peak",
+                                        "Peak on the card",
+                                        "Limit",
+                                        "Of the limit, else of the largest peak",
                                         NULL};
+    enum { HEADS_WITHOUT_CARD = 13 };
     struct sl_stage_sum *sums;
     size_t n = sl_report_sums(p->state, &sums);
-    double largest = 0;
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, sums[i].peak_bytes);
+    struct largest largest = {0};
+    for (size_t i = 0; i < n; i++) {
+        largest.host = fmax(largest.host, sums[i].peak_bytes);
+        largest.card = fmax(largest.card, fmax(sums[i].gpu_peak_bytes, sums[i].gpu_memory_limit));
+    }
+    const char *shown[sizeof heads / sizeof *heads];
+    memcpy(shown, heads, sizeof heads);
+    if (largest.card == 0)
+        shown[HEADS_WITHOUT_CARD] = NULL;
     add(p, "<h2 id=\"stages\">Stages</h2>\n");
-    open_table(p, "What each stage came to, over all items", heads);
+    open_table(p, "What each stage came to, over all items", shown);
     for (size_t i = 0; i < n; i++)
-        add_sum(p, &sums[i], largest);
+        add_sum(p, &sums[i], &largest);
     close_table(p);
     free(sums);
 }
@@ -344,6 +368,23 @@ static void add_outputs(struct page *p, const json_t *item) {
     add(p, "</p>\n");
 }
 
+/* The parameters that a manifest gives this item. */
+static void add_params(struct page *p, json_t *item) {
+    const char *name;
+    json_t *value, *params = json_object_get(item, "params");
+    int n = 0;
+    if (json_object_size(params) == 0)
+        return;
+    add(p, "<p>Parameters: ");
+    json_object_foreach(params, name, value) {
+        add(p, n++ ? ", " : "");
+        text(p, name);
+        add(p, " = ");
+        text(p, json_is_string(value) ? json_string_value(value) : "");
+    }
+    add(p, "</p>\n");
+}
+
 static void add_item(struct page *p, const struct ranked *r) {
     static const char *const heads[] = {"Stage",       "Attempt", "Outcome", "Wall", "CPU",
                                         "Peak memory", "Message", "Log",     NULL};
@@ -358,6 +399,7 @@ static void add_item(struct page *p, const struct ranked *r) {
     add(p, " <span class=\"quiet\">");
     sl_html_duration(p->out, r->wall_s);
     add(p, " in all stages</span></summary>\n");
+    add_params(p, (json_t *)r->item);
     add_outputs(p, r->item);
     open_table(p, "Attempts", heads);
     json_array_foreach(json_object_get(r->item, "stages"), s, stage)

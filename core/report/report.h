@@ -22,6 +22,7 @@ struct sl_stage_sum {
     size_t n, done, absent, failed, open; /* items; open: skipped, cancelled or not begun */
     size_t attempts, retries;
     double wall_s, wall_max_s, cpu_s, peak_bytes, memory_limit; /* peak: of one attempt */
+    double gpu_peak_bytes, gpu_memory_limit;
 };
 
 /* One for each stage, in the pipeline's order; *ret is the caller's to free. */

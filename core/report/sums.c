@@ -16,6 +16,9 @@ static void add_attempt(struct sl_stage_sum *sum, const json_t *attempt) {
     sum->cpu_s += sl_json_num(attempt, "cpu_s", 0);
     sum->peak_bytes = fmax(sum->peak_bytes, sl_json_num(attempt, "peak_bytes", 0));
     sum->memory_limit = fmax(sum->memory_limit, sl_json_num(attempt, "memory_limit", 0));
+    sum->gpu_peak_bytes = fmax(sum->gpu_peak_bytes, sl_json_num(attempt, "gpu_peak_bytes", 0));
+    sum->gpu_memory_limit =
+        fmax(sum->gpu_memory_limit, sl_json_num(attempt, "gpu_memory_limit", 0));
 }
 
 static void add_stage(struct sl_stage_sum *sum, const json_t *stage) {

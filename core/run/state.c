@@ -107,7 +107,7 @@ static void on_attempt(struct builder *b, const json_t *r) {
     json_t *one = json_object();
     copy_keys(one, r,
               (const char *const[]){"attempt", "worker", "pid", "cpus", "device", "card",
-                                    "memory_limit", "miss", "injected", "log", "log_from", NULL});
+                                    "memory_limit", "gpu_memory_limit", "miss", "injected", "log", "log_from", NULL});
     sl_json_set(one, "started", json_incref(json_object_get(r, "time")));
     json_array_append_new(json_object_get(stage, "attempts"), one);
     sl_json_set(stage, "state", json_string("running"));

@@ -137,6 +137,10 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
     sl_json_set(r, "device", json_string(c->grant.on_gpu ? "cuda" : "cpu"));
     sl_json_set(r, "card",
                 c->grant.on_gpu && !c->grant.blind ? sl_json_text(c->grant.visible) : NULL);
+    sl_json_set(r, "gpu_memory_limit",
+                c->grant.on_gpu && c->guard.limits.gpu_memory
+                    ? json_integer((json_int_t)c->guard.limits.gpu_memory)
+                    : NULL);
     sl_json_set(r, "memory_limit",
                 c->guard.limits.memory ? json_integer((json_int_t)c->guard.limits.memory) : NULL);
     sl_json_set(r, "injected", a->fault ? json_string(sl_fault_name(a->fault)) : NULL);

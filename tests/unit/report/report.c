@@ -158,4 +158,25 @@ TEST(the_trace_has_an_event_for_each_attempt) {
     CHECK_NEAR(sl_json_num(second, "tid", 0), 2, 0);
 }
 
+TEST(memory_of_the_card_is_shown_where_there_was_any) {
+    static const char text[] =
+        "{\"id\": \"1\", \"state\": \"ok\", \"ok\": 1, \"items\": [{\"name\": \"a\", \"state\": "
+        "\"ok\", "
+        "\"params\": {\"title\": \"<b>\"}, \"outputs\": [], \"stages\": [{\"name\": \"asr\", "
+        "\"use\": \"x/y\", "
+        "\"output\": false, \"state\": \"done\", \"attempts\": [" ATTEMPT(
+            1, 1, "00.000", 4,
+            "ok") ", \"gpu_peak_bytes\": 3221225472, \"gpu_memory_limit\": 4294967296}]}]}]}";
+    sl_autojson json_t *with = load(text), *without = load(two_items);
+    sl_autostr struct sl_str page = {0}, plain = {0};
+    sl_report_html(with, NULL, "/runs/1", &page);
+    sl_report_html(without, NULL, "/runs/1", &plain);
+    CHECK_HAS(page.data, "Peak on the card");
+    CHECK_HAS(page.data, "3.0 GiB");
+    CHECK_HAS(page.data, "4.0 GiB");
+    CHECK_HAS(page.data, "width=\"75.0\"");
+    CHECK_HAS(page.data, "title = &lt;b&gt;");
+    CHECK_INT(count(plain.data, "card"), 0);
+}
+
 TEST_MAIN()
