@@ -332,7 +332,15 @@ void dz_match(const double *scores, size_t n, size_t n_clusters, int8_t *ret) {
         }
 }
 
-/* Each to his own cluster; where the number of clusters was forced, to the nearest. */
+static int8_t nearest(const double *row, size_t n) {
+    size_t best = 0;
+    for (size_t k = 1; k < n; k++)
+        if (row[k] > row[best])
+            best = k;
+    return (int8_t)best;
+}
+
+/* Each to a cluster of his own; to the nearest where there are too few, or their number was forced. */
 static void assign_window(struct diarization *d, size_t window) {
     size_t n = d->shape.n_local;
     double scores[DZ_MAX_LOCAL * DZ_MAX_CLUSTERS] = {0};
@@ -343,13 +351,12 @@ static void assign_window(struct diarization *d, size_t window) {
                                                 ? cosine(d->embeddings + (window * n + s) * d->size,
                                                          d->centroids + k * d->size, d->size)
                                                 : -3;
-    if (!d->forced)
-        dz_match(scores, n, d->n_clusters, ret);
+    dz_match(scores, n, d->n_clusters, ret);
     for (size_t s = 0; s < n; s++) {
-        const double *row = scores + s * d->n_clusters;
-        for (size_t k = 0; d->forced && k < d->n_clusters; k++)
-            ret[s] = (int8_t)(k == 0 || row[k] > row[ret[s]] ? k : (size_t)ret[s]);
-        ret[s] = d->active[window * n + s] > 0 ? ret[s] : -1;
+        if (d->active[window * n + s] == 0)
+            ret[s] = -1;
+        else if (d->forced || ret[s] < 0)
+            ret[s] = nearest(scores + s * d->n_clusters, d->n_clusters);
     }
 }
 

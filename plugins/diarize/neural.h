@@ -7,7 +7,8 @@
  *
  * Apart from the source: windows in which nobody speaks get no embeddings; a number of speakers that
  * VBx does not find is had by cutting the tree of the agglomerative clustering instead of k-means;
- * speakers whom no window hears in a frame do not speak there.
+ * local speakers beyond the number of clusters go to the nearest; speakers whom no window hears in a
+ * frame do not speak there.
  */
 #ifndef DIARIZE_NEURAL_H
 #define DIARIZE_NEURAL_H

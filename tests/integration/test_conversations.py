@@ -50,6 +50,7 @@ class Conversations(Case):
         print(f"right speaker for {100 * right / paired:.1f} % of {paired} words; "
               f"median error of word starts {1000 * sorted(starts)[len(starts) // 2]:.0f} ms")
         self.assertGreaterEqual(right / paired, 0.90)
+        self.assertLess(sorted(starts)[len(starts) // 2], 0.060)
 
     def test_the_same_seed_gives_the_same_files(self):
         options = ("--count", "1", "--seed", "5", "--turns", "2-3")
