@@ -78,38 +78,44 @@ int sl_journal_close(struct sl_journal *j, struct sl_err *err) {
     return rc;
 }
 
-/* Parses "<sum> <json>" of one line without its newline; NULL: damaged. */
-static json_t *read_line(const char *line, size_t len) {
+/* Who reads. */
+struct reader {
+    sl_journal_wants *wants; /* NULL: everything */
+    void (*each)(void *ctx, const json_t *record);
+    void *ctx;
+};
+
+/* Takes "<sum> <json>", one line without its newline; false: damaged. */
+static bool read_line(const struct reader *r, const char *line, size_t len) {
     char digits[SUM_DIGITS + 1] = {0}, *end;
     struct sl_err err;
     json_t *record = NULL;
     if (len < SUM_DIGITS + 3 || line[SUM_DIGITS] != ' ')
-        return NULL;
+        return false;
     memcpy(digits, line, SUM_DIGITS);
     uint64_t sum = strtoull(digits, &end, 16);
     const char *text = line + SUM_DIGITS + 1;
     size_t text_len = len - SUM_DIGITS - 1;
-    if (*end || sum != (uint64_t)XXH3_64bits(text, text_len) ||
-        sl_json_parse(text, text_len, &record, &err) < 0)
-        return NULL;
-    if (!json_is_object(record)) {
-        json_decref(record);
-        return NULL;
-    }
-    return record;
+    if (*end || sum != (uint64_t)XXH3_64bits(text, text_len))
+        return false;
+    if (r->wants && !r->wants(r->ctx, text, text_len))
+        return true;
+    if (sl_json_parse(text, text_len, &record, &err) < 0)
+        return false;
+    bool good = json_is_object(record);
+    if (good)
+        r->each(r->ctx, record);
+    json_decref(record);
+    return good;
 }
 
-int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const json_t *record),
-                    void *ctx, size_t *ret_good) {
+static int read_span(const struct reader *r, const char *text, size_t len, size_t *ret_good) {
     size_t at = 0;
     int n = 0;
     while (at < len) {
         const char *newline = memchr(text + at, '\n', len - at);
-        json_t *record = newline ? read_line(text + at, (size_t)(newline - text) - at) : NULL;
-        if (!record)
+        if (!newline || !read_line(r, text + at, (size_t)(newline - text) - at))
             break;
-        each(ctx, record);
-        json_decref(record);
         at = (size_t)(newline - text) + 1;
         n++;
     }
@@ -117,8 +123,20 @@ int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const 
     return n;
 }
 
+int sl_journal_read(const char *text, size_t len, void (*each)(void *ctx, const json_t *record),
+                    void *ctx, size_t *ret_good) {
+    return read_span(&(struct reader){NULL, each, ctx}, text, len, ret_good);
+}
+
 int sl_journal_read_file(const char *path, void (*each)(void *ctx, const json_t *record), void *ctx,
                          uint64_t *ret_good, struct sl_err *err) {
+    return sl_journal_scan_file(path, NULL, each, ctx, ret_good, err);
+}
+
+int sl_journal_scan_file(const char *path, sl_journal_wants *wants,
+                         void (*each)(void *ctx, const json_t *record), void *ctx,
+                         uint64_t *ret_good, struct sl_err *err) {
+    const struct reader reader = {wants, each, ctx};
     uint64_t all = 0;
     sl_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -134,7 +152,7 @@ int sl_journal_read_file(const char *path, void (*each)(void *ctx, const json_t 
         sl_str_addn(&text, chunk, (size_t)n);
         if (!memchr(chunk, '\n', (size_t)n))
             continue;
-        sl_journal_read(text.data, text.len, each, ctx, &good);
+        read_span(&reader, text.data, text.len, &good);
         all += good;
         if (memchr(text.data + good, '\n', text.len - good))
             break;

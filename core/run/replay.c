@@ -240,15 +240,91 @@ int sl_replay_build(const char *journal, size_t len, struct sl_replay *ret, stru
     return check(&r, ret, err);
 }
 
+/* ---- Long journals: what was done is read over ---- */
+
+/* In a long journal most records are of items that are ok, and of those nothing counts but that. A first look finds them;
+ * then their other records are passed over by the text with which each begins: {"type":"...","item":"NAME", */
+struct reading {
+    struct sl_replay replay;
+    json_t *done; /* names of the items that are ok: a set */
+};
+
+#define NAME_BYTES 1024
+
+static bool begins_with(const char *text, size_t len, const char *begin) {
+    size_t n = strlen(begin);
+    return len > n && memcmp(text, begin, n) == 0;
+}
+
+/* The item that the text names; false where it is not as our writer writes it: then the record is taken apart. */
+static bool item_of(const char *text, size_t len, char name[NAME_BYTES]) {
+    static const char head[] = "{\"type\":\"", joint[] = "\",\"item\":\"";
+    if (!begins_with(text, len, head))
+        return false;
+    const char *at = memchr(text + strlen(head), '"', len - strlen(head));
+    if (!at || !begins_with(at, len - (size_t)(at - text), joint))
+        return false;
+    at += strlen(joint);
+    const char *end = memchr(at, '"', len - (size_t)(at - text));
+    if (!end || end - at >= NAME_BYTES || memchr(at, '\\', (size_t)(end - at)))
+        return false;
+    memcpy(name, at, (size_t)(end - at));
+    name[end - at] = 0;
+    return true;
+}
+
+static void note_worker(struct sl_replay *r, const char *text, size_t len) {
+    static const char key[] = "\"worker\":";
+    const char *at = memmem(text, len, key, strlen(key));
+    int worker = 0;
+    for (at = at ? at + strlen(key) : text + len; at < text + len && *at >= '0' && *at <= '9'; at++)
+        worker = worker > INT32_MAX / 10 - 9 ? worker : 10 * worker + (*at - '0');
+    if (worker > r->last_worker)
+        r->last_worker = worker;
+}
+
+static bool is_item(void *ctx, const char *text, size_t len) {
+    (void)ctx;
+    return begins_with(text, len, "{\"type\":\"item\",");
+}
+
+static void note_done(void *ctx, const json_t *record) {
+    struct reading *reading = ctx;
+    if (strcmp(sl_json_str(record, "state", ""), "ok") == 0)
+        json_object_set_new(reading->done, sl_json_str(record, "item", ""), json_true());
+}
+
+static bool still_counts(void *ctx, const char *text, size_t len) {
+    struct reading *reading = ctx;
+    char name[NAME_BYTES];
+    if (begins_with(text, len, "{\"type\":\"worker_end\",") ||
+        begins_with(text, len, "{\"type\":\"output\","))
+        return false;
+    if (is_item(NULL, text, len) || !item_of(text, len, name) ||
+        !json_object_get(reading->done, name))
+        return true;
+    if (begins_with(text, len, "{\"type\":\"attempt\","))
+        note_worker(&reading->replay, text, len);
+    return false;
+}
+
+static void read_record(void *ctx, const json_t *record) {
+    each_record(&((struct reading *)ctx)->replay, record);
+}
+
 int sl_replay_read(const char *run_path, struct sl_replay *ret, struct sl_err *err) {
     sl_autofree char *path = sl_path_join(run_path, "journal");
-    struct sl_replay r = {0};
-    int rc = sl_journal_read_file(path, each_record, &r, &r.good, err);
+    struct reading reading = {.done = json_object()};
+    int rc = sl_journal_scan_file(path, is_item, note_done, &reading, NULL, err);
+    if (rc == 0)
+        rc = sl_journal_scan_file(path, still_counts, read_record, &reading, &reading.replay.good,
+                                  err);
+    json_decref(reading.done);
     if (rc < 0) {
-        sl_replay_finish(&r);
+        sl_replay_finish(&reading.replay);
         return rc;
     }
-    return check(&r, ret, err);
+    return check(&reading.replay, ret, err);
 }
 
 void sl_replay_reopen(struct sl_replay *r, bool failed) {
