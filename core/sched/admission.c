@@ -351,6 +351,14 @@ int sl_admission_victims(struct run *run, const struct sl_task *task, struct car
     return answer.n_evict;
 }
 
+const char *sl_admission_device(const struct run *run, int stage) {
+    return stage_need(run->admission, stage)->on_gpu ? "cuda" : "cpu";
+}
+
+bool sl_admission_device_changed(const struct run *run, int stage) {
+    return run->admission->stages[stage].refused != NULL;
+}
+
 void sl_admission_turn(struct run *run) {
     struct sl_admission *a = run->admission;
     a->promised = 0;

@@ -201,7 +201,8 @@ static int begin_attempt(struct run *run, struct carrier *c, struct sl_task *tas
     task->card = c->grant.card;
     if (c->shared && stage->max_jobs == 1)
         a->log_from = sl_logs_size(c->log_path);
-    task->deviates = task->batch || task->on_cpu || a->fault;
+    task->deviates =
+        task->batch || task->on_cpu || a->fault || sl_admission_device_changed(run, task->stage);
     sl_run_carrier_attach(c, a);
     sl_record_attempt(run, a, c);
     return 0;

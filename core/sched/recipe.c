@@ -273,13 +273,6 @@ static json_t *params_of(const struct run *run, const struct sl_task *task) {
     return sl_json_parse(text, strlen(text), &params, NULL) == 0 ? params : json_object();
 }
 
-/* As the pipeline asks for it. */
-static const char *device_of(const struct sl_plan_stage *stage) {
-    if (!(stage->desc->flags & SLUICE_STAGE_CUDA) || stage->device.kind == SL_DEVICE_CPU)
-        return "cpu";
-    return stage->device.kind == SL_DEVICE_CUDA ? "cuda" : "auto";
-}
-
 static json_t *put_together(const struct sl_recipes *rs, const struct sl_task *task, json_t *params,
                             json_t *files, json_t *inputs) {
     const struct sl_plan_stage *stage = &rs->run->plan->stages[task->stage];
@@ -288,7 +281,7 @@ static json_t *put_together(const struct sl_recipes *rs, const struct sl_task *t
     sl_json_set(all, "use", json_string(stage->use));
     sl_json_set(all, "version", sl_json_text(stage->desc->version));
     sl_json_set(all, "build", json_string(rs->builds[task->stage]));
-    sl_json_set(all, "device", json_string(device_of(stage)));
+    sl_json_set(all, "device", json_string(sl_admission_device(rs->run, task->stage)));
     json_object_set(all, "params", params);
     json_object_set(all, "files", files);
     json_object_set(all, "inputs", inputs);

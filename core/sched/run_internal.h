@@ -231,6 +231,9 @@ void sl_admission_fall_back(struct carrier *c);
 /* Cards that the task may be tried on beside the one it was on and those it avoids, and what the largest of all holds. */
 int sl_admission_other_cards(const struct run *run, const struct sl_task *task);
 uint64_t sl_admission_largest_card(const struct run *run);
+/* "cpu" or "cuda": where the stage's tasks run; and whether that is not what it was when the run began. */
+const char *sl_admission_device(const struct run *run, int stage);
+bool sl_admission_device_changed(const struct run *run, int stage);
 /* Of the process that asks the driver; -1: none. */
 pid_t sl_admission_helper_pid(const struct run *run);
 
