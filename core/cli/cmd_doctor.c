@@ -4,17 +4,16 @@
  * the libraries of CUDA by the helper of proc/gpu.h, plugins by the registry.
  */
 #include <errno.h>
-#include <linux/landlock.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/confine.h"
 #include "base/io.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -126,17 +125,14 @@ static void look_at_limits(struct doctor *d) {
     sl_limiter_finish(&limiter);
 }
 
-static void look_at_confinement(struct doctor *d) {
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (abi > 0)
-        say(d, LEVEL_OK, "Landlock", NULL, "version %ld", abi);
-    else
-        say(d, LEVEL_NOTE, "Landlock",
-            "use Linux 5.13 or later, with landlock among its security modules",
-            "this kernel has none; stages can read what you can read");
-    bool seccomp = access("/proc/sys/kernel/seccomp/actions_avail", R_OK) == 0;
-    say(d, seccomp ? LEVEL_OK : LEVEL_NOTE, "seccomp", NULL, "%s",
-        seccomp ? "filters of system calls" : "this kernel has no filters of system calls");
+static void look_at_sandbox(struct doctor *d) {
+    struct sl_confinement c = sl_confinement_detect();
+    bool whole = c.landlock && c.seccomp;
+    say(d, whole ? LEVEL_OK : LEVEL_WARN, "sandbox",
+        whole ? NULL
+              : "use Linux 5.13 or later with Landlock and seccomp; until then run only stages "
+                "that you trust",
+        "%s", sl_confinement_text(&c));
 }
 
 /* ---- Cards ----------------------------------------------------------------------------------- */
@@ -302,7 +298,7 @@ int sl_cmd_doctor(const struct sl_command *self, int argc, char **argv) {
         look_at_machine(&d);
         look_at_containment(&d);
         look_at_limits(&d);
-        look_at_confinement(&d);
+        look_at_sandbox(&d);
         bool have_card = look_at_cards(&d);
         if (have_card)
             look_at_libraries(&d);

@@ -88,6 +88,14 @@ static void make_printable(json_t *value) {
     json_array_foreach(value, i, one) make_printable(one);
 }
 
+static void print_card(const json_t *attempt) {
+    double bytes = sl_json_num(attempt, "gpu_peak_bytes", 0);
+    char peak[32];
+    printf("   on a card");
+    if (bytes > 0)
+        printf(", %s of it", sl_format_size((uint64_t)bytes, peak, sizeof peak));
+}
+
 static void print_attempt(const json_t *a) {
     char took[32] = "-", peak[32] = "";
     double wall = sl_json_num(a, "wall_s", -1), bytes = sl_json_num(a, "peak_bytes", 0);
@@ -99,6 +107,8 @@ static void print_attempt(const json_t *a) {
            sl_json_str(a, "class", "unfinished"), took);
     if (bytes > 0)
         printf("   cpu %.1f s   peak %s", sl_json_num(a, "cpu_s", 0), peak);
+    if (strcmp(sl_json_str(a, "device", ""), "cuda") == 0)
+        print_card(a);
     if (json_object_get(a, "miss"))
         printf("\n      no earlier result: %s", sl_json_str(a, "miss", ""));
     if (json_object_get(a, "message"))

@@ -107,6 +107,15 @@ class Driver(Cards):
         self.assertIn("has crashed; it is asked again by a new process", self.log())
         self.assertEqual([row[0] for row in self.taken()], ["taken", "taken"])
 
+    def test_a_killed_core_takes_the_helper_along(self):
+        self.machine(card())
+        core = self.start("run", self.pipeline(self.stage("a", 20, 20, hold="30s")), *fixtures())
+        wait_until(lambda: self.taken(), LIMIT, "the stage runs")
+        self.assertIn("sluice-gpu", children_of(core.pid).values())
+        core.kill()
+        core.communicate()
+        wait_until(lambda: not processes_with(self.state), 10, "nothing is left")
+
     def test_the_core_maps_no_library_of_nvidia(self):
         self.machine(card())
         core = self.start("run", self.pipeline(self.stage("a", 20, 20, hold="1s")), *fixtures())
