@@ -13,6 +13,7 @@
 #define AHC_THRESHOLD 0.7045654963945799 /* speaker-diarization-3.1 */
 #define AHC_MIN_SIZE  12
 #define VBX_THRESHOLD 0.6 /* speaker-diarization-community-1 */
+#define VBX_MOST      512 /* speakers to begin with, so that memory is in proportion */
 #define MIN_PRIOR     1e-7
 #define CLEAN_SHARE   0.2  /* of a window that a speaker has alone, to count in clustering */
 #define NETWORK_SHARE 0.95 /* of the progress */
@@ -89,6 +90,15 @@ static void make_mask(const struct diarization *d, size_t window, size_t speaker
         ret[t] = alone ? sets[t] == 1u << speaker : sets[t] >> speaker & 1;
 }
 
+/* Weights that are no numbers give vectors that are none: those are like nobody. */
+static void make_finite(float *x, size_t n) {
+    bool finite = true;
+    for (size_t i = 0; i < n; i++)
+        finite = finite && isfinite(x[i]);
+    if (!finite)
+        memset(x, 0, n * sizeof *x);
+}
+
 static int32_t embed(struct diarization *d, size_t window, const float *pcm, float *mask) {
     const struct dz_pyannet_shape *s = &d->shape;
     bool heard = false;
@@ -104,6 +114,8 @@ static int32_t embed(struct diarization *d, size_t window, const float *pcm, flo
         if (status == SLUICE_OK)
             status = dz_resnet_pool(d->models->embedding, mask, s->n_frames,
                                     d->embeddings + at * d->size, d->err);
+        if (status == SLUICE_OK)
+            make_finite(d->embeddings + at * d->size, d->size);
     }
     return status;
 }
@@ -191,6 +203,8 @@ static int32_t cluster_tree(struct diarization *d, const struct dz_ahc_options *
 
 /* Means of the embeddings with a label. */
 static int32_t set_centroids(struct diarization *d) {
+    if (d->n_clusters > DZ_MAX_CLUSTERS)
+        return num_fail(d->err, SLUICE_INTERNAL, "clustering gave %zu speakers", d->n_clusters);
     d->centroids = calloc(d->n_clusters * d->size, sizeof *d->centroids);
     if (!d->centroids)
         return num_fail_memory(d->err, "clustering", d->n_clusters * d->size * 8);
@@ -265,7 +279,7 @@ static int32_t run_vbx(struct diarization *d, double *x, double *shares, double 
 
 /* VBx from the clusters of the tree; the tree alone where VBx finds too few or too many. */
 static int32_t cluster_by_vbx(struct diarization *d) {
-    struct dz_ahc_options all = {tree_options(d, true).threshold, 1, 0, 0};
+    struct dz_ahc_options all = {tree_options(d, true).threshold, 1, 0, VBX_MOST};
     int32_t status = cluster_tree(d, &all);
     if (status != SLUICE_OK)
         return status;

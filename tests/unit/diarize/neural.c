@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "diarize/models.h"
+#include "diarize/tracks.h"
 
 static bool never(void *ctx) {
     (void)ctx;
@@ -88,6 +89,37 @@ TEST(short_recordings_and_none_are_no_trouble) {
     run(&s, pcm, 1, 1, NULL);
     run(&s, pcm, 700, 1, NULL);
     run(&s, pcm, 16000, 1, NULL);
+    tear_down(&s);
+}
+
+/* Without a bound VBx says how many there are; with one, the tree where VBx finds another number. */
+TEST(vbx_clusters_where_there_is_a_plda) {
+    enum { N = 30 * 16000, SIZE = 16 };
+    float *pcm = malloc(N * sizeof *pcm), one[SIZE * SIZE] = {0}, zero[SIZE] = {0}, psi[SIZE];
+    struct set_up s;
+    set_up(&s, 1);
+    CHECK_INT(dz_resnet_size(s.models.embedding), SIZE);
+    for (size_t i = 0; i < SIZE; i++) {
+        one[i * SIZE + i] = 1;
+        psi[i] = (float)(SIZE - i);
+    }
+    struct dz_plda plda = {SIZE, SIZE, SIZE, zero, one, zero, zero, one, psi};
+    s.neural.plda = &plda;
+    make_noise(pcm, N, 15);
+    for (uint32_t n = 0; n <= 3; n++) {
+        struct dz_neural_options options = {0.01, 0.25, n, n};
+        struct dz_watch watch = {NULL, never, ignore};
+        dz_autoturns turns = {0}, exclusive = {0};
+        float *rows = NULL;
+        CHECK_INT(
+            dz_neural_run(&s.neural, pcm, N, &options, &watch, &turns, &exclusive, &rows, NULL),
+            SLUICE_OK);
+        CHECK(turns.n_speakers >= 1 && turns.n_speakers <= (n ? n : DZ_MAX_CLUSTERS));
+        for (size_t i = 0; i < (size_t)turns.n_speakers * SIZE; i++)
+            CHECK(isfinite(rows[i]));
+        free(rows);
+    }
+    free(pcm);
     tear_down(&s);
 }
 
