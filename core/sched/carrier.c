@@ -63,17 +63,25 @@ void sl_run_carrier_destroy(struct carrier *c) {
 
 /* ---- Attempts -------------------------------------------------------------------------------- */
 
+/* Tasks that it takes at a time. Who was in a process that ended badly is alone in its next one. */
+static int capacity(const struct carrier *c) {
+    int most = c->run->plan->stages[c->stage].max_jobs;
+    if (c->attempts && c->attempts->task->alone)
+        return 1;
+    return c->batch > 0 && c->batch < most ? c->batch : most;
+}
+
+/* It was started with what the task asks for. */
+static bool suits(const struct carrier *c, const struct sl_task *task) {
+    bool avoided = c->grant.on_gpu && (task->avoid >> c->grant.card & 1);
+    return c->params_key == sl_run_params_key(c->run, task) &&
+           c->batch == sl_run_batch(c->run, task) && c->on_cpu == task->on_cpu && !avoided &&
+           sl_guard_suits(c, task);
+}
+
 bool sl_run_carrier_takes(const struct carrier *c, const struct sl_task *task) {
-    const struct sl_plan_stage *stage = &c->run->plan->stages[c->stage];
-    if (!c->kept || c->let_go || !sl_worker_is_usable(c->worker) ||
-        c->n_attempts >=
-            (c->batch > 0 && c->batch < stage->max_jobs ? c->batch : stage->max_jobs) ||
-        c->batch != sl_run_batch(c->run, task) || c->on_cpu != task->on_cpu ||
-        (c->grant.on_gpu && task->avoid >> c->grant.card & 1) || !sl_guard_suits(c, task) ||
-        c->params_key != sl_run_params_key(c->run, task))
-        return false;
-    /* Who was in a process that ended badly works alone from then on, in one that nobody used. */
-    return !task->alone && !(c->attempts && c->attempts->task->alone);
+    return c->kept && !c->let_go && sl_worker_is_usable(c->worker) && !task->alone &&
+           c->n_attempts < capacity(c) && suits(c, task);
 }
 
 void sl_run_carrier_attach(struct carrier *c, struct sl_attempt *a) {

@@ -386,7 +386,7 @@ static bool one_is_leaving(const struct run *run) {
     return false;
 }
 
-/* Milliseconds until the idle worker may go for the stage's tasks; negative: when something has ended. */
+/* Milliseconds until the idle worker may go for the stage's tasks. */
 static int64_t wait_of(const struct run *run, const struct carrier *victim, int stage) {
     struct sl_warm_case situation = {.idle_ms = sl_now_ms() - victim->idle_since_ms,
                                      .load_ms = victim->load_ms,
@@ -410,8 +410,6 @@ static void make_room(struct run *run, int stage) {
     int64_t longest_ms = 0;
     for (int i = 0; i < n; i++) {
         int64_t wait_ms = wait_of(run, victims[i], stage);
-        if (wait_ms < 0)
-            return;
         longest_ms = wait_ms > longest_ms ? wait_ms : longest_ms;
     }
     if (longest_ms > 0)

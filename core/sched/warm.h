@@ -61,7 +61,7 @@ struct sl_warm_case {
     int n_busy;               /* workers at work */
     int n_waiting;            /* tasks that wait for the room */
 };
-/* 0: it makes room now; else look again after so many milliseconds; -1: when something has ended. */
+/* 0: it makes room now; else look again after so many milliseconds, or when something has ended. */
 int64_t sl_warm_wait_ms(const struct sl_warm_case *c);
 
 #endif

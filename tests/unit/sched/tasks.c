@@ -130,4 +130,24 @@ TEST(a_retried_task_goes_to_the_end_of_the_queue) {
     sl_tasks_finish(&t);
 }
 
+TEST(a_task_that_is_tried_again_goes_first) {
+    struct sl_plan_stage stage = {.name = "a"};
+    struct sl_plan plan = {.stages = &stage, .n_stages = 1};
+    struct sl_tasks t;
+    sl_tasks_init(&t, &plan, 3);
+    struct sl_task *first = sl_tasks_take(&t, 0);
+    CHECK_INT(first->item, 0);
+    sl_tasks_make_ready_again(&t, first);
+    CHECK_INT(sl_tasks_ready(&t, 0), 3);
+    CHECK_INT(first->state, SL_TASK_READY);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(sl_tasks_take(&t, 0)->item, i);
+    sl_tasks_make_ready(&t, sl_task_at(&t, 1, 0));
+    sl_tasks_make_ready_again(&t, sl_task_at(&t, 2, 0));
+    CHECK_INT(sl_tasks_take(&t, 0)->item, 2);
+    CHECK_INT(sl_tasks_take(&t, 0)->item, 1);
+    CHECK(!sl_tasks_peek(&t, 0));
+    sl_tasks_finish(&t);
+}
+
 TEST_MAIN()
