@@ -32,15 +32,22 @@ static size_t max_rows(const struct lm_config *c) {
 size_t lm_attend_bytes(const struct lm_model *model) {
     const struct lm_config *c = &model->config;
     size_t floats = c->head_dim + SPAN + num_cache_width(c->head_dim);
-    return max_rows(c) * (floats * sizeof(float) + sizeof(struct num_running)) + 4 * 64;
+    size_t bytes = max_rows(c) * (floats * sizeof(float) + sizeof(struct num_running)) + 4 * 64;
+    size_t prompt = lm_attend_prompt_scratch(model);
+    return bytes > prompt ? bytes : prompt;
+}
+
+struct num_cache_block lm_attention_block(const struct lm_attention *a, size_t item, size_t head,
+                                          size_t position) {
+    const struct lm_cpu *cpu = a->cpu;
+    size_t page = a->items[item].pages[position / LM_PAGE];
+    return (struct num_cache_block){cpu->kv_type, cpu->model->config.head_dim,
+                                    cpu->pages + page * cpu->page_bytes +
+                                        a->layer * cpu->layer_bytes + head * cpu->head_bytes};
 }
 
 static struct num_cache_block block_of(const struct tile *t, size_t position) {
-    const struct lm_cpu *cpu = t->a->cpu;
-    const uint32_t *pages = t->a->items[t->first].pages;
-    return (struct num_cache_block){cpu->kv_type, t->d,
-                                    cpu->pages + pages[position / LM_PAGE] * cpu->page_bytes +
-                                        t->a->layer * cpu->layer_bytes + t->head * cpu->head_bytes};
+    return lm_attention_block(t->a, t->first, t->head, position);
 }
 
 /* ---- Keys and values ------------------------------------------------------------------------- */
@@ -82,8 +89,8 @@ static void tile_init(struct tile *t, char *scratch) {
     }
 }
 
-/* Positions [*ret_low, *ret_high) are what an item sees. */
-static void visible(const struct lm_attention *a, size_t item, size_t *ret_low, size_t *ret_high) {
+void lm_attention_visible(const struct lm_attention *a, size_t item, size_t *ret_low,
+                          size_t *ret_high) {
     *ret_high = a->items[item].position + 1;
     *ret_low = a->window && *ret_high > a->window ? *ret_high - a->window : 0;
 }
@@ -97,7 +104,7 @@ static void weigh_row(struct tile *t, size_t row, size_t base, size_t n) {
     const struct num_kernels *kernels = t->a->cpu->model->kernels;
     float *x = t->scores + row * SPAN, scale = (float)(M_LOG2E / sqrt((double)t->d));
     size_t low, high;
-    visible(t->a, t->first + row / t->n_rep, &low, &high);
+    lm_attention_visible(t->a, t->first + row / t->n_rep, &low, &high);
     low = clamp(low, base, base + n) - base;
     high = clamp(high, base, base + n) - base;
     if (low >= high) {
@@ -132,8 +139,8 @@ static void span(struct tile *t, size_t base, size_t n, size_t low) {
 static void tile_run(struct tile *t, char *scratch) {
     const struct lm_cpu *cpu = t->a->cpu;
     size_t low, ignored, high;
-    visible(t->a, t->first, &low, &ignored);
-    visible(t->a, t->first + t->n - 1, &ignored, &high);
+    lm_attention_visible(t->a, t->first, &low, &ignored);
+    lm_attention_visible(t->a, t->first + t->n - 1, &ignored, &high);
     tile_init(t, scratch);
     for (size_t base = low / SPAN * SPAN; base < high; base += SPAN)
         span(t, base, high - base < SPAN ? high - base : SPAN, low);
@@ -171,14 +178,17 @@ static void attend_task(void *ctx, uint32_t index, uint32_t thread) {
 void lm_attend(const struct lm_attention *a) {
     const struct lm_config *c = &a->cpu->model->config;
     struct num_pool *pool = a->cpu->model->pool;
-    bool one_text = a->n > 1 && a->items[0].pages == a->items[1].pages;
     size_t n_rep = c->n_heads / c->n_kv_heads, work = 0;
-    struct run run = {.a = a, .per_tile = one_text ? max_rows(c) / n_rep : 1};
+    struct run run = {.a = a, .per_tile = a->prompt ? max_rows(c) / n_rep : 1};
     run.n_tiles = (a->n + run.per_tile - 1) / run.per_tile;
     for (size_t i = 0; i < a->n; i++)
         work += (a->items[i].position + 1) * c->n_heads;
     uint32_t n_tasks = (uint32_t)(run.n_tiles * c->n_kv_heads);
     num_pool_run(pool, (uint32_t)((a->n + TILE_ROWS - 1) / TILE_ROWS), put_task, (void *)a);
+    if (a->prompt && lm_attend_prompt_pays(a->cpu->model)) {
+        lm_attend_prompt(a);
+        return;
+    }
     if (work >= SCORES_WORTH_A_THREAD) {
         num_pool_run(pool, n_tasks, attend_task, &run);
         return;

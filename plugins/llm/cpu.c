@@ -61,6 +61,7 @@ static size_t buffers_place(struct lm_cpu *cpu, uint32_t n_requests, char *at) {
         {&cpu->logits, n_requests * cpu->ld_logits * 4},
         {&cpu->frequencies, half * 4},
         {&cpu->scratch, threads * lm_attend_bytes(m)},
+        {&cpu->prompt_work, lm_attend_prompt_bytes(m, cpu->context)},
         {&p->panels, threads * p->panel_bytes},
         {&p->inputs[0], LM_CHUNK * lm_input_bytes(widest)},
         {&p->inputs[1], LM_CHUNK * lm_input_bytes(c->n_state)},
@@ -77,8 +78,8 @@ static size_t buffers_place(struct lm_cpu *cpu, uint32_t n_requests, char *at) {
     return used;
 }
 
-uint64_t lm_cpu_work_bytes(const struct lm_model *model, uint32_t n_requests) {
-    struct lm_cpu cpu = {.model = model};
+uint64_t lm_cpu_work_bytes(const struct lm_model *model, uint32_t n_requests, uint32_t context) {
+    struct lm_cpu cpu = {.model = model, .context = context};
     return buffers_place(&cpu, n_requests, NULL);
 }
 
@@ -98,6 +99,7 @@ int32_t lm_cpu_create(const struct lm_model *model, uint32_t n_requests, uint32_
         return num_fail_memory(err, "an engine", sizeof *cpu);
     cpu->model = model;
     cpu->products.model = model;
+    cpu->context = context;
     cpu->kv_type = cache_type(kv);
     cpu->head_bytes = num_cache_bytes(cpu->kv_type, model->config.head_dim);
     cpu->layer_bytes = cpu->head_bytes * model->config.n_kv_heads;
@@ -221,7 +223,8 @@ static void run_layer(const struct pass *p, size_t index) {
     struct lm_job wide[] = {{&w->gate, NUM_FORM_F32, cpu->gate, cpu->ld_ffn},
                             {&w->up, NUM_FORM_F32, cpu->up, cpu->ld_ffn}};
     struct lm_job down = {&w->down, NUM_FORM_ADD_F32, cpu->x, cpu->ld};
-    struct lm_attention attention = {.cpu = cpu, .items = p->items, .n = p->n, .layer = index};
+    struct lm_attention attention = {
+        .cpu = cpu, .items = p->items, .n = p->n, .layer = index, .prompt = p->prompt};
     attention.window = index >= c->window_first_layer ? c->window : 0;
 
     for_items(p, w, w->attn_norm, norm);

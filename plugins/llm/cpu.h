@@ -109,11 +109,13 @@ struct lm_cpu {
     float *x, *norm, *q, *k, *v, *mixed, *gate, *up; /* (LM_CHUNK, ...) */
     float *cosines, *sines;                          /* (LM_CHUNK, d / 2) */
     float *logits;                                   /* (n_requests, ld_logits) */
-    char *scratch; /* of each thread, for attention: lm_attend_bytes() */
+    char *scratch;     /* of each thread, for attention: lm_attend_bytes() */
+    char *prompt_work; /* keys and values of one prompt as panels: lm_attend_prompt_bytes() */
+    uint32_t context;
 };
 
 /* What a runtime of n_requests takes beside its pages, and one page, bytes. */
-uint64_t lm_cpu_work_bytes(const struct lm_model *model, uint32_t n_requests);
+uint64_t lm_cpu_work_bytes(const struct lm_model *model, uint32_t n_requests, uint32_t context);
 uint64_t lm_cpu_page_bytes(const struct lm_model *model, enum lm_kv_type kv);
 
 /* `kv` is none of LM_KV_AUTO; `context` is the longest text (for LM_ROPE_DYNAMIC). */
@@ -137,6 +139,7 @@ struct lm_attention {
     const struct lm_item *items;
     size_t n, layer;
     uint32_t window; /* 0: none */
+    bool prompt;     /* items are of one prompt */
 };
 
 size_t lm_attend_bytes(const struct lm_model *model);
@@ -144,5 +147,20 @@ size_t lm_attend_bytes(const struct lm_model *model);
 /* Puts keys and values of all items into their pages, then mixes for each item: cpu->q to
  * cpu->mixed. */
 void lm_attend(const struct lm_attention *a);
+
+/* The block that holds a position's keys and values, of one head, in the pages of an item. */
+struct num_cache_block lm_attention_block(const struct lm_attention *a, size_t item, size_t head,
+                                          size_t position);
+
+/* Positions [*ret_low, *ret_high) are what an item sees. */
+void lm_attention_visible(const struct lm_attention *a, size_t item, size_t *ret_low,
+                          size_t *ret_high);
+
+/* Mixing in bfloat16 for the items of one prompt (attend_prompt.c), where that pays; bytes of each
+ * thread and of all. */
+bool lm_attend_prompt_pays(const struct lm_model *model);
+size_t lm_attend_prompt_scratch(const struct lm_model *model);
+size_t lm_attend_prompt_bytes(const struct lm_model *model, uint32_t context);
+void lm_attend_prompt(const struct lm_attention *a);
 
 #endif

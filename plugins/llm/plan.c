@@ -37,6 +37,10 @@ static int32_t too_little(const struct lm_plan *p, const struct lm_limits *limit
                     mib(pages_of(context) * page));
 }
 
+static uint64_t work_bytes(const struct lm_model *m, const struct lm_plan *p) {
+    return lm_cpu_work_bytes(m, p->n_requests, p->context) + lm_sampler_bytes(m->config.n_vocab);
+}
+
 int32_t lm_plan(const struct lm_model *m, const struct lm_limits *limits, struct lm_plan *ret,
                 struct num_err *err) {
     const struct lm_config *c = &m->config;
@@ -51,17 +55,21 @@ int32_t lm_plan(const struct lm_model *m, const struct lm_limits *limits, struct
                         limits->context, c->n_context);
     p.context = limits->context ? limits->context : own_context(c);
     p.weight_bytes = m->bytes;
-    p.work_bytes = lm_cpu_work_bytes(m, p.n_requests) + lm_sampler_bytes(c->n_vocab);
+    p.work_bytes = work_bytes(m, &p);
     if (limits->memory) {
         uint64_t used = p.weight_bytes + p.work_bytes;
         uint64_t fit = limits->memory > used ? (limits->memory - used) / page : 0;
         n_pages = fit < n_pages ? fit : n_pages;
     }
     uint32_t least = limits->context || p.context < LEAST_CONTEXT ? p.context : LEAST_CONTEXT;
+    while (n_pages < pages_of(p.context) && p.context > least && limits->memory) {
+        p.context = p.context / 2 > least ? p.context / 2 : least; /* buffers grow with it */
+        p.work_bytes = work_bytes(m, &p);
+        uint64_t used = p.weight_bytes + p.work_bytes;
+        n_pages = limits->memory > used ? (limits->memory - used) / page : 0;
+    }
     if (n_pages < pages_of(least))
         return too_little(&p, limits, page, least, err);
-    if (n_pages < pages_of(p.context))
-        p.context = (uint32_t)n_pages * LM_PAGE;
     uint64_t wanted = (uint64_t)p.n_requests * pages_of(p.context);
     p.n_pages = (uint32_t)(wanted < n_pages ? wanted : n_pages);
     p.kv_bytes = p.n_pages * page;

@@ -158,6 +158,8 @@ def cases():
     yield "qwen2-windows", "hf", "F32", base("qwen2", use_sliding_window=True, sliding_window=8,
                                              max_window_layers=1, num_hidden_layers=3)
     yield "qwen3", "hf", "BF16", base("qwen3", head_dim=32)
+    yield "llama-long", "hf", "F32", base("llama", max_position_embeddings=1024)
+    yield "mistral-long-window", "hf", "F32", base("mistral", max_position_embeddings=1024, sliding_window=300)
     for name in ["F32", "F16", "BF16"] + list(SCALES):
         yield "llama-" + name, "gguf", name, wide("llama")
     yield "llama3-gguf", "gguf", "F32", base("llama", rope_theta=500000.0, rope_scaling=LLAMA3,
@@ -211,7 +213,8 @@ def main():
         state = {t["name"]: torch.tensor(weights(t)) for t in tensors}
         best = None
         for attempt in range(12):
-            prompt = [int(x) for x in random_words(f"{name}.{attempt}", 40) % np.uint64(VOCAB)]
+            n_prompt = 600 if "-long" in name else 40
+            prompt = [int(x) for x in random_words(f"{name}.{attempt}", n_prompt) % np.uint64(VOCAB)]
             tokens, logits, margin = run(config, state, prompt)
             varied = len(set(tokens)) >= 6
             if best is None or (varied, margin) > (best[4], best[3]):

@@ -144,6 +144,12 @@ struct num_kernels {
     void (*cache_mix)(const struct num_cache_block *block, size_t n, const float *p, size_t ldp,
                       size_t n_rows, float *sums, size_t ld);
 
+    /* The block as panels of bfloat16, to be multiplied with many rows: keys as d / 2 words (those up
+     * to whole panels of words stay as they are) of 32 positions, values as 16 words of 32 elements,
+     * panel_words from one panel of elements to the next; zeros for values from position n on. */
+    void (*cache_unpack)(const struct num_cache_block *block, size_t n, uint32_t *keys,
+                         uint32_t *values, size_t panel_words);
+
     /* x = exp(x - max) / sum over n values, in place. */
     void (*softmax)(float *x, size_t n);
 

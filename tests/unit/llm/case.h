@@ -9,7 +9,7 @@
 
 #include "llm/generate.h"
 
-#define CASE_MAX_TOKENS 64
+#define CASE_MAX_TOKENS 640
 
 static inline json_t *cases_load(void) {
     json_error_t why;

@@ -25,7 +25,7 @@ static float compare(const json_t *one, const struct lm_model *model, enum lm_kv
     float first[n_vocab], expected[n_vocab], worst = 0;
     struct answer a = {.first_logits = first, .n_vocab = n_vocab};
     struct lm_request request = case_request(prompt, n_prompt, (uint32_t)n, &a);
-    struct lm_engine *engine = case_engine(model, 1, 128, kv);
+    struct lm_engine *engine = case_engine(model, 1, (uint32_t)n_prompt + 64, kv);
     case_run(engine, &request);
     CHECK_INT(a.n, n);
     for (size_t i = 0; i < n_vocab; i++) {
