@@ -65,6 +65,11 @@ def fork_server_of(pid):
     return next((child for child, name in children_of(pid).items() if name == "sluice-fork"), None)
 
 
+def shared_memory():
+    """Names in /dev/shm that are Sluice's; folders there belong to tests that run beside this one."""
+    return [n for n in os.listdir("/dev/shm") if "sluice" in n and not os.path.isdir(os.path.join("/dev/shm", n))]
+
+
 def wait_until(condition, seconds=30, what="condition"):
     """Waits for a true value and returns it."""
     end = time.monotonic() + seconds
@@ -170,5 +175,5 @@ def main():
 
 
 __all__ = ["BUILD", "CONFIGS", "Case", "DATA", "FIXTURES", "LIMIT", "SANITIZED", "SHARED", "SLUICE", "SOURCE", "WORKER",
-           "children_of", "fixtures", "fork_server_of", "main", "os", "processes_with", "re", "shutil", "signal", "subprocess", "sys", "time",
-           "unittest", "wait_until", "workers_of", "json"]
+           "children_of", "fixtures", "fork_server_of", "main", "os", "processes_with", "re", "shared_memory", "shutil", "signal",
+           "subprocess", "sys", "time", "unittest", "wait_until", "workers_of", "json"]
