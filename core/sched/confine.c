@@ -155,8 +155,9 @@ static void add_reads(struct paths *p, const struct run *run, int stage, const s
     add_params(p, values);
 }
 
-bool sl_confine_frame(const struct run *run, int stage, const struct sl_task *task,
+bool sl_confine_frame(const struct run *run, const struct sl_task *task, bool on_gpu,
                       const char *params, struct sl_frame_out *ret) {
+    int stage = task->stage;
     const struct sl_plan_stage *s = &run->plan->stages[stage];
     if (!s->sandbox || run->spec->wrap || !(run->confinement.landlock || run->confinement.seccomp))
         return false;
@@ -164,8 +165,7 @@ bool sl_confine_frame(const struct run *run, int stage, const struct sl_task *ta
     sl_autofree char *scratch = sl_path_join(run->places.run, "scratch");
     add_reads(reads, run, stage, task, params);
     sl_frame_init(ret, SL_FRAME_SANDBOX, 0);
-    sl_frame_add_u64(ret, (s->network ? SL_SANDBOX_NETWORK : 0) |
-                              (s->desc->flags & SLUICE_STAGE_CUDA ? SL_SANDBOX_GPU : 0));
+    sl_frame_add_u64(ret, (s->network ? SL_SANDBOX_NETWORK : 0) | (on_gpu ? SL_SANDBOX_GPU : 0));
     sl_frame_add_u64(ret, (uint64_t)reads->n);
     sl_frame_add_u64(ret, 1);
     for (int i = 0; i < reads->n; i++)

@@ -11,9 +11,9 @@
 
 #include "sched/run_internal.h"
 
-/* Makes SL_FRAME_SANDBOX for a worker of `stage` that begins with `task`. `params`: its parameters as JSON. False: it is
- * not confined. */
-bool sl_confine_frame(const struct run *run, int stage, const struct sl_task *task,
+/* Makes SL_FRAME_SANDBOX for a worker that begins with `task`, on a card or not. `params`: its parameters as JSON. False: it
+ * is not confined. */
+bool sl_confine_frame(const struct run *run, const struct sl_task *task, bool on_gpu,
                       const char *params, struct sl_frame_out *ret);
 
 /* The folders in which items lie, each once; *ret_n of them, in `arena`. Of more than SL_CONFINE_MAX_FOLDERS only the one

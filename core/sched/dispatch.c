@@ -128,7 +128,8 @@ static int spawn_worker(struct run *run, struct carrier *c, const struct sl_task
         rc = sl_start_frame(&run->places, stage, params ? params : stage->params, c->grant.on_gpu,
                             &c->guard.limits, c->cpus, start, err);
     sl_autofree struct sl_frame_out *sandbox = sl_xmalloc(sizeof *sandbox);
-    if (rc == 0 && sl_confine_frame(run, c->stage, task, params ? params : stage->params, sandbox))
+    if (rc == 0 &&
+        sl_confine_frame(run, task, c->grant.on_gpu, params ? params : stage->params, sandbox))
         spec.sandbox = sandbox;
     spec.group = c->guard.group;
     if (rc == 0)

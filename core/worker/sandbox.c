@@ -89,6 +89,7 @@ static const char *const network_read[] = {"/etc/hosts",
                                            NULL};
 /* The driver opens these for reading and writing; libcuda also names its threads below /proc/self. */
 static const char *const gpu_write[] = {"/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dri", NULL};
+static const char *const gpu_folders[] = {"/dev/shm", NULL}; /* where it makes files */
 static const char *const gpu_read[] = {"/etc/vulkan", "/etc/OpenCL",  "/etc/nvidia*",
                                        "/etc/glvnd",  "/run/nvidia*", NULL};
 
@@ -165,6 +166,7 @@ static void add_rules(struct rules *r, const struct sl_frame *frame) {
     if (flags & SL_SANDBOX_GPU) {
         allow_all(r, gpu_read, READ);
         allow_all(r, gpu_write, READ | LANDLOCK_ACCESS_FS_WRITE_FILE);
+        allow_all(r, gpu_folders, r->handled);
         allow_compute_cache(r);
     }
     for (int i = 0; i < n_read; i++)
@@ -380,7 +382,8 @@ void sl_sandbox_explain(bool confined, char *message, size_t size) {
     static const char hint[] =
         "; the stage is confined: `sandbox: none`, or `network: true`, would let it";
     size_t len = strlen(message);
-    bool refused = strstr(message, strerror(EACCES)) || strstr(message, strerror(EPERM));
+    bool refused = strstr(message, strerror(EACCES)) || strstr(message, strerror(EPERM)) ||
+                   strstr(message, "no CUDA-capable device");
     if (confined && refused && len + sizeof hint <= size)
         memcpy(message + len, hint, sizeof hint);
 }

@@ -66,6 +66,22 @@ class Sandbox(Case):
                               "--wrap", "env"))
         self.assertIn("network: done", self.read("two/text.txt"))
 
+    def test_workers_that_are_execed(self):
+        """Whose fork server is killed until they do without one."""
+        self.make()
+        for i in range(40):
+            self.write(f"many/c{i:02}.wav", "x")
+        process = self.start(*fixtures("run", "p.yaml", "many", "-o", "out", "--jobs", "1"))
+        while process.poll() is None:
+            server = fork_server_of(process.pid) if os.path.exists(f"/proc/{process.pid}") else None
+            if server:
+                os.kill(server, signal.SIGKILL)
+            time.sleep(0.005)
+        self.finish(process)
+        self.assertIn("workers are started without one from here on", self.read(os.path.join(self.run_folder(), "log")))
+        for i in range(40):
+            self.assertIn("network: denied", self.read(f"out/c{i:02}.txt"))
+
     def test_network_where_it_is_declared(self):
         self.make(", network: true")
         lines, log = self.visit()
