@@ -72,12 +72,11 @@ static bool enter(struct sl_ledger *l, const struct sl_stage_need *n, struct sl_
 }
 
 static int count_at_once(const struct fit *f, const struct sl_stage_need *n) {
-    static const int BLIND = 1;
     struct sl_hold holds[MAX_AT_ONCE];
     struct sl_ledger l = f->empty;
     int count = 0;
     if (n->blind)
-        return BLIND;
+        return 1;
     while (count < MAX_AT_ONCE && enter(&l, n, &holds[count]))
         count++;
     return count;
