@@ -46,8 +46,13 @@ static void open_box(struct box *b) {
     snprintf(b->folder, sizeof b->folder, "/tmp/sluice-inbox-XXXXXX");
     CHECK(mkdtemp(b->folder) != NULL);
     CHECK_INT(sl_loop_create(&b->loop, &err), 0);
-    struct sl_inbox_spec spec = {.folder = b->folder, .type = SLUICE_TYPE_FILE, .loop = b->loop,
-                                 .log = &b->log, .settled = on_settled, .lost = on_lost, .ctx = &b->told};
+    struct sl_inbox_spec spec = {.folder = b->folder,
+                                 .type = SLUICE_TYPE_FILE,
+                                 .loop = b->loop,
+                                 .log = &b->log,
+                                 .settled = on_settled,
+                                 .lost = on_lost,
+                                 .ctx = &b->told};
     CHECK_INT(sl_inbox_create(&spec, &b->inbox, &err), 0);
 }
 
