@@ -9,14 +9,16 @@
 #include <sluice/plugin.h>
 
 #include "align/attention.h"
+#include "align/ctc_words.h"
 #include "align/energy.h"
 #include "align/script.h"
 #include "num/audio.h"
 
 struct stage {
     const struct sluice_host *host;
-    bool energy; /* edges move to where the sound is, */
-    double drop; /* so many dB below a word's loudest part */
+    struct al_ctc_words *ctc; /* method ctc; NULL: attention */
+    bool energy;              /* edges move to where the sound is, */
+    double drop;              /* so many dB below a word's loudest part */
 };
 
 struct work {
@@ -69,6 +71,18 @@ static int32_t align_by_attention(struct work *w, const struct al_watch *watch) 
     return SLUICE_OK;
 }
 
+static int32_t align_by_ctc(struct work *w, const struct al_watch *watch) {
+    struct al_ctc_report report = {0};
+    int32_t status = al_ctc_words_align(w->self->ctc, w->audio.pcm, w->audio.n, &w->script, watch,
+                                        &report, &w->err);
+    if (status)
+        return status;
+    set_metric(w, "words", (double)report.n_words);
+    set_metric(w, "words_left", (double)report.n_others);
+    set_metric(w, "words_with_star", (double)report.n_stars);
+    return SLUICE_OK;
+}
+
 static int32_t move_edges(struct work *w) {
     struct al_energy energy;
     int32_t status = al_energy_init(&energy, w->audio.pcm, w->audio.n, &w->err);
@@ -117,7 +131,7 @@ static int32_t process(void *self, struct sluice_job *job) {
     const struct al_watch watch = {&w, is_cancelled, tell_progress};
     int32_t status = read_inputs(&w);
     if (!status)
-        status = align_by_attention(&w, &watch);
+        status = w.self->ctc ? align_by_ctc(&w, &watch) : align_by_attention(&w, &watch);
     if (!status && w.self->energy)
         status = move_edges(&w);
     if (!status) {
@@ -133,35 +147,72 @@ static int32_t process(void *self, struct sluice_job *job) {
 
 /* ---- Instance -------------------------------------------------------------------------------- */
 
-static int32_t read_params(struct stage *self) {
+static enum num_compute choose_compute(const char *name) {
+    bool bf16 = strcmp(name, "bf16") == 0;
+    if (strcmp(name, "auto") == 0)
+        bf16 = num_kernels()->native_bf16;
+    return bf16 ? NUM_COMPUTE_BF16 : NUM_COMPUTE_F32;
+}
+
+/* Loads the model of method ctc. */
+static int32_t load_model(struct stage *self, struct num_err *err) {
     const struct sluice_host *host = self->host;
-    const char *edges = "";
+    struct al_ctc_options options = {.n_threads = host->budget(host)->cpus};
+    const char *model = NULL, *compute = NULL;
+    int32_t status = host->param_string(host, "compute", &compute);
+    if (!status)
+        status = host->param_float(host, "window", &options.window_s);
+    if (!status)
+        status = host->param_float(host, "context", &options.context_s);
+    if (!status)
+        status = host->param_float(host, "padding", &options.padding_s);
+    if (status)
+        return num_fail(err, status, "the host does not know the parameters of align/words");
+    if (host->param_string(host, "model", &model) || !model[0])
+        return num_fail(err, SLUICE_INPUT,
+                        "method ctc needs `model`, the Hugging Face folder of a wav2vec2 or HuBERT "
+                        "model with a CTC head");
+    options.compute = choose_compute(compute);
+    return al_ctc_words_create(model, &options, &self->ctc, err);
+}
+
+static int32_t read_params(struct stage *self, struct num_err *err) {
+    const struct sluice_host *host = self->host;
+    const char *edges = NULL, *method = NULL;
     int32_t status = host->param_string(host, "edges", &edges);
+    if (!status)
+        status = host->param_string(host, "method", &method);
     if (!status)
         status = host->param_float(host, "edge_drop", &self->drop);
     if (status)
-        host->error(host, "the host does not know the parameters of align/words");
-    self->energy = strcmp(edges, "energy") == 0;
-    return status;
+        return num_fail(err, status, "the host does not know the parameters of align/words");
+    bool ctc = strcmp(method, "ctc") == 0;
+    self->energy = strcmp(edges, "energy") == 0 || (strcmp(edges, "auto") == 0 && !ctc);
+    return ctc ? load_model(self, err) : SLUICE_OK;
+}
+
+static void destroy(void *instance) {
+    struct stage *self = instance;
+    al_ctc_words_destroy(self->ctc);
+    free(self);
 }
 
 static int32_t create(const struct sluice_host *host, void **ret_self) {
     struct stage *self = calloc(1, sizeof *self);
+    struct num_err err = {0};
     if (!self) {
         host->error(host, "out of memory");
         return SLUICE_RESOURCE;
     }
     self->host = host;
-    int32_t status = read_params(self);
-    if (status)
-        free(self);
-    else
+    int32_t status = read_params(self, &err);
+    if (status) {
+        host->error(host, err.text);
+        destroy(self);
+    } else {
         *ret_self = self;
+    }
     return status;
-}
-
-static void destroy(void *self) {
-    free(self);
 }
 
 /* ---- Declarations ---------------------------------------------------------------------------- */
@@ -182,15 +233,58 @@ static const struct sluice_param method_param = {
     .kind = SLUICE_PARAM_STRING,
     .name = "method",
     .default_value = "attention",
-    .choices = (const char *const[]){"attention", NULL},
-    .doc = "Where times come from: attention, the alignment heads of Whisper."};
+    .choices = (const char *const[]){"attention", "ctc", NULL},
+    .doc = "Where times come from: the alignment heads of Whisper, or a CTC model."};
+static const struct sluice_param model_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "model",
+    .doc = "Method ctc: folder of a wav2vec2 or HuBERT model with a CTC head, from Hugging Face."};
+static const struct sluice_param compute_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "compute",
+    .default_value = "auto",
+    .choices = (const char *const[]){"auto", "f32", "bf16", NULL},
+    .doc = "Method ctc: numbers that the network computes with; auto takes the faster."};
+static const struct sluice_param window_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_FLOAT,
+    .flags = SLUICE_PARAM_RANGED,
+    .name = "window",
+    .default_value = "30",
+    .min = 5,
+    .max = 300,
+    .unit = "s",
+    .doc = "Method ctc: most sound that the network sees at once; decides its memory."};
+static const struct sluice_param context_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_FLOAT,
+    .flags = SLUICE_PARAM_RANGED,
+    .name = "context",
+    .default_value = "3",
+    .min = 0,
+    .max = 60,
+    .unit = "s",
+    .doc = "Method ctc: how far windows of a segment longer than a window overlap on each side."};
+static const struct sluice_param padding_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_FLOAT,
+    .flags = SLUICE_PARAM_RANGED,
+    .name = "padding",
+    .default_value = "0.5",
+    .min = 0,
+    .max = 2,
+    .unit = "s",
+    .doc = "Method ctc: how far outside of its segment a word may be said."};
 static const struct sluice_param edges_param = {
     .size = SLUICE_SIZED(struct sluice_param),
     .kind = SLUICE_PARAM_STRING,
     .name = "edges",
-    .default_value = "energy",
-    .choices = (const char *const[]){"energy", "method", NULL},
-    .doc = "Whether words are cut to where their sound is (energy), or stay as the method says."};
+    .default_value = "auto",
+    .choices = (const char *const[]){"auto", "energy", "method", NULL},
+    .doc = "Words are cut to where their sound is (energy; auto: with attention), or stay as the "
+           "method says."};
 static const struct sluice_param drop_param = {
     .size = SLUICE_SIZED(struct sluice_param),
     .kind = SLUICE_PARAM_FLOAT,
@@ -200,7 +294,7 @@ static const struct sluice_param drop_param = {
     .min = 3,
     .max = 90,
     .unit = "dB",
-    .doc = "With edges: energy, a word's edges are where it is this far below its loudest part."};
+    .doc = "With energy, a word's edges are where it is this far below its loudest part."};
 
 static const struct sluice_stage words_stage = {
     .size = SLUICE_SIZED(struct sluice_stage),
@@ -210,7 +304,9 @@ static const struct sluice_stage words_stage = {
     .summary = "Finds when each word of a transcript is said.",
     .inputs = (const struct sluice_port *const[]){&audio_in, &transcript_in, &attention_in, NULL},
     .outputs = (const struct sluice_port *const[]){&transcript_out, NULL},
-    .params = (const struct sluice_param *const[]){&method_param, &edges_param, &drop_param, NULL},
+    .params = (const struct sluice_param *const[]){&method_param, &model_param, &compute_param,
+                                                   &window_param, &context_param, &padding_param,
+                                                   &edges_param, &drop_param, NULL},
     .create = create,
     .process = process,
     .destroy = destroy};

@@ -1,0 +1,307 @@
+/*
+ * From a transcript to stretches of sound and their tokens, and from paths back to words.
+ *
+ * A stretch is one or more segments. Its text is a row of tokens; each different one has a column of
+ * the emission, so that a vocabulary of hundreds costs no more than what the text uses. The star's
+ * column is the largest of the frame less STAR_COST: it fits everything that is said, and loses
+ * against the blank where nothing is.
+ */
+#include "align/ctc_words.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "align/ctc.h"
+#include "align/net.h"
+#include "align/vocab.h"
+#include "num/audio.h"
+
+#define STAR_COST     0.05f
+#define LONGEST_GAP_S 2.0 /* between segments of a stretch */
+
+struct al_ctc_words {
+    struct al_config config;
+    struct al_ctc_options options;
+    struct al_vocab vocab;
+    struct al_net *net;
+    size_t window, context; /* frames */
+};
+
+/* ---- Windows --------------------------------------------------------------------------------- */
+
+int32_t al_net_windows(struct al_net *net, size_t n_frames, size_t n_vocab, size_t window,
+                       size_t context, const struct al_taker *taker, const struct al_watch *watch,
+                       struct num_err *err) {
+    size_t whole = n_frames < window ? n_frames : window, core = window - 2 * context;
+    float *logp = malloc((whole * n_vocab + 1) * sizeof *logp);
+    int32_t status =
+        logp ? SLUICE_OK : num_fail_memory(err, "the network's output", whole * n_vocab * 4);
+    for (size_t at = 0, n; !status && at < n_frames; at += n) {
+        size_t first = n_frames <= window || at < context ? 0 : at - context;
+        size_t end = first + window < n_frames ? first + window : n_frames;
+        n = end == n_frames ? n_frames - at : at == 0 ? window - context : core;
+        status = al_net_run(net, first, end - first, watch, logp, err);
+        if (!status)
+            status = taker->take(taker->ctx, at, n, logp + (at - first) * n_vocab);
+    }
+    free(logp);
+    return status;
+}
+
+/* ---- Model ----------------------------------------------------------------------------------- */
+
+static int32_t load_sizes(const char *folder, struct al_ctc_words *self, struct num_err *err) {
+    char *config = NULL, *pre = NULL, *vocab = NULL;
+    size_t config_len = 0, pre_len = 0, vocab_len = 0;
+    int32_t status =
+        num_file_read(folder, "config.json", false, AL_MODEL_WANTED, &config, &config_len, err);
+    if (!status)
+        status = num_file_read(folder, "preprocessor_config.json", true, AL_MODEL_WANTED, &pre,
+                               &pre_len, err);
+    if (!status)
+        status =
+            num_file_read(folder, "vocab.json", false, AL_MODEL_WANTED, &vocab, &vocab_len, err);
+    if (!status)
+        status = al_config_parse(config, config_len, pre, pre_len, &self->config, err);
+    if (!status)
+        status = al_vocab_parse(vocab, vocab_len, self->config.n_vocab, self->config.pad,
+                                &self->vocab, err);
+    free(config);
+    free(pre);
+    free(vocab);
+    return status;
+}
+
+int32_t al_ctc_words_create(const char *folder, const struct al_ctc_options *options,
+                            struct al_ctc_words **ret, struct num_err *err) {
+    struct al_ctc_words *self = calloc(1, sizeof *self);
+    struct al_files files = {0};
+    if (!self)
+        return num_fail_memory(err, "the model", sizeof *self);
+    self->options = *options;
+    int32_t status = load_sizes(folder, self, err);
+    if (!status)
+        status = al_files_open(folder, &files, err);
+    if (!status) {
+        double frames_per_s = NUM_AUDIO_RATE_HZ / (double)al_config_stride(&self->config);
+        self->window = (size_t)(options->window_s * frames_per_s) + 1;
+        self->context = (size_t)(options->context_s * frames_per_s);
+        if (4 * self->context > self->window)
+            self->context = self->window / 4;
+        struct al_net_options net = {options->compute, options->n_threads, (uint32_t)self->window};
+        status = al_net_create(&files, &self->config, &net, &self->net, err);
+    }
+    al_files_close(&files);
+    if (status) {
+        num_fail_in(err, "model %.300s", folder);
+        al_ctc_words_destroy(self);
+    } else {
+        *ret = self;
+    }
+    return status;
+}
+
+void al_ctc_words_destroy(struct al_ctc_words *self) {
+    if (!self)
+        return;
+    al_net_destroy(self->net);
+    al_vocab_finish(&self->vocab);
+    free(self);
+}
+
+/* ---- Stretches ------------------------------------------------------------------------------- */
+
+/* The tokens of a word: [first, first + n) of the stretch's. */
+struct spelling {
+    size_t first, n;
+    bool star;
+};
+
+struct stretch {
+    struct al_ctc_words *self;
+    const struct al_watch *watch;
+    struct num_err *err;
+    struct al_word *words;
+    size_t n_words, n_tokens, n_columns;
+    double start; /* of its sound, seconds */
+    size_t n_frames;
+    struct spelling *spellings; /* [n_words] */
+    uint32_t *tokens;           /* [n_tokens]: columns */
+    int32_t *column_ids;        /* [n_columns]: of the vocabulary, or AL_STAR */
+    float *emission;            /* (n_frames, n_columns) */
+    struct al_span *spans;      /* [n_tokens] */
+};
+
+static void stretch_finish(struct stretch *s) {
+    free(s->spellings);
+    free(s->tokens);
+    free(s->column_ids);
+    free(s->emission);
+    free(s->spans);
+}
+
+/* The column of a token, a new one where there is none yet. `columns` has room for AL_STAR. */
+static uint32_t column_of(struct stretch *s, int32_t id, uint32_t *columns) {
+    uint32_t *column = &columns[id - AL_STAR];
+    if (*column == 0) {
+        s->column_ids[s->n_columns] = id;
+        *column = (uint32_t)s->n_columns++;
+    }
+    return *column;
+}
+
+/* Spells all words, delimiters between them. */
+static void spell(struct stretch *s, int32_t *ids, uint32_t *columns, size_t room) {
+    const struct al_vocab *v = &s->self->vocab;
+    s->column_ids[s->n_columns++] = v->blank;
+    for (size_t i = 0; i < s->n_words; i++) {
+        struct spelling *word = &s->spellings[i];
+        size_t n = al_vocab_spell(v, s->words[i].text, ids, room);
+        if (n && s->n_tokens && v->delimiter >= 0)
+            s->tokens[s->n_tokens++] = column_of(s, v->delimiter, columns);
+        word->first = s->n_tokens;
+        word->n = n;
+        for (size_t k = 0; k < n; k++) {
+            s->tokens[s->n_tokens++] = column_of(s, ids[k], columns);
+            word->star = word->star || ids[k] == AL_STAR;
+        }
+    }
+}
+
+static int32_t make_tokens(struct stretch *s) {
+    size_t room = 0, longest = 1, V = s->self->config.n_vocab;
+    for (size_t i = 0; i < s->n_words; i++) {
+        size_t len = strlen(s->words[i].text);
+        room += len + 1;
+        longest = len > longest ? len : longest;
+    }
+    int32_t *ids = malloc(longest * sizeof *ids);
+    uint32_t *columns = calloc(V + 1, sizeof *columns);
+    s->spellings = calloc(s->n_words + 1, sizeof *s->spellings);
+    s->tokens = malloc((room + 1) * sizeof *s->tokens);
+    s->column_ids = malloc((V + 2) * sizeof *s->column_ids);
+    int32_t status = SLUICE_OK;
+    if (ids && columns && s->spellings && s->tokens && s->column_ids)
+        spell(s, ids, columns, longest);
+    else
+        status = num_fail_memory(s->err, "the tokens of a text", room * sizeof *s->tokens);
+    free(ids);
+    free(columns);
+    return status;
+}
+
+/* Keeps what the text's tokens need of n frames. */
+static int32_t take_frames(void *ctx, size_t first, size_t n, const float *logp) {
+    struct stretch *s = ctx;
+    size_t V = s->self->config.n_vocab;
+    for (size_t t = 0; t < n; t++) {
+        const float *row = logp + t * V;
+        float *to = s->emission + (first + t) * s->n_columns, most = -INFINITY;
+        for (size_t v = 0; v < V; v++)
+            most = row[v] > most ? row[v] : most;
+        if (!(most <= 0))
+            return num_fail(s->err, SLUICE_INPUT,
+                            "the model's output is not a number: its weights are damaged, or too "
+                            "large for the chosen compute");
+        for (size_t c = 0; c < s->n_columns; c++)
+            to[c] = s->column_ids[c] == AL_STAR ? most - STAR_COST : row[s->column_ids[c]];
+    }
+    return SLUICE_OK;
+}
+
+static int32_t make_emission(struct stretch *s) {
+    struct al_ctc_words *self = s->self;
+    const struct al_taker taker = {s, take_frames};
+    s->emission = malloc((s->n_frames * s->n_columns + 1) * sizeof *s->emission);
+    s->spans = malloc((s->n_tokens + 1) * sizeof *s->spans);
+    if (!s->emission || !s->spans)
+        return num_fail_memory(s->err, "the output for a text", s->n_frames * s->n_columns * 4);
+    return al_net_windows(self->net, s->n_frames, self->config.n_vocab, self->window, self->context,
+                          &taker, s->watch, s->err);
+}
+
+/* A word's time from its tokens' frames, and the mean probability of those. */
+static void set_word(const struct stretch *s, struct al_word *w, const struct spelling *spelling) {
+    double frame_s = al_config_stride(&s->self->config) / (double)NUM_AUDIO_RATE_HZ, sum = 0;
+    size_t last = spelling->first + spelling->n - 1, n = 0;
+    for (size_t k = spelling->first; k <= last; k++)
+        for (size_t t = s->spans[k].first; t < s->spans[k].end; t++, n++)
+            sum += (double)s->emission[t * s->n_columns + s->tokens[k]];
+    w->start = s->start + frame_s * s->spans[spelling->first].first;
+    w->end = s->start + frame_s * s->spans[last].end;
+    w->probability = exp(sum / (double)n);
+    w->timed = true;
+}
+
+static int32_t align_stretch(struct stretch *s, const float *pcm, size_t n_samples,
+                             struct al_ctc_report *report) {
+    int32_t status = make_tokens(s);
+    s->n_frames = al_config_frames(&s->self->config, n_samples);
+    if (status || s->n_tokens == 0 || al_ctc_frames(s->tokens, s->n_tokens) > s->n_frames) {
+        report->n_others += s->n_words;
+        return status;
+    }
+    al_net_listen(s->self->net, pcm, n_samples);
+    status = make_emission(s);
+    struct al_ctc ctc = {s->emission, s->n_frames, s->n_columns, s->tokens, s->n_tokens};
+    if (!status)
+        status = al_ctc_align(&ctc, s->watch, s->spans, s->err);
+    for (size_t i = 0; !status && i < s->n_words; i++) {
+        if (s->spellings[i].n)
+            set_word(s, &s->words[i], &s->spellings[i]);
+        report->n_others += s->spellings[i].n == 0;
+        report->n_words += s->spellings[i].n > 0;
+        report->n_stars += s->spellings[i].star;
+    }
+    return status;
+}
+
+/* ---- All ------------------------------------------------------------------------------------- */
+
+/* The segments from `first` on that are one stretch: up to *ret_end, which is also its end in
+ * seconds. */
+static size_t find_stretch(const struct al_ctc_words *self, const struct al_script *script,
+                           size_t first, double *ret_end_s) {
+    const struct al_segment *s = script->segments;
+    double end_s = s[first].end, most = self->options.window_s - 2 * self->options.padding_s;
+    size_t end = first + 1;
+    for (; end < script->n_segments; end++) {
+        if (s[end].start < s[end - 1].start || s[end].start > end_s + LONGEST_GAP_S ||
+            fmax(end_s, s[end].end) - s[first].start > most)
+            break;
+        end_s = fmax(end_s, s[end].end);
+    }
+    *ret_end_s = end_s;
+    return end;
+}
+
+int32_t al_ctc_words_align(struct al_ctc_words *self, const float *pcm, size_t n_samples,
+                           struct al_script *script, const struct al_watch *watch,
+                           struct al_ctc_report *ret_report, struct num_err *err) {
+    struct al_ctc_report report = {0};
+    int32_t status = SLUICE_OK;
+    double end_s = 0;
+    for (size_t i = 0; i < script->n_words; i++)
+        script->words[i].timed = false;
+    for (size_t at = 0, end; !status && at < script->n_segments; at = end) {
+        end = find_stretch(self, script, at, &end_s);
+        const struct al_segment *first = &script->segments[at], *last = &script->segments[end - 1];
+        double from = fmax(0, first->start - self->options.padding_s) * NUM_AUDIO_RATE_HZ;
+        double to = (end_s + self->options.padding_s) * NUM_AUDIO_RATE_HZ;
+        size_t start = from < (double)n_samples ? (size_t)from : n_samples;
+        size_t stop = to < (double)n_samples ? (size_t)to : n_samples;
+        struct stretch s = {.self = self, .watch = watch, .err = err};
+        s.words = script->words + first->first;
+        s.n_words = last->first + last->n - first->first;
+        s.start = (double)start / NUM_AUDIO_RATE_HZ;
+        status = al_cancelled(watch) ? num_fail(err, SLUICE_CANCELLED, "cancelled")
+                                     : align_stretch(&s, pcm + start, stop - start, &report);
+        stretch_finish(&s);
+        if (watch && watch->progress)
+            watch->progress(watch->ctx, (double)end / (double)script->n_segments);
+    }
+    if (!status)
+        *ret_report = report;
+    return status;
+}

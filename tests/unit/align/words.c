@@ -1,0 +1,252 @@
+/*
+ * Method ctc: spelling, and word times from models of random weights. What the network hears in these
+ * sounds means nothing; that every word gets times in order, and windows their frames, does not
+ * depend on it.
+ */
+#include "unit/align/random_model.h"
+
+#include "align/ctc_words.h"
+#include "align/net.h"
+#include "align/vocab.h"
+
+static const char letters[] = "{\"<pad>\": 0, \"<s>\": 1, \"|\": 2, \"a\": 3, \"b\": 4, \"c\": 5, "
+                              "\"d\": 6, \"e\": 7, \"f\": 8, "
+                              "\"'\": 9, \"\u00e9\": 10, \"o\": 11, \"r\": 12, \"s\": 13, \"t\": "
+                              "14, \"u\": 15, \"[UNK]\": 16, "
+                              "\"a\u026a\": 17, \"n\": 18, \"i\": 19}";
+
+/* ---- Spelling -------------------------------------------------------------------------------- */
+
+static void check_spelling(const struct al_vocab *v, const char *word, const char *want) {
+    int32_t ids[40];
+    char got[200] = "";
+    size_t n = al_vocab_spell(v, word, ids, 40);
+    for (size_t i = 0; i < n; i++)
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%d", i ? " " : "", ids[i]);
+    CHECK_STR(got, want);
+}
+
+TEST(words_are_spelt_with_what_there_is) {
+    struct al_vocab v;
+    CHECK_INT(al_vocab_parse(letters, sizeof letters - 1, 20, -1, &v, NULL), 0);
+    CHECK(v.blank == 0 && v.delimiter == 2);
+    check_spelling(&v, " Bad,", "4 3 6");
+    check_spelling(&v, "don\u2019t", "6 11 18 9 14");
+    check_spelling(&v, "CAF\u00c9", "5 3 8 10");
+    check_spelling(&v, "a\u026a", "17");
+    check_spelling(&v, "$25", "-1");
+    check_spelling(&v, "B2B", "4 -1 4");
+    check_spelling(&v, "\u65e5\u672c", "-1");
+    check_spelling(&v, "\u2014 ...", "");
+    check_spelling(&v, "<pad>", "-1 3 6");
+    al_vocab_finish(&v);
+}
+
+static void check_refused(const char *json, int32_t status, const char *why) {
+    struct al_vocab v;
+    struct num_err err = {0};
+    CHECK_INT(al_vocab_parse(json, strlen(json), 20, -1, &v, &err), status);
+    CHECK_HAS(err.text, why);
+}
+
+TEST(what_is_no_vocabulary_is_refused) {
+    check_refused("{", SLUICE_INPUT, "vocab.json, line 1");
+    check_refused("[]", SLUICE_INPUT, "not a map");
+    check_refused("{\"a\": 20}", SLUICE_INPUT, "is not below vocab_size, 20");
+    check_refused("{\"a\": 1}", SLUICE_INPUT, "which token is the blank");
+    check_refused("{\"<pad>\": 1}", SLUICE_INPUT, "no pieces of text");
+    check_refused("{\"eng\": {\"a\": 1}}", SLUICE_UNSUPPORTED, "several vocabularies");
+}
+
+/* ---- Words ----------------------------------------------------------------------------------- */
+
+static struct al_ctc_words *create(struct random_model *m, double window_s) {
+    const struct al_ctc_options options = {NUM_COMPUTE_F32, 2, window_s, 1, 0.5};
+    struct al_ctc_words *self = NULL;
+    struct num_err err = {0};
+    rm_init(m, "layer");
+    rm_write(m, "vocab.json", letters, sizeof letters - 1, "wb");
+    if (al_ctc_words_create(m->folder, &options, &self, &err))
+        TEST_FAIL("%s", err.text);
+    return self;
+}
+
+static struct al_script script_of(const char *json) {
+    struct al_script s;
+    CHECK_INT(al_script_read(json, strlen(json), &s, NULL), 0);
+    return s;
+}
+
+TEST(every_word_that_is_said_gets_times) {
+    struct random_model m;
+    size_t n;
+    float *pcm = rm_audio(5, 9, &n);
+    for (int long_one = 0; long_one < 2; long_one++) {
+        struct al_ctc_words *self = create(&m, long_one ? 5 : 30);
+        struct al_ctc_report report;
+        struct al_script s = script_of(
+            "{\"segments\": [{\"start\": 0.5, \"end\": 7, \"text\": \" Bad, it costs $25 \u2014 "
+            "see?\"},"
+            "{\"start\": 7.5, \"end\": 8.5, \"text\": \" not so\"}, {\"start\": 8.5, \"end\": 9, "
+            "\"text\": \"\"}]}");
+        CHECK_INT(al_ctc_words_align(self, pcm, n, &s, NULL, &report, NULL), 0);
+        CHECK_INT(report.n_words, 7);
+        CHECK_INT(report.n_others, 1); /* the dash */
+        CHECK_INT(report.n_stars, 1);
+        CHECK(s.words[3].timed && !s.words[4].timed);
+        al_script_settle(&s);
+        for (size_t i = 0; i < s.n_words; i++) {
+            CHECK(s.words[i].start >= 0 && s.words[i].end >= s.words[i].start);
+            CHECK(i == 0 || i == 6 || s.words[i].start >= s.words[i - 1].end - 1e-9);
+            CHECK(s.words[i].end <= 9);
+            if (i != 4)
+                CHECK(s.words[i].probability > 0 && s.words[i].probability <= 1);
+        }
+        al_script_finish(&s);
+        al_ctc_words_destroy(self);
+        rm_finish(&m);
+    }
+    free(pcm);
+}
+
+TEST(text_without_sound_keeps_a_place) {
+    struct random_model m;
+    struct al_ctc_report report;
+    struct al_ctc_words *self = create(&m, 30);
+    static const float quiet[1600];
+    struct al_script s =
+        script_of("{\"segments\": [{\"start\": 0, \"end\": 0.1, \"text\": \"see the "
+                  "bees and the sea\"}, {\"start\": 50, \"end\": 60, \"text\": \"a\"}]}");
+    CHECK_INT(al_ctc_words_align(self, quiet, 1600, &s, NULL, &report, NULL), 0);
+    CHECK_INT(report.n_words, 0);
+    CHECK_INT(report.n_others, 7);
+    al_script_settle(&s);
+    CHECK_NEAR(s.words[5].end, 0.1, 1e-9);
+    al_script_finish(&s);
+    s = script_of("{\"segments\": []}");
+    CHECK_INT(al_ctc_words_align(self, NULL, 0, &s, NULL, &report, NULL), 0);
+    al_script_finish(&s);
+    al_ctc_words_destroy(self);
+    rm_finish(&m);
+}
+
+/* ---- Windows --------------------------------------------------------------------------------- */
+
+enum { FRAMES = 354, WINDOW = 100, CONTEXT = 20 };
+
+struct joined {
+    float *logp;
+    size_t next;
+};
+
+static int32_t take(void *ctx, size_t first, size_t n, const float *logp) {
+    struct joined *j = ctx;
+    CHECK(first == j->next && n > 0 && first + n <= FRAMES);
+    memcpy(j->logp + first * RM_V, logp, n * RM_V * sizeof *logp);
+    j->next += n;
+    return SLUICE_OK;
+}
+
+static struct al_net *make_net(const struct random_model *m, uint32_t max_frames) {
+    struct al_config config;
+    struct al_files files;
+    struct al_net *net;
+    char *text;
+    size_t len;
+    CHECK_INT(num_file_read(m->folder, "config.json", false, "", &text, &len, NULL), 0);
+    CHECK_INT(al_config_parse(text, len, NULL, 0, &config, NULL), 0);
+    CHECK_INT(al_files_open(m->folder, &files, NULL), 0);
+    struct al_net_options options = {NUM_COMPUTE_F32, 2, max_frames};
+    CHECK_INT(al_net_create(&files, &config, &options, &net, NULL), 0);
+    al_files_close(&files);
+    free(text);
+    return net;
+}
+
+/* Each frame comes once, from the window in which it has CONTEXT frames around it; one window is one
+ * run. */
+TEST(windows_join_at_frames) {
+    struct random_model m;
+    size_t n;
+    float *pcm = rm_audio(1, 7.1, &n);
+    struct joined windows = {malloc(sizeof(float) * FRAMES * RM_V), 0},
+                  whole = {malloc(sizeof(float) * FRAMES * RM_V), 0};
+    float *run = malloc(sizeof *run * FRAMES * RM_V);
+    rm_init(&m, "group");
+    struct al_net *net = make_net(&m, FRAMES);
+    al_net_listen(net, pcm, n);
+    CHECK_INT(al_net_windows(net, FRAMES, RM_V, WINDOW, CONTEXT, &(struct al_taker){&windows, take},
+                             NULL, NULL),
+              0);
+    CHECK_INT(al_net_windows(net, FRAMES, RM_V, FRAMES, CONTEXT, &(struct al_taker){&whole, take},
+                             NULL, NULL),
+              0);
+    CHECK(windows.next == FRAMES && whole.next == FRAMES);
+    CHECK_INT(al_net_run(net, 0, FRAMES, NULL, run, NULL), 0);
+    CHECK(memcmp(run, whole.logp, sizeof *run * FRAMES * RM_V) == 0);
+    for (size_t at = 0; at < FRAMES; at++) {
+        size_t index =
+            at < WINDOW - CONTEXT ? 0 : (at - (WINDOW - CONTEXT)) / (WINDOW - 2 * CONTEXT) + 1;
+        size_t first = index * (WINDOW - 2 * CONTEXT);
+        if (first + WINDOW > FRAMES + WINDOW - 2 * CONTEXT || at % 7)
+            continue;
+        size_t end = first + WINDOW < FRAMES ? first + WINDOW : FRAMES;
+        CHECK_INT(al_net_run(net, first, end - first, NULL, run, NULL), 0);
+        for (size_t v = 0; v < RM_V; v++)
+            CHECK(run[(at - first) * RM_V + v] == windows.logp[at * RM_V + v]);
+    }
+    al_net_destroy(net);
+    rm_finish(&m);
+    free(pcm);
+    free(run);
+    free(windows.logp);
+    free(whole.logp);
+}
+
+static bool always(void *ctx) {
+    (void)ctx;
+    return true;
+}
+
+TEST(work_can_be_cancelled) {
+    struct random_model m;
+    struct al_ctc_report report;
+    struct al_ctc_words *self = create(&m, 30);
+    static const float quiet[32000];
+    const struct al_watch watch = {.cancelled = always};
+    struct al_script s = script_of("{\"segments\": [{\"start\": 0, \"end\": 2, \"text\": \"a\"}]}");
+    CHECK_INT(al_ctc_words_align(self, quiet, 32000, &s, &watch, &report, NULL), SLUICE_CANCELLED);
+    al_script_finish(&s);
+    al_ctc_words_destroy(self);
+    rm_finish(&m);
+}
+
+/* ---- Folders --------------------------------------------------------------------------------- */
+
+static void check_folder(const char *more, int32_t status, const char *why) {
+    const struct al_ctc_options options = {NUM_COMPUTE_F32, 1, 30, 3, 0.5};
+    struct random_model m;
+    struct al_ctc_words *self;
+    struct num_err err = {0};
+    rm_init(&m, "group");
+    rm_write(&m, "vocab.json", letters, sizeof letters - 1, "wb");
+    rm_write_config(&m, more);
+    CHECK_INT(al_ctc_words_create(m.folder, &options, &self, &err), status);
+    CHECK_HAS(err.text, why);
+    CHECK_HAS(err.text, m.folder);
+    rm_finish(&m);
+}
+
+TEST(other_networks_are_refused) {
+    check_folder(", \"model_type\": \"wavlm\"", SLUICE_UNSUPPORTED, "model_type is \"wavlm\"");
+    check_folder(", \"hidden_act\": \"relu\"", SLUICE_UNSUPPORTED, "an activation is not gelu");
+    check_folder(", \"add_adapter\": true", SLUICE_UNSUPPORTED, "add_adapter");
+    check_folder(", \"hidden_size\": 65", SLUICE_UNSUPPORTED, "multiple of 32");
+    check_folder(", \"num_attention_heads\": 0", SLUICE_INPUT, "num_attention_heads must be");
+    check_folder(", \"intermediate_size\": 128", SLUICE_INPUT,
+                 "where config.json asks for [128, 64]");
+    check_folder(", \"num_hidden_layers\": 3", SLUICE_INPUT, "no tensor wav2vec2.encoder.layers.2");
+    check_folder(", \"conv_stride\": [5, 2]", SLUICE_INPUT, "conv_stride must be a list of 7");
+}
+
+TEST_MAIN()
