@@ -87,6 +87,19 @@ TEST(without_attention_it_says_what_to_connect) {
     fake_host_finish(&h);
 }
 
+TEST(method_ctc_wants_a_model) {
+    struct fake_host h;
+    start(&h);
+    fake_param(&h, "method", "ctc");
+    CHECK_INT(fake_run(&h), SLUICE_INPUT);
+    CHECK_HAS(h.error, "method ctc needs `model`");
+    fake_param(&h, "model", "/nowhere");
+    CHECK_INT(fake_run(&h), SLUICE_INPUT);
+    CHECK_HAS(h.error, "model /nowhere: cannot open /nowhere/config.json");
+    CHECK_HAS(h.error, "wav2vec2 or HuBERT model with a CTC head");
+    fake_host_finish(&h);
+}
+
 TEST(a_bad_transcript_is_refused) {
     struct fake_host h;
     fake_host_init(&h, sluice_plugin_entry.stages[0]);
