@@ -16,6 +16,7 @@ import tempfile
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NOT_MEASURED = {"program": "llama.cpp", "error": "not measured: pip install llama-cpp-python"}
+LIMIT_S = 300  # of one round; threads that wait by spinning take long on a busy machine
 TYPES = ["F16", "Q8_0", "Q4_K"]
 
 
@@ -33,7 +34,10 @@ def build_peer(folder):
 
 
 def child(command):
-    out = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        out = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        return {"program": os.path.basename(command[0]), "error": f"not done within {LIMIT_S} s"}
     if out.returncode:
         return {"program": command[0], "error": out.stderr.strip().splitlines()[-1:] or out.returncode}
     return json.loads(out.stdout.strip().splitlines()[-1])
