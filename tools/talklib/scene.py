@@ -99,12 +99,15 @@ def with_noise(random, pcm, snr_db):
     return array.array("h", map(operator.add, pcm, itertools.cycle(noise)))
 
 
-def conversation(random, synthesisers, options):
-    """(samples, segments, speakers)"""
+def conversation(random, synthesisers, options, least_s=0):
+    """(samples, segments, speakers), at least so many seconds long"""
     cast = speakers(random, options)
     pcm, segments, last = array.array("h"), [], None
     at = int(LEAD_S * RATE_HZ)
-    for turn in range(random.randint(*options.turns)):
+    n_turns = random.randint(*options.turns)
+    for turn in itertools.count():
+        if turn >= n_turns and len(pcm) >= least_s * RATE_HZ:
+            break
         speaker = cast[turn] if turn < len(cast) else random.choice([s for s in cast if s is not last])
         if last and random.random() < options.overlap:  # into the other's last word or two
             earliest = int(segments[-1]["start"] * RATE_HZ)
