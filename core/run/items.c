@@ -3,25 +3,38 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/io.h"
 #include "base/str.h"
 
-#define MAX_NAME 180 /* bytes; room for suffixes below the 255 of a file name */
+/* Bytes. With a number behind it ("-2147483647"), a dot and the name of an output (at most 100, config/pipeline.c) it is
+ * still no more than the 255 of a file name. */
+#define MAX_NAME    143
+#define HASH_DIGITS 9 /* "~" and eight */
 
-static char *stem_of(struct sl_arena *arena, const char *path) {
+/* A longer one is cut and ends in a hash of its file's path, so that different files keep different names. */
+static const char *shorten(struct sl_arena *arena, const char *name, const char *file) {
+    size_t len = strlen(name);
+    if (len <= MAX_NAME)
+        return name;
+    len = MAX_NAME - HASH_DIGITS;
+    while (len > 0 && ((unsigned char)name[len] & 0xc0) == 0x80)
+        len--;
+    return sl_arena_printf(arena, "%.*s~%08x", (int)len, name,
+                           (unsigned)XXH3_64bits(file, strlen(file)));
+}
+
+static const char *stem_of(struct sl_arena *arena, const char *path) {
     const char *base = sl_path_base(path);
     const char *dot = strrchr(base, '.');
     size_t len = dot && dot != base ? (size_t)(dot - base) : strlen(base);
-    if (len > MAX_NAME)
-        len = MAX_NAME;
-    while (len > 0 && ((unsigned char)base[len] & 0xc0) == 0x80)
-        len--;
     char *name = sl_arena_strndup(arena, base, len);
     for (char *c = name; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '_';
-    return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 ? name : "item";
+    bool usable = *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+    return usable ? shorten(arena, name, path) : "item";
 }
 
 static const char *parent_of(struct sl_arena *arena, const char *path) {
@@ -56,7 +69,8 @@ static void prefix_parent(struct sl_arena *arena, struct sl_item *item, int numb
     const char *parent = parent_of(arena, item->file);
     (void)number;
     if (*parent)
-        item->name = sl_arena_printf(arena, "%.60s-%s", parent, item->name);
+        item->name =
+            shorten(arena, sl_arena_printf(arena, "%.60s-%s", parent, item->name), item->file);
 }
 
 static void suffix_number(struct sl_arena *arena, struct sl_item *item, int number) {

@@ -174,7 +174,7 @@ class Cache(Case):
 
     def test_large_result_on_another_file_system(self):
         """Hashed and copied in slices, both ways."""
-        other = tempfile.mkdtemp(prefix="sluice-it-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+        other = tempfile.mkdtemp(prefix="other-disk-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         self.addCleanup(shutil.rmtree, other, True)
         self.env["SLUICE_CACHE"] = other
         stages = "  up: { use: fixture/upper, in: { text: inputs.text } }\n"

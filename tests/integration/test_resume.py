@@ -1,7 +1,6 @@
 """Runs that are cut off and resumed: at every record of the journal, by SIGKILL at any moment, with artifacts, inputs and
 the journal's end damaged meanwhile. What counts is that the outputs are those of a run that nobody disturbed."""
 import random
-import tempfile
 
 from harness import *
 
@@ -26,10 +25,6 @@ def tree(folder):
         with open(os.path.join(folder, name), "rb") as f:
             found[name] = f.read()
     return found
-
-
-if os.access("/dev/shm", os.W_OK):
-    tempfile.tempdir = "/dev/shm"  # resuming is tested here, not the disk
 
 
 class Resume(Case):

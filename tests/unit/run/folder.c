@@ -93,6 +93,26 @@ TEST(names_of_items_are_unique_and_safe) {
     sl_arena_finish(&arena);
 }
 
+/* 100 is the longest name of an output. */
+TEST(long_names_leave_room_for_outputs_and_stay_apart) {
+    struct sl_arena arena = {0};
+    char a[400], b[400], c[400], wide[400] = "/z/";
+    snprintf(a, sizeof a, "/x/%0*d.wav", 240, 1);
+    snprintf(b, sizeof b, "/y/%0*d.wav", 240, 1);
+    snprintf(c, sizeof c, "/y/%0*d.wav", 240, 2);
+    for (int i = 0; i < 80; i++)
+        strcat(wide, "\xe2\x82\xac");
+    const char *files[] = {a, b, c, a, wide};
+    struct sl_item *items = sl_items_from_files(&arena, files, 5);
+    for (int i = 0; i < 5; i++) {
+        CHECK(strlen(items[i].name) + 1 + 100 <= 255);
+        CHECK_INT(sl_utf8_valid(items[i].name, strlen(items[i].name)), strlen(items[i].name));
+        for (int k = 0; k < i; k++)
+            CHECK(strcmp(items[i].name, items[k].name) != 0);
+    }
+    sl_arena_finish(&arena);
+}
+
 TEST(draft_becomes_an_artifact) {
     struct sl_draft d = SL_DRAFT_NONE;
     struct sl_err err = {0};
