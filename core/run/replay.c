@@ -329,7 +329,8 @@ int sl_replay_read(const char *run_path, struct sl_replay *ret, struct sl_err *e
 
 void sl_replay_reopen(struct sl_replay *r, bool failed) {
     for (int i = 0; i < r->n_items; i++) {
-        bool again = r->items[i] == SL_REPLAY_FAILED && failed;
+        /* The core may have ended between the failure of a task and that of its item. */
+        bool again = failed && r->items[i] != SL_REPLAY_DONE;
         if (r->items[i] == SL_REPLAY_CANCELLED || again)
             r->items[i] = SL_REPLAY_OPEN;
         for (int s = 0; again && s < r->n_stages; s++) {
