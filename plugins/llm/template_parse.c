@@ -74,15 +74,15 @@ bool lm_tpl_skip_name(struct lm_tpl_parser *p, const char *name) {
 }
 
 void lm_tpl_unexpected(struct lm_tpl_parser *p, const char *expected) {
-    static const char *const names[] = {[K_END] = "the end of the template",
-                                        [K_TEXT] = "text",
-                                        [K_PRINT_BEGIN] = "{{",
-                                        [K_PRINT_END] = "}}",
-                                        [K_BLOCK_BEGIN] = "{%",
-                                        [K_BLOCK_END] = "%}",
-                                        [K_INT] = "a number",
-                                        [K_FLOAT] = "a number",
-                                        [K_STRING] = "a string"};
+    static const char *const names[K_SIGN + 1] = {[K_END] = "the end of the template",
+                                                  [K_TEXT] = "text",
+                                                  [K_PRINT_BEGIN] = "{{",
+                                                  [K_PRINT_END] = "}}",
+                                                  [K_BLOCK_BEGIN] = "{%",
+                                                  [K_BLOCK_END] = "%}",
+                                                  [K_INT] = "a number",
+                                                  [K_FLOAT] = "a number",
+                                                  [K_STRING] = "a string"};
     const char *found = names[p->token.kind];
     if (found)
         lm_tpl_fail_at(&p->lexer, p->token.line, p->token.column, SLUICE_INPUT,
