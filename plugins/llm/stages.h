@@ -7,7 +7,8 @@
 #include "llm/buf.h"
 #include "num/err.h"
 
-extern const struct sluice_stage lm_extractive_stage;
+extern const struct sluice_stage lm_extract_stage, lm_extractive_stage, lm_generate_stage,
+    lm_punctuate_stage, lm_summarize_stage;
 
 /* Says why the job fails, and returns its class. */
 int32_t lm_stage_fail(const struct sluice_host *host, struct sluice_job *job,

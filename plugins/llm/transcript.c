@@ -84,6 +84,52 @@ void lm_transcript_finish(struct lm_transcript *t) {
     *t = (struct lm_transcript){0};
 }
 
+/* ---- Completing ------------------------------------------------------------------------------ */
+
+/* A word that can stay; its end comes after its start then. */
+static bool complete_word(json_t *word) {
+    const json_t *start = json_object_get(word, "start"), *end = json_object_get(word, "end");
+    if (!json_is_number(start) || !json_is_number(end) ||
+        !json_is_string(json_object_get(word, "word")))
+        return false;
+    double begin = json_number_value(start);
+    if (json_number_value(end) < begin)
+        json_object_set_new(word, "end", json_real(begin));
+    return true;
+}
+
+static void complete_segment(struct lm_segment *s, size_t i) {
+    json_t *words = json_object_get(s->json, "words");
+    if (!json_is_number(json_object_get(s->json, "id")))
+        json_object_set_new(s->json, "id", json_integer((json_int_t)i));
+    if (json_number_value(json_object_get(s->json, "start")) != s->start)
+        json_object_set_new(s->json, "start", json_real(s->start));
+    if (json_number_value(json_object_get(s->json, "end")) != s->end)
+        json_object_set_new(s->json, "end", json_real(s->end));
+    if (words && !json_is_array(words))
+        json_object_del(s->json, "words");
+    for (size_t k = json_array_size(words); json_is_array(words) && k-- > 0;)
+        if (!complete_word(json_array_get(words, k)))
+            json_array_remove(words, k);
+}
+
+int32_t lm_transcript_complete(struct lm_transcript *t, struct num_err *err) {
+    lm_autobuf all = {0};
+    for (size_t i = 0; i < t->n_segments; i++) {
+        complete_segment(&t->segments[i], i);
+        const json_t *text = json_object_get(t->segments[i].json, "text");
+        lm_buf_add(&all, json_string_value(text), json_string_length(text));
+    }
+    if (!json_is_string(json_object_get(t->root, "language")))
+        json_object_set_new(t->root, "language", json_string(""));
+    if (!json_is_number(json_object_get(t->root, "duration")))
+        json_object_set_new(t->root, "duration", json_real(t->duration));
+    if (all.failed ||
+        json_object_set_new(t->root, "text", json_stringn(lm_buf_text(&all), all.len)))
+        return num_fail_memory(err, "the text", all.len);
+    return SLUICE_OK;
+}
+
 bool lm_same_speaker(const struct lm_segment *a, const struct lm_segment *b) {
     return a->speaker && b->speaker ? strcmp(a->speaker, b->speaker) == 0
                                     : a->speaker == b->speaker;

@@ -40,6 +40,13 @@ void lm_transcript_finish(struct lm_transcript *transcript);
 
 #define lm_autotranscript __attribute__((cleanup(lm_transcript_finish))) struct lm_transcript
 
+/*
+ * Puts into the JSON what every stage's transcript has and a stranger's may lack: language, duration,
+ * the text of the whole (always anew), numbers and ordered times of segments. Words without a text or
+ * without times are dropped. SLUICE_RESOURCE.
+ */
+int32_t lm_transcript_complete(struct lm_transcript *transcript, struct num_err *err);
+
 /* Whether two segments have the same speaker; two without one have. */
 bool lm_same_speaker(const struct lm_segment *a, const struct lm_segment *b);
 

@@ -55,5 +55,53 @@ class Summaries(Case):
         done = self.sluice("run", SUMMARIZE, "talk.json", "-o", "out", status=1)
         self.assertIn("segments[0].text: expected a string", done.stderr)
 
+    def test_a_model_at_work(self):
+        """A model whose answers are noise: words stay, JSON is JSON, and the rest is text."""
+        subprocess.run([os.path.join(BUILD, "tests/llm_made"), self.path("model")], check=True)
+        segments = [{"start": i, "end": i + 1, "text": f" {text}", "words": [{"word": f" {text}", "start": i, "end": i + 0.5}]}
+                    for i, text in enumerate(["hello", "there", "good", "morning"])]
+        self.write("talk.json", json.dumps({"segments": segments}))
+        self.write("p.yaml", f"""
+sluice: 1
+inputs:
+  transcript: {{ type: transcript/1 }}
+params:
+  model: {{ default: {self.path("model")} }}
+stages:
+  points: {{ use: llm/punctuate, in: {{ transcript: inputs.transcript }}, with: {{ model: "${{params.model}}" }} }}
+  summary:
+    use: llm/summarize
+    in: {{ transcript: points.transcript }}
+    with: {{ model: "${{params.model}}", max_tokens: 30, temperature: 1 }}
+    optional: true
+outputs:
+  json:
+    use: export/json
+    in: {{ transcript: points.transcript, summary: summary.text }}
+    with: {{ defaults: {{ summary: "" }} }}
+  facts.json: {{ use: llm/extract, in: {{ transcript: points.transcript }}, with: {{ model: "${{params.model}}", max_tokens: 9 }} }}
+  answer.txt:
+    use: llm/generate
+    in: {{ transcript: points.transcript }}
+    with: {{ model: "${{params.model}}", max_tokens: 30, temperature: 1, prompt: "Who? {{transcript}}" }}
+""")
+        done = self.sluice("run", "p.yaml", "talk.json", "-o", "out")
+        self.assertIn("4 of 4 segments stay as they were", done.stdout + done.stderr)
+        transcript = json.loads(self.read("out/talk.json"))
+        self.assertEqual([(s["text"], s["words"]) for s in transcript["segments"]],
+                         [(s["text"], s["words"]) for s in segments])
+        self.assertTrue(transcript["summary"])
+        facts = json.loads(self.read("out/talk.facts.json"))
+        self.assertEqual(sorted(facts), ["action_items", "decisions", "names"])
+        self.assertTrue(self.read("out/talk.answer.txt"))
+
+    def test_a_model_that_is_missing_is_named(self):
+        text = self.read(SUMMARIZE).replace("use: llm/extractive", "use: llm/summarize") \
+                                   .replace('sentences: "${params.sentences}"', "model: ./none.gguf")
+        self.write("p.yaml", text)
+        self.write("talk.json", json.dumps({"segments": []}))
+        done = self.sluice("run", "p.yaml", "talk.json", "-o", "out", status=1)
+        self.assertIn("none.gguf", done.stderr)
+
 
 main()

@@ -1,0 +1,218 @@
+/* Punctuation from a model: see punctuate.h. */
+#include "llm/punctuate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "llm/unicode.h"
+#include "llm/words.h"
+
+#define ANSWER_MORE 32 /* tokens that an answer may have beyond twice those of the text */
+
+const char lm_punctuate_system[] =
+    "You restore punctuation and capital letters in a transcript. Keep every word as it is: add "
+    "none, leave none out, change none. Answer with the text alone.";
+
+/* ---- An answer on its segments --------------------------------------------------------------- */
+
+/* The texts of the segments with blanks between them. */
+static void join(const struct lm_transcript *t, size_t first, size_t last, struct lm_buf *out) {
+    for (size_t i = first; i < last; i++) {
+        if (out->len && t->segments[i].len)
+            lm_buf_addc(out, ' ');
+        lm_buf_add(out, t->segments[i].text, t->segments[i].len);
+    }
+}
+
+/* The text with each run of white space as one blank. */
+static void add_line(struct lm_buf *out, const char *text, size_t len) {
+    bool space = false;
+    for (size_t i = 0, n; i < len; i += n) {
+        uint32_t c = lm_char_next(text + i, len - i, &n);
+        if (!lm_char_is_space(c))
+            lm_buf_add(out, text + i, n);
+        else if (!space)
+            lm_buf_addc(out, ' ');
+        space = lm_char_is_space(c);
+    }
+}
+
+/* `old` with what is between its white space replaced; NULL without memory. */
+static json_t *replaced(const char *old, size_t old_len, const char *text, size_t len) {
+    lm_autobuf out = {0};
+    size_t begin, n = lm_text_trim(old, old_len, &begin);
+    lm_buf_add(&out, old, begin);
+    add_line(&out, text, len);
+    lm_buf_add(&out, old + begin + n, old_len - begin - n);
+    return out.failed ? NULL : json_stringn(lm_buf_text(&out), out.len);
+}
+
+/* The words of a segment as the text has them, a new list; NULL where it does not have them. */
+static json_t *words_of(const json_t *words, const char *text, size_t len) {
+    json_t *list = json_array(), *one;
+    size_t i, at = 0;
+    json_array_foreach((json_t *)words, i, one) {
+        const json_t *old = json_object_get(one, "word");
+        const char *was = json_string_value(old);
+        size_t was_len = json_string_length(old), begin = at, n = 0;
+        size_t marks = was ? lm_count_marks(was, was_len) : 0;
+        json_t *copy = json_copy(one);
+        json_array_append_new(list, copy);
+        if (was && marks == 0)
+            continue;
+        if (was)
+            n = lm_take_marks(text, len, &at, marks, &begin);
+        json_t *word = was && lm_same_words(was, was_len, text + begin, n)
+                           ? replaced(was, was_len, text + begin, n)
+                           : NULL;
+        if (!word || json_object_set_new(copy, "word", word)) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+/* Gives a segment its new text. */
+static bool set_text(struct lm_segment *g, const char *text, size_t len) {
+    json_t *old = json_object_get(g->json, "text"), *list = json_object_get(g->json, "words");
+    json_t *new = replaced(json_string_value(old), json_string_length(old), text, len);
+    json_t *words = json_is_array(list) ? words_of(list, text, len) : NULL;
+    if (!new || json_object_set_new(g->json, "text", new)) {
+        json_decref(words);
+        return false;
+    }
+    size_t begin;
+    g->len = lm_text_trim(json_string_value(new), json_string_length(new), &begin);
+    g->text = json_string_value(new) + begin;
+    json_object_del(g->json, "tokens");
+    return !words || json_object_set_new(g->json, "words", words) == 0;
+}
+
+bool lm_punctuate_apply(struct lm_transcript *t, size_t first, size_t last, const char *text,
+                        size_t len, bool *ret_failed) {
+    lm_autobuf old = {0};
+    size_t at = 0;
+    join(t, first, last, &old);
+    *ret_failed = old.failed;
+    if (old.failed || !lm_same_words(lm_buf_text(&old), old.len, text, len))
+        return false;
+    for (size_t i = first; i < last && !*ret_failed; i++) {
+        struct lm_segment *g = &t->segments[i];
+        size_t marks = lm_count_marks(g->text, g->len), begin;
+        if (marks == 0)
+            continue;
+        size_t n = lm_take_marks(text, len, &at, marks, &begin);
+        *ret_failed = !set_text(g, text + begin, n);
+    }
+    return !*ret_failed;
+}
+
+/* ---- Questions ------------------------------------------------------------------------------ */
+
+struct run {
+    struct lm_session *session;
+    struct lm_transcript *transcript;
+    struct lm_punctuate_options options;
+    struct lm_punctuate_report report;
+    uint32_t frame; /* tokens of a prompt without its text */
+};
+
+/* Whether question and answer fit the context. */
+static int32_t fits(const struct run *r, const struct lm_buf *text, uint32_t *ret_tokens, bool *ret,
+                    struct num_err *err) {
+    int32_t status = lm_session_count(r->session, lm_buf_text(text), text->len, ret_tokens, err);
+    *ret = 3 * (uint64_t)*ret_tokens + r->frame + 2 * ANSWER_MORE <= lm_session_context(r->session);
+    return status;
+}
+
+/* Asks once; *ret_done: the segments have the answer's text. */
+static int32_t try(struct run *r, size_t first, size_t last, bool *ret_done, struct num_err *err) {
+    lm_autobuf text = {0}, out = {0};
+    uint32_t n_tokens = 0;
+    bool fit = false, failed = false;
+    struct lm_answer answer = {0};
+    *ret_done = false;
+    join(r->transcript, first, last, &text);
+    if (text.failed)
+        return num_fail_memory(err, "a window", text.len);
+    int32_t status = fits(r, &text, &n_tokens, &fit, err);
+    if (status != SLUICE_OK || !fit)
+        return status;
+    struct lm_ask ask = {.system = r->options.system,
+                         .user = lm_buf_text(&text),
+                         .user_len = text.len,
+                         .max_tokens = 2 * n_tokens + ANSWER_MORE,
+                         .ctx = r->options.ctx,
+                         .cancelled = r->options.cancelled};
+    status = lm_session_ask(r->session, &ask, &out, &answer, err);
+    if (status != SLUICE_OK)
+        return status;
+    r->report.n_questions++;
+    r->report.n_tokens += answer.n_tokens;
+    *ret_done = lm_punctuate_apply(r->transcript, first, last, lm_buf_text(&out), out.len, &failed);
+    r->report.n_refused += !*ret_done;
+    return failed ? num_fail_memory(err, "a text", out.len) : SLUICE_OK;
+}
+
+static size_t with_words(const struct lm_transcript *t, size_t first, size_t last) {
+    size_t n = 0;
+    for (size_t i = first; i < last; i++)
+        n += lm_count_marks(t->segments[i].text, t->segments[i].len) > 0;
+    return n;
+}
+
+/* A window, and where its answer does not count, its halves: at most 2n - 1 questions. */
+static int32_t punctuate(struct run *r, size_t first, size_t last, struct num_err *err) {
+    size_t n = with_words(r->transcript, first, last);
+    bool done;
+    if (n == 0)
+        return SLUICE_OK;
+    int32_t status = try(r, first, last, &done, err);
+    if (status != SLUICE_OK)
+        return status;
+    if (done || last - first == 1) {
+        *(done ? &r->report.n_changed : &r->report.n_kept) += n;
+        return SLUICE_OK;
+    }
+    size_t middle = first + (last - first) / 2;
+    status = punctuate(r, first, middle, err);
+    return status == SLUICE_OK ? punctuate(r, middle, last, err) : status;
+}
+
+static size_t window_end(const struct run *r, size_t first) {
+    const struct lm_segment *g = r->transcript->segments;
+    size_t marks = 0, end = first;
+    while (end < r->transcript->n_segments && lm_same_speaker(&g[first], &g[end])) {
+        marks += lm_count_marks(g[end].text, g[end].len);
+        if (end > first && marks > r->options.max_marks)
+            break;
+        end++;
+    }
+    return end;
+}
+
+int32_t lm_punctuate(struct lm_session *s, struct lm_transcript *t,
+                     const struct lm_punctuate_options *options, struct lm_punctuate_report *ret,
+                     struct num_err *err) {
+    struct run r = {.session = s, .transcript = t, .options = *options};
+    int32_t *tokens = NULL;
+    size_t n = 0;
+    if (!r.options.system)
+        r.options.system = lm_punctuate_system;
+    int32_t status = lm_session_prompt(s, r.options.system, "", 0, &tokens, &n, err);
+    free(tokens);
+    r.frame = (uint32_t)n;
+    r.report.n_segments = with_words(t, 0, t->n_segments);
+    for (size_t i = 0, end; i < t->n_segments && status == SLUICE_OK; i = end) {
+        end = window_end(&r, i);
+        status = punctuate(&r, i, end, err);
+        if (options->progress)
+            options->progress(options->ctx, (double)end / (double)t->n_segments);
+    }
+    if (status == SLUICE_OK)
+        status = lm_transcript_complete(t, err);
+    if (status == SLUICE_OK)
+        *ret = r.report;
+    return status;
+}

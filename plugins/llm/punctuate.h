@@ -1,0 +1,45 @@
+/*
+ * Punctuation and case for a transcript that has none, from a model, with every word as it was.
+ *
+ * Segments that follow each other in one turn are asked about together. An answer counts only where
+ * its words are the same (words.h); else each half of the window is asked about alone, and a single
+ * segment stays as it is. The answer is laid out on segments and on their words, which keep their
+ * times; numbers of tokens, which would be of the old text, are dropped from changed segments.
+ */
+#ifndef LM_PUNCTUATE_H
+#define LM_PUNCTUATE_H
+
+#include "llm/session.h"
+#include "llm/transcript.h"
+
+struct lm_punctuate_options {
+    const char *system; /* what the model is told to do; NULL: lm_punctuate_system */
+    uint32_t max_marks; /* letters and numbers of a window, about */
+    void *ctx;          /* of the following, which may be NULL */
+    bool (*cancelled)(void *ctx);
+    void (*progress)(void *ctx, double fraction);
+};
+
+struct lm_punctuate_report {
+    size_t n_segments; /* with words */
+    size_t n_changed,
+        n_kept; /* an answer's text; as they were, for want of an answer with their words */
+    size_t n_questions, n_refused; /* answers whose words were others */
+    uint64_t n_tokens;
+};
+
+extern const char lm_punctuate_system[];
+
+/* Changes the texts in `transcript`, and completes it (transcript.h). SLUICE_CANCELLED, SLUICE_RESOURCE. */
+int32_t lm_punctuate(struct lm_session *s, struct lm_transcript *transcript,
+                     const struct lm_punctuate_options *options, struct lm_punctuate_report *ret,
+                     struct num_err *err);
+
+/*
+ * Lays `text` out on segments [first, last): false, and nothing is changed, where its words are not
+ * theirs. SLUICE_RESOURCE is in *ret_failed.
+ */
+bool lm_punctuate_apply(struct lm_transcript *transcript, size_t first, size_t last,
+                        const char *text, size_t len, bool *ret_failed);
+
+#endif

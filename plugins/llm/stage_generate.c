@@ -1,0 +1,157 @@
+/* The stage llm/generate: one prompt over a transcript, and the model's answer. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "llm/stage_model.h"
+
+#define PLACEHOLDER "{transcript}"
+#define PLAIN       "{text}"
+
+struct stage {
+    struct lm_stage base;
+    struct lm_ask ask;
+    const char *prompt;
+    json_t *stop; /* owns the stop strings */
+    const char *stops[LM_MAX_STOP_STRINGS];
+};
+
+static void destroy(void *self) {
+    struct stage *s = self;
+    lm_stage_close(&s->base);
+    json_decref(s->stop);
+    free(s);
+}
+
+/* The list `stop`, checked here, so that a mistake is one of the pipeline and not of an item. */
+static int32_t read_stops(const struct sluice_host *host, struct stage *s) {
+    const char *text = NULL;
+    int32_t status = host->param_json(host, "stop", &text);
+    size_t i;
+    json_t *one;
+    if (status == SLUICE_UNSUPPORTED)
+        return SLUICE_OK;
+    s->stop = status == SLUICE_OK ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    bool good = json_is_array(s->stop) && json_array_size(s->stop) <= LM_MAX_STOP_STRINGS;
+    json_array_foreach(s->stop, i, one) {
+        size_t len = json_string_length(one);
+        good = good && json_is_string(one) && len > 0 && len <= LM_MAX_STOP_BYTES;
+        if (good)
+            s->stops[i] = json_string_value(one);
+    }
+    if (!good) {
+        host->error(host, "stop: expected a list of at most 16 strings of 1 to 256 bytes");
+        return SLUICE_INPUT;
+    }
+    s->ask.stops = s->stops;
+    s->ask.n_stops = (uint32_t)json_array_size(s->stop);
+    return SLUICE_OK;
+}
+
+static int32_t read_params(const struct sluice_host *host, struct stage *s) {
+    int32_t status = host->param_string(host, "prompt", &s->prompt);
+    if (status == SLUICE_OK)
+        status = lm_stage_string(host, "system", &s->ask.system);
+    if (status == SLUICE_OK)
+        status = lm_stage_sampling(host, &s->ask);
+    if (status == SLUICE_OK)
+        status = read_stops(host, s);
+    return status == SLUICE_OK ? lm_stage_open(host, &s->base) : status;
+}
+
+static int32_t create(const struct sluice_host *host, void **ret_self) {
+    struct stage *s = calloc(1, sizeof *s);
+    if (!s) {
+        host->error(host, "out of memory");
+        return SLUICE_RESOURCE;
+    }
+    int32_t status = read_params(host, s);
+    if (status != SLUICE_OK)
+        destroy(s);
+    else
+        *ret_self = s;
+    return status;
+}
+
+/* The texts of all segments, one a line, without speakers. */
+static void print_plain(const struct lm_transcript *t, struct lm_buf *out) {
+    for (size_t i = 0; i < t->n_segments; i++)
+        if (t->segments[i].len) {
+            lm_buf_add(out, t->segments[i].text, t->segments[i].len);
+            lm_buf_addc(out, '\n');
+        }
+}
+
+/* The prompt with its placeholders filled in; what the transcript says is not looked at for more. */
+static void fill(const char *prompt, const struct lm_transcript *t, struct lm_buf *out) {
+    while (*prompt) {
+        if (strncmp(prompt, PLACEHOLDER, strlen(PLACEHOLDER)) == 0) {
+            lm_transcript_print(t, 0, t->n_segments, out);
+            prompt += strlen(PLACEHOLDER);
+        } else if (strncmp(prompt, PLAIN, strlen(PLAIN)) == 0) {
+            print_plain(t, out);
+            prompt += strlen(PLAIN);
+        } else {
+            lm_buf_addc(out, *prompt++);
+        }
+    }
+}
+
+static int32_t process(void *self, struct sluice_job *job) {
+    const struct stage *s = self;
+    const struct sluice_host *host = s->base.host;
+    struct lm_watch watch = lm_watch_of(host, job);
+    struct lm_ask ask = s->ask;
+    struct lm_answer answer = {0};
+    struct num_err err = {0};
+    lm_autotranscript transcript = {0};
+    lm_autobuf prompt = {0}, out = {0};
+    int32_t status = lm_stage_transcript(host, job, &transcript);
+    if (status != SLUICE_OK)
+        return status;
+    fill(s->prompt, &transcript, &prompt);
+    ask.user = lm_buf_text(&prompt);
+    ask.user_len = prompt.len;
+    ask.ctx = &watch;
+    ask.cancelled = lm_watch_cancelled;
+    ask.text = lm_watch_text;
+    if (prompt.failed)
+        status = num_fail_memory(&err, "the prompt", prompt.len);
+    else
+        status = lm_session_ask(s->base.session, &ask, &out, &answer, &err);
+    if (status != SLUICE_OK)
+        return lm_stage_fail(host, job, &err);
+    if (out.len)
+        lm_buf_addc(&out, '\n');
+    lm_stage_metric(host, job, "prompt_tokens", answer.n_prompt);
+    lm_stage_metric(host, job, "tokens", answer.n_tokens);
+    return lm_stage_commit(host, job, "text", lm_buf_text(&out), out.len);
+}
+
+static const struct sluice_port text_out = {SLUICE_SIZED(struct sluice_port), 0, "text",
+                                            SLUICE_TYPE_TEXT, "The model's answer."};
+
+static LM_PARAM(param_prompt, "prompt", .kind = SLUICE_PARAM_STRING, .flags = SLUICE_PARAM_REQUIRED,
+                .doc = "What the model is asked; {transcript} stands for the transcript, a line a "
+                       "turn with speakers, and {text} for its segments alone.");
+static LM_PARAM(param_system, "system", .kind = SLUICE_PARAM_STRING,
+                .doc = "What the model is told beforehand, as its system text.");
+static LM_PARAM(param_stop, "stop", .kind = SLUICE_PARAM_JSON,
+                .doc = "Strings that end the answer and are no part of it.");
+
+const struct sluice_stage lm_generate_stage = {
+    .size = SLUICE_SIZED(struct sluice_stage),
+    .flags = SLUICE_STAGE_DETERMINISTIC,
+    .id = "llm/generate",
+    .version = "1",
+    .summary = "Asks a language model anything about a transcript.",
+    .inputs = (const struct sluice_port *const[]){&lm_port_transcript, NULL},
+    .outputs = (const struct sluice_port *const[]){&text_out, NULL},
+    .params = (const struct sluice_param *const[]){&lm_param_model, &param_prompt, &param_system,
+                                                   &param_stop, &lm_param_max_tokens,
+                                                   &lm_param_temperature, &lm_param_top_k,
+                                                   &lm_param_top_p, &lm_param_min_p,
+                                                   &lm_param_repetition_penalty, &lm_param_seed,
+                                                   &lm_param_compute, &lm_param_context, NULL},
+    .create = create,
+    .process = process,
+    .destroy = destroy};
