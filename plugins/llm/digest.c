@@ -14,6 +14,7 @@
 #define MARGIN       16 /* one in so many tokens: the whole may take more than its parts */
 #define MAX_ROUNDS   12
 #define MAX_SPEAKER  200 /* bytes of a name that are shown */
+#define TOKEN_BYTES  16  /* a cut begins its search with so many for each token */
 #define MAX_NOTES    512 /* tokens of notes on a window */
 
 struct piece {
@@ -80,6 +81,8 @@ static int32_t add_text(const struct lm_session *s, struct pieces *p, const char
     for (size_t at = 0, n; at < len && status == SLUICE_OK; at += n, turn = false) {
         struct piece piece = {.speaker = speaker, .turn = turn};
         n = len - at;
+        if (n > (size_t)most * TOKEN_BYTES)
+            n = cut_at(text + at, (size_t)most * TOKEN_BYTES);
         status = lm_session_count(s, text + at, n, &piece.n_tokens, err);
         while (status == SLUICE_OK && n > 1 && piece.n_tokens + n_speaker > most) {
             n = cut_at(text + at, n / 2);

@@ -87,12 +87,21 @@ size_t lm_count_marks(const char *text, size_t len) {
     return n;
 }
 
+/* A cursor at `at`, which is between characters. */
+static struct cursor cursor_at(const char *text, size_t len, size_t at) {
+    struct cursor c = {text, len, at, 0};
+    size_t begin = at, n;
+    while (begin > 0 && ((uint8_t)text[--begin] & 0xc0) == 0x80)
+        ;
+    if (at > 0)
+        c.before = lm_char_next(text + begin, at - begin, &n);
+    return c;
+}
+
 size_t lm_take_marks(const char *text, size_t len, size_t *at, size_t n, size_t *ret_begin) {
-    struct cursor c = {text, len, 0, 0};
+    struct cursor c = cursor_at(text, len, *at);
     uint32_t mark;
     bool space = false;
-    while (c.at < *at)
-        step(&c, &mark, &space);
     while (c.at < len && lm_char_is_space(peek(&c)))
         step(&c, &mark, &space);
     *ret_begin = c.at;

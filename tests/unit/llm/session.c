@@ -381,6 +381,24 @@ TEST(an_answer_is_laid_out) {
     json_decref(json);
 }
 
+/* Parts lie behind each other, with what is between them, in any script. */
+TEST(marks_are_taken_one_part_after_the_other) {
+    static const char text[] = "So, 3.5 \u00c4rger -5! \u4f60\u597d\u3002\u4e16";
+    static const struct {
+        size_t n;
+        const char *part;
+    } want[] = {{2, "So,"},          {2, "3."},     {1, "5"},
+                {5, "\u00c4rger"},   {2, "-5!"},    {1, "\u4f60"},
+                {1, "\u597d\u3002"}, {1, "\u4e16"}, {1, ""}};
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        size_t begin, n = lm_take_marks(text, strlen(text), &at, want[i].n, &begin);
+        if (n != strlen(want[i].part) || memcmp(text + begin, want[i].part, n) != 0)
+            TEST_FAIL("%zu: \"%.*s\"", i, (int)n, text + begin);
+    }
+    CHECK_INT(lm_count_marks(text, strlen(text)), 15);
+}
+
 TEST(what_a_transcript_lacks_is_added) {
     static const char text[] =
         "{\"segments\": [{\"start\": 3, \"end\": 2, \"text\": \" a\", \"words\": null}, "
