@@ -241,8 +241,8 @@ int sl_run(const struct sl_run_spec *spec, const struct sl_rundir *dir, struct s
     run.result.n_items = run.tasks.n_items;
     run.result.interrupted = run.interrupted;
     run.result.seconds = (double)(sl_now_ms() - run.began_ms) / 1000;
-    remove_scratch(
-        &run); /* before the record: a run that has ended is not resumed, so nobody would do it later */
+    /* Before the record: a run that has ended is not resumed, so nobody would do it later. */
+    remove_scratch(&run);
     if (rc == 0)
         sl_record_end(&run);
     struct sl_err closing = {0};
