@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "align/net_own.h"
+#include "num/cpu/attend.h"
 
 void al_linear(const struct al_net *net, const struct num_linear *linear, const void *x, size_t ldx,
                size_t n, enum num_form form, void *y, size_t ldy) {
@@ -28,9 +29,9 @@ static size_t max_size(size_t a, size_t b) {
 static int32_t take_buffers(struct al_net *net, struct num_err *err) {
     const struct al_config *c = &net->config;
     size_t rows = net->max_frames + AL_SLACK_ROWS, D = c->n_state;
-    al_heads_init(&net->heads, net->act, net->max_frames, D / c->n_heads);
-    net->scratch_bytes = al_lines(
-        max_size(al_conv_scratch(net), max_size(al_layers_scratch(net), al_attend_scratch(net))));
+    num_kv_init(&net->kv, net->act, net->max_frames, D / c->n_heads);
+    net->scratch_bytes = al_lines(max_size(
+        al_conv_scratch(net), max_size(al_layers_scratch(net), num_attend_bytes(&net->kv))));
     const struct {
         size_t bytes;
         void *ret;
@@ -38,7 +39,7 @@ static int32_t take_buffers(struct al_net *net, struct num_err *err) {
         {rows * c->conv_dim[c->n_convs - 1] * sizeof(float), &net->features},
         {rows * D * sizeof(float), &net->x},
         {rows * (D + AL_PAD) * net->act_bytes, &net->queries},
-        {c->n_heads * net->heads.head_words * sizeof(uint32_t), &net->heads.base},
+        {c->n_heads * net->kv.head_words * sizeof(uint32_t), &net->heads},
         {net->n_threads * net->scratch_bytes, &net->scratch},
     };
     int32_t status = SLUICE_OK;

@@ -98,7 +98,8 @@ static void qkv_task(void *ctx, uint32_t index, uint32_t thread) {
     al_linear(net, &l->kv, s.input, ldx, n, plain(net), s.hidden, ld_kv);
     for (size_t h = 0; h < H; h++) {
         const char *k = s.hidden + h * (D / H) * net->act_bytes;
-        al_heads_fill(net, h, first, n, k, k + D * net->act_bytes, ld_kv);
+        num_kv_fill(&net->kv, net->heads + h * net->kv.head_words, first, n, k,
+                    k + D * net->act_bytes, ld_kv);
     }
 }
 

@@ -11,6 +11,7 @@
 
 #include "align/net.h"
 #include "num/cpu/arena.h"
+#include "num/cpu/kv.h"
 #include "num/cpu/linear.h"
 
 #define AL_PAD        32 /* values between rows: reads in whole words go past the end of a row */
@@ -29,14 +30,6 @@ struct al_layer {
 struct al_conv {
     struct num_linear linear;  /* inputs [tap][channel] */
     struct al_layer_norm norm; /* of layers, or the group norm of the first */
-};
-
-/* Keys and values of one head in panels, as products want them: element e of position t in
- *     keys   (T / 32, words of d, 32)    panel t / 32, column t % 32
- *     values (d / 32, words of T, 32)    panel e / 32, column e % 32 */
-struct al_heads {
-    size_t d_words, len_words, key_words, head_words;
-    uint32_t *base; /* (H, head_words) */
 };
 
 struct al_net {
@@ -59,12 +52,13 @@ struct al_net {
     size_t n_samples;
     float mean, scale; /* x = (sample - mean) * scale */
 
-    size_t first, T; /* the run at hand */
-    float *features; /* (T, last conv_dim) */
-    float *x;        /* (T, D): the residual stream */
-    char *queries;   /* (T, D + AL_PAD) act: then attention's output */
-    struct al_heads heads;
-    float *ret; /* (T, n_vocab) */
+    size_t first, T;  /* the run at hand */
+    float *features;  /* (T, last conv_dim) */
+    float *x;         /* (T, D): the residual stream */
+    char *queries;    /* (T, D + AL_PAD) act: then attention's output */
+    struct num_kv kv; /* the layout of one head's keys and values */
+    uint32_t *heads;  /* (H, kv.head_words) */
+    float *ret;       /* (T, n_vocab) */
     const struct al_layer *layer;
     char *scratch; /* of each thread: scratch_bytes */
     size_t scratch_bytes;
@@ -86,11 +80,6 @@ size_t al_layers_scratch(const struct al_net *net);
 int32_t al_layers_run(struct al_net *net, const struct al_watch *watch, struct num_err *err);
 
 /* ---- attend.c */
-void al_heads_init(struct al_heads *heads, enum num_compute act, size_t T, size_t d);
-/* Positions [first, first + n), first even; k and v in rows ld values apart, of the type `act`. */
-void al_heads_fill(const struct al_net *net, size_t head, size_t first, size_t n, const char *k,
-                   const char *v, size_t ld);
-size_t al_attend_scratch(const struct al_net *net);
 /* All heads of all queries; the output takes the place of the queries. */
 void al_attend(struct al_net *net);
 

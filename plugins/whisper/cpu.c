@@ -103,7 +103,7 @@ static int32_t cpu_reorder(void *self, const uint32_t *to, const uint32_t *from,
                            struct num_err *err) {
     struct wh_cpu *cpu = self;
     const struct wh_kv *kv = &cpu->self_kv;
-    size_t words = kv->row_words, L = cpu->dims.n_text_layers, H = cpu->dims.n_text_heads;
+    size_t words = kv->row_words;
     uint32_t lens[n + 1], slots[n + 1];
     for (uint32_t i = 0; i < n; i++) {
         if (to[i] >= cpu->limits.n_rows || from[i] >= cpu->limits.n_rows || i >= cpu->limits.n_rows)
@@ -113,11 +113,10 @@ static int32_t cpu_reorder(void *self, const uint32_t *to, const uint32_t *from,
     }
     for (uint32_t i = 0; i < n; i++)
         if (to[i] != from[i])
-            wh_kv_copy(kv, L, H, lens[i], cpu->reorder_work + i * words,
-                       kv->base + from[i] * words);
+            wh_kv_copy(kv, lens[i], cpu->reorder_work + i * words, kv->base + from[i] * words);
     for (uint32_t i = 0; i < n; i++) {
         if (to[i] != from[i])
-            wh_kv_copy(kv, L, H, lens[i], kv->base + to[i] * words, cpu->reorder_work + i * words);
+            wh_kv_copy(kv, lens[i], kv->base + to[i] * words, cpu->reorder_work + i * words);
         cpu->row_len[to[i]] = lens[i];
         cpu->row_slot[to[i]] = slots[i];
     }

@@ -16,6 +16,7 @@
 #define WH_CPU_H
 
 #include "num/cpu/kernels.h"
+#include "num/cpu/kv.h"
 #include "num/cpu/linear.h"
 #include "num/cpu/quant.h"
 #include "num/pool.h"
@@ -48,19 +49,12 @@ struct wh_decoder_layer {
     struct num_linear cross_kv; /* D -> 2 D, run once a window */
 };
 
-/*
- * Keys and values of one (row or slot, layer, head), in panels, so that attention is two products:
- *     keys   (len / 32, d_words, 32)    scores = q K^T   position p: panel p / 32, column p % 32
- *     values (d / 32, len_words, 32)    out = scores V   element e: panel e / 32, column e % 32
- * Words as in num/cpu/kernels.h. What was never written is zero in self_kv; in cross_kv it may be anything, since the
- * encoder keeps its own buffers in a slot's row until it fills it.
- */
+/* Keys and values of each (row or slot, layer, head). What was never written is zero in self_kv; in
+ * cross_kv it may be anything, since the encoder keeps its own buffers in a slot's row until it fills it. */
 struct wh_kv {
-    enum num_compute type;
-    size_t d, len;                             /* len: positions, whole panels */
-    size_t d_words, len_words;                 /* of one position, and of all */
-    size_t head_words, layer_words, row_words; /* strides */
-    uint32_t *base;
+    struct num_kv head; /* the layout of one */
+    size_t n_heads, n_layers, row_words;
+    uint32_t *base; /* (rows, n_layers, n_heads, head.head_words) */
 };
 
 struct wh_cpu {
@@ -117,23 +111,13 @@ int32_t wh_cpu_check_sizes(const struct wh_weights *w, const struct wh_dims *s,
 /* Sizes for `len` positions; base is left to the caller, row_words words a row, zeros. */
 void wh_kv_init(struct wh_kv *kv, enum num_compute type, size_t len, size_t d, size_t n_heads,
                 size_t n_layers);
-uint32_t *wh_kv_keys(const struct wh_kv *kv, size_t row, size_t layer, size_t head);
-uint32_t *wh_kv_values(const struct wh_kv *kv, size_t row, size_t layer, size_t head);
+uint32_t *wh_kv_head(const struct wh_kv *kv, size_t row, size_t layer, size_t head);
 
-/* Sets one position of one head: k and v (d). */
-void wh_kv_set(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t position,
-               const float *k, const float *v);
-
-/* Sets n positions from `first` (even) on; rows of k and v, in kv's type, lie ld values apart. */
-void wh_kv_fill(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t first, size_t n,
-                const void *k, const void *v, size_t ld);
-
-/* Zeroes what products read beyond n positions of d elements, which wh_kv_fill() does not write, in all heads of a row. */
-void wh_kv_prepare(const struct wh_kv *kv, size_t row, size_t n_layers, size_t n_heads, size_t n);
+/* num_kv_prepare() for all layers and heads of a row. */
+void wh_kv_prepare(const struct wh_kv *kv, size_t row, size_t n);
 
 /* Copies the first n positions of all layers and heads from one row, or buffer, to another. */
-void wh_kv_copy(const struct wh_kv *kv, size_t n_layers, size_t n_heads, size_t n, uint32_t *to,
-                const uint32_t *from);
+void wh_kv_copy(const struct wh_kv *kv, size_t n, uint32_t *to, const uint32_t *from);
 
 /* ---- cpu_encoder.c -------------------------------------------------------------------------- */
 

@@ -53,8 +53,9 @@ static size_t max_size(size_t a, size_t b) {
 
 /* Scores, their copy in kv's type, queries and outputs of one group. */
 static size_t scratch_bytes(const struct wh_cpu *cpu) {
-    size_t len = max_size(cpu->cross_kv.len, cpu->self_kv.len);
-    return lines(MAX_SHARED * 4 * (2 * len + cpu->self_kv.d_words + padded(cpu->self_kv.d)));
+    const struct num_kv *kv = &cpu->self_kv.head;
+    size_t len = max_size(cpu->cross_kv.head.len, kv->len);
+    return lines(MAX_SHARED * 4 * (2 * len + kv->d_words + padded(kv->d)));
 }
 
 /* Of k values as inputs of a layer, packed or stored, up to whole lines; floats stay where they are. */
@@ -127,9 +128,8 @@ static void append_kv(const struct pass *p) {
     for (size_t i = 0; i < p->n; i++)
         for (size_t h = 0; h < p->cpu->dims.n_text_heads; h++) {
             size_t row = p->items[i].row, t = p->items[i].position;
-            const float *k = p->qkv + i * p->ld_qkv + D + h * kv->d, *v = k + D;
-            wh_kv_set(kv, wh_kv_keys(kv, row, p->layer, h), wh_kv_values(kv, row, p->layer, h), t,
-                      k, v);
+            const float *k = p->qkv + i * p->ld_qkv + D + h * kv->head.d, *v = k + D;
+            num_kv_set(&kv->head, wh_kv_head(kv, row, p->layer, h), t, k, v);
         }
 }
 
@@ -147,7 +147,7 @@ static void capture_weights(const struct pass *p, size_t item, size_t head, cons
 struct attention {
     size_t first, n, head, len; /* len: positions that the longest item sees */
     size_t ld_scores, ld_query; /* words */
-    const struct wh_kv *kv;
+    const struct num_kv *kv;
     const uint32_t *keys, *values;
     float *scores;     /* (n, ld_scores) */
     float *out;        /* (n, d) in whole panels */
@@ -168,10 +168,11 @@ static void attention_init(struct attention *a, const struct pass *p, uint32_t i
     for (size_t i = 0; i < a->n; i++)
         a->len = max_size(a->len, visible(p, a->first + i));
     uint32_t row = p->items[a->first].row;
-    a->kv = p->cross ? &cpu->cross_kv : &cpu->self_kv;
+    const struct wh_kv *kv = p->cross ? &cpu->cross_kv : &cpu->self_kv;
     row = p->cross ? cpu->row_slot[row] : row;
-    a->keys = wh_kv_keys(a->kv, row, p->layer, a->head);
-    a->values = wh_kv_values(a->kv, row, p->layer, a->head);
+    a->kv = &kv->head;
+    a->keys = wh_kv_head(kv, row, p->layer, a->head);
+    a->values = a->keys + a->kv->key_words;
     a->ld_scores = a->kv->len;
     a->ld_query = a->kv->d_words;
     a->scores = (float *)(p->scratch + thread * p->scratch_bytes);

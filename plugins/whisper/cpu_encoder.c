@@ -8,14 +8,13 @@
  * panels; attention by head and block; output, norm and MLP by blocks. A row's result does not
  * depend on its block, so the number of threads changes nothing in the results.
  *
- * Attention never holds more than a few scores: some queries meet ATTN_KEYS keys at a time, with a
- * running softmax (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao
- * et al., "FlashAttention", 2022). Its output takes the place of the queries.
+ * Attention (num/cpu/attend.h) puts its output in the place of the queries.
  */
 #include "whisper/cpu.h"
 
-#include <math.h>
 #include <string.h>
+
+#include "num/cpu/attend.h"
 
 #define PAD       32  /* values: a line or two between rows spreads them over the cache's sets */
 #define LINE      64  /* bytes: the same for inputs */
@@ -23,9 +22,6 @@
 #define MAX_BLOCK 256 /* rows */
 #define BLOCK_SIZE                                                                                 \
     ((size_t)1 << 20) /* bytes of a block's hidden layer: stays in the second cache */
-#define ATTN_ROWS  48 /* at most; else what block() likes */
-#define ATTN_KEYS  256
-#define ATTN_LD    (ATTN_KEYS + PAD)
 #define SLACK_ROWS 64 /* behind matrices that overlapping rows read past the end */
 
 struct encoder {
@@ -99,8 +95,7 @@ static size_t input_bytes(const struct encoder *e) {
 static size_t scratch_bytes(const struct encoder *e) {
     size_t mlp = lines(4 * e->W) + lines(4 * e->block) + lines(input_bytes(e)) +
                  e->block * max_size(e->ld_hidden, e->ld_kv) * e->act;
-    size_t attention = ATTN_ROWS * (4 * ATTN_LD + 2 * ATTN_LD + 4 * padded(e->d));
-    return lines(max_size(mlp, attention));
+    return lines(max_size(mlp, num_attend_bytes(&e->kv.head)));
 }
 
 /* Gives the buffers of a window their places from `at` on (NULL: only counts) and returns the bytes. */
@@ -138,7 +133,7 @@ size_t wh_encoder_work_bytes(const struct wh_cpu *cpu) {
 static void buffers_place(struct encoder *e) {
     char *work = e->cpu->work;
     size_t own = own_bytes(e);
-    window_place(e, own ? work : (char *)wh_kv_keys(&e->cpu->cross_kv, e->slot, 0, 0));
+    window_place(e, own ? work : (char *)wh_kv_head(&e->cpu->cross_kv, e->slot, 0, 0));
     e->scratch = work + own;
     e->scratch_bytes = scratch_bytes(e);
 }
@@ -239,7 +234,7 @@ static void window_init(struct encoder *e) {
     char *to = e->mel_padded + e->M * e->act;
     pad_ends(e, e->mel_padded, e->M);
     pad_ends(e, e->wide, e->W);
-    wh_kv_prepare(&e->kv, 0, 1, e->H, e->T);
+    wh_kv_prepare(&e->kv, 0, e->T);
     if (e->cpu->act == NUM_COMPUTE_F32)
         memcpy(to, e->mel, n * sizeof(float));
     else
@@ -251,10 +246,9 @@ static void window_init(struct encoder *e) {
 /* Keys and values of n rows, side by side in `rows`, into panels of all heads. */
 static void fill_panels(const struct encoder *e, const struct wh_kv *kv, size_t slot, size_t layer,
                         size_t first, size_t n, const char *rows) {
-    for (size_t h = 0; h < e->D / kv->d; h++) {
-        const char *k = rows + h * kv->d * e->act, *v = k + e->D * e->act;
-        wh_kv_fill(kv, wh_kv_keys(kv, slot, layer, h), wh_kv_values(kv, slot, layer, h), first, n,
-                   k, v, e->ld_kv);
+    for (size_t h = 0; h < kv->n_heads; h++) {
+        const char *k = rows + h * kv->head.d * e->act, *v = k + e->D * e->act;
+        num_kv_fill(&kv->head, wh_kv_head(kv, slot, layer, h), first, n, k, v, e->ld_kv);
     }
 }
 
@@ -269,96 +263,22 @@ static void qkv_task(void *ctx, uint32_t index, uint32_t thread) {
     fill_panels(e, &e->kv, 0, 0, first, n, s.hidden);
 }
 
-/* Queries [first, ...) of a head times its keys, from panel `panel` on. */
-static struct num_product scores_product(const struct encoder *e, size_t head, size_t first,
-                                         size_t panel, size_t n_panels) {
-    return (struct num_product){
-        .type = e->cpu->act,
-        .x = e->heads + (first * e->ld_heads + head * e->d) * e->act,
-        .ldx = e->ld_heads * e->act,
-        .n_words = e->kv.d_words,
-        .w = wh_kv_keys(&e->kv, 0, 0, head) + panel * e->kv.d_words * NUM_PANEL,
-        .panel_words = e->kv.d_words * NUM_PANEL,
-        .n_panels = n_panels,
-    };
-}
-
-/* Rows of scores times the values of a head, n_words words of positions from `word` on. */
-static struct num_product values_product(const struct encoder *e, size_t head, const void *scores,
-                                         size_t ldx, size_t word, size_t n_words) {
-    return (struct num_product){
-        .type = e->cpu->act,
-        .x = scores,
-        .ldx = ldx,
-        .n_words = n_words,
-        .w = wh_kv_values(&e->kv, 0, 0, head) + word * NUM_PANEL,
-        .panel_words = e->kv.len_words * NUM_PANEL,
-        .n_panels = NUM_PANELS(e->d),
-    };
-}
-
-/* One thread's part of attention: some queries of one head. */
-struct attention {
-    size_t head, first, n, ld_out;
-    float *scores; /* (n, ATTN_LD) */
-    void *weights; /* (n, ATTN_LD) act; the scores themselves where it is float */
-    float *out;    /* (n, ld_out) */
-    struct num_running run[ATTN_ROWS];
-};
-
-/* All queries against ATTN_KEYS keys from t on. */
-static void attend_keys(const struct encoder *e, struct attention *a, size_t t) {
-    const struct num_kernels *k = e->kernels;
-    size_t left = e->T - t, keys = left < ATTN_KEYS ? left : ATTN_KEYS, all = padded(keys);
-    float scale = 1.44269504f / sqrtf((float)e->d); /* powers of 2, not of e */
-    struct num_product qk = scores_product(e, a->head, a->first, t / NUM_PANEL, all / NUM_PANEL);
-    k->block(&qk, a->n, false, a->scores, ATTN_LD);
-    k->running_softmax(e->cpu->act, a->scores, ATTN_LD, a->n, keys, all, scale, a->run, a->weights,
-                       ATTN_LD);
-    for (size_t r = 0; r < a->n && t > 0; r++)
-        if (a->run[r].fix != 1)
-            k->scale(a->out + r * a->ld_out, a->run[r].fix, a->ld_out);
-    size_t per_word = num_per_word(e->cpu->act);
-    struct num_product pv =
-        values_product(e, a->head, a->weights, e->act * ATTN_LD, t / per_word, all / per_word);
-    k->block(&pv, a->n, t > 0, a->out, a->ld_out);
-}
-
-/* Attention's output in the place of its queries. */
-static void attend_finish(const struct encoder *e, struct attention *a) {
-    char *to = e->heads + (a->first * e->ld_heads + a->head * e->d) * e->act;
-    for (size_t r = 0; r < a->n; r++, to += e->ld_heads * e->act) {
-        float *out = a->out + r * a->ld_out;
-        e->kernels->scale(out, 1 / a->run[r].sum, e->d);
-        if (e->cpu->act == NUM_COMPUTE_F32)
-            memcpy(to, out, e->d * sizeof *out);
-        else
-            e->kernels->to_bf16(out, e->d, (uint16_t *)to);
-    }
-}
-
-static void attend(const struct encoder *e, size_t head, size_t first, size_t n, char *scratch) {
-    struct attention a = {.head = head, .first = first, .n = n, .ld_out = padded(e->d)};
-    a.scores = (float *)scratch;
-    a.out = a.scores + ATTN_ROWS * ATTN_LD;
-    a.weights = e->cpu->act == NUM_COMPUTE_F32 ? a.scores : a.out + ATTN_ROWS * a.ld_out;
-    for (size_t r = 0; r < n; r++)
-        a.run[r] = (struct num_running){.max = -INFINITY};
-    for (size_t t = 0; t < e->T; t += ATTN_KEYS)
-        attend_keys(e, &a, t);
-    attend_finish(e, &a);
-}
-
-/* One head and one block of queries. */
+/* One head and one block of queries; the output takes their place. */
 static void attention_task(void *ctx, uint32_t index, uint32_t thread) {
     struct encoder *e = ctx;
     size_t head = index / e->n_blocks, first, n = block_rows(e, index % e->n_blocks, &first);
-    size_t step = e->kernels->block_rows < ATTN_ROWS ? e->kernels->block_rows : ATTN_ROWS;
-    char *scratch = e->scratch + thread * e->scratch_bytes;
-    e->kernels->enter();
-    for (size_t r = 0; r < n; r += step)
-        attend(e, head, first + r, n - r < step ? n - r : step, scratch);
-    e->kernels->leave();
+    char *queries = e->heads + (first * e->ld_heads + head * e->d) * e->act;
+    struct num_attend attend = {.kernels = e->kernels,
+                                .kv = &e->kv.head,
+                                .head = wh_kv_head(&e->kv, 0, 0, head),
+                                .n_keys = e->T,
+                                .n_queries = n,
+                                .q = queries,
+                                .ldq = e->ld_heads * e->act,
+                                .out_type = e->cpu->act,
+                                .out = queries,
+                                .ld_out = e->ld_heads * e->act};
+    num_attend(&attend, e->scratch + thread * e->scratch_bytes);
 }
 
 /* ---- The rest of a block, and what the decoder reads ---------------------------------------- */
@@ -414,8 +334,7 @@ static bool encode_window(struct encoder *e, const struct wh_watch *watch) {
             return false;
     }
     num_pool_run(pool, n_blocks, final_norm_task, e);
-    wh_kv_prepare(&e->cpu->cross_kv, e->slot, e->cpu->dims.n_text_layers, e->cpu->dims.n_text_heads,
-                  e->T);
+    wh_kv_prepare(&e->cpu->cross_kv, e->slot, e->T);
     num_pool_run(pool, e->cpu->dims.n_text_layers * n_blocks, cross_kv_task, e);
     return true;
 }

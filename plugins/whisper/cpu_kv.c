@@ -1,147 +1,27 @@
 /*
- * Keys and values of attention in the layout that products want: see struct wh_kv. Floats or
- * bfloat16; one position at a time (the decoder's tokens) or a block of them (windows).
+ * Keys and values of all rows or slots, layers and heads, each head as num/cpu/kv.h lays it out: see
+ * struct wh_kv.
  */
-#include <string.h>
-
 #include "whisper/cpu.h"
 
 void wh_kv_init(struct wh_kv *kv, enum num_compute type, size_t len, size_t d, size_t n_heads,
                 size_t n_layers) {
-    *kv = (struct wh_kv){.type = type, .d = d, .len = NUM_PANELS(len) * NUM_PANEL};
-    kv->d_words = num_words(type, d);
-    kv->len_words = num_words(type, kv->len);
-    kv->head_words = kv->len * kv->d_words + NUM_PANELS(d) * NUM_PANEL * kv->len_words;
-    kv->layer_words = kv->head_words * n_heads;
-    kv->row_words = kv->layer_words * n_layers;
+    *kv = (struct wh_kv){.n_heads = n_heads, .n_layers = n_layers};
+    num_kv_init(&kv->head, type, len, d);
+    kv->row_words = kv->head.head_words * n_heads * n_layers;
 }
 
-uint32_t *wh_kv_keys(const struct wh_kv *kv, size_t row, size_t layer, size_t head) {
-    return kv->base + row * kv->row_words + layer * kv->layer_words + head * kv->head_words;
+uint32_t *wh_kv_head(const struct wh_kv *kv, size_t row, size_t layer, size_t head) {
+    return kv->base + row * kv->row_words + (layer * kv->n_heads + head) * kv->head.head_words;
 }
 
-uint32_t *wh_kv_values(const struct wh_kv *kv, size_t row, size_t layer, size_t head) {
-    return wh_kv_keys(kv, row, layer, head) + kv->len * kv->d_words;
+void wh_kv_prepare(const struct wh_kv *kv, size_t row, size_t n) {
+    for (size_t i = 0; i < kv->n_layers * kv->n_heads; i++)
+        num_kv_prepare(&kv->head, wh_kv_head(kv, row, 0, i), n);
 }
 
-/* Rounds to nearest even. */
-static uint16_t to_bf16(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-/* The word of element e at position t. */
-static size_t key_word(const struct wh_kv *kv, size_t t, size_t e) {
-    return (t / NUM_PANEL * kv->d_words + e / num_per_word(kv->type)) * NUM_PANEL + t % NUM_PANEL;
-}
-
-static size_t value_word(const struct wh_kv *kv, size_t t, size_t e) {
-    return (e / NUM_PANEL * kv->len_words + t / num_per_word(kv->type)) * NUM_PANEL + e % NUM_PANEL;
-}
-
-void wh_kv_set(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t t, const float *k,
-               const float *v) {
-    for (size_t e = 0; e < kv->d; e++) {
-        if (kv->type == NUM_COMPUTE_F32) {
-            memcpy(&keys[key_word(kv, t, e)], &k[e], 4);
-            memcpy(&values[value_word(kv, t, e)], &v[e], 4);
-            continue;
-        }
-        uint16_t k16 = to_bf16(k[e]), v16 = to_bf16(v[e]);
-        memcpy((uint16_t *)&keys[key_word(kv, t, e)] + e % 2, &k16, 2);
-        memcpy((uint16_t *)&values[value_word(kv, t, e)] + t % 2, &v16, 2);
-    }
-}
-
-/* A panel at a time, so that what is written lies side by side. */
-static void fill_f32(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t first,
-                     size_t n, const uint32_t *k, const uint32_t *v, size_t ld) {
-    for (size_t t = first; t < first + n;) {
-        size_t in_panel = NUM_PANEL - t % NUM_PANEL, left = first + n - t;
-        size_t some = in_panel < left ? in_panel : left;
-        const uint32_t *rows = k + (t - first) * ld;
-        for (size_t e = 0; e < kv->d; e++) {
-            uint32_t *to = keys + key_word(kv, t, e);
-            for (size_t i = 0; i < some; i++)
-                to[i] = rows[i * ld + e];
-        }
-        t += some;
-    }
-    for (size_t i = 0; i < n; i++)
-        for (size_t e = 0; e < kv->d; e += NUM_PANEL)
-            memcpy(values + value_word(kv, first + i, e), v + i * ld + e,
-                   (kv->d - e < NUM_PANEL ? kv->d - e : NUM_PANEL) * sizeof *v);
-}
-
-/* Word e / 2 of n rows side by side; an odd d leaves half a word. */
-static void key_words(const uint16_t *rows, size_t ld, size_t n, size_t e, size_t d, uint32_t *to) {
-    for (size_t i = 0; i < n && e + 1 < d; i++)
-        memcpy(&to[i], rows + i * ld + e, 4);
-    for (size_t i = 0; i < n && e + 1 == d; i++)
-        to[i] = rows[i * ld + e];
-}
-
-/* A panel at a time, word by word: what is written lies side by side. */
-static void fill_keys(const struct wh_kv *kv, uint32_t *keys, size_t first, size_t n,
-                      const uint16_t *k, size_t ld) {
-    for (size_t t = first; t < first + n;) {
-        size_t in_panel = NUM_PANEL - t % NUM_PANEL, left = first + n - t;
-        size_t some = in_panel < left ? in_panel : left;
-        const uint16_t *rows = k + (t - first) * ld;
-        for (size_t e = 0; e < kv->d; e += 2)
-            key_words(rows, ld, some, e, kv->d, keys + key_word(kv, t, e));
-        t += some;
-    }
-}
-
-static void fill_values(const struct wh_kv *kv, uint32_t *values, size_t first, size_t n,
-                        const uint16_t *v, size_t ld) {
-    for (size_t i = 0; i < n; i += 2) {
-        const uint16_t *a = v + i * ld, *b = a + ld;
-        for (size_t e = 0; e < kv->d;) {
-            size_t some = kv->d - e < NUM_PANEL ? kv->d - e : NUM_PANEL;
-            uint32_t *to = values + value_word(kv, first + i, e);
-            for (size_t j = 0; j < some && i + 1 < n; j++)
-                to[j] = a[e + j] | (uint32_t)b[e + j] << 16;
-            for (size_t j = 0; j < some && i + 1 == n; j++)
-                to[j] = a[e + j];
-            e += some;
-        }
-    }
-}
-
-void wh_kv_fill(const struct wh_kv *kv, uint32_t *keys, uint32_t *values, size_t first, size_t n,
-                const void *k, const void *v, size_t ld) {
-    if (kv->type == NUM_COMPUTE_F32) {
-        fill_f32(kv, keys, values, first, n, k, v, ld);
-        return;
-    }
-    fill_keys(kv, keys, first, n, k, ld);
-    fill_values(kv, values, first, n, v, ld);
-}
-
-void wh_kv_prepare(const struct wh_kv *kv, size_t row, size_t n_layers, size_t n_heads, size_t n) {
-    size_t per_word = num_per_word(kv->type), used = (n + per_word - 1) / per_word;
-    for (size_t i = 0; i < n_layers * n_heads; i++) {
-        uint32_t *keys = wh_kv_keys(kv, row, i / n_heads, i % n_heads);
-        uint32_t *values = keys + kv->len * kv->d_words;
-        if (kv->d < kv->d_words * per_word)
-            memset(keys, 0, kv->len * kv->d_words * sizeof *keys);
-        for (size_t p = 0; p < NUM_PANELS(kv->d); p++)
-            memset(values + (p * kv->len_words + used) * NUM_PANEL, 0,
-                   (kv->len_words - used) * NUM_PANEL * sizeof *values);
-    }
-}
-
-void wh_kv_copy(const struct wh_kv *kv, size_t n_layers, size_t n_heads, size_t n, uint32_t *to,
-                const uint32_t *from) {
-    size_t key_words = NUM_PANELS(n) * NUM_PANEL * kv->d_words;
-    size_t panel = kv->len_words * NUM_PANEL, used = num_words(kv->type, n) * NUM_PANEL;
-    for (size_t i = 0; i < n_layers * n_heads; i++) {
-        size_t at = i * kv->head_words, values = at + kv->len * kv->d_words;
-        memcpy(to + at, from + at, key_words * 4);
-        for (size_t p = 0; p < NUM_PANELS(kv->d); p++)
-            memcpy(to + values + p * panel, from + values + p * panel, used * 4);
-    }
+void wh_kv_copy(const struct wh_kv *kv, size_t n, uint32_t *to, const uint32_t *from) {
+    size_t words = kv->head.head_words;
+    for (size_t i = 0; i < kv->n_layers * kv->n_heads; i++)
+        num_kv_copy(&kv->head, n, to + i * words, from + i * words);
 }
