@@ -14,8 +14,8 @@
 
 struct dz_cells {
     /* A step of an LSTM for one row: gates (4, n), input, forget, cell and output as torch orders
-     * them. Updates state (n) and sets ret (n). */
-    void (*lstm)(const float *gates, size_t n, float *state, float *ret);
+     * them. Updates state (n) and sets ret (n): floats or, with `bf16`, bfloat16. */
+    void (*lstm)(const float *gates, size_t n, float *state, bool bf16, void *ret);
 
     /* y = max(0, sums + bias + more) over n values; more may be NULL. `to` gets floats or, with
      * `bf16`, bfloat16; more has the same type. */
@@ -30,6 +30,9 @@ struct dz_cells {
 
     /* x = leaky(scale x + shift) over rows of n values, leaky(x) = x > 0 ? x : 0.01 x. */
     void (*leaky)(float *x, size_t n_rows, size_t n, const float *scale, const float *shift);
+
+    /* low = x less what `high`, x as bfloat16, holds of it. */
+    void (*rest)(const float *x, const uint16_t *high, size_t n, uint16_t *low);
 
     /* Adds values and squares of n_rows rows (n) to sum and square, each (n). */
     void (*moments)(const float *x, size_t n_rows, size_t n, float *sum, float *square);

@@ -13,12 +13,12 @@ static void name_kind(const struct dz_weights *w, char *ret, size_t size) {
     snprintf(ret, size, "resnet-%016llx", (unsigned long long)hash);
 }
 
-static int32_t load_segmentation(const char *path, struct num_pool *pool, struct dz_models *m,
-                                 struct num_err *err) {
+static int32_t load_segmentation(const char *path, enum num_compute compute, struct num_pool *pool,
+                                 struct dz_models *m, struct num_err *err) {
     struct dz_weights w = {0};
     int32_t status = dz_weights_open(path, "pyannet", &w, err);
     if (status == SLUICE_OK)
-        status = dz_pyannet_create(&w, pool, &m->segmentation, err);
+        status = dz_pyannet_create(&w, compute, pool, &m->segmentation, err);
     dz_weights_close(&w);
     return status == SLUICE_OK ? status : num_fail_in(err, "segmentation");
 }
@@ -52,7 +52,7 @@ static int32_t load_plda(const char *path, struct dz_models *m, struct num_err *
 int32_t dz_models_load(const struct dz_model_paths *paths, struct num_pool *pool,
                        struct dz_models *ret, struct num_err *err) {
     struct dz_models m = {0};
-    int32_t status = load_segmentation(paths->segmentation, pool, &m, err);
+    int32_t status = load_segmentation(paths->segmentation, paths->compute, pool, &m, err);
     if (status == SLUICE_OK)
         status = load_embedding(paths->embedding, paths->compute, pool, &m, err);
     if (status == SLUICE_OK && paths->plda)

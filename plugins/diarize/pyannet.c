@@ -1,7 +1,7 @@
 /*
  * The front end takes a window a task, a piece of it at a time, so that what the filters give is
- * pooled while it is in the cache. From there on a layer at a time runs over all windows, frames
- * outermost: (n_frames, n, channels).
+ * pooled while it is in the cache. From there on a layer at a time runs over all windows, in the
+ * order of rows of lstm.h; the linear layers take some rows a task through all of them.
  */
 #include "diarize/pyannet.h"
 
@@ -13,258 +13,119 @@
 #include "diarize/conv.h"
 #include "diarize/lstm.h"
 
-#define N_CONVS    3
-#define MAX_LSTM   8
-#define MAX_LINEAR 4
-#define MAX_SETS   128
-#define PIECE      96 /* outputs of a convolution at a time: a multiple of the pool's three */
-#define EPSILON    1e-5
-
-struct norm {
-    float *scale, *shift; /* (channels) */
-};
+#define PIECE 96  /* outputs of a convolution at a time: a multiple of the pool's three */
+#define ROWS  128 /* rows that go through the linear layers at a time */
+#define WAVES 2   /* parts of samples in bfloat16 */
 
 struct dz_pyannet {
+    struct dz_pyannet_model model; /* sizes; its floats are gone */
+    enum num_compute compute;
     struct num_arena arena;
     struct num_pool *pool;
     const struct num_kernels *kernels;
     const struct dz_cells *cells;
-    struct dz_pyannet_shape shape;
-    uint8_t sets[MAX_SETS];
-    float wave_scale, wave_shift;
-    struct dz_conv convs[N_CONVS];
-    struct norm norms[N_CONVS];
-    size_t lengths[N_CONVS + 1]; /* samples, and what is left behind each pool */
-    struct dz_lstm lstms[MAX_LSTM];
-    size_t n_lstms;
-    struct num_linear linears[MAX_LINEAR + 1]; /* the last one gives the classes */
-    size_t n_linears;
-    size_t widest; /* channels of any layer behind the front end, in whole panels */
+    struct dz_conv convs[DZ_PYANNET_CONVS];
+    float *scales[DZ_PYANNET_CONVS], *shifts[DZ_PYANNET_CONVS];
+    struct dz_lstm lstms[DZ_PYANNET_LSTMS];
+    struct num_linear linears[DZ_PYANNET_LINEARS];
 };
 
-/* ---- loading ---- */
+/* ---- weights ---- */
 
-static int32_t load_norm(struct dz_pyannet *net, const struct dz_weights *w, const char *name,
-                         size_t n, struct norm *ret, struct num_err *err) {
-    float *values[2] = {NULL, NULL};
-    struct norm norm = {NULL, NULL};
-    int32_t status = dz_weights_take(w, 1, &n, &values[0], err, "%s.weight", name);
+static int32_t keep(struct dz_pyannet *net, const float *values, size_t n, float **ret,
+                    struct num_err *err) {
+    int32_t status = num_arena_take(&net->arena, n * sizeof *values, "a norm", ret, err);
     if (status == SLUICE_OK)
-        status = dz_weights_take(w, 1, &n, &values[1], err, "%s.bias", name);
-    if (status == SLUICE_OK)
-        status = num_arena_take(&net->arena, n * sizeof(float), "a norm", &norm.scale, err);
-    if (status == SLUICE_OK)
-        status = num_arena_take(&net->arena, n * sizeof(float), "a norm", &norm.shift, err);
-    if (status == SLUICE_OK) {
-        memcpy(norm.scale, values[0], n * sizeof(float));
-        memcpy(norm.shift, values[1], n * sizeof(float));
-        *ret = norm;
-    }
-    free(values[0]);
-    free(values[1]);
+        memcpy(*ret, values, n * sizeof *values);
     return status;
 }
 
-/* Convolution i of n_in channels; the first one, the bank of filters, has no bias. */
-static int32_t load_conv(struct dz_pyannet *net, const struct dz_weights *w, size_t i, size_t n_in,
-                         size_t stride, struct num_err *err) {
-    size_t shape[] = {0, n_in, 0};
-    float *weight = NULL, *bias = NULL;
-    char norm[32];
-    snprintf(norm, sizeof norm, "sincnet.%zu.norm", i);
-    int32_t status = dz_weights_take(w, 3, shape, &weight, err, "sincnet.%zu.weight", i);
-    if (status == SLUICE_OK && i > 0)
-        status = dz_weights_take(w, 1, &shape[0], &bias, err, "sincnet.%zu.bias", i);
-    if (status == SLUICE_OK && (shape[2] > 4096 || shape[0] > 1024))
-        status = num_fail(err, SLUICE_INPUT, "sincnet.%zu.weight: %zu filters of %zu", i, shape[0],
-                          shape[2]);
-    if (status == SLUICE_OK)
-        status = dz_conv_init(&net->convs[i], NUM_COMPUTE_F32, shape[0], n_in, 1, shape[2], stride,
-                              weight, bias, &net->arena, err);
-    if (status == SLUICE_OK)
-        status = load_norm(net, w, norm, shape[0], &net->norms[i], err);
+static float rounded(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* The filters as three lines, which meet the upper part of the samples, their lower part, and the
+ * upper one again: weights rounded, the same, and what rounding left. */
+static int32_t split_filters(struct dz_pyannet *net, const struct dz_pyannet_conv *c,
+                             struct num_err *err) {
+    size_t n = c->width;
+    float *weight = malloc(c->n_out * 3 * n * sizeof *weight);
+    if (!weight)
+        return num_fail_memory(err, "the filters", c->n_out * 3 * n * sizeof *weight);
+    for (size_t i = 0; i < c->n_out * n; i++) {
+        float *to = weight + i / n * 3 * n + i % n;
+        to[0] = to[n] = rounded(c->weight[i]);
+        to[2 * n] = c->weight[i] - to[0];
+    }
+    int32_t status = dz_conv_init(&net->convs[0], NUM_COMPUTE_BF16, c->n_out, 1, 3, n, c->stride,
+                                  weight, NULL, &net->arena, err);
     free(weight);
-    free(bias);
     return status;
 }
 
-static int32_t load_front(struct dz_pyannet *net, const struct dz_weights *w, struct num_err *err) {
-    double stride = 0;
-    size_t one = 1;
-    float *scale = NULL, *shift = NULL;
-    int32_t status = dz_weights_number(w, "stride", 1, 160, 10, &stride, err);
-    if (status == SLUICE_OK)
-        status = dz_weights_take(w, 1, &one, &scale, err, "sincnet.wave.weight");
-    if (status == SLUICE_OK)
-        status = dz_weights_take(w, 1, &one, &shift, err, "sincnet.wave.bias");
-    if (status == SLUICE_OK) {
-        net->wave_scale = *scale;
-        net->wave_shift = *shift;
-    }
-    free(scale);
-    free(shift);
-    for (size_t i = 0; status == SLUICE_OK && i < N_CONVS; i++)
-        status = load_conv(net, w, i, i ? net->convs[i - 1].n_out : 1, i ? 1 : (size_t)stride, err);
-    return status;
+/* Words of rows have to lie on words, which an odd number of bfloat16 from row to row would not. */
+static enum num_compute conv_type(const struct dz_pyannet *net, const struct dz_pyannet_conv *c) {
+    return c->stride * c->n_in % 2 == 0 ? net->compute : NUM_COMPUTE_F32;
 }
 
-static int32_t load_direction(struct dz_pyannet *net, const struct dz_weights *w, size_t layer,
-                              size_t d, struct num_err *err) {
-    struct dz_lstm *l = &net->lstms[layer];
-    const char *direction = d ? "backward" : "forward";
-    size_t ih[] = {0, l->n_in}, hh[] = {0, 0}, n;
-    float *weights[3] = {NULL, NULL, NULL};
-    int32_t status =
-        dz_weights_take(w, 2, ih, &weights[0], err, "lstm.%zu.%s.weight_ih", layer, direction);
-    n = ih[0];
-    hh[0] = n;
-    hh[1] = n / 4;
-    if (status == SLUICE_OK && (n % 32 != 0 || n > 8192 || (d && n != 4 * l->n_hidden)))
-        status = num_fail(err, SLUICE_INPUT,
-                          "lstm.%zu.%s.weight_ih: %zu rows; a multiple of 32, as in the other "
-                          "direction, is expected",
-                          layer, direction, n);
-    l->n_hidden = n / 4;
+static int32_t make_conv(struct dz_pyannet *net, size_t i, struct num_err *err) {
+    const struct dz_pyannet_conv *c = &net->model.convs[i];
+    enum num_compute type = conv_type(net, c);
+    int32_t status = i == 0 && type == NUM_COMPUTE_BF16
+                         ? split_filters(net, c, err)
+                         : dz_conv_init(&net->convs[i], type, c->n_out, c->n_in, 1, c->width,
+                                        c->stride, c->weight, c->bias, &net->arena, err);
     if (status == SLUICE_OK)
-        status =
-            dz_weights_take(w, 2, hh, &weights[1], err, "lstm.%zu.%s.weight_hh", layer, direction);
-    if (status == SLUICE_OK)
-        status = dz_weights_take(w, 1, &n, &weights[2], err, "lstm.%zu.%s.bias", layer, direction);
-    if (status == SLUICE_OK)
-        status = dz_lstm_set(l, d, weights[0], weights[1], weights[2], &net->arena, err);
-    for (size_t i = 0; i < 3; i++)
-        free(weights[i]);
-    return status;
+        status = keep(net, c->scale, c->n_out, &net->scales[i], err);
+    return status == SLUICE_OK ? keep(net, c->shift, c->n_out, &net->shifts[i], err) : status;
 }
 
-static void widen(struct dz_pyannet *net, size_t n) {
-    n = NUM_PANELS(n) * NUM_PANEL;
-    net->widest = n > net->widest ? n : net->widest;
-}
-
-static int32_t load_lstms(struct dz_pyannet *net, const struct dz_weights *w, size_t *n,
-                          struct num_err *err) {
-    for (size_t i = 0; dz_weights_has(w, "lstm.%zu.forward.weight_ih", i); i++) {
-        if (i == MAX_LSTM)
-            return num_fail(err, SLUICE_INPUT, "more than %d LSTM layers", MAX_LSTM);
-        struct dz_lstm *l = &net->lstms[net->n_lstms++];
-        l->n_in = *n;
-        l->n_directions = dz_weights_has(w, "lstm.%zu.backward.weight_ih", i) ? 2 : 1;
-        for (size_t d = 0; d < l->n_directions; d++) {
-            int32_t status = load_direction(net, w, i, d, err);
-            if (status != SLUICE_OK)
-                return status;
-        }
-        *n = dz_lstm_n_out(l);
-        widen(net, *n);
-    }
-    return SLUICE_OK;
-}
-
-static int32_t load_linear(struct dz_pyannet *net, const struct dz_weights *w, const char *name,
-                           size_t *n, struct num_err *err) {
-    size_t shape[] = {0, *n};
-    float *weight = NULL, *bias = NULL;
-    if (net->n_linears > MAX_LINEAR)
-        return num_fail(err, SLUICE_INPUT, "more than %d linear layers", MAX_LINEAR);
-    int32_t status = dz_weights_take(w, 2, shape, &weight, err, "%s.weight", name);
-    if (status == SLUICE_OK)
-        status = dz_weights_take(w, 1, shape, &bias, err, "%s.bias", name);
-    if (status == SLUICE_OK && shape[0] > 8192)
-        status = num_fail(err, SLUICE_INPUT, "%s.weight: %zu rows", name, shape[0]);
-    if (status == SLUICE_OK)
-        status = num_linear_init(&net->linears[net->n_linears], NUM_COMPUTE_F32, shape[0], *n,
-                                 weight, bias, &net->arena, err);
-    free(weight);
-    free(bias);
-    if (status != SLUICE_OK)
-        return status;
-    net->n_linears++;
-    *n = shape[0];
-    widen(net, *n);
-    return SLUICE_OK;
-}
-
-static int32_t load_linears(struct dz_pyannet *net, const struct dz_weights *w, size_t n,
-                            struct num_err *err) {
+static int32_t make_lstm(struct dz_pyannet *net, size_t i, struct num_err *err) {
+    const struct dz_pyannet_lstm *from = &net->model.lstms[i];
+    struct dz_lstm *l = &net->lstms[i];
+    *l = (struct dz_lstm){.type = net->compute,
+                          .n_in = from->n_in,
+                          .n_hidden = from->n_hidden,
+                          .n_directions = from->n_directions};
     int32_t status = SLUICE_OK;
-    for (size_t i = 0; status == SLUICE_OK && dz_weights_has(w, "linear.%zu.weight", i); i++) {
-        char name[32];
-        snprintf(name, sizeof name, "linear.%zu", i);
-        status = load_linear(net, w, name, &n, err);
-    }
-    if (status == SLUICE_OK)
-        status = load_linear(net, w, "classifier", &n, err);
-    net->shape.n_classes = n;
+    for (size_t d = 0; status == SLUICE_OK && d < l->n_directions; d++)
+        status = dz_lstm_set(l, d, from->input[d], from->state[d], from->bias[d], &net->arena, err);
     return status;
 }
 
-/* Sets of at most `most` of n speakers, small ones first, then in the order of their members. */
-static size_t list_sets(size_t n, size_t most, uint8_t *ret) {
-    size_t n_sets = 0;
-    for (size_t size = 0; size <= most; size++)
-        for (size_t code = (size_t)1 << n; code-- > 0;) {
-            uint8_t set = 0;
-            for (size_t s = 0; s < n; s++)
-                set |= (uint8_t)((code >> (n - 1 - s) & 1) << s);
-            if ((size_t)__builtin_popcount(set) == size && n_sets < MAX_SETS)
-                ret[n_sets++] = set;
-        }
-    return n_sets;
-}
-
-static int32_t load_shape(struct dz_pyannet *net, const struct dz_weights *w, struct num_err *err) {
-    double window_s = 0, n_local = 0, n_at_once = 0;
-    int32_t status = dz_weights_number(w, "window_s", 0.5, 60, 10, &window_s, err);
-    if (status == SLUICE_OK)
-        status = dz_weights_number(w, "speakers", 1, DZ_MAX_LOCAL, 3, &n_local, err);
-    if (status == SLUICE_OK)
-        status = dz_weights_number(w, "at_once", 1, n_local, 2, &n_at_once, err);
-    if (status != SLUICE_OK)
-        return status;
-    struct dz_pyannet_shape *s = &net->shape;
-    s->n_local = (size_t)n_local;
-    s->window = (size_t)(window_s * 16000);
-    size_t n_sets = list_sets(s->n_local, (size_t)n_at_once, net->sets);
-    if (n_sets != s->n_classes)
-        return num_fail(err, SLUICE_INPUT,
-                        "the classifier has %zu classes; %zu speakers, %zu at once, make %zu",
-                        s->n_classes, s->n_local, (size_t)n_at_once, n_sets);
-    net->lengths[0] = s->window;
-    s->frame = s->step = 1;
-    for (size_t i = 0; i < N_CONVS; i++) {
-        const struct dz_conv *c = &net->convs[i];
-        size_t before = net->lengths[i];
-        if (before < c->width + 2 * c->stride)
-            return num_fail(err, SLUICE_INPUT, "a window of %g s is too short", window_s);
-        net->lengths[i + 1] = ((before - c->width) / c->stride + 1) / 3;
+static int32_t make_layers(struct dz_pyannet *net, struct num_err *err) {
+    const struct dz_pyannet_model *m = &net->model;
+    int32_t status = SLUICE_OK;
+    for (size_t i = 0; status == SLUICE_OK && i < DZ_PYANNET_CONVS; i++)
+        status = make_conv(net, i, err);
+    for (size_t i = 0; status == SLUICE_OK && i < m->n_lstms; i++)
+        status = make_lstm(net, i, err);
+    for (size_t i = 0; status == SLUICE_OK && i < m->n_linears; i++) {
+        const struct dz_pyannet_linear *l = &m->linears[i];
+        enum num_compute type = i + 1 < m->n_linears ? net->compute : NUM_COMPUTE_F32;
+        status = num_linear_init(&net->linears[i], type, l->n_out, l->n_in, l->weight, l->bias,
+                                 &net->arena, err);
     }
-    for (size_t i = N_CONVS; i-- > 0; s->step *= 3 * net->convs[i].stride)
-        s->frame = (s->frame * 3 - 1) * net->convs[i].stride + net->convs[i].width;
-    s->n_frames = net->lengths[N_CONVS];
-    return SLUICE_OK;
+    return status;
 }
 
-static int32_t load(struct dz_pyannet *net, const struct dz_weights *w, struct num_err *err) {
-    int32_t status = load_front(net, w, err);
-    size_t n = net->convs[N_CONVS - 1].n_out;
-    widen(net, n);
-    if (status == SLUICE_OK)
-        status = load_lstms(net, w, &n, err);
-    if (status == SLUICE_OK)
-        status = load_linears(net, w, n, err);
-    return status == SLUICE_OK ? load_shape(net, w, err) : status;
-}
-
-int32_t dz_pyannet_create(const struct dz_weights *weights, struct num_pool *pool,
-                          struct dz_pyannet **ret, struct num_err *err) {
+int32_t dz_pyannet_create(const struct dz_weights *weights, enum num_compute compute,
+                          struct num_pool *pool, struct dz_pyannet **ret, struct num_err *err) {
     struct dz_pyannet *net = calloc(1, sizeof *net);
     if (!net)
         return num_fail_memory(err, "the segmentation model", sizeof *net);
+    net->compute = compute;
     net->pool = pool;
     net->kernels = num_kernels();
     net->cells = dz_cells();
-    int32_t status = load(net, weights, err);
+    int32_t status = dz_pyannet_model_load(weights, &net->model, err);
+    if (status == SLUICE_OK)
+        status = make_layers(net, err);
+    dz_pyannet_model_finish(&net->model);
     if (status != SLUICE_OK) {
         dz_pyannet_destroy(net);
         return status;
@@ -280,28 +141,98 @@ void dz_pyannet_destroy(struct dz_pyannet *net) {
 }
 
 void dz_pyannet_shape(const struct dz_pyannet *net, struct dz_pyannet_shape *ret) {
-    *ret = net->shape;
+    *ret = net->model.shape;
 }
 
 uint8_t dz_pyannet_set(const struct dz_pyannet *net, size_t class) {
-    return net->sets[class];
+    return net->model.sets[class];
+}
+
+/* ---- a run ---- */
+
+struct run {
+    struct dz_pyannet *net;
+    const float *const *windows;
+    size_t n;
+    struct num_arena arena; /* owns what follows */
+    float *maps;            /* (threads, 2, map_size) */
+    float *inputs;          /* (threads, WAVES, map_size): of convolutions, in their type */
+    float *work;            /* (threads, work_size) */
+    size_t map_size, work_size;
+    char *x, *y; /* rows of layers */
+    float *ret;
+};
+
+/* Values behind a map that products may read. */
+static size_t behind(const struct dz_conv *c) {
+    return (c->width + NUM_ROW_PAD * c->stride) * c->n_in + 64;
+}
+
+/* Floats of a map: the largest there is, and what products may read beyond it. */
+static size_t map_size(const struct dz_pyannet *net) {
+    size_t most = 0;
+    for (size_t i = 0; i < DZ_PYANNET_CONVS; i++) {
+        const struct dz_conv *c = &net->convs[i];
+        size_t in = net->model.lengths[i] * c->n_in + behind(c);
+        size_t out = net->model.lengths[i + 1] * c->n_out;
+        most = in > most ? in : most;
+        most = out > most ? out : most;
+    }
+    return (most + 15) / 16 * 16;
+}
+
+/* Values of the widest row of layers, in whole panels. */
+static size_t widest(const struct dz_pyannet *net) {
+    size_t most = net->convs[DZ_PYANNET_CONVS - 1].n_out;
+    for (size_t i = 0; i < net->model.n_lstms; i++)
+        most = dz_lstm_n_out(&net->lstms[i]) > most ? dz_lstm_n_out(&net->lstms[i]) : most;
+    for (size_t i = 0; i < net->model.n_linears; i++)
+        most = net->linears[i].n_out > most ? net->linears[i].n_out : most;
+    return NUM_PANELS(most) * NUM_PANEL;
+}
+
+/* Floats that a thread works with: sums of a piece, an LSTM's, or rows between linear layers. */
+static size_t work_size(const struct dz_pyannet *net) {
+    size_t most = 2 * (ROWS + NUM_ROW_PAD) * widest(net);
+    for (size_t i = 0; i < DZ_PYANNET_CONVS; i++) {
+        size_t some = (PIECE + NUM_ROW_PAD) * net->convs[i].n_padded;
+        most = some > most ? some : most;
+    }
+    for (size_t i = 0; i < net->model.n_lstms; i++) {
+        size_t some = dz_lstm_work(&net->lstms[i]);
+        most = some > most ? some : most;
+    }
+    return (most + 15) / 16 * 16;
+}
+
+static int32_t run_create(struct run *r, struct num_err *err) {
+    const struct dz_pyannet *net = r->net;
+    size_t threads = num_pool_threads(net->pool);
+    size_t rows = net->model.shape.n_frames * r->n + NUM_ROW_PAD;
+    size_t row_bytes = num_rows_bytes(net->compute, widest(net));
+    r->map_size = map_size(net);
+    r->work_size = work_size(net);
+    const struct {
+        size_t bytes;
+        void *ret;
+    } wanted[] = {
+        {threads * 2 * r->map_size * sizeof(float), &r->maps},
+        {threads * WAVES * r->map_size * sizeof(float), &r->inputs},
+        {threads * r->work_size * sizeof(float), &r->work},
+        {rows * row_bytes, &r->x},
+        {rows * row_bytes, &r->y},
+    };
+    int32_t status = SLUICE_OK;
+    for (size_t i = 0; status == SLUICE_OK && i < sizeof wanted / sizeof *wanted; i++)
+        status = num_arena_take(&r->arena, wanted[i].bytes, "the segmentation", wanted[i].ret, err);
+    return status;
 }
 
 /* ---- front end ---- */
 
-struct front {
-    struct dz_pyannet *net;
-    const float *const *windows;
-    size_t n;
-    float *maps; /* (threads, 2, map_size) */
-    float *sums; /* (threads, (PIECE + NUM_ROW_PAD) * widest filter bank) */
-    size_t map_size, sums_size;
-    float *x; /* (n_frames, n, channels) */
-};
-
 /* Samples with mean 0 and variance 1, times scale, plus shift. */
 static void normalise_wave(const struct dz_pyannet *net, const float *pcm, float *ret) {
-    size_t n = net->shape.window;
+    size_t n = net->model.shape.window;
     double sum = 0, square = 0;
     for (size_t i = 0; i < n; i++) {
         ret[i] = isfinite(pcm[i]) ? pcm[i] : 0;
@@ -310,151 +241,151 @@ static void normalise_wave(const struct dz_pyannet *net, const float *pcm, float
     double mean = sum / (double)n;
     for (size_t i = 0; i < n; i++)
         square += (ret[i] - mean) * (ret[i] - mean);
-    double scale = net->wave_scale / sqrt(square / (double)n + EPSILON);
+    double scale = net->model.wave_scale / sqrt(square / (double)n + DZ_PYANNET_EPSILON);
     for (size_t i = 0; i < n; i++)
-        ret[i] = (float)((ret[i] - mean) * scale) + net->wave_shift;
+        ret[i] = (float)((ret[i] - mean) * scale) + net->model.wave_shift;
 }
 
 /* Each channel of x (n_rows, n) to mean 0 and variance 1 over time, then scale, shift, leaky ReLU. */
-static void normalise(const struct dz_pyannet *net, const struct norm *norm, float *x,
-                      size_t n_rows, size_t n, float *work) {
+static void normalise(const struct dz_pyannet *net, size_t layer, float *x, size_t n_rows, size_t n,
+                      float *work) {
     float *mean = work, *square = work + n;
     memset(work, 0, 2 * n * sizeof *work);
     net->cells->moments(x, n_rows, n, mean, square);
     for (size_t i = 0; i < n; i++) {
         double m = mean[i] / (double)n_rows, variance = square[i] / (double)n_rows - m * m;
-        double scale = norm->scale[i] / sqrt(fmax(variance, 0) + EPSILON);
+        double scale = net->scales[layer][i] / sqrt(fmax(variance, 0) + DZ_PYANNET_EPSILON);
         square[i] = (float)scale;
-        mean[i] = (float)(norm->shift[i] - m * scale);
+        mean[i] = (float)(net->shifts[layer][i] - m * scale);
     }
     net->cells->leaky(x, n_rows, n, square, mean);
 }
 
+/* The map x of convolution i in its type: itself, or rounded, into `room`; of samples also what
+ * rounding left, behind it. Sets what lies under each line of the kernel. */
+static void set_lines(const struct run *r, size_t i, const float *x, float *room,
+                      const void *ret[DZ_MAX_LINES]) {
+    const struct num_kernels *k = r->net->kernels;
+    const struct dz_conv *c = &r->net->convs[i];
+    size_t n = r->net->model.lengths[i] * c->n_in;
+    uint16_t *high = (uint16_t *)room, *low = (uint16_t *)(room + r->map_size);
+    ret[0] = x;
+    if (c->lines[0].type != NUM_COMPUTE_BF16)
+        return;
+    k->to_bf16(x, n, high);
+    memset(high + n, 0, behind(c) * sizeof *high); /* an earlier map may lie there */
+    ret[0] = high;
+    if (c->n_lines == 1)
+        return;
+    r->net->cells->rest(x, high, n, low);
+    ret[1] = low;
+    ret[2] = high;
+}
+
 /* Convolution i of x into ret, pooled and normalised. */
-static void convolve(const struct dz_pyannet *net, size_t i, const float *x, float *sums,
+static void convolve(const struct run *r, size_t i, const float *x, float *room, float *sums,
                      float *ret) {
+    const struct dz_pyannet *net = r->net;
     const struct dz_conv *c = &net->convs[i];
-    size_t n = net->lengths[i + 1];
+    size_t n = net->model.lengths[i + 1];
+    size_t row_bytes = c->stride * c->n_in * (c->lines[0].type == NUM_COMPUTE_BF16 ? 2 : 4);
+    const void *start[DZ_MAX_LINES] = {NULL}, *lines[DZ_MAX_LINES];
+    set_lines(r, i, x, room, start);
     net->kernels->enter();
     for (size_t at = 0; at < n; at += PIECE / 3) {
         size_t pooled = n - at < PIECE / 3 ? n - at : PIECE / 3;
-        const void *line = x + 3 * at * c->stride * c->n_in;
-        dz_conv_run(c, net->kernels, &line, 3 * pooled, sums);
+        for (size_t line = 0; line < c->n_lines; line++)
+            lines[line] = (const char *)start[line] + 3 * at * row_bytes;
+        dz_conv_run(c, net->kernels, lines, 3 * pooled, sums);
         net->cells->pool3(sums, c->n_padded, 3 * pooled, c->n_out, i == 0, ret + at * c->n_out);
     }
     net->kernels->leave();
-    for (size_t r = 0; i > 0 && r < n; r++)
-        net->kernels->add(ret + r * c->n_out, c->bias, c->n_out);
-    normalise(net, &net->norms[i], ret, n, c->n_out, sums);
+    for (size_t row = 0; i > 0 && row < n; row++)
+        net->kernels->add(ret + row * c->n_out, c->bias, c->n_out);
+    normalise(net, i, ret, n, c->n_out, sums);
 }
 
 static void run_front(void *ctx, uint32_t index, uint32_t thread) {
-    const struct front *f = ctx;
-    const struct dz_pyannet *net = f->net;
-    float *maps[2] = {f->maps + 2 * thread * f->map_size, f->maps + (2 * thread + 1) * f->map_size};
-    float *sums = f->sums + thread * f->sums_size;
-    normalise_wave(net, f->windows[index], maps[0]);
-    for (size_t i = 0; i < N_CONVS; i++)
-        convolve(net, i, maps[i % 2], sums, maps[(i + 1) % 2]);
-    size_t n = net->convs[N_CONVS - 1].n_out;
-    for (size_t t = 0; t < net->shape.n_frames; t++)
-        memcpy(f->x + (t * f->n + index) * n, maps[N_CONVS % 2] + t * n, n * sizeof *f->x);
-}
-
-/* Floats of a map: the largest there is, and what products may read beyond it. */
-static size_t map_size(const struct dz_pyannet *net) {
-    size_t most = 0;
-    for (size_t i = 0; i < N_CONVS; i++) {
-        const struct dz_conv *c = &net->convs[i];
-        size_t in = (net->lengths[i] + c->width + NUM_ROW_PAD * c->stride) * c->n_in;
-        size_t out = net->lengths[i + 1] * c->n_out;
-        most = in > most ? in : most;
-        most = out > most ? out : most;
-    }
-    return most;
-}
-
-static size_t sums_size(const struct dz_pyannet *net) {
-    size_t widest = 0;
-    for (size_t i = 0; i < N_CONVS; i++)
-        widest = net->convs[i].n_padded > widest ? net->convs[i].n_padded : widest;
-    return (PIECE + NUM_ROW_PAD) * widest;
+    const struct run *r = ctx;
+    const struct dz_pyannet *net = r->net;
+    float *maps[2] = {r->maps + 2 * thread * r->map_size, r->maps + (2 * thread + 1) * r->map_size};
+    float *room = r->inputs + WAVES * thread * r->map_size;
+    size_t n_frames = net->model.shape.n_frames, n = net->convs[DZ_PYANNET_CONVS - 1].n_out;
+    size_t row_bytes = num_rows_bytes(net->compute, n);
+    normalise_wave(net, r->windows[index], maps[0]);
+    for (size_t i = 0; i < DZ_PYANNET_CONVS; i++)
+        convolve(r, i, maps[i % 2], room, r->work + thread * r->work_size, maps[(i + 1) % 2]);
+    for (size_t t = 0; t < n_frames; t++)
+        num_row_convert(net->kernels, net->compute, maps[DZ_PYANNET_CONVS % 2] + t * n, n,
+                        r->x + dz_lstm_row(n_frames, r->n, t, index) * row_bytes, NULL);
 }
 
 /* ---- layers ---- */
 
-static void run_linears(struct dz_pyannet *net, float *x, float *y, size_t n_rows, size_t n,
-                        float *ret) {
-    for (size_t i = 0; i < net->n_linears; i++) {
+/* Row `row` of the layers' to its place in (n, n_frames, classes). */
+static void put_scores(const struct run *r, size_t row, const float *scores) {
+    const struct dz_pyannet_shape *s = &r->net->model.shape;
+    size_t first = row / (s->n_frames * DZ_LSTM_GROUP) * DZ_LSTM_GROUP;
+    size_t n = r->n - first < DZ_LSTM_GROUP ? r->n - first : DZ_LSTM_GROUP;
+    size_t at = row - first * s->n_frames, frame = at / n, window = first + at % n;
+    memcpy(r->ret + (window * s->n_frames + frame) * s->n_classes, scores,
+           s->n_classes * sizeof *scores);
+}
+
+static void leaky(float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] > 0 ? x[i] : DZ_PYANNET_NEGATIVE * x[i];
+}
+
+/* ROWS rows through all linear layers. What an input's last panel has beyond its values is zero, as are
+ * the weights that it meets. */
+static void run_linears(void *ctx, uint32_t index, uint32_t thread) {
+    const struct run *r = ctx;
+    struct dz_pyannet *net = r->net;
+    size_t first = (size_t)index * ROWS, total = net->model.shape.n_frames * r->n;
+    size_t n = total - first < ROWS ? total - first : ROWS, width = widest(net);
+    float *y = r->work + thread * r->work_size;
+    char *next = (char *)(y + (ROWS + NUM_ROW_PAD) * width);
+    struct num_rows rows = {.ldx = num_rows_bytes(net->compute, net->linears[0].k)};
+    rows.x = r->x + first * rows.ldx;
+    for (size_t i = 0; i < net->model.n_linears; i++) {
         const struct num_linear *l = &net->linears[i];
-        size_t ld = NUM_PANELS(l->n_out) * NUM_PANEL;
-        struct num_rows rows = {.x = x, .ldx = n * sizeof *x};
-        struct num_finish finish = {.form = NUM_FORM_F32, .y = y, .ldy = ld};
-        num_linear_run(l, net->kernels, net->pool, &rows, n_rows, &finish);
-        for (size_t v = 0; i + 1 < net->n_linears && v < n_rows * ld; v++)
-            y[v] = y[v] > 0 ? y[v] : 0.01f * y[v];
-        float *swap = x;
-        x = y;
-        y = swap;
-        n = ld;
+        if (i > 0) {
+            rows = (struct num_rows){.x = next, .ldx = num_rows_bytes(l->type, l->k)};
+            for (size_t row = 0; row < n; row++) {
+                leaky(y + row * width, l->k);
+                num_row_convert(net->kernels, l->type, y + row * width, l->k, next + row * rows.ldx,
+                                NULL);
+            }
+        }
+        struct num_finish finish = {.form = NUM_FORM_F32, .y = y, .ldy = width};
+        num_linear_rows(l, net->kernels, 0, NUM_PANELS(l->n_out), &rows, 0, n, &finish);
     }
-    for (size_t r = 0; r < n_rows; r++)
-        memcpy(ret + r * net->shape.n_classes, x + r * n, net->shape.n_classes * sizeof *ret);
+    for (size_t row = 0; row < n; row++)
+        put_scores(r, first + row, y + row * width);
 }
 
-/* Scores (n_frames, n, classes) to (n, n_frames, classes). */
-static void put_in_order(const struct dz_pyannet *net, const float *x, size_t n, float *ret) {
-    size_t classes = net->shape.n_classes, frames = net->shape.n_frames;
-    for (size_t t = 0; t < frames; t++)
-        for (size_t b = 0; b < n; b++)
-            memcpy(ret + (b * frames + t) * classes, x + (t * n + b) * classes,
-                   classes * sizeof *ret);
-}
-
-static void run_layers(struct dz_pyannet *net, size_t n, float *x, float *y, float *work,
-                       float *ret) {
-    size_t frames = net->shape.n_frames, width = net->convs[N_CONVS - 1].n_out;
-    for (size_t i = 0; i < net->n_lstms; i++) {
-        dz_lstm_run(&net->lstms[i], net->kernels, net->cells, net->pool, x, frames, n, work, y);
-        float *swap = x;
-        x = y;
-        y = swap;
-        width = dz_lstm_n_out(&net->lstms[i]);
+static void run_layers(struct run *r) {
+    struct dz_pyannet *net = r->net;
+    size_t n_frames = net->model.shape.n_frames;
+    for (size_t i = 0; i < net->model.n_lstms; i++) {
+        dz_lstm_run(&net->lstms[i], net->kernels, net->cells, net->pool, r->x, n_frames, r->n,
+                    r->work, r->y);
+        char *swap = r->x;
+        r->x = r->y;
+        r->y = swap;
     }
-    run_linears(net, x, y, frames * n, width, work);
-    put_in_order(net, work, n, ret);
+    num_pool_run(net->pool, (uint32_t)((n_frames * r->n + ROWS - 1) / ROWS), run_linears, r);
 }
 
 int32_t dz_pyannet_run(struct dz_pyannet *net, const float *const *windows, size_t n, float *ret,
                        struct num_err *err) {
-    size_t threads = num_pool_threads(net->pool), rows = net->shape.n_frames * n + NUM_ROW_PAD;
-    size_t n_work = rows * net->shape.n_classes;
-    for (size_t i = 0; i < net->n_lstms; i++) {
-        size_t some = dz_lstm_work(&net->lstms[i], net->shape.n_frames, n);
-        n_work = some > n_work ? some : n_work;
+    struct run run = {.net = net, .windows = windows, .n = n, .ret = ret};
+    int32_t status = run_create(&run, err);
+    if (status == SLUICE_OK) {
+        num_pool_run(net->pool, (uint32_t)n, run_front, &run);
+        run_layers(&run);
     }
-    struct front front = {.net = net,
-                          .windows = windows,
-                          .n = n,
-                          .map_size = map_size(net),
-                          .sums_size = sums_size(net)};
-    front.maps = calloc(2 * threads * front.map_size, sizeof *front.maps);
-    front.sums = calloc(threads * front.sums_size, sizeof *front.sums);
-    front.x = calloc(rows * net->widest, sizeof *front.x);
-    float *y = calloc(rows * net->widest, sizeof *y), *work = calloc(n_work, sizeof *work);
-    int32_t status = SLUICE_OK;
-    if (front.maps && front.sums && front.x && y && work) {
-        num_pool_run(net->pool, (uint32_t)n, run_front, &front);
-        run_layers(net, n, front.x, y, work, ret);
-    } else {
-        status =
-            num_fail_memory(err, "the segmentation",
-                            4 * (2 * threads * front.map_size + 2 * rows * net->widest + n_work));
-    }
-    free(front.maps);
-    free(front.sums);
-    free(front.x);
-    free(y);
-    free(work);
+    num_arena_finish(&run.arena);
     return status;
 }

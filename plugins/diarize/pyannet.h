@@ -7,30 +7,25 @@
  * Samples are normalised over the window, then filtered by a bank of sinc filters (M. Ravanelli and
  * Y. Bengio, SincNet, 2018) and two convolutions, each followed by a maximum over three, a
  * normalisation over time and a leaky ReLU; LSTM layers, linear layers, and scores of the classes
- * follow. Everything is computed in float.
+ * follow.
+ *
+ * In float everything is. With bfloat16 the inputs and weights of products are rounded to it: the
+ * filter bank's in two parts each (16 bits), since voices are quiet beside what lies below them in
+ * frequency, the others' in one; sums, normalisations, cells and the classes' layer stay float.
  */
 #ifndef DIARIZE_PYANNET_H
 #define DIARIZE_PYANNET_H
 
-#include "diarize/weights.h"
+#include "diarize/pyannet_model.h"
+#include "num/cpu/kernels.h"
 #include "num/pool.h"
-
-#define DZ_MAX_LOCAL 8 /* local speakers of a window */
 
 struct dz_pyannet;
 
-struct dz_pyannet_shape {
-    size_t window;    /* samples, 16 kHz */
-    size_t n_frames;  /* of a window */
-    size_t frame;     /* samples that a frame sees, */
-    size_t step;      /* and from one frame to the next */
-    size_t n_local;   /* speakers */
-    size_t n_classes; /* sets of them, no one and one of them first */
-};
-
-/* `weights` are copied. SLUICE_INPUT: they are not what is expected, and the message says what. */
-int32_t dz_pyannet_create(const struct dz_weights *weights, struct num_pool *pool,
-                          struct dz_pyannet **ret, struct num_err *err);
+/* `weights` are copied; `compute`: F32 or BF16. SLUICE_INPUT: they are not what is expected, and the
+ * message says what. */
+int32_t dz_pyannet_create(const struct dz_weights *weights, enum num_compute compute,
+                          struct num_pool *pool, struct dz_pyannet **ret, struct num_err *err);
 void dz_pyannet_destroy(struct dz_pyannet *net);
 
 void dz_pyannet_shape(const struct dz_pyannet *net, struct dz_pyannet_shape *ret);
@@ -39,7 +34,7 @@ void dz_pyannet_shape(const struct dz_pyannet *net, struct dz_pyannet_shape *ret
 uint8_t dz_pyannet_set(const struct dz_pyannet *net, size_t class);
 
 /* Windows that suit one call. */
-#define DZ_PYANNET_BATCH 32
+#define DZ_PYANNET_BATCH 64
 
 /*
  * Scores, logarithms of probabilities but for a constant, of n windows, n at most DZ_PYANNET_BATCH:

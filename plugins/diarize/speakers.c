@@ -395,7 +395,7 @@ static const struct sluice_param compute_param = {
     .name = "compute",
     .default_value = "auto",
     .choices = (const char *const[]){"auto", "f32", "bf16", NULL},
-    .doc = "Numbers of the embedding model; auto: bf16 where the processor multiplies it."};
+    .doc = "Numbers that the networks multiply; auto: bf16 where the processor multiplies it."};
 
 #define PATH(param, what)                                                                          \
     static const struct sluice_param param##_param = {.size = SLUICE_SIZED(struct sluice_param),   \

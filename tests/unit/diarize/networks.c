@@ -5,16 +5,17 @@
 #include "diarize/fbank.h"
 #include "diarize/pyannet.h"
 #include "diarize/resnet.h"
+#include "num/half.h"
 
 /* ---- segmentation ---- */
 
 #define WINDOW 16000
 
-static struct dz_pyannet *make_pyannet(struct num_pool *pool) {
+static struct dz_pyannet *make_pyannet(struct num_pool *pool, enum num_compute compute) {
     struct dz_weights weights = open_weights("pyannet", "pyannet");
     struct dz_pyannet *net = NULL;
     struct num_err err = {0};
-    if (dz_pyannet_create(&weights, pool, &net, &err) != SLUICE_OK)
+    if (dz_pyannet_create(&weights, compute, pool, &net, &err) != SLUICE_OK)
         TEST_FAIL("%s", err.text);
     dz_weights_close(&weights);
     return net;
@@ -22,7 +23,7 @@ static struct dz_pyannet *make_pyannet(struct num_pool *pool) {
 
 TEST(sets_are_those_of_the_powerset) {
     struct num_pool *pool = make_pool(1);
-    struct dz_pyannet *net = make_pyannet(pool);
+    struct dz_pyannet *net = make_pyannet(pool, NUM_COMPUTE_F32);
     static const uint8_t sets[] = {0, 1, 2, 4, 3, 5, 6};
     struct dz_pyannet_shape shape;
     dz_pyannet_shape(net, &shape);
@@ -36,11 +37,10 @@ TEST(sets_are_those_of_the_powerset) {
     num_pool_destroy(pool);
 }
 
-/* Tolerance: float sums of some hundred terms in another order, through two recurrent layers. */
-TEST(scores_are_those_of_torch) {
+static void check_scores(enum num_compute compute, double limit) {
     for (uint32_t threads = 1; threads <= 2; threads++) {
         struct num_pool *pool = make_pool(threads);
-        struct dz_pyannet *net = make_pyannet(pool);
+        struct dz_pyannet *net = make_pyannet(pool, compute);
         struct dz_pyannet_shape shape;
         dz_pyannet_shape(net, &shape);
         CHECK_INT(shape.window, WINDOW);
@@ -58,17 +58,27 @@ TEST(scores_are_those_of_torch) {
             for (size_t k = 0; k < 7; k++)
                 scores[i + k] -= (float)log(sum);
         }
-        CHECK(difference("pyannet", "scores", scores, n) < 1e-4);
+        CHECK(difference("pyannet", "scores", scores, n) < limit);
         free(scores);
         dz_pyannet_destroy(net);
         num_pool_destroy(pool);
     }
 }
 
-TEST(windows_do_not_know_of_each_other) {
-    enum { N = 21 };
+/* Tolerance: float sums of some hundred terms in another order, through two recurrent layers. */
+TEST(scores_are_those_of_torch) {
+    check_scores(NUM_COMPUTE_F32, 1e-4);
+}
+
+/* bfloat16 keeps 8 bits of what goes into each of the layers. */
+TEST(scores_of_bfloat16_are_near) {
+    check_scores(NUM_COMPUTE_BF16, 0.02);
+}
+
+static void check_apart(enum num_compute compute) {
+    enum { N = 37 };
     struct num_pool *pool = make_pool(2);
-    struct dz_pyannet *net = make_pyannet(pool);
+    struct dz_pyannet *net = make_pyannet(pool, compute);
     struct dz_pyannet_shape shape;
     dz_pyannet_shape(net, &shape);
     size_t n = shape.n_frames * shape.n_classes;
@@ -92,9 +102,14 @@ TEST(windows_do_not_know_of_each_other) {
     num_pool_destroy(pool);
 }
 
-TEST(silence_and_nonsense_give_numbers) {
+TEST(windows_do_not_know_of_each_other) {
+    check_apart(NUM_COMPUTE_F32);
+    check_apart(NUM_COMPUTE_BF16);
+}
+
+static void check_nonsense(enum num_compute compute) {
     struct num_pool *pool = make_pool(1);
-    struct dz_pyannet *net = make_pyannet(pool);
+    struct dz_pyannet *net = make_pyannet(pool, compute);
     struct dz_pyannet_shape shape;
     dz_pyannet_shape(net, &shape);
     size_t n = shape.n_frames * shape.n_classes;
@@ -111,6 +126,11 @@ TEST(silence_and_nonsense_give_numbers) {
     free(scores);
     dz_pyannet_destroy(net);
     num_pool_destroy(pool);
+}
+
+TEST(silence_and_nonsense_give_numbers) {
+    check_nonsense(NUM_COMPUTE_F32);
+    check_nonsense(NUM_COMPUTE_BF16);
 }
 
 /* ---- embedding ---- */
@@ -224,12 +244,18 @@ TEST(gates_are_what_their_names_say) {
     gates[N] = -200;
     for (size_t i = 0; i < N; i++)
         state[i] = (float)cos((double)i);
-    cells->lstm(gates, N, state, out);
+    uint16_t halves[N];
+    float again[N];
+    memcpy(again, state, sizeof again);
+    cells->lstm(gates, N, state, false, out);
+    cells->lstm(gates, N, again, true, halves);
     for (size_t i = 0; i < N; i++) {
         double in = 1 / (1 + exp(-gates[i])), forget = 1 / (1 + exp(-gates[N + i]));
         double c = forget * (float)cos((double)i) + in * tanh(gates[2 * N + i]);
         CHECK_NEAR(state[i], c, 1e-6);
         CHECK_NEAR(out[i], tanh(c) / (1 + exp(-gates[3 * N + i])), 1e-6);
+        CHECK_NEAR(num_bf16_to_f32(halves[i]), out[i], fabs(out[i]) / 256);
+        CHECK_NEAR(again[i], state[i], 0);
     }
 }
 
