@@ -11,6 +11,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "num/cursor.h"
+
 #define MAX_KEYS      (1u << 16)
 #define MAX_TENSORS   (1u << 16) /* a model of 70 billion weights has 723 */
 #define MAX_NAME      255
@@ -18,49 +20,9 @@
 #define MIN_KEY       (8 + 4 + 1)         /* bytes of the shortest key, */
 #define MIN_TENSOR    (8 + 4 + 8 + 4 + 8) /* ... and of the shortest tensor */
 
-struct reader {
-    const uint8_t *data;
-    size_t len, at;
-    const char *file;
-    struct num_err *err;
-};
-
-#define REFUSE(r, ...) num_fail((r)->err, SLUICE_INPUT, __VA_ARGS__)
-
-/* ---- Bytes ---------------------------------------------------------------------------------- */
-
-/* The next n bytes, or NULL where the file ends before. */
-static const uint8_t *take(struct reader *r, uint64_t n) {
-    if (n > r->len - r->at)
-        return NULL;
-    r->at += n;
-    return r->data + r->at - n;
-}
-
-static uint64_t number_at(const uint8_t *p, size_t size) {
-    uint64_t n = 0;
-    for (size_t i = size; i-- > 0;)
-        n = n << 8 | p[i];
-    return n;
-}
-
-static bool take_u32(struct reader *r, uint32_t *ret) {
-    const uint8_t *p = take(r, 4);
-    if (p)
-        *ret = (uint32_t)number_at(p, 4);
-    return p != NULL;
-}
-
-static bool take_u64(struct reader *r, uint64_t *ret) {
-    const uint8_t *p = take(r, 8);
-    if (p)
-        *ret = number_at(p, 8);
-    return p != NULL;
-}
-
-static bool take_string(struct reader *r, struct lm_span *ret) {
+static bool take_string(struct num_cursor *r, struct lm_span *ret) {
     uint64_t len;
-    const uint8_t *p = take_u64(r, &len) ? take(r, len) : NULL;
+    const uint8_t *p = num_take_u64(r, &len) ? num_take(r, len) : NULL;
     if (p)
         *ret = (struct lm_span){(const char *)p, len};
     return p != NULL;
@@ -76,11 +38,11 @@ static const uint8_t sizes[LM_GGUF_N_TYPES] = {
 };
 
 /* Passes over n values of `type`. */
-static bool skip_values(struct reader *r, enum lm_gguf_type type, uint64_t n) {
+static bool skip_values(struct num_cursor *r, enum lm_gguf_type type, uint64_t n) {
     struct lm_span ignored;
     if (sizes[type])
-        return n <= (r->len - r->at) / sizes[type] && take(r, n * sizes[type]);
-    if (type != LM_GGUF_STRING || n > (r->len - r->at) / 8)
+        return n <= num_left(r) / sizes[type] && num_take(r, n * sizes[type]);
+    if (type != LM_GGUF_STRING || n > num_left(r) / 8)
         return false;
     for (uint64_t i = 0; i < n; i++)
         if (!take_string(r, &ignored))
@@ -88,24 +50,24 @@ static bool skip_values(struct reader *r, enum lm_gguf_type type, uint64_t n) {
     return true;
 }
 
-static int32_t read_key(struct reader *r, struct lm_gguf_key *ret) {
+static int32_t read_key(struct num_cursor *r, struct lm_gguf_key *ret) {
     struct lm_gguf_key key = {.n = 1};
     uint32_t type;
-    if (!take_string(r, &key.name) || !take_u32(r, &type))
-        return REFUSE(r, "%s is cut short: it ends within its metadata", r->file);
+    if (!take_string(r, &key.name) || !num_take_u32(r, &type))
+        return NUM_REFUSE(r, "%s is cut short: it ends within its metadata", r->file);
     if (key.name.len > UINT16_MAX)
-        return REFUSE(r, "%s: a key of its metadata is %zu bytes long", r->file, key.name.len);
+        return NUM_REFUSE(r, "%s: a key of its metadata is %zu bytes long", r->file, key.name.len);
     key.array = type == LM_GGUF_ARRAY;
-    if (key.array && (!take_u32(r, &type) || !take_u64(r, &key.n)))
-        return REFUSE(r, "%s is cut short: it ends within its metadata", r->file);
+    if (key.array && (!num_take_u32(r, &type) || !num_take_u64(r, &key.n)))
+        return NUM_REFUSE(r, "%s is cut short: it ends within its metadata", r->file);
     if (type >= LM_GGUF_N_TYPES || type == LM_GGUF_ARRAY)
-        return REFUSE(r, "%s: the value of %.*s is of type %" PRIu32 ", which GGUF has not",
-                      r->file, (int)key.name.len, key.name.at, type);
+        return NUM_REFUSE(r, "%s: the value of %.*s is of type %" PRIu32 ", which GGUF has not",
+                          r->file, (int)key.name.len, key.name.at, type);
     key.type = (enum lm_gguf_type)type;
     key.data = r->data + r->at;
     if (!skip_values(r, key.type, key.n))
-        return REFUSE(r, "%s is cut short: the value of %.*s runs past its end", r->file,
-                      (int)(key.name.len < 100 ? key.name.len : 100), key.name.at);
+        return NUM_REFUSE(r, "%s is cut short: the value of %.*s runs past its end", r->file,
+                          (int)(key.name.len < 100 ? key.name.len : 100), key.name.at);
     *ret = key;
     return SLUICE_OK;
 }
@@ -120,9 +82,9 @@ static int by_key(const void *a, const void *b) {
                          ((const struct lm_gguf_key *)b)->name);
 }
 
-static int32_t read_keys(struct reader *r, struct lm_gguf *g, uint64_t n) {
-    if (n > MAX_KEYS || n > (r->len - r->at) / MIN_KEY)
-        return REFUSE(r, "%s announces %" PRIu64 " keys, more than can follow", r->file, n);
+static int32_t read_keys(struct num_cursor *r, struct lm_gguf *g, uint64_t n) {
+    if (n > MAX_KEYS || n > num_left(r) / MIN_KEY)
+        return NUM_REFUSE(r, "%s announces %" PRIu64 " keys, more than can follow", r->file, n);
     g->keys = calloc(n + 1, sizeof *g->keys);
     if (!g->keys)
         return num_fail_memory(r->err, "the metadata of a model", n * sizeof *g->keys);
@@ -135,8 +97,8 @@ static int32_t read_keys(struct reader *r, struct lm_gguf *g, uint64_t n) {
         qsort(g->keys, n, sizeof *g->keys, by_key);
     for (size_t i = 1; i < n; i++)
         if (compare_spans(g->keys[i - 1].name, g->keys[i].name) == 0)
-            return REFUSE(r, "%s has the key %.*s twice", r->file, (int)g->keys[i].name.len,
-                          g->keys[i].name.at);
+            return NUM_REFUSE(r, "%s has the key %.*s twice", r->file, (int)g->keys[i].name.len,
+                              g->keys[i].name.at);
     return SLUICE_OK;
 }
 
@@ -163,7 +125,7 @@ const struct lm_gguf_key *lm_gguf_find(const struct lm_gguf *g, const char *pref
 
 double lm_gguf_element(const struct lm_gguf_key *key, uint64_t i) {
     const uint8_t *p = key->data + i * sizes[key->type];
-    uint64_t n = number_at(p, sizes[key->type]);
+    uint64_t n = num_number(p, sizes[key->type]);
     uint32_t low = (uint32_t)n;
     float single;
     double wide;
@@ -234,63 +196,45 @@ struct lm_span lm_gguf_string(const struct lm_gguf *g, const char *prefix, const
 void lm_gguf_strings(const struct lm_gguf_key *key, struct lm_span *ret) {
     const uint8_t *p = key->data;
     for (uint64_t i = 0; i < key->n; i++) {
-        ret[i] = (struct lm_span){(const char *)p + 8, number_at(p, 8)};
+        ret[i] = (struct lm_span){(const char *)p + 8, num_number(p, 8)};
         p += 8 + ret[i].len;
     }
 }
 
 /* ---- Tensors -------------------------------------------------------------------------------- */
 
-/* ggml's numbers of the types that num/weights.h has. */
-static const struct {
-    uint32_t number;
-    enum num_weight_type type;
-} types[] = {
-    {0, NUM_WEIGHT_F32},   {1, NUM_WEIGHT_F16},   {2, NUM_WEIGHT_Q4_0},  {3, NUM_WEIGHT_Q4_1},
-    {6, NUM_WEIGHT_Q5_0},  {7, NUM_WEIGHT_Q5_1},  {8, NUM_WEIGHT_Q8_0},  {12, NUM_WEIGHT_Q4_K},
-    {13, NUM_WEIGHT_Q5_K}, {14, NUM_WEIGHT_Q6_K}, {30, NUM_WEIGHT_BF16},
-};
-
-static bool type_of(uint32_t number, enum num_weight_type *ret) {
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (types[i].number == number) {
-            *ret = types[i].type;
-            return true;
-        }
-    return false;
-}
-
 struct place {
     uint64_t begin, end; /* of the data, in bytes behind the first tensor's */
     struct num_weights view;
 };
 
-static int32_t read_name(struct reader *r, char *name) {
+static int32_t read_name(struct num_cursor *r, char *name) {
     struct lm_span span;
     if (!take_string(r, &span))
-        return REFUSE(r, "%s is cut short: it ends within its list of tensors", r->file);
+        return NUM_REFUSE(r, "%s is cut short: it ends within its list of tensors", r->file);
     if (span.len == 0 || span.len > MAX_NAME || memchr(span.at, 0, span.len))
-        return REFUSE(r, "%s: a tensor's name is %zu bytes long, or has a zero in it", r->file,
-                      span.len);
+        return NUM_REFUSE(r, "%s: a tensor's name is %zu bytes long, or has a zero in it", r->file,
+                          span.len);
     memcpy(name, span.at, span.len);
     name[span.len] = '\0';
     return SLUICE_OK;
 }
 
 /* The sizes, outermost first. */
-static int32_t read_shape(struct reader *r, struct num_weights *w) {
-    if (!take_u32(r, &w->n_dims))
-        return REFUSE(r, "%s is cut short: it ends within its list of tensors", r->file);
+static int32_t read_shape(struct num_cursor *r, struct num_weights *w) {
+    if (!num_take_u32(r, &w->n_dims))
+        return NUM_REFUSE(r, "%s is cut short: it ends within its list of tensors", r->file);
     if (w->n_dims < 1 || w->n_dims > 4)
-        return REFUSE(r, "%s: tensor %s has %" PRIu32 " sizes where 1 to 4 are possible", r->file,
-                      w->name, w->n_dims);
+        return NUM_REFUSE(r, "%s: tensor %s has %" PRIu32 " sizes where 1 to 4 are possible",
+                          r->file, w->name, w->n_dims);
     for (uint32_t i = w->n_dims; i-- > 0;)
-        if (!take_u64(r, &w->shape[i]))
-            return REFUSE(r, "%s is cut short: it ends within its list of tensors", r->file);
+        if (!num_take_u64(r, &w->shape[i]))
+            return NUM_REFUSE(r, "%s is cut short: it ends within its list of tensors", r->file);
     return SLUICE_OK;
 }
 
-static int32_t read_tensor(struct reader *r, char *name, uint32_t alignment, struct place *ret) {
+static int32_t read_tensor(struct num_cursor *r, char *name, uint32_t alignment,
+                           struct place *ret) {
     struct place p = {.view = {.name = name}};
     uint32_t number;
     uint64_t bytes;
@@ -299,9 +243,9 @@ static int32_t read_tensor(struct reader *r, char *name, uint32_t alignment, str
         status = read_shape(r, &p.view);
     if (status)
         return status;
-    if (!take_u32(r, &number) || !take_u64(r, &p.begin))
-        return REFUSE(r, "%s is cut short: it ends within its list of tensors", r->file);
-    if (!type_of(number, &p.view.type))
+    if (!num_take_u32(r, &number) || !num_take_u64(r, &p.begin))
+        return NUM_REFUSE(r, "%s is cut short: it ends within its list of tensors", r->file);
+    if (!num_weight_of_ggml(number, &p.view.type))
         return num_fail(r->err, SLUICE_UNSUPPORTED,
                         "%s: tensor %s is of ggml's type %" PRIu32
                         "; F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K can "
@@ -309,8 +253,8 @@ static int32_t read_tensor(struct reader *r, char *name, uint32_t alignment, str
                         r->file, name, number);
     if (!num_weights_measure(&p.view, &bytes) || __builtin_add_overflow(p.begin, bytes, &p.end) ||
         p.begin % alignment)
-        return REFUSE(r, "%s: size or place of tensor %s make no sense for type %s", r->file, name,
-                      num_weight_name(p.view.type));
+        return NUM_REFUSE(r, "%s: size or place of tensor %s make no sense for type %s", r->file,
+                          name, num_weight_name(p.view.type));
     *ret = p;
     return SLUICE_OK;
 }
@@ -325,18 +269,18 @@ static int by_name(const void *a, const void *b) {
 }
 
 /* Puts the views where their data are, which begin at `base`. */
-static int32_t place_tensors(struct reader *r, struct lm_gguf *g, struct place *places,
+static int32_t place_tensors(struct num_cursor *r, struct lm_gguf *g, struct place *places,
                              size_t base) {
     size_t n = g->n_tensors;
     if (n)
         qsort(places, n, sizeof *places, by_place);
     for (size_t i = 0; i < n; i++) {
         if (base > r->len || places[i].end > r->len - base)
-            return REFUSE(r, "%s is cut short: the data of tensor %s run past its end", r->file,
-                          places[i].view.name);
+            return NUM_REFUSE(r, "%s is cut short: the data of tensor %s run past its end", r->file,
+                              places[i].view.name);
         if (i && places[i].begin < places[i - 1].end)
-            return REFUSE(r, "%s: the data of tensors %s and %s overlap", r->file,
-                          places[i - 1].view.name, places[i].view.name);
+            return NUM_REFUSE(r, "%s: the data of tensors %s and %s overlap", r->file,
+                              places[i - 1].view.name, places[i].view.name);
         g->tensors[i] = places[i].view;
         g->tensors[i].data = r->data + base + places[i].begin;
     }
@@ -344,20 +288,20 @@ static int32_t place_tensors(struct reader *r, struct lm_gguf *g, struct place *
         qsort(g->tensors, n, sizeof *g->tensors, by_name);
     for (size_t i = 1; i < n; i++)
         if (strcmp(g->tensors[i - 1].name, g->tensors[i].name) == 0)
-            return REFUSE(r, "%s has the tensor %s twice", r->file, g->tensors[i].name);
+            return NUM_REFUSE(r, "%s has the tensor %s twice", r->file, g->tensors[i].name);
     return SLUICE_OK;
 }
 
-static int32_t read_tensors(struct reader *r, struct lm_gguf *g, uint64_t n) {
+static int32_t read_tensors(struct num_cursor *r, struct lm_gguf *g, uint64_t n) {
     uint32_t alignment = 32;
     int32_t status = lm_gguf_u32(g, "", "general.alignment", MAX_ALIGNMENT, &alignment, r->err);
     if (status)
         return status;
     if (alignment < 1 || (alignment & (alignment - 1)))
-        return REFUSE(r, "%s: general.alignment is %" PRIu32 ", not a power of two", r->file,
-                      alignment);
-    if (n > MAX_TENSORS || n > (r->len - r->at) / MIN_TENSOR)
-        return REFUSE(r, "%s announces %" PRIu64 " tensors, more than can follow", r->file, n);
+        return NUM_REFUSE(r, "%s: general.alignment is %" PRIu32 ", not a power of two", r->file,
+                          alignment);
+    if (n > MAX_TENSORS || n > num_left(r) / MIN_TENSOR)
+        return NUM_REFUSE(r, "%s announces %" PRIu64 " tensors, more than can follow", r->file, n);
     struct place *places = calloc(n + 1, sizeof *places);
     g->tensors = calloc(n + 1, sizeof *g->tensors);
     g->names = malloc((n + 1) * (MAX_NAME + 1));
@@ -372,17 +316,17 @@ static int32_t read_tensors(struct reader *r, struct lm_gguf *g, uint64_t n) {
     return status;
 }
 
-static int32_t read_all(struct reader *r, struct lm_gguf *g) {
+static int32_t read_all(struct num_cursor *r, struct lm_gguf *g) {
     uint32_t version, parts = 1;
     uint64_t n_tensors, n_keys;
-    const uint8_t *magic = take(r, 4);
+    const uint8_t *magic = num_take(r, 4);
     if (!magic || memcmp(magic, "GGUF", 4) != 0)
-        return REFUSE(r, "%s is not a GGUF file: it does not begin with GGUF", r->file);
-    if (!take_u32(r, &version) || (version != 2 && version != 3))
+        return NUM_REFUSE(r, "%s is not a GGUF file: it does not begin with GGUF", r->file);
+    if (!num_take_u32(r, &version) || (version != 2 && version != 3))
         return num_fail(r->err, SLUICE_UNSUPPORTED,
                         "%s is not a GGUF file of version 2 or 3, little-endian", r->file);
-    if (!take_u64(r, &n_tensors) || !take_u64(r, &n_keys))
-        return REFUSE(r, "%s is cut short: it ends within its header", r->file);
+    if (!num_take_u64(r, &n_tensors) || !num_take_u64(r, &n_keys))
+        return NUM_REFUSE(r, "%s is cut short: it ends within its header", r->file);
     int32_t status = read_keys(r, g, n_keys);
     if (!status)
         status = lm_gguf_u32(g, "", "split.count", UINT16_MAX, &parts, r->err);
@@ -396,7 +340,7 @@ static int32_t read_all(struct reader *r, struct lm_gguf *g) {
 
 int32_t lm_gguf_parse(const void *data, size_t len, const char *file, struct lm_gguf *ret,
                       struct num_err *err) {
-    struct reader r = {.data = data, .len = len, .file = file, .err = err};
+    struct num_cursor r = {.data = data, .len = len, .file = file, .err = err};
     struct lm_gguf g = {.file = file};
     int32_t status = read_all(&r, &g);
     if (status)

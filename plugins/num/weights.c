@@ -147,20 +147,21 @@ static void f32_blocks(const uint8_t *from, uint64_t n, float *x) {
 
 static const struct {
     const char *name;
+    uint32_t ggml; /* its number in ggml's files */
     uint32_t block, bytes;
     void (*to_f32)(const uint8_t *from, uint64_t n_blocks, float *x);
 } types[NUM_N_WEIGHT_TYPES] = {
-    [NUM_WEIGHT_F32] = {"F32", 1, 4, f32_blocks},
-    [NUM_WEIGHT_F16] = {"F16", 1, 2, f16_blocks},
-    [NUM_WEIGHT_BF16] = {"BF16", 1, 2, bf16_blocks},
-    [NUM_WEIGHT_Q4_0] = {"Q4_0", NUM_BLOCK, sizeof(struct num_q4_0), q4_0_blocks},
-    [NUM_WEIGHT_Q4_1] = {"Q4_1", NUM_BLOCK, sizeof(struct num_q4_1), q4_1_blocks},
-    [NUM_WEIGHT_Q5_0] = {"Q5_0", NUM_BLOCK, sizeof(struct num_q5_0), q5_0_blocks},
-    [NUM_WEIGHT_Q5_1] = {"Q5_1", NUM_BLOCK, sizeof(struct num_q5_1), q5_1_blocks},
-    [NUM_WEIGHT_Q8_0] = {"Q8_0", NUM_BLOCK, sizeof(struct num_q8_0), q8_0_blocks},
-    [NUM_WEIGHT_Q4_K] = {"Q4_K", NUM_SUPER_BLOCK, sizeof(struct num_q4_k), q4_k_blocks},
-    [NUM_WEIGHT_Q5_K] = {"Q5_K", NUM_SUPER_BLOCK, sizeof(struct num_q5_k), q5_k_blocks},
-    [NUM_WEIGHT_Q6_K] = {"Q6_K", NUM_SUPER_BLOCK, sizeof(struct num_q6_k), q6_k_blocks},
+    [NUM_WEIGHT_F32] = {"F32", 0, 1, 4, f32_blocks},
+    [NUM_WEIGHT_F16] = {"F16", 1, 1, 2, f16_blocks},
+    [NUM_WEIGHT_BF16] = {"BF16", 30, 1, 2, bf16_blocks},
+    [NUM_WEIGHT_Q4_0] = {"Q4_0", 2, NUM_BLOCK, sizeof(struct num_q4_0), q4_0_blocks},
+    [NUM_WEIGHT_Q4_1] = {"Q4_1", 3, NUM_BLOCK, sizeof(struct num_q4_1), q4_1_blocks},
+    [NUM_WEIGHT_Q5_0] = {"Q5_0", 6, NUM_BLOCK, sizeof(struct num_q5_0), q5_0_blocks},
+    [NUM_WEIGHT_Q5_1] = {"Q5_1", 7, NUM_BLOCK, sizeof(struct num_q5_1), q5_1_blocks},
+    [NUM_WEIGHT_Q8_0] = {"Q8_0", 8, NUM_BLOCK, sizeof(struct num_q8_0), q8_0_blocks},
+    [NUM_WEIGHT_Q4_K] = {"Q4_K", 12, NUM_SUPER_BLOCK, sizeof(struct num_q4_k), q4_k_blocks},
+    [NUM_WEIGHT_Q5_K] = {"Q5_K", 13, NUM_SUPER_BLOCK, sizeof(struct num_q5_k), q5_k_blocks},
+    [NUM_WEIGHT_Q6_K] = {"Q6_K", 14, NUM_SUPER_BLOCK, sizeof(struct num_q6_k), q6_k_blocks},
 };
 
 const char *num_weight_name(enum num_weight_type type) {
@@ -173,6 +174,15 @@ uint32_t num_weight_block(enum num_weight_type type) {
 
 uint32_t num_weight_block_bytes(enum num_weight_type type) {
     return types[type].bytes;
+}
+
+bool num_weight_of_ggml(uint32_t number, enum num_weight_type *ret) {
+    for (int i = 0; i < NUM_N_WEIGHT_TYPES; i++)
+        if (types[i].ggml == number) {
+            *ret = (enum num_weight_type)i;
+            return true;
+        }
+    return false;
 }
 
 /* ---- Views ---------------------------------------------------------------------------------- */

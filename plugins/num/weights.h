@@ -113,6 +113,9 @@ const char *num_weight_name(enum num_weight_type type);
 uint32_t num_weight_block(enum num_weight_type type);
 uint32_t num_weight_block_bytes(enum num_weight_type type);
 
+/* The type that has that number in ggml's files (.gguf, whisper.cpp's .bin); false: none of ours. */
+bool num_weight_of_ggml(uint32_t number, enum num_weight_type *ret);
+
 /*
  * A tensor, seen as a matrix of rows x cols: cols is the product of all dimensions but the first,
  * so that a convolution (out, in, 3) has rows of 3 in; a vector is one row.

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "num/cursor.h"
 #include "num/mel.h"
 #include "whisper/published.h"
 
@@ -20,30 +21,6 @@
 #define MAX_NAME         128
 #define NAME_ROOM        80   /* bytes of the longest name of ours */
 #define FILTER_TOLERANCE 1e-6 /* filters reach 0.027; float rounding is below 1e-8 */
-
-struct reader {
-    const uint8_t *data;
-    size_t len, at;
-    const char *file;
-    struct num_err *err;
-};
-
-#define REFUSE(r, ...) num_fail((r)->err, SLUICE_INPUT, __VA_ARGS__)
-
-/* The next n bytes, or NULL where the file ends before. */
-static const uint8_t *take(struct reader *r, size_t n) {
-    if (n > r->len - r->at)
-        return NULL;
-    r->at += n;
-    return r->data + r->at - n;
-}
-
-static bool take_u32(struct reader *r, uint32_t *ret) {
-    const uint8_t *p = take(r, 4);
-    if (p)
-        *ret = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-    return p != NULL;
-}
 
 /* ---- Sizes ---------------------------------------------------------------------------------- */
 
@@ -70,29 +47,29 @@ enum {
     N_SIZES
 };
 
-static int32_t read_sizes(struct reader *r, struct wh_dims *ret) {
+static int32_t read_sizes(struct num_cursor *r, struct wh_dims *ret) {
     uint32_t magic = 0, n[N_SIZES] = {0}, ftype;
-    if (!take_u32(r, &magic) || magic != MAGIC)
-        return REFUSE(r,
-                      "%s is not a model file of whisper.cpp: it begins with %08" PRIx32
-                      " where %08x is expected",
-                      r->file, magic, MAGIC);
+    if (!num_take_u32(r, &magic) || magic != MAGIC)
+        return NUM_REFUSE(r,
+                          "%s is not a model file of whisper.cpp: it begins with %08" PRIx32
+                          " where %08x is expected",
+                          r->file, magic, MAGIC);
     for (int i = 0; i < N_SIZES; i++) {
-        if (!take_u32(r, &n[i]))
-            return REFUSE(r, "%s is cut short: it ends within its sizes", r->file);
+        if (!num_take_u32(r, &n[i]))
+            return NUM_REFUSE(r, "%s is cut short: it ends within its sizes", r->file);
         if (n[i] < 1 || n[i] > sizes[i].max)
-            return REFUSE(
+            return NUM_REFUSE(
                 r, "%s is not a Whisper model: %s is %" PRIu32 ", not a size from 1 to %" PRIu32,
                 r->file, sizes[i].name, n[i], sizes[i].max);
     }
     uint32_t D = n[AUDIO_STATE];
-    if (!take_u32(r, &ftype))
-        return REFUSE(r, "%s is cut short: it ends within its sizes", r->file);
+    if (!num_take_u32(r, &ftype))
+        return NUM_REFUSE(r, "%s is cut short: it ends within its sizes", r->file);
     if (n[TEXT_STATE] != D || D % n[AUDIO_HEAD] || D % n[TEXT_HEAD] || D % 2)
-        return REFUSE(r,
-                      "%s is not a Whisper model: its widths %" PRIu32 " and %" PRIu32
-                      " must be equal and split into %" PRIu32 " and %" PRIu32 " heads",
-                      r->file, D, n[TEXT_STATE], n[AUDIO_HEAD], n[TEXT_HEAD]);
+        return NUM_REFUSE(r,
+                          "%s is not a Whisper model: its widths %" PRIu32 " and %" PRIu32
+                          " must be equal and split into %" PRIu32 " and %" PRIu32 " heads",
+                          r->file, D, n[TEXT_STATE], n[AUDIO_HEAD], n[TEXT_HEAD]);
     *ret = (struct wh_dims){.n_mels = n[MELS],
                             .n_audio_ctx = n[AUDIO_CTX],
                             .n_text_ctx = n[TEXT_CTX],
@@ -110,51 +87,52 @@ static int32_t read_sizes(struct reader *r, struct wh_dims *ret) {
 
 /* ---- Mel filters ---------------------------------------------------------------------------- */
 
-static int32_t read_filters(struct reader *r, const struct wh_dims *dims) {
+static int32_t read_filters(struct num_cursor *r, const struct wh_dims *dims) {
     uint32_t n_mels, n_bins;
-    if (!take_u32(r, &n_mels) || !take_u32(r, &n_bins))
-        return REFUSE(r, "%s is cut short: it ends before its mel filters", r->file);
+    if (!num_take_u32(r, &n_mels) || !num_take_u32(r, &n_bins))
+        return NUM_REFUSE(r, "%s is cut short: it ends before its mel filters", r->file);
     if (n_mels != dims->n_mels || n_bins != NUM_MEL_BINS)
-        return REFUSE(r,
-                      "%s: its mel filters are %" PRIu32 " x %" PRIu32 " where %" PRIu32
-                      " x %d are expected",
-                      r->file, n_mels, n_bins, dims->n_mels, NUM_MEL_BINS);
-    const uint8_t *filters = take(r, (size_t)n_mels * n_bins * sizeof(float));
+        return NUM_REFUSE(r,
+                          "%s: its mel filters are %" PRIu32 " x %" PRIu32 " where %" PRIu32
+                          " x %d are expected",
+                          r->file, n_mels, n_bins, dims->n_mels, NUM_MEL_BINS);
+    const uint8_t *filters = num_take(r, (size_t)n_mels * n_bins * sizeof(float));
     if (!filters)
-        return REFUSE(r, "%s is cut short: it ends within its mel filters", r->file);
+        return NUM_REFUSE(r, "%s is cut short: it ends within its mel filters", r->file);
     for (uint32_t band = 0; band < n_mels; band++)
         for (uint32_t bin = 0; bin < n_bins; bin++) {
             float found;
             memcpy(&found, filters + ((size_t)band * n_bins + bin) * sizeof found, sizeof found);
             double ours = num_mel_weight(n_mels, band, bin), off = found - ours;
             if (!(off < FILTER_TOLERANCE && off > -FILTER_TOLERANCE))
-                return REFUSE(r,
-                              "%s: its mel filters are not Whisper's: band %" PRIu32
-                              ", bin %" PRIu32 " weighs %g where %g is expected",
-                              r->file, band, bin, found, ours);
+                return NUM_REFUSE(r,
+                                  "%s: its mel filters are not Whisper's: band %" PRIu32
+                                  ", bin %" PRIu32 " weighs %g where %g is expected",
+                                  r->file, band, bin, found, ours);
         }
     return SLUICE_OK;
 }
 
 /* ---- Vocabulary ----------------------------------------------------------------------------- */
 
-static int32_t read_pieces(struct reader *r, struct wh_ggml *g) {
+static int32_t read_pieces(struct num_cursor *r, struct wh_ggml *g) {
     uint32_t n, len;
-    if (!take_u32(r, &n))
-        return REFUSE(r, "%s is cut short: it ends before its vocabulary", r->file);
-    if (n > g->dims.n_vocab || n > (r->len - r->at) / 4)
-        return REFUSE(r,
-                      "%s announces a vocabulary of %" PRIu32 " pieces; %" PRIu32
-                      " tokens and the %zu bytes that follow leave no room for them",
-                      r->file, n, g->dims.n_vocab, r->len - r->at);
+    if (!num_take_u32(r, &n))
+        return NUM_REFUSE(r, "%s is cut short: it ends before its vocabulary", r->file);
+    if (n > g->dims.n_vocab || n > num_left(r) / 4)
+        return NUM_REFUSE(r,
+                          "%s announces a vocabulary of %" PRIu32 " pieces; %" PRIu32
+                          " tokens and the %zu bytes that follow leave no room for them",
+                          r->file, n, g->dims.n_vocab, num_left(r));
     g->pieces = calloc((size_t)n + 1, sizeof *g->pieces);
     if (!g->pieces)
         return num_fail_memory(r->err, "a vocabulary", n * sizeof *g->pieces);
     for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *bytes = take_u32(r, &len) ? take(r, len) : NULL;
+        const uint8_t *bytes = num_take_u32(r, &len) ? num_take(r, len) : NULL;
         if (!bytes)
-            return REFUSE(r, "%s is cut short: it ends within piece %" PRIu32 " of its vocabulary",
-                          r->file, i);
+            return NUM_REFUSE(r,
+                              "%s is cut short: it ends within piece %" PRIu32 " of its vocabulary",
+                              r->file, i);
         g->pieces[g->n_pieces++] = (struct num_bpe_token){bytes, len, false};
     }
     return SLUICE_OK;
@@ -256,24 +234,6 @@ static bool rename_tensor(const char *name, const struct wh_dims *dims, char ret
 
 /* ---- Tensors -------------------------------------------------------------------------------- */
 
-static const struct {
-    uint32_t id;
-    enum num_weight_type type;
-} types[] = {
-    {0, NUM_WEIGHT_F32},   {1, NUM_WEIGHT_F16},   {2, NUM_WEIGHT_Q4_0},  {3, NUM_WEIGHT_Q4_1},
-    {6, NUM_WEIGHT_Q5_0},  {7, NUM_WEIGHT_Q5_1},  {8, NUM_WEIGHT_Q8_0},  {12, NUM_WEIGHT_Q4_K},
-    {13, NUM_WEIGHT_Q5_K}, {14, NUM_WEIGHT_Q6_K}, {30, NUM_WEIGHT_BF16},
-};
-
-static bool find_type(uint32_t id, enum num_weight_type *ret) {
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (types[i].id == id) {
-            *ret = types[i].type;
-            return true;
-        }
-    return false;
-}
-
 /* A bias of a convolution is stored as (n, 1). */
 static void drop_trailing_one(struct num_weights *w) {
     size_t len = strlen(w->name);
@@ -283,49 +243,51 @@ static void drop_trailing_one(struct num_weights *w) {
 }
 
 /* One tensor: its view, with a name that is written to `name`. */
-static int32_t read_tensor(struct reader *r, const struct wh_dims *dims, char name[NAME_ROOM],
+static int32_t read_tensor(struct num_cursor *r, const struct wh_dims *dims, char name[NAME_ROOM],
                            struct num_weights *ret) {
     uint32_t n_dims, name_len, type_id, ne[4] = {0};
     char theirs[MAX_NAME + 1];
     struct num_weights w = {.name = name};
-    if (!take_u32(r, &n_dims) || !take_u32(r, &name_len) || !take_u32(r, &type_id))
-        return REFUSE(r, "%s is cut short: it ends within the head of a tensor", r->file);
+    if (!num_take_u32(r, &n_dims) || !num_take_u32(r, &name_len) || !num_take_u32(r, &type_id))
+        return NUM_REFUSE(r, "%s is cut short: it ends within the head of a tensor", r->file);
     if (n_dims < 1 || n_dims > 4 || name_len < 1 || name_len > MAX_NAME)
-        return REFUSE(r,
-                      "%s is damaged: at byte %zu a tensor with %" PRIu32
-                      " dimensions and a name of %" PRIu32 " bytes begins",
-                      r->file, r->at - 12, n_dims, name_len);
+        return NUM_REFUSE(r,
+                          "%s is damaged: at byte %zu a tensor with %" PRIu32
+                          " dimensions and a name of %" PRIu32 " bytes begins",
+                          r->file, r->at - 12, n_dims, name_len);
     for (uint32_t i = 0; i < n_dims; i++)
-        if (!take_u32(r, &ne[i]))
-            return REFUSE(r, "%s is cut short: it ends within the head of a tensor", r->file);
-    const uint8_t *bytes = take(r, name_len);
+        if (!num_take_u32(r, &ne[i]))
+            return NUM_REFUSE(r, "%s is cut short: it ends within the head of a tensor", r->file);
+    const uint8_t *bytes = num_take(r, name_len);
     if (!bytes)
-        return REFUSE(r, "%s is cut short: it ends within the name of a tensor", r->file);
+        return NUM_REFUSE(r, "%s is cut short: it ends within the name of a tensor", r->file);
     for (uint32_t i = 0; i < name_len; i++)
         theirs[i] = bytes[i] > ' ' && bytes[i] < 127 ? (char)bytes[i] : '?';
     theirs[name_len] = '\0';
     if (!rename_tensor(theirs, dims, name))
-        return REFUSE(r, "%s: no Whisper model of these sizes has a tensor %s", r->file, theirs);
-    if (!find_type(type_id, &w.type))
-        return REFUSE(r,
-                      "%s: tensor %s is of ggml type %" PRIu32
-                      "; F32, F16, BF16, Q4_0, Q4_1, Q5_0, "
-                      "Q5_1, Q8_0, Q4_K, Q5_K and Q6_K can be read",
-                      r->file, theirs, type_id);
+        return NUM_REFUSE(r, "%s: no Whisper model of these sizes has a tensor %s", r->file,
+                          theirs);
+    if (!num_weight_of_ggml(type_id, &w.type))
+        return NUM_REFUSE(r,
+                          "%s: tensor %s is of ggml type %" PRIu32
+                          "; F32, F16, BF16, Q4_0, Q4_1, Q5_0, "
+                          "Q5_1, Q8_0, Q4_K, Q5_K and Q6_K can be read",
+                          r->file, theirs, type_id);
     w.n_dims = n_dims;
     for (uint32_t i = 0; i < n_dims; i++)
         w.shape[i] = ne[n_dims - 1 - i];
     drop_trailing_one(&w);
     uint64_t size;
     if (!num_weights_measure(&w, &size))
-        return REFUSE(r,
-                      "%s: tensor %s has rows of %" PRIu32 " elements, which is no multiple of the "
-                      "block of %s (%u)",
-                      r->file, theirs, ne[0], num_weight_name(w.type), num_weight_block(w.type));
-    if (size > r->len - r->at)
-        return REFUSE(r, "%s is cut short: tensor %s takes %" PRIu64 " bytes and %zu are left",
-                      r->file, theirs, size, r->len - r->at);
-    w.data = take(r, size);
+        return NUM_REFUSE(
+            r,
+            "%s: tensor %s has rows of %" PRIu32 " elements, which is no multiple of the "
+            "block of %s (%u)",
+            r->file, theirs, ne[0], num_weight_name(w.type), num_weight_block(w.type));
+    if (size > num_left(r))
+        return NUM_REFUSE(r, "%s is cut short: tensor %s takes %" PRIu64 " bytes and %zu are left",
+                          r->file, theirs, size, num_left(r));
+    w.data = num_take(r, size);
     *ret = w;
     return SLUICE_OK;
 }
@@ -337,18 +299,18 @@ static size_t max_tensors(const struct wh_dims *dims) {
     return towers + parts * ((size_t)dims->n_audio_layers + dims->n_text_layers);
 }
 
-static int32_t read_tensors(struct reader *r, struct wh_ggml *g) {
+static int32_t read_tensors(struct num_cursor *r, struct wh_ggml *g) {
     size_t room = max_tensors(&g->dims);
     g->tensors = calloc(room, sizeof *g->tensors);
     g->names = malloc(room * NAME_ROOM);
     if (!g->tensors || !g->names)
         return num_fail_memory(r->err, "the list of tensors", room * sizeof *g->tensors);
     if (r->at == r->len)
-        return REFUSE(r, "%s holds no tensors: a header and a vocabulary only", r->file);
+        return NUM_REFUSE(r, "%s holds no tensors: a header and a vocabulary only", r->file);
     while (r->at < r->len) {
         if (g->n_tensors == room)
-            return REFUSE(r, "%s holds more than the %zu tensors that a model of its sizes has",
-                          r->file, room);
+            return NUM_REFUSE(r, "%s holds more than the %zu tensors that a model of its sizes has",
+                              r->file, room);
         char *name = g->names + g->n_tensors * NAME_ROOM;
         int32_t status = read_tensor(r, &g->dims, name, &g->tensors[g->n_tensors]);
         if (status)
@@ -360,7 +322,7 @@ static int32_t read_tensors(struct reader *r, struct wh_ggml *g) {
 
 int32_t wh_ggml_parse(const void *data, size_t len, const char *file, struct wh_ggml *ret,
                       struct num_err *err) {
-    struct reader r = {data, len, 0, file, err};
+    struct num_cursor r = {data, len, 0, file, err};
     struct wh_ggml g = {.n_pieces = 0};
     int32_t status = read_sizes(&r, &g.dims);
     if (!status)
