@@ -1,14 +1,15 @@
 /*
  * Text into tokens: see bpe_encode.h.
  *
- * A hash table with open addressing finds tokens by their bytes. A piece starts as single bytes in
- * a linked list; a heap holds the pairs of neighbours that make a token, lowest number and leftmost
- * first. An entry of the heap is stale where its left part has grown or gone since; it is skipped.
+ * A hash table with open addressing finds tokens by their bytes. A piece starts as single bytes,
+ * which bpe_merge.c joins: the pair that makes the lowest number goes first.
  */
 #include "num/bpe_encode.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "num/bpe_merge.h"
 
 #define MAX_TEXT_BYTES (1u << 30)
 
@@ -80,95 +81,38 @@ void num_bpe_encoder_destroy(struct num_bpe_encoder *encoder) {
 
 /* ---- One piece ------------------------------------------------------------------------------- */
 
-/* A part of the piece: bytes [at, at + len), where `at` is its index; len 0 once joined away. */
-struct part {
-    uint32_t len, previous; /* index of the part on its left */
-};
-
-struct pair {
-    int32_t token; /* that the two parts make */
-    uint32_t left; /* index of the left one */
-};
-
-struct work {
+struct encoding {
     const struct num_bpe_encoder *encoder;
-    struct part *parts; /* of one piece */
-    struct pair *heap;  /* at most three for each byte */
-    size_t n_heap;
+    const uint8_t *piece; /* at hand */
+    struct num_bpe_work work;
     int32_t *tokens; /* of the whole text */
     size_t n_tokens;
 };
 
-static bool before(struct pair a, struct pair b) {
-    return a.token != b.token ? a.token < b.token : a.left < b.left;
+/* Two neighbours make the token that has their bytes. */
+static int32_t joined(const void *ctx, const struct num_bpe_part *a, const struct num_bpe_part *b,
+                      float *ret_order) {
+    const struct encoding *e = ctx;
+    int32_t token = num_bpe_token(e->encoder, e->piece + a->at, a->len + b->len);
+    *ret_order = (float)token;
+    return token;
 }
 
-static void heap_push(struct work *w, struct pair p) {
-    size_t at = w->n_heap++;
-    for (; at > 0 && before(p, w->heap[(at - 1) / 2]); at = (at - 1) / 2)
-        w->heap[at] = w->heap[(at - 1) / 2];
-    w->heap[at] = p;
-}
-
-static struct pair heap_pop(struct work *w) {
-    struct pair top = w->heap[0], p = w->heap[--w->n_heap];
-    size_t at = 0;
-    for (size_t child; (child = 2 * at + 1) < w->n_heap; at = child) {
-        child += child + 1 < w->n_heap && before(w->heap[child + 1], w->heap[child]);
-        if (!before(w->heap[child], p))
-            break;
-        w->heap[at] = w->heap[child];
-    }
-    w->heap[at] = p;
-    return top;
-}
-
-/* Adds the pair that starts with part `left`, where it makes a token. */
-static void offer(struct work *w, const uint8_t *piece, size_t len, uint32_t left) {
-    uint32_t right = left + w->parts[left].len;
-    if (right >= len)
-        return;
-    int32_t token =
-        num_bpe_token(w->encoder, piece + left, w->parts[left].len + w->parts[right].len);
-    if (token >= 0)
-        heap_push(w, (struct pair){token, left});
-}
-
-/* Joins the pair, unless a part of it has changed since; offers its new neighbours. */
-static void join(struct work *w, const uint8_t *piece, size_t len, struct pair pair) {
-    struct part *left = &w->parts[pair.left];
-    uint32_t right = pair.left + left->len;
-    if (left->len == 0 || right >= len ||
-        left->len + w->parts[right].len != w->encoder->bpe->tokens[pair.token].len)
-        return;
-    left->len += w->parts[right].len;
-    w->parts[right].len = 0;
-    uint32_t next = pair.left + left->len;
-    if (next < len)
-        w->parts[next].previous = pair.left;
-    offer(w, piece, len, pair.left);
-    if (pair.left > 0)
-        offer(w, piece, len, left->previous);
-}
-
-static void encode_piece(struct work *w, const uint8_t *piece, size_t len) {
-    int32_t whole = num_bpe_token(w->encoder, piece, len);
+static void encode_piece(struct encoding *e, const uint8_t *piece, size_t len) {
+    struct num_bpe_work *w = &e->work;
+    int32_t whole = num_bpe_token(e->encoder, piece, len);
     if (whole >= 0) {
-        w->tokens[w->n_tokens++] = whole;
+        e->tokens[e->n_tokens++] = whole;
         return;
     }
-    for (uint32_t i = 0; i < len; i++)
-        w->parts[i] = (struct part){1, i - 1};
-    w->n_heap = 0;
-    for (uint32_t i = 0; i < len; i++)
-        offer(w, piece, len, i);
-    while (w->n_heap)
-        join(w, piece, len, heap_pop(w));
-    for (uint32_t i = 0; i < len; i += w->parts[i].len) {
-        int32_t token = num_bpe_token(w->encoder, piece + i, w->parts[i].len);
-        if (token >= 0)
-            w->tokens[w->n_tokens++] = token;
-    }
+    e->piece = piece;
+    w->n_parts = 0;
+    for (size_t i = 0; i < len; i++)
+        num_bpe_add(w, i, 1, num_bpe_token(e->encoder, piece + i, 1));
+    num_bpe_merge(w);
+    for (uint32_t i = 0; i != NUM_BPE_NONE; i = w->parts[i].next)
+        if (w->parts[i].token >= 0)
+            e->tokens[e->n_tokens++] = w->parts[i].token;
 }
 
 /* ---- A text ---------------------------------------------------------------------------------- */
@@ -184,24 +128,24 @@ int32_t num_bpe_encode(const struct num_bpe_encoder *encoder, const char *text, 
         n = num_bpe_piece(bytes + at, len - at);
         longest = n > longest ? n : longest;
     }
-    struct work w = {.encoder = encoder};
-    w.parts = malloc((longest + 1) * sizeof *w.parts);
-    w.heap = malloc((3 * longest + 1) * sizeof *w.heap);
-    w.tokens = malloc((len + 1) * sizeof *w.tokens);
+    struct encoding e = {.encoder = encoder, .work = {.join = joined, .ctx = &e}};
+    e.work.parts = malloc((longest + 1) * sizeof *e.work.parts);
+    e.work.heap = malloc((3 * longest + 1) * sizeof *e.work.heap);
+    e.tokens = malloc((len + 1) * sizeof *e.tokens);
     int32_t status = SLUICE_OK;
-    if (!w.parts || !w.heap || !w.tokens)
-        status = num_fail_memory(err, "the tokens of a text", len * sizeof *w.tokens);
+    if (!e.work.parts || !e.work.heap || !e.tokens)
+        status = num_fail_memory(err, "the tokens of a text", len * sizeof *e.tokens);
     for (size_t at = 0, n; !status && at < len; at += n) {
         n = num_bpe_piece(bytes + at, len - at);
-        encode_piece(&w, bytes + at, n);
+        encode_piece(&e, bytes + at, n);
     }
-    free(w.parts);
-    free(w.heap);
+    free(e.work.parts);
+    free(e.work.heap);
     if (status) {
-        free(w.tokens);
+        free(e.tokens);
         return status;
     }
-    *ret_tokens = w.tokens;
-    *ret_n = w.n_tokens;
+    *ret_tokens = e.tokens;
+    *ret_n = e.n_tokens;
     return SLUICE_OK;
 }
