@@ -5,8 +5,8 @@
  * Statements: for (with if, else, unpacking, loop.*), if/elif/else, set (also of namespaces and of
  * blocks), macro, filter, break, continue, generation. Expressions: all operators, tests, slices,
  * lists, tuples, dicts, calls; the filters, tests and methods are in the tables of
- * template_filter.c and template_method.c. Functions: namespace, range, dict, raise_exception,
- * strftime_now. What is not among them is SLUICE_UNSUPPORTED, with line and column; where a name is
+ * template_filter.c, template_string.c and template_method.c. Functions: namespace, range, dict,
+ * raise_exception, strftime_now. What is not among them is SLUICE_UNSUPPORTED, with line and column; where a name is
  * looked up while rendering, when that line is reached.
  *
  * A template comes from a stranger's file: it runs within limits of steps, memory, depth and output,

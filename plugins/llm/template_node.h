@@ -259,6 +259,13 @@ bool lm_tpl_args_eval(struct lm_tpl_run *x, const struct lm_tpl_node *kids,
 /* The argument at `index`, or of that name (NULL: none); undefined where it is not given. */
 struct lm_tpl_value lm_tpl_arg(const struct lm_tpl_args *args, size_t index, const char *name);
 
+/* Operators, of which `op` is one of its kind: see template_ops.c. */
+struct lm_tpl_value lm_tpl_binary(struct lm_tpl_run *x, enum lm_tpl_op op, struct lm_tpl_value a,
+                                  struct lm_tpl_value b);
+bool lm_tpl_holds(struct lm_tpl_run *x, enum lm_tpl_op op, struct lm_tpl_value a,
+                  struct lm_tpl_value b); /* OP_EQ to OP_NOT_IN */
+struct lm_tpl_value lm_tpl_signed(struct lm_tpl_run *x, enum lm_tpl_op op, struct lm_tpl_value v);
+
 struct lm_tpl_value lm_tpl_filter(struct lm_tpl_run *x, const char *name, struct lm_tpl_value v,
                                   const struct lm_tpl_args *args);
 struct lm_tpl_value lm_tpl_test(struct lm_tpl_run *x, const char *name, struct lm_tpl_value v,
@@ -268,6 +275,11 @@ struct lm_tpl_value lm_tpl_attribute(struct lm_tpl_run *x, struct lm_tpl_value v
                                      struct lm_tpl_text name);
 struct lm_tpl_value lm_tpl_call_method(struct lm_tpl_run *x, const struct lm_tpl_bound *method,
                                        const struct lm_tpl_args *args);
+/* Methods of strings: see template_string.c. The second one is for names that the first one knows. */
+bool lm_tpl_has_string_method(struct lm_tpl_text name);
+struct lm_tpl_value lm_tpl_call_string_method(struct lm_tpl_run *x, struct lm_tpl_text self,
+                                              struct lm_tpl_text name,
+                                              const struct lm_tpl_args *args);
 struct lm_tpl_value lm_tpl_call_function(struct lm_tpl_run *x, const struct lm_tpl_bound *function,
                                          const struct lm_tpl_args *args);
 
