@@ -26,7 +26,7 @@ struct job {
     const struct ex_layout *layout;
     int speaker_columns;
     ex_cue_writer *write;
-    struct ex_buf *out;
+    struct num_buf *out;
     size_t n_written;
 };
 
@@ -34,12 +34,12 @@ int64_t ex_time_ms(double seconds) {
     return llrint(seconds * 1000.0);
 }
 
-void ex_time_add(struct ex_buf *out, int64_t time_ms, bool hours, char mark) {
+void ex_time_add(struct num_buf *out, int64_t time_ms, bool hours, char mark) {
     int64_t s = time_ms / 1000;
     if (hours || s >= 3600)
-        ex_buf_addf(out, "%02" PRId64 ":", s / 3600);
-    ex_buf_addf(out, "%02" PRId64 ":%02" PRId64 "%c%03" PRId64, s / 60 % 60, s % 60, mark,
-                time_ms % 1000);
+        num_buf_addf(out, "%02" PRId64 ":", s / 3600);
+    num_buf_addf(out, "%02" PRId64 ":%02" PRId64 "%c%03" PRId64, s / 60 % 60, s % 60, mark,
+                 time_ms % 1000);
 }
 
 /* Deals out a segment's time to its parts, which are asked for in order. */
@@ -86,22 +86,22 @@ static void clock_part(struct clock *clock, size_t from, size_t to, double *ret_
 
 /* Lines [from, to) of `text`, joined and NUL-terminated, into `part`; returns their visible
  * characters. */
-static size_t join_lines(struct ex_buf *part, const char *text, const struct ex_lines *lines,
+static size_t join_lines(struct num_buf *part, const char *text, const struct ex_lines *lines,
                          size_t from, size_t to) {
     part->len = 0;
     for (size_t i = from; i < to; i++) {
         if (i > from)
-            ex_buf_addc(part, '\n');
-        ex_buf_add(part, text + lines->lines[i].at, lines->lines[i].len);
+            num_buf_addc(part, '\n');
+        num_buf_add(part, text + lines->lines[i].at, lines->lines[i].len);
     }
-    ex_buf_addc(part, '\0');
+    num_buf_addc(part, '\0');
     return part->failed ? 0 : ex_text_count(part->data);
 }
 
 /* Writes the cues of one segment, whose lines are known. */
 static int write_parts(struct job *job, const struct ex_segment *segment, const char *text,
-                       const struct ex_lines *lines, const char *speaker, struct ex_err *err) {
-    ex_autobuf part = {0};
+                       const struct ex_lines *lines, const char *speaker, struct num_err *err) {
+    num_autobuf part = {0};
     size_t count = job->layout->max_line_count ? job->layout->max_line_count : lines->n;
     struct clock clock = clock_for(segment, text);
     size_t done = 0; /* visible characters written */
@@ -110,7 +110,7 @@ static int write_parts(struct job *job, const struct ex_segment *segment, const 
         size_t to = i + count < lines->n ? i + count : lines->n;
         size_t n = join_lines(&part, text, lines, i, to);
         if (part.failed)
-            return ex_fail(err, SLUICE_RESOURCE, "out of memory for a subtitle");
+            return num_fail(err, SLUICE_RESOURCE, "out of memory for a subtitle");
         double start = segment->start, end = segment->end;
         if (i > 0 || to < lines->n)
             clock_part(&clock, done, done + n, &start, &end);
@@ -126,21 +126,21 @@ static int write_parts(struct job *job, const struct ex_segment *segment, const 
     return 0;
 }
 
-static int write_segment(struct job *job, const struct ex_segment *segment, struct ex_buf *text,
-                         struct ex_err *err) {
+static int write_segment(struct job *job, const struct ex_segment *segment, struct num_buf *text,
+                         struct num_err *err) {
     ex_autolines lines = {0};
     text->len = 0;
     ex_text_clean(text, segment->text, EX_TEXT_LINES | EX_TEXT_ARROW);
     if (text->len == 0 && !text->failed)
         return 0;
-    ex_buf_addc(text, '\0');
+    num_buf_addc(text, '\0');
     size_t speaker_at = text->len;
     if (segment->speaker)
         ex_text_clean(text, segment->speaker, EX_TEXT_ARROW);
     bool named = text->len > speaker_at;
-    ex_buf_addc(text, '\0');
+    num_buf_addc(text, '\0');
     if (text->failed)
-        return ex_fail(err, SLUICE_RESOURCE, "out of memory for a subtitle");
+        return num_fail(err, SLUICE_RESOURCE, "out of memory for a subtitle");
     const char *speaker = named ? text->data + speaker_at : NULL;
     struct ex_wrap wrap = {job->layout->max_line_width, job->layout->max_line_count, 0};
     if (speaker && job->speaker_columns >= 0)
@@ -158,16 +158,17 @@ static int by_start(const void *a, const void *b) {
 }
 
 int ex_cue_each(const struct ex_transcript *transcript, const struct ex_layout *layout,
-                int speaker_columns, ex_cue_writer *write, struct ex_buf *out, struct ex_err *err) {
+                int speaker_columns, ex_cue_writer *write, struct num_buf *out,
+                struct num_err *err) {
     struct job job = {layout, speaker_columns, write, out, 0};
-    ex_autobuf order = {0};
-    ex_autobuf text = {0};
+    num_autobuf order = {0};
+    num_autobuf text = {0};
     for (size_t i = 0; i < transcript->n_segments; i++) {
         const struct ex_segment *segment = &transcript->segments[i];
-        ex_buf_add(&order, &segment, sizeof segment);
+        num_buf_add(&order, &segment, sizeof segment);
     }
     if (order.failed)
-        return ex_fail(err, SLUICE_RESOURCE, "out of memory for subtitles");
+        return num_fail(err, SLUICE_RESOURCE, "out of memory for subtitles");
     const struct ex_segment **sorted = (const struct ex_segment **)(void *)order.data;
     if (transcript->n_segments)
         qsort(sorted, transcript->n_segments, sizeof *sorted, by_start);
@@ -176,5 +177,5 @@ int ex_cue_each(const struct ex_transcript *transcript, const struct ex_layout *
         if (status < 0)
             return status;
     }
-    return out->failed ? ex_fail(err, SLUICE_RESOURCE, "out of memory for subtitles") : 0;
+    return out->failed ? num_fail(err, SLUICE_RESOURCE, "out of memory for subtitles") : 0;
 }

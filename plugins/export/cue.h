@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "export/transcript.h"
+#include "num/buf.h"
 
 struct ex_layout {
     uint32_t max_line_width; /* columns; 0: lines are not broken */
@@ -21,7 +22,7 @@ struct ex_cue {
 };
 
 /* Writes one cue; `number` counts from 1. The cue is borrowed during the call. */
-typedef void ex_cue_writer(struct ex_buf *out, size_t number, const struct ex_cue *cue);
+typedef void ex_cue_writer(struct num_buf *out, size_t number, const struct ex_cue *cue);
 
 /*
  * Calls `write` for each cue of the transcript. Cues start in ascending order (segments that do not
@@ -32,12 +33,13 @@ typedef void ex_cue_writer(struct ex_buf *out, size_t number, const struct ex_cu
  * name takes no room in the text. Returns 0 or SLUICE_RESOURCE.
  */
 int ex_cue_each(const struct ex_transcript *transcript, const struct ex_layout *layout,
-                int speaker_columns, ex_cue_writer *write, struct ex_buf *out, struct ex_err *err);
+                int speaker_columns, ex_cue_writer *write, struct num_buf *out,
+                struct num_err *err);
 
 /* Seconds as milliseconds, halves to even as the reference rounds. */
 int64_t ex_time_ms(double seconds);
 
 /* Appends "[HH:]MM:SS<mark>mmm"; hours only when they are not 0 or `hours` is true. */
-void ex_time_add(struct ex_buf *out, int64_t time_ms, bool hours, char mark);
+void ex_time_add(struct num_buf *out, int64_t time_ms, bool hours, char mark);
 
 #endif

@@ -9,12 +9,13 @@
 #ifndef EXPORT_FORMATS_H
 #define EXPORT_FORMATS_H
 
-#include "export/buf.h"
+#include "num/buf.h"
+#include "num/err.h"
 #include "export/cue.h"
 #include "export/transcript.h"
 
 typedef int ex_writer(const struct ex_transcript *transcript, const struct ex_layout *layout,
-                      struct ex_buf *out, struct ex_err *err);
+                      struct num_buf *out, struct num_err *err);
 
 ex_writer ex_write_srt; /* SubRip: numbered cues, HH:MM:SS,mmm; "[speaker]: " before the text */
 ex_writer ex_write_vtt; /* WebVTT: [HH:]MM:SS.mmm; <v speaker> tags; & < > of the text escaped */

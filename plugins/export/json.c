@@ -20,43 +20,43 @@ static void json_drop(json_t **value) {
 }
 #define autojson __attribute__((cleanup(json_drop))) json_t
 
-static void print_value(struct ex_buf *out, const json_t *value, size_t depth);
+static void print_value(struct num_buf *out, const json_t *value, size_t depth);
 
-static void print_newline(struct ex_buf *out, size_t depth) {
-    ex_buf_addc(out, '\n');
+static void print_newline(struct num_buf *out, size_t depth) {
+    num_buf_addc(out, '\n');
     for (size_t i = 0; i < depth; i++)
-        ex_buf_adds(out, "  ");
+        num_buf_adds(out, "  ");
 }
 
-static void print_string(struct ex_buf *out, const char *text, size_t len) {
-    ex_buf_addc(out, '"');
+static void print_string(struct num_buf *out, const char *text, size_t len) {
+    num_buf_addc(out, '"');
     size_t done = 0;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c >= 0x20 && c != '"' && c != '\\')
             continue;
-        ex_buf_add(out, text + done, i - done);
+        num_buf_add(out, text + done, i - done);
         const char *named = c ? strchr("\"\"\\\\\bb\ff\nn\rr\tt", c) : NULL;
         if (named)
-            ex_buf_addf(out, "\\%c", named[1]);
+            num_buf_addf(out, "\\%c", named[1]);
         else
-            ex_buf_addf(out, "\\u%04x", c);
+            num_buf_addf(out, "\\u%04x", c);
         done = i + 1;
     }
-    ex_buf_add(out, text + done, len - done);
-    ex_buf_addc(out, '"');
+    num_buf_add(out, text + done, len - done);
+    num_buf_addc(out, '"');
 }
 
-static void print_real(struct ex_buf *out, double value) {
+static void print_real(struct num_buf *out, double value) {
     char text[40];
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
             break;
     }
-    ex_buf_adds(out, text);
+    num_buf_adds(out, text);
     if (!strpbrk(text, ".e"))
-        ex_buf_adds(out, ".0");
+        num_buf_adds(out, ".0");
 }
 
 static bool is_number_list(const json_t *list) {
@@ -66,40 +66,40 @@ static bool is_number_list(const json_t *list) {
     return true;
 }
 
-static void print_list(struct ex_buf *out, const json_t *list, size_t depth) {
+static void print_list(struct num_buf *out, const json_t *list, size_t depth) {
     bool flat = is_number_list(list);
-    ex_buf_addc(out, '[');
+    num_buf_addc(out, '[');
     for (size_t i = 0; i < json_array_size(list); i++) {
         if (i > 0)
-            ex_buf_adds(out, flat ? ", " : ",");
+            num_buf_adds(out, flat ? ", " : ",");
         if (!flat)
             print_newline(out, depth + 1);
         print_value(out, json_array_get(list, i), depth + 1);
     }
     if (!flat)
         print_newline(out, depth);
-    ex_buf_addc(out, ']');
+    num_buf_addc(out, ']');
 }
 
-static void print_object(struct ex_buf *out, json_t *object, size_t depth) {
+static void print_object(struct num_buf *out, json_t *object, size_t depth) {
     const char *key, *comma = "";
     json_t *value;
-    ex_buf_addc(out, '{');
+    num_buf_addc(out, '{');
     json_object_foreach(object, key, value) {
-        ex_buf_adds(out, comma);
+        num_buf_adds(out, comma);
         print_newline(out, depth + 1);
         print_string(out, key, strlen(key));
-        ex_buf_adds(out, ": ");
+        num_buf_adds(out, ": ");
         print_value(out, value, depth + 1);
         comma = ",";
     }
     if (*comma)
         print_newline(out, depth);
-    ex_buf_addc(out, '}');
+    num_buf_addc(out, '}');
 }
 
 /* The depth is bounded: jansson reads at most 2048 levels. */
-static void print_value(struct ex_buf *out, const json_t *value, size_t depth) {
+static void print_value(struct num_buf *out, const json_t *value, size_t depth) {
     switch (json_typeof(value)) {
     case JSON_OBJECT:
         print_object(out, (json_t *)(uintptr_t)value, depth);
@@ -111,31 +111,32 @@ static void print_value(struct ex_buf *out, const json_t *value, size_t depth) {
         print_string(out, json_string_value(value), json_string_length(value));
         break;
     case JSON_INTEGER:
-        ex_buf_addf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        num_buf_addf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         break;
     case JSON_REAL:
         print_real(out, json_real_value(value));
         break;
     case JSON_TRUE:
-        ex_buf_adds(out, "true");
+        num_buf_adds(out, "true");
         break;
     case JSON_FALSE:
-        ex_buf_adds(out, "false");
+        num_buf_adds(out, "false");
         break;
     case JSON_NULL:
-        ex_buf_adds(out, "null");
+        num_buf_adds(out, "null");
         break;
     }
 }
 
-static int parse(const char *name, const void *data, size_t len, json_t **ret, struct ex_err *err) {
+static int parse(const char *name, const void *data, size_t len, json_t **ret,
+                 struct num_err *err) {
     json_error_t where;
     json_t *value = json_loadb(len ? data : "", len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &where);
     if (!value && json_error_code(&where) == json_error_out_of_memory)
-        return ex_fail(err, SLUICE_RESOURCE, "out of memory for `%s` of %zu bytes", name, len);
+        return num_fail(err, SLUICE_RESOURCE, "out of memory for `%s` of %zu bytes", name, len);
     if (!value)
-        return ex_fail(err, SLUICE_INPUT, "the input `%s` is not JSON: %s (line %d, column %d)",
-                       name, where.text, where.line, where.column);
+        return num_fail(err, SLUICE_INPUT, "the input `%s` is not JSON: %s (line %d, column %d)",
+                        name, where.text, where.line, where.column);
     *ret = value;
     return 0;
 }
@@ -150,62 +151,62 @@ static bool is_json_type(const char *type) {
 }
 
 /* The value of an addition, owned by the caller. */
-static int addition_value(const struct ex_addition *a, json_t **ret, struct ex_err *err) {
+static int addition_value(const struct ex_addition *a, json_t **ret, struct num_err *err) {
     if (is_json_type(a->type))
         return parse(a->name, a->data, a->len, ret, err);
     if (strcmp(a->type, SLUICE_TYPE_TEXT) != 0)
-        return ex_fail(err, SLUICE_UNSUPPORTED,
-                       "the input `%s` is %s, which has no place in JSON; connect text/1, json/1, "
-                       "regions/1, transcript/1 or turns/1",
-                       a->name, a->type);
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "the input `%s` is %s, which has no place in JSON; connect text/1, json/1, "
+                        "regions/1, transcript/1 or turns/1",
+                        a->name, a->type);
     *ret = json_stringn(a->len ? a->data : "", a->len);
     if (!*ret)
-        return ex_fail(err, SLUICE_INPUT, "the input `%s` is not UTF-8 text", a->name);
+        return num_fail(err, SLUICE_INPUT, "the input `%s` is not UTF-8 text", a->name);
     return 0;
 }
 
-static int add_member(json_t *root, const struct ex_addition *a, struct ex_err *err) {
+static int add_member(json_t *root, const struct ex_addition *a, struct num_err *err) {
     if (json_object_get(root, a->name))
-        return ex_fail(err, SLUICE_UNSUPPORTED,
-                       "the input `%s` would replace `%s` of the transcript; give it another name",
-                       a->name, a->name);
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "the input `%s` would replace `%s` of the transcript; give it another name",
+                        a->name, a->name);
     json_t *value = NULL;
     int status = addition_value(a, &value, err);
     if (status < 0)
         return status;
     if (json_object_set_new(root, a->name, value) < 0)
-        return ex_fail(err, SLUICE_RESOURCE, "out of memory for `%s`", a->name);
+        return num_fail(err, SLUICE_RESOURCE, "out of memory for `%s`", a->name);
     return 0;
 }
 
-static int parse_defaults(const char *defaults, json_t **ret, struct ex_err *err) {
+static int parse_defaults(const char *defaults, json_t **ret, struct num_err *err) {
     int status = parse("defaults", defaults, strlen(defaults), ret, err);
     if (status == 0 && !json_is_object(*ret))
-        status = ex_fail(err, SLUICE_INPUT, "defaults: expected a map of names and values");
+        status = num_fail(err, SLUICE_INPUT, "defaults: expected a map of names and values");
     return status;
 }
 
-int ex_json_check_defaults(const char *defaults, struct ex_err *err) {
+int ex_json_check_defaults(const char *defaults, struct num_err *err) {
     autojson *value = NULL;
     return parse_defaults(defaults, &value, err);
 }
 
-static int add_defaults(json_t *root, const char *defaults, struct ex_err *err) {
+static int add_defaults(json_t *root, const char *defaults, struct num_err *err) {
     autojson *values = NULL;
     int status = defaults ? parse_defaults(defaults, &values, err) : 0;
     if (status == 0 && json_object_update_missing(root, values) < 0 && values)
-        status = ex_fail(err, SLUICE_RESOURCE, "out of memory for the defaults");
+        status = num_fail(err, SLUICE_RESOURCE, "out of memory for the defaults");
     return status;
 }
 
 int ex_json_write(const void *transcript, size_t len, const struct ex_addition *additions, size_t n,
-                  const char *defaults, struct ex_buf *out, struct ex_err *err) {
+                  const char *defaults, struct num_buf *out, struct num_err *err) {
     autojson *root = NULL;
     int status = parse("transcript", transcript, len, &root, err);
     if (status < 0)
         return status;
     if (!json_is_object(root))
-        return ex_fail(err, SLUICE_INPUT, "the transcript is not a JSON object");
+        return num_fail(err, SLUICE_INPUT, "the transcript is not a JSON object");
     for (size_t i = 0; i < n; i++) {
         status = add_member(root, &additions[i], err);
         if (status < 0)
@@ -215,6 +216,6 @@ int ex_json_write(const void *transcript, size_t len, const struct ex_addition *
     if (status < 0)
         return status;
     print_value(out, root, 0);
-    ex_buf_addc(out, '\n');
-    return out->failed ? ex_fail(err, SLUICE_RESOURCE, "out of memory for the JSON text") : 0;
+    num_buf_addc(out, '\n');
+    return out->failed ? num_fail(err, SLUICE_RESOURCE, "out of memory for the JSON text") : 0;
 }

@@ -6,7 +6,8 @@
 
 #include <stddef.h>
 
-#include "export/buf.h"
+#include "num/buf.h"
+#include "num/err.h"
 
 /* A further input. `type` says how the bytes become a value: text/1 a string, JSON types as they
  * are. */
@@ -20,7 +21,7 @@ struct ex_addition {
 /*
  * Checks that `defaults` is a JSON object: members that the output has in any case. SLUICE_INPUT.
  */
-int ex_json_check_defaults(const char *defaults, struct ex_err *err);
+int ex_json_check_defaults(const char *defaults, struct num_err *err);
 
 /*
  * Appends the JSON object `transcript` with the `n` additions after its own members, and then those members
@@ -33,6 +34,6 @@ int ex_json_check_defaults(const char *defaults, struct ex_err *err);
  * to be used.
  */
 int ex_json_write(const void *transcript, size_t len, const struct ex_addition *additions, size_t n,
-                  const char *defaults, struct ex_buf *out, struct ex_err *err);
+                  const char *defaults, struct num_buf *out, struct num_err *err);
 
 #endif

@@ -11,50 +11,50 @@
 
 #include "export/text.h"
 
-static int done(const struct ex_buf *out, struct ex_err *err) {
-    return out->failed ? ex_fail(err, SLUICE_RESOURCE, "out of memory for the text") : 0;
+static int done(const struct num_buf *out, struct num_err *err) {
+    return out->failed ? num_fail(err, SLUICE_RESOURCE, "out of memory for the text") : 0;
 }
 
 int ex_write_txt(const struct ex_transcript *transcript, const struct ex_layout *layout,
-                 struct ex_buf *out, struct ex_err *err) {
+                 struct num_buf *out, struct num_err *err) {
     (void)layout;
     for (size_t i = 0; i < transcript->n_segments; i++) {
         const struct ex_segment *segment = &transcript->segments[i];
         if (segment->speaker) {
-            ex_buf_addc(out, '[');
+            num_buf_addc(out, '[');
             ex_text_clean(out, segment->speaker, 0);
-            ex_buf_adds(out, "]: ");
+            num_buf_adds(out, "]: ");
         }
         ex_text_clean(out, segment->text, 0);
-        ex_buf_addc(out, '\n');
+        num_buf_addc(out, '\n');
     }
     return done(out, err);
 }
 
 int ex_write_tsv(const struct ex_transcript *transcript, const struct ex_layout *layout,
-                 struct ex_buf *out, struct ex_err *err) {
+                 struct num_buf *out, struct num_err *err) {
     (void)layout;
-    ex_buf_adds(out, "start\tend\ttext\n");
+    num_buf_adds(out, "start\tend\ttext\n");
     for (size_t i = 0; i < transcript->n_segments; i++) {
         const struct ex_segment *segment = &transcript->segments[i];
-        ex_buf_addf(out, "%" PRId64 "\t%" PRId64 "\t", ex_time_ms(segment->start),
-                    ex_time_ms(segment->end));
+        num_buf_addf(out, "%" PRId64 "\t%" PRId64 "\t", ex_time_ms(segment->start),
+                     ex_time_ms(segment->end));
         ex_text_clean(out, segment->text, EX_TEXT_NO_TABS);
-        ex_buf_addc(out, '\n');
+        num_buf_addc(out, '\n');
     }
     return done(out, err);
 }
 
 int ex_write_lrc(const struct ex_transcript *transcript, const struct ex_layout *layout,
-                 struct ex_buf *out, struct ex_err *err) {
+                 struct num_buf *out, struct num_err *err) {
     (void)layout;
     for (size_t i = 0; i < transcript->n_segments; i++) {
         const struct ex_segment *segment = &transcript->segments[i];
         int64_t cs = llrint(segment->start * 100.0); /* hundredths: all that the format has */
-        ex_buf_addf(out, "[%02" PRId64 ":%02" PRId64 ".%02" PRId64 "]", cs / 6000, cs / 100 % 60,
-                    cs % 100);
+        num_buf_addf(out, "[%02" PRId64 ":%02" PRId64 ".%02" PRId64 "]", cs / 6000, cs / 100 % 60,
+                     cs % 100);
         ex_text_clean(out, segment->text, EX_TEXT_NO_TABS);
-        ex_buf_addc(out, '\n');
+        num_buf_addc(out, '\n');
     }
     return done(out, err);
 }

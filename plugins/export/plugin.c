@@ -77,7 +77,7 @@ static int32_t create_lrc(const struct sluice_host *host, void **ret_self) {
 }
 
 static int32_t create_json(const struct sluice_host *host, void **ret_self) {
-    struct ex_err err;
+    struct num_err err;
     const char *defaults = NULL;
     int32_t status = host->param_json(host, "defaults", &defaults);
     if (status == SLUICE_OK)
@@ -85,9 +85,9 @@ static int32_t create_json(const struct sluice_host *host, void **ret_self) {
     else if (status == SLUICE_UNSUPPORTED)
         status = SLUICE_OK;
     else
-        ex_fail(&err, status, "the host does not know defaults");
+        num_fail(&err, status, "the host does not know defaults");
     if (status != SLUICE_OK) {
-        host->error(host, err.message);
+        host->error(host, err.text);
         return status;
     }
     struct exporter *self = NULL;
@@ -118,7 +118,7 @@ static int32_t open_input(const struct exporter *self, struct sluice_job *job, c
 }
 
 static int32_t commit(const struct exporter *self, struct sluice_job *job, const char *port,
-                      const struct ex_buf *buf) {
+                      const struct num_buf *buf) {
     void *data = NULL;
     if (self->host->cancelled(job))
         return SLUICE_CANCELLED;
@@ -133,9 +133,9 @@ static int32_t commit(const struct exporter *self, struct sluice_job *job, const
 static int32_t process_text(void *instance, struct sluice_job *job) {
     const struct exporter *self = instance;
     struct sluice_view view = {0};
-    struct ex_err err = {0};
+    struct num_err err = {0};
     ex_autotranscript transcript = {0};
-    ex_autobuf out = {0};
+    num_autobuf out = {0};
     int32_t status = open_input(self, job, "transcript", &view);
     if (status != SLUICE_OK)
         return status;
@@ -145,7 +145,7 @@ static int32_t process_text(void *instance, struct sluice_job *job) {
     if (status == SLUICE_OK)
         status = self->write(&transcript, &self->layout, &out, &err);
     return status == SLUICE_OK ? commit(self, job, "text", &out)
-                               : fail(self, job, status, err.message);
+                               : fail(self, job, status, err.text);
 }
 
 #define MAX_ADDITIONS 64
@@ -178,8 +178,8 @@ static int32_t process_json(void *instance, struct sluice_job *job) {
     struct sluice_view view = {0};
     struct ex_addition additions[MAX_ADDITIONS];
     size_t n = 0;
-    struct ex_err err = {0};
-    ex_autobuf out = {0};
+    struct num_err err = {0};
+    num_autobuf out = {0};
     int32_t status = open_input(self, job, "transcript", &view);
     if (status == SLUICE_OK)
         status = open_additions(self, job, additions, &n);
@@ -187,7 +187,7 @@ static int32_t process_json(void *instance, struct sluice_job *job) {
         return status;
     status = ex_json_write(view.data, view.len, additions, n, self->defaults, &out, &err);
     return status == SLUICE_OK ? commit(self, job, "json", &out)
-                               : fail(self, job, status, err.message);
+                               : fail(self, job, status, err.text);
 }
 
 static const struct sluice_port transcript_in = {SLUICE_SIZED(struct sluice_port), 0, "transcript",

@@ -75,13 +75,13 @@ size_t ex_text_columns(const char *text) {
 }
 
 /* Shortens hyphens at the end of `out`, from `start` on, to one: an arrow's head follows. */
-static void shorten_arrow(struct ex_buf *out, size_t start) {
+static void shorten_arrow(struct num_buf *out, size_t start) {
     while (out->len >= start + 2 && out->data[out->len - 1] == '-' &&
            out->data[out->len - 2] == '-')
         out->len--;
 }
 
-void ex_text_clean(struct ex_buf *out, const char *text, unsigned flags) {
+void ex_text_clean(struct num_buf *out, const char *text, unsigned flags) {
     const size_t start = out->len;
     size_t visible_end = start; /* end of the last visible character */
     size_t line_start = start;
@@ -99,15 +99,15 @@ void ex_text_clean(struct ex_buf *out, const char *text, unsigned flags) {
         if (space && out->len == line_start)
             continue;
         if (separator) {
-            ex_buf_addc(out, separator);
+            num_buf_addc(out, separator);
             separator = 0;
         }
         if (c == '>' && flags & EX_TEXT_ARROW)
             shorten_arrow(out, start);
         if (c == '\t' ? flags & EX_TEXT_NO_TABS : c < 0x20 || c == 0x7f)
-            ex_buf_addc(out, ' ');
+            num_buf_addc(out, ' ');
         else
-            ex_buf_add(out, from, (size_t)(text - from));
+            num_buf_add(out, from, (size_t)(text - from));
         if (!space)
             visible_end = out->len;
     }

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "export/buf.h"
+#include "num/buf.h"
 
 /* The code point at *at, which must not be the terminating NUL, and moves *at behind it. */
 uint32_t ex_text_next(const char **at);
@@ -35,6 +35,6 @@ size_t ex_text_columns(const char *text);
  * Appends `text` cleaned: no white space at either end of a line, no empty lines, control
  * characters but tabs as spaces. The result holds no NUL.
  */
-void ex_text_clean(struct ex_buf *out, const char *text, unsigned flags);
+void ex_text_clean(struct num_buf *out, const char *text, unsigned flags);
 
 #endif

@@ -43,28 +43,28 @@ static json_t *member(const json_t *object, const char *key) {
 
 /* Reads object[key], a time in seconds, whose place in the file is `where`. */
 static int read_time(const json_t *object, const char *key, const char *where, double *ret,
-                     struct ex_err *err) {
+                     struct num_err *err) {
     const json_t *value = member(object, key);
     if (!json_is_number(value))
-        return ex_fail(err, SLUICE_INPUT, "%s.%s: expected a number of seconds, found %s", where,
-                       key, type_name(value));
+        return num_fail(err, SLUICE_INPUT, "%s.%s: expected a number of seconds, found %s", where,
+                        key, type_name(value));
     double seconds = json_number_value(value);
     if (!(seconds <= EX_MAX_TIME_S && seconds >= -EX_MAX_TIME_S))
-        return ex_fail(err, SLUICE_INPUT, "%s.%s: %g is no time of a recording in seconds", where,
-                       key, seconds);
+        return num_fail(err, SLUICE_INPUT, "%s.%s: %g is no time of a recording in seconds", where,
+                        key, seconds);
     *ret = seconds > 0 ? seconds : 0;
     return 0;
 }
 
 static int read_word(const json_t *item, const char *where, struct ex_word *ret,
-                     struct ex_err *err) {
+                     struct num_err *err) {
     if (!json_is_object(item))
-        return ex_fail(err, SLUICE_INPUT, "%s: expected an object, found %s", where,
-                       type_name(item));
+        return num_fail(err, SLUICE_INPUT, "%s: expected an object, found %s", where,
+                        type_name(item));
     const json_t *text = member(item, "word");
     if (!json_is_string(text))
-        return ex_fail(err, SLUICE_INPUT, "%s.word: expected a string, found %s", where,
-                       type_name(text));
+        return num_fail(err, SLUICE_INPUT, "%s.word: expected a string, found %s", where,
+                        type_name(text));
     struct ex_word word = {-1, -1, ex_text_count(json_string_value(text))};
     if (member(item, "start") && member(item, "end")) {
         int status = read_time(item, "start", where, &word.start, err);
@@ -79,7 +79,7 @@ static int read_word(const json_t *item, const char *where, struct ex_word *ret,
 
 /* Fills segment->words, which has room for the items of `list`. */
 static int read_words(const json_t *list, size_t segment_index, struct ex_word *words,
-                      struct ex_segment *segment, struct ex_err *err) {
+                      struct ex_segment *segment, struct num_err *err) {
     char where[80];
     for (size_t i = 0; i < json_array_size(list); i++) {
         snprintf(where, sizeof where, "segments[%zu].words[%zu]", segment_index, i);
@@ -93,12 +93,12 @@ static int read_words(const json_t *list, size_t segment_index, struct ex_word *
 }
 
 static int read_segment(const json_t *item, size_t index, struct ex_segment *ret,
-                        struct ex_err *err) {
+                        struct num_err *err) {
     char where[40];
     snprintf(where, sizeof where, "segments[%zu]", index);
     if (!json_is_object(item))
-        return ex_fail(err, SLUICE_INPUT, "%s: expected an object, found %s", where,
-                       type_name(item));
+        return num_fail(err, SLUICE_INPUT, "%s: expected an object, found %s", where,
+                        type_name(item));
     struct ex_segment segment = {0};
     int status = read_time(item, "start", where, &segment.start, err);
     if (status == 0)
@@ -109,13 +109,13 @@ static int read_segment(const json_t *item, size_t index, struct ex_segment *ret
         segment.end = segment.start;
     const json_t *text = member(item, "text");
     if (!json_is_string(text))
-        return ex_fail(err, SLUICE_INPUT, "%s.text: expected a string, found %s", where,
-                       type_name(text));
+        return num_fail(err, SLUICE_INPUT, "%s.text: expected a string, found %s", where,
+                        type_name(text));
     segment.text = json_string_value(text);
     const json_t *speaker = member(item, "speaker");
     if (speaker && !json_is_string(speaker))
-        return ex_fail(err, SLUICE_INPUT, "%s.speaker: expected a string, found %s", where,
-                       type_name(speaker));
+        return num_fail(err, SLUICE_INPUT, "%s.speaker: expected a string, found %s", where,
+                        type_name(speaker));
     if (speaker && json_string_length(speaker) > 0)
         segment.speaker = json_string_value(speaker);
     *ret = segment;
@@ -123,20 +123,20 @@ static int read_segment(const json_t *item, size_t index, struct ex_segment *ret
 }
 
 /* Number of words in all segments; lists of the wrong type are refused. */
-static int count_words(const json_t *segments, size_t *ret_n, struct ex_err *err) {
+static int count_words(const json_t *segments, size_t *ret_n, struct num_err *err) {
     size_t n = 0;
     for (size_t i = 0; i < json_array_size(segments); i++) {
         const json_t *words = member(json_array_get(segments, i), "words");
         if (words && !json_is_array(words))
-            return ex_fail(err, SLUICE_INPUT, "segments[%zu].words: expected a list, found %s", i,
-                           type_name(words));
+            return num_fail(err, SLUICE_INPUT, "segments[%zu].words: expected a list, found %s", i,
+                            type_name(words));
         n += json_array_size(words);
     }
     *ret_n = n;
     return 0;
 }
 
-static int read_segments(const json_t *list, struct ex_transcript *t, struct ex_err *err) {
+static int read_segments(const json_t *list, struct ex_transcript *t, struct num_err *err) {
     size_t n_words = 0;
     int status = count_words(list, &n_words, err);
     if (status < 0)
@@ -145,7 +145,7 @@ static int read_segments(const json_t *list, struct ex_transcript *t, struct ex_
     t->segments = calloc(t->n_segments + 1, sizeof *t->segments);
     t->words = calloc(n_words + 1, sizeof *t->words);
     if (!t->segments || !t->words)
-        return ex_fail(err, SLUICE_RESOURCE, "out of memory for %zu segments", t->n_segments);
+        return num_fail(err, SLUICE_RESOURCE, "out of memory for %zu segments", t->n_segments);
     struct ex_word *words = t->words;
     for (size_t i = 0; i < t->n_segments; i++) {
         const json_t *item = json_array_get(list, i);
@@ -160,22 +160,22 @@ static int read_segments(const json_t *list, struct ex_transcript *t, struct ex_
 }
 
 int ex_transcript_read(const void *data, size_t len, struct ex_transcript *ret,
-                       struct ex_err *err) {
+                       struct num_err *err) {
     ex_autotranscript t = {0};
     json_error_t where;
     t.root = json_loadb(len ? data : "", len, 0, &where);
     if (!t.root && json_error_code(&where) == json_error_out_of_memory)
-        return ex_fail(err, SLUICE_RESOURCE, "out of memory for a transcript of %zu bytes", len);
+        return num_fail(err, SLUICE_RESOURCE, "out of memory for a transcript of %zu bytes", len);
     if (!t.root)
-        return ex_fail(err, SLUICE_INPUT, "the transcript is not JSON: %s (line %d, column %d)",
-                       where.text, where.line, where.column);
+        return num_fail(err, SLUICE_INPUT, "the transcript is not JSON: %s (line %d, column %d)",
+                        where.text, where.line, where.column);
     if (!json_is_object(t.root))
-        return ex_fail(err, SLUICE_INPUT, "the transcript is %s, not an object with `segments`",
-                       type_name(t.root));
+        return num_fail(err, SLUICE_INPUT, "the transcript is %s, not an object with `segments`",
+                        type_name(t.root));
     const json_t *segments = member(t.root, "segments");
     if (!json_is_array(segments))
-        return ex_fail(err, SLUICE_INPUT, "segments: expected a list, found %s",
-                       type_name(segments));
+        return num_fail(err, SLUICE_INPUT, "segments: expected a list, found %s",
+                        type_name(segments));
     int status = read_segments(segments, &t, err);
     if (status < 0)
         return status;

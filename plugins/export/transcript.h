@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#include "export/buf.h"
+#include "num/err.h"
 
 /* Times beyond this (10,000 hours) are refused as damage: no recording is that long. */
 #define EX_MAX_TIME_S 3.6e7
@@ -40,7 +40,8 @@ struct ex_transcript {
  * becomes the start. Returns 0; SLUICE_INPUT: not a transcript, and `err` names the place
  * ("segments[3].end: ..."); SLUICE_RESOURCE: out of memory. Pure; thread-safe.
  */
-int ex_transcript_read(const void *data, size_t len, struct ex_transcript *ret, struct ex_err *err);
+int ex_transcript_read(const void *data, size_t len, struct ex_transcript *ret,
+                       struct num_err *err);
 
 /* Frees what a transcript holds; it may be zeroed. */
 void ex_transcript_finish(struct ex_transcript *transcript);

@@ -42,12 +42,12 @@ static bool may_break(uint32_t before, uint32_t after) {
            !is_one_of(before, "([{「『（【〈《〔［｛$¥￥");
 }
 
-static int add_line(struct ex_lines *lines, size_t at, size_t end, struct ex_err *err) {
+static int add_line(struct ex_lines *lines, size_t at, size_t end, struct num_err *err) {
     if (lines->n == lines->cap) {
         size_t cap = lines->cap ? lines->cap * 2 : 8;
         struct ex_line *grown = realloc(lines->lines, cap * sizeof *grown);
         if (!grown)
-            return ex_fail(err, SLUICE_RESOURCE, "out of memory for %zu lines of a subtitle", cap);
+            return num_fail(err, SLUICE_RESOURCE, "out of memory for %zu lines of a subtitle", cap);
         lines->lines = grown;
         lines->cap = cap;
     }
@@ -69,7 +69,7 @@ static size_t indent_of(const struct ex_wrap *wrap, size_t line) {
 
 /* Wraps [text + at, text + end), which holds no line break. */
 static int wrap_paragraph(const char *text, size_t at, size_t end, const struct ex_wrap *wrap,
-                          struct ex_lines *lines, struct ex_err *err) {
+                          struct ex_lines *lines, struct num_err *err) {
     const char *const stop = text + end;
     const char *line = text + at;
     const char *break_end = NULL,
@@ -107,7 +107,7 @@ static int wrap_paragraph(const char *text, size_t at, size_t end, const struct 
 }
 
 int ex_wrap_lines(const char *text, const struct ex_wrap *wrap, struct ex_lines *ret,
-                  struct ex_err *err) {
+                  struct num_err *err) {
     for (size_t at = 0; text[at];) {
         size_t end = at + strcspn(text + at, "\n");
         int status = wrap->width ? wrap_paragraph(text, at, end, wrap, ret, err)

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#include "export/buf.h"
+#include "num/err.h"
 
 struct ex_line {
     size_t at, len; /* bytes of the text: [at, at + len) */
@@ -30,7 +30,7 @@ struct ex_wrap {
  * 0 or SLUICE_RESOURCE.
  */
 int ex_wrap_lines(const char *text, const struct ex_wrap *wrap, struct ex_lines *ret,
-                  struct ex_err *err);
+                  struct num_err *err);
 
 void ex_lines_finish(struct ex_lines *lines);
 

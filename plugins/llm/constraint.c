@@ -42,7 +42,7 @@ static void accept(void *ctx, int32_t token) {
     if (w->state == LM_DEAD || is_end(w, token))
         return;
     const uint8_t *bytes = lm_tokenizer_bytes(w->tokenizer, token, &len);
-    lm_buf_add(&w->text, bytes, len);
+    num_buf_add(&w->text, bytes, len);
     w->state = lm_vocabulary_step(w->vocabulary, w->matcher, w->state, token);
     if (w->state != LM_DEAD)
         w->state = lm_matcher_tidy(w->matcher, w->state);
@@ -62,7 +62,7 @@ int32_t lm_writer_start(struct lm_writer *w, const struct lm_grammar *grammar,
 
 void lm_writer_finish(struct lm_writer *w) {
     lm_matcher_destroy(w->matcher);
-    lm_buf_finish(&w->text);
+    num_buf_finish(&w->text);
     *w = (struct lm_writer){0};
 }
 
@@ -92,13 +92,13 @@ static void visit(struct search *s, int32_t state, uint32_t from, uint8_t byte) 
 }
 
 /* Appends the bytes that lead to place i. */
-static void add_path(const struct search *s, uint32_t i, struct lm_buf *out) {
+static void add_path(const struct search *s, uint32_t i, struct num_buf *out) {
     uint32_t n = 0;
     for (uint32_t at = i; at != 0; at = s->list[at].from)
         n++;
     size_t begin = out->len;
     for (uint32_t k = 0; k < n; k++)
-        lm_buf_addc(out, ' ');
+        num_buf_addc(out, ' ');
     for (uint32_t at = i; at != 0 && !out->failed; at = s->list[at].from)
         out->data[begin + --n] = (char)s->list[at].byte;
 }

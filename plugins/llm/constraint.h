@@ -6,7 +6,7 @@
 #ifndef LM_GRAMMAR_CONSTRAINT_H
 #define LM_GRAMMAR_CONSTRAINT_H
 
-#include "llm/buf.h"
+#include "num/buf.h"
 #include "llm/generate.h"
 #include "llm/mask.h"
 
@@ -20,7 +20,7 @@ struct lm_writer {
     struct lm_matcher *matcher;
     int32_t state;
     const struct lm_tokenizer *tokenizer; /* borrowed */
-    struct lm_buf text;                   /* bytes of the tokens taken */
+    struct num_buf text;                  /* bytes of the tokens taken */
 };
 
 /* The grammar, vocabulary, tokenizer and ends are borrowed until lm_writer_finish(). */

@@ -110,16 +110,16 @@ static int32_t add_transcript(const struct lm_session *s, const struct lm_transc
     return status;
 }
 
-static void print(const struct pieces *p, size_t first, size_t last, struct lm_buf *out) {
+static void print(const struct pieces *p, size_t first, size_t last, struct num_buf *out) {
     for (size_t i = first; i < last; i++) {
         const struct piece *piece = &p->items[i];
         if (i > first)
-            lm_buf_addc(out, piece->turn ? '\n' : ' ');
+            num_buf_addc(out, piece->turn ? '\n' : ' ');
         if (piece->speaker && (piece->turn || i == first))
-            lm_buf_addf(out, "%.*s: ", MAX_SPEAKER, piece->speaker);
-        lm_buf_add(out, piece->text, piece->len);
+            num_buf_addf(out, "%.*s: ", MAX_SPEAKER, piece->speaker);
+        num_buf_add(out, piece->text, piece->len);
     }
-    lm_buf_addc(out, '\n');
+    num_buf_addc(out, '\n');
 }
 
 /* The end of the window that begins at `first`. */
@@ -145,13 +145,13 @@ struct run {
 
 /* One question about pieces [first, last). */
 static int32_t ask(struct run *r, const char *question, const struct lm_ask *how,
-                   const struct pieces *p, size_t first, size_t last, struct lm_buf *out,
+                   const struct pieces *p, size_t first, size_t last, struct num_buf *out,
                    struct num_err *err) {
-    lm_autobuf user = {0};
+    num_autobuf user = {0};
     struct lm_ask full = *how;
     struct lm_answer answer = {0};
-    lm_buf_adds(&user, question);
-    lm_buf_adds(&user, "\n\n");
+    num_buf_adds(&user, question);
+    num_buf_adds(&user, "\n\n");
     print(p, first, last, &user);
     if (user.failed)
         return num_fail_memory(err, "a question", user.len);
@@ -202,11 +202,11 @@ static int32_t take_notes(struct run *r, const struct pieces *p, struct pieces *
     how.text = NULL;
     how.max_tokens = r->notes;
     for (size_t at = 0, end; at < p->n && status == SLUICE_OK; at = end) {
-        lm_autobuf text = {0};
+        num_autobuf text = {0};
         end = window_end(p, at, r->room);
         status = ask(r, r->digest->part, &how, p, at, end, &text, err);
         if (status == SLUICE_OK)
-            status = add_text(r->session, ret, lm_buf_text(&text), text.len, NULL, r->room / 2,
+            status = add_text(r->session, ret, num_buf_text(&text), text.len, NULL, r->room / 2,
                               true, err);
         if (r->report.n_rounds == 0)
             r->report.n_windows++;
@@ -218,7 +218,7 @@ static int32_t take_notes(struct run *r, const struct pieces *p, struct pieces *
 }
 
 /* Rounds of notes until they fit; notes that do not shrink are cut to what fits. */
-static int32_t answer(struct run *r, struct pieces *p, struct lm_buf *out, struct num_err *err) {
+static int32_t answer(struct run *r, struct pieces *p, struct num_buf *out, struct num_err *err) {
     int32_t status = SLUICE_OK;
     size_t end = window_end(p, 0, r->room);
     for (int round = 0; end < p->n && round < MAX_ROUNDS && status == SLUICE_OK; round++) {
@@ -236,7 +236,7 @@ static int32_t answer(struct run *r, struct pieces *p, struct lm_buf *out, struc
 }
 
 int32_t lm_digest_run(struct lm_session *s, const struct lm_transcript *transcript,
-                      const struct lm_digest *digest, struct lm_buf *out,
+                      const struct lm_digest *digest, struct num_buf *out,
                       struct lm_digest_report *ret, struct num_err *err) {
     struct run r = {.session = s, .digest = digest};
     struct pieces pieces = {0};

@@ -31,7 +31,7 @@ struct lm_digest_report {
  * SLUICE_CANCELLED.
  */
 int32_t lm_digest_run(struct lm_session *s, const struct lm_transcript *transcript,
-                      const struct lm_digest *digest, struct lm_buf *out,
+                      const struct lm_digest *digest, struct num_buf *out,
                       struct lm_digest_report *ret, struct num_err *err);
 
 #endif

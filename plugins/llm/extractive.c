@@ -41,9 +41,9 @@ struct ranker {
 /* ---- Words become numbers -------------------------------------------------------------------- */
 
 struct vocabulary {
-    struct lm_buf bytes; /* all words, lower case, NUL behind each */
-    uint32_t *table;     /* [size] id + 1; 0: free */
-    size_t *offset;      /* [n] of each word in `bytes` */
+    struct num_buf bytes; /* all words, lower case, NUL behind each */
+    uint32_t *table;      /* [size] id + 1; 0: free */
+    size_t *offset;       /* [n] of each word in `bytes` */
     size_t size, n, cap;
 };
 
@@ -90,8 +90,8 @@ static bool word_id(struct vocabulary *v, const char *word, size_t len, uint32_t
         }
     }
     v->offset[v->n] = v->bytes.len;
-    lm_buf_add(&v->bytes, word, len);
-    lm_buf_addc(&v->bytes, '\0');
+    num_buf_add(&v->bytes, word, len);
+    num_buf_addc(&v->bytes, '\0');
     v->table[at] = (uint32_t)++v->n;
     *ret = (uint32_t)v->n - 1;
     return !v->bytes.failed;
@@ -117,13 +117,13 @@ static void join_entries(struct ranker *r, size_t begin) {
 
 static bool add_sentence(struct ranker *r, struct vocabulary *v, size_t index) {
     const struct lm_sentence *s = &r->sentences.items[index];
-    lm_autobuf lower = {0};
+    num_autobuf lower = {0};
     size_t begin, step, first = r->n_entries;
     r->entry_of[index] = first;
     for (size_t at = 0; lm_word_next(s->text, s->len, &at, &begin);) {
         lower.len = 0;
         for (size_t i = begin; i < at; i += step)
-            lm_buf_add_char(&lower, lm_char_lower(lm_char_next(s->text + i, at - i, &step)));
+            num_buf_add_char(&lower, lm_char_lower(lm_char_next(s->text + i, at - i, &step)));
         struct entry *e = &r->entries[r->n_entries++];
         e->weight = 1;
         if (lower.failed || !word_id(v, lower.data, lower.len, &e->word))
@@ -293,16 +293,16 @@ static bool choose(struct ranker *r, struct lm_extractive_report *report) {
     return true;
 }
 
-static void print(const struct ranker *r, const struct lm_transcript *t, struct lm_buf *out) {
+static void print(const struct ranker *r, const struct lm_transcript *t, struct num_buf *out) {
     for (size_t s = 0; s < r->sentences.n; s++) {
         const struct lm_sentence *sentence = &r->sentences.items[s];
         const char *speaker = t->segments[sentence->segment].speaker;
         if (!r->taken[s])
             continue;
         if (r->o->speakers && speaker)
-            lm_buf_addf(out, "%.200s: ", speaker);
-        lm_buf_add(out, sentence->text, sentence->len);
-        lm_buf_addc(out, '\n');
+            num_buf_addf(out, "%.200s: ", speaker);
+        num_buf_add(out, sentence->text, sentence->len);
+        num_buf_addc(out, '\n');
     }
 }
 
@@ -317,7 +317,7 @@ static void finish(struct ranker *r, struct vocabulary *v) {
     free(r->degree);
     free(r->prior);
     free(r->taken);
-    lm_buf_finish(&v->bytes);
+    num_buf_finish(&v->bytes);
     free(v->table);
     free(v->offset);
 }
@@ -334,7 +334,7 @@ static bool allocate(struct ranker *r) {
 }
 
 int32_t lm_extract_summary(const struct lm_transcript *t, const struct lm_extractive_options *o,
-                           struct lm_buf *out, struct lm_extractive_report *ret,
+                           struct num_buf *out, struct lm_extractive_report *ret,
                            struct num_err *err) {
     struct ranker r = {.o = o};
     struct vocabulary v = {0};

@@ -33,7 +33,7 @@ struct lm_extractive_report {
  * transcript without words. The same input gives the same bytes. SLUICE_RESOURCE, SLUICE_CANCELLED.
  */
 int32_t lm_extract_summary(const struct lm_transcript *transcript,
-                           const struct lm_extractive_options *options, struct lm_buf *out,
+                           const struct lm_extractive_options *options, struct num_buf *out,
                            struct lm_extractive_report *ret, struct num_err *err);
 
 #endif

@@ -16,35 +16,35 @@ const char lm_punctuate_system[] =
 /* ---- An answer on its segments --------------------------------------------------------------- */
 
 /* The texts of the segments with blanks between them. */
-static void join(const struct lm_transcript *t, size_t first, size_t last, struct lm_buf *out) {
+static void join(const struct lm_transcript *t, size_t first, size_t last, struct num_buf *out) {
     for (size_t i = first; i < last; i++) {
         if (out->len && t->segments[i].len)
-            lm_buf_addc(out, ' ');
-        lm_buf_add(out, t->segments[i].text, t->segments[i].len);
+            num_buf_addc(out, ' ');
+        num_buf_add(out, t->segments[i].text, t->segments[i].len);
     }
 }
 
 /* The text with each run of white space as one blank. */
-static void add_line(struct lm_buf *out, const char *text, size_t len) {
+static void add_line(struct num_buf *out, const char *text, size_t len) {
     bool space = false;
     for (size_t i = 0, n; i < len; i += n) {
         uint32_t c = lm_char_next(text + i, len - i, &n);
         if (!lm_char_is_space(c))
-            lm_buf_add(out, text + i, n);
+            num_buf_add(out, text + i, n);
         else if (!space)
-            lm_buf_addc(out, ' ');
+            num_buf_addc(out, ' ');
         space = lm_char_is_space(c);
     }
 }
 
 /* `old` with what is between its white space replaced; NULL without memory. */
 static json_t *replaced(const char *old, size_t old_len, const char *text, size_t len) {
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     size_t begin, n = lm_text_trim(old, old_len, &begin);
-    lm_buf_add(&out, old, begin);
+    num_buf_add(&out, old, begin);
     add_line(&out, text, len);
-    lm_buf_add(&out, old + begin + n, old_len - begin - n);
-    return out.failed ? NULL : json_stringn(lm_buf_text(&out), out.len);
+    num_buf_add(&out, old + begin + n, old_len - begin - n);
+    return out.failed ? NULL : json_stringn(num_buf_text(&out), out.len);
 }
 
 /* The words of a segment as the text has them, a new list; NULL where it does not have them. */
@@ -91,11 +91,11 @@ static bool set_text(struct lm_segment *g, const char *text, size_t len) {
 
 bool lm_punctuate_apply(struct lm_transcript *t, size_t first, size_t last, const char *text,
                         size_t len, bool *ret_failed) {
-    lm_autobuf old = {0};
+    num_autobuf old = {0};
     size_t at = 0;
     join(t, first, last, &old);
     *ret_failed = old.failed;
-    if (old.failed || !lm_same_words(lm_buf_text(&old), old.len, text, len))
+    if (old.failed || !lm_same_words(num_buf_text(&old), old.len, text, len))
         return false;
     for (size_t i = first; i < last && !*ret_failed; i++) {
         struct lm_segment *g = &t->segments[i];
@@ -119,16 +119,16 @@ struct run {
 };
 
 /* Whether question and answer fit the context. */
-static int32_t fits(const struct run *r, const struct lm_buf *text, uint32_t *ret_tokens, bool *ret,
-                    struct num_err *err) {
-    int32_t status = lm_session_count(r->session, lm_buf_text(text), text->len, ret_tokens, err);
+static int32_t fits(const struct run *r, const struct num_buf *text, uint32_t *ret_tokens,
+                    bool *ret, struct num_err *err) {
+    int32_t status = lm_session_count(r->session, num_buf_text(text), text->len, ret_tokens, err);
     *ret = 3 * (uint64_t)*ret_tokens + r->frame + 2 * ANSWER_MORE <= lm_session_context(r->session);
     return status;
 }
 
 /* Asks once; *ret_done: the segments have the answer's text. */
 static int32_t try(struct run *r, size_t first, size_t last, bool *ret_done, struct num_err *err) {
-    lm_autobuf text = {0}, out = {0};
+    num_autobuf text = {0}, out = {0};
     uint32_t n_tokens = 0;
     bool fit = false, failed = false;
     struct lm_answer answer = {0};
@@ -140,7 +140,7 @@ static int32_t try(struct run *r, size_t first, size_t last, bool *ret_done, str
     if (status != SLUICE_OK || !fit)
         return status;
     struct lm_ask ask = {.system = r->options.system,
-                         .user = lm_buf_text(&text),
+                         .user = num_buf_text(&text),
                          .user_len = text.len,
                          .max_tokens = 2 * n_tokens + ANSWER_MORE,
                          .ctx = r->options.ctx,
@@ -150,7 +150,8 @@ static int32_t try(struct run *r, size_t first, size_t last, bool *ret_done, str
         return status;
     r->report.n_questions++;
     r->report.n_tokens += answer.n_tokens;
-    *ret_done = lm_punctuate_apply(r->transcript, first, last, lm_buf_text(&out), out.len, &failed);
+    *ret_done =
+        lm_punctuate_apply(r->transcript, first, last, num_buf_text(&out), out.len, &failed);
     r->report.n_refused += !*ret_done;
     return failed ? num_fail_memory(err, "a text", out.len) : SLUICE_OK;
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "llm/buf.h"
+#include "num/buf.h"
 #include "llm/grammar_program.h"
 
 #define MAX_PLACES 4096
@@ -260,12 +260,12 @@ static void string_of(struct compiler *c, const struct place *p) {
 
 static uint32_t child(struct compiler *c, const struct place *p, const json_t *schema,
                       const char *between, const char *name) {
-    lm_autobuf path = {0};
-    lm_buf_adds(&path, p->path);
-    lm_buf_adds(&path, between);
+    num_autobuf path = {0};
+    num_buf_adds(&path, p->path);
+    num_buf_adds(&path, between);
     for (; *name; name++) /* RFC 6901 */
-        lm_buf_adds(&path, *name == '~' ? "~0" : *name == '/' ? "~1" : (char[]){*name, 0});
-    return rule_of(c, schema, lm_buf_text(&path));
+        num_buf_adds(&path, *name == '~' ? "~0" : *name == '/' ? "~1" : (char[]){*name, 0});
+    return rule_of(c, schema, num_buf_text(&path));
 }
 
 static void array_of(struct compiler *c, const struct place *p) {

@@ -63,9 +63,9 @@ static uint32_t count_words(const char *text, size_t len) {
 /* Closes the open sentence at offset `end`. */
 static void close_sentence(struct cutter *c, size_t end, size_t next_segment) {
     struct lm_sentences *out = c->out;
-    size_t skip, len = lm_text_trim(lm_buf_text(&out->text) + c->begin, end - c->begin, &skip);
+    size_t skip, len = lm_text_trim(num_buf_text(&out->text) + c->begin, end - c->begin, &skip);
     struct lm_sentence s = {.len = len, .segment = c->segment};
-    s.n_words = count_words(lm_buf_text(&out->text) + c->begin + skip, len);
+    s.n_words = count_words(num_buf_text(&out->text) + c->begin + skip, len);
     s.text = (const char *)(uintptr_t)(c->begin + skip);
     c->begin = end;
     c->segment = next_segment;
@@ -86,7 +86,7 @@ static void close_sentence(struct cutter *c, size_t end, size_t next_segment) {
 
 /* Whether a sentence ends with the sign at `at`; *ret_end: behind the signs that belong to it. */
 static bool ends_at(const struct cutter *c, size_t at, size_t *ret_end) {
-    const char *text = lm_buf_text(&c->out->text);
+    const char *text = num_buf_text(&c->out->text);
     size_t len = c->out->text.len, step;
     uint32_t sign = lm_char_next(text + at, len - at, &step);
     bool wide = ends_wide(sign);
@@ -121,14 +121,14 @@ static void scan(struct cutter *c, size_t from, size_t segment) {
 
 static void add_segment(struct cutter *c, const struct lm_transcript *t, size_t i) {
     const struct lm_segment *s = &t->segments[i];
-    struct lm_buf *text = &c->out->text;
+    struct num_buf *text = &c->out->text;
     if (i > 0 && !lm_same_speaker(s, &t->segments[i - 1]))
         close_sentence(c, text->len, i);
     if (c->begin == text->len)
         c->segment = i;
-    lm_buf_addc(text, ' ');
+    num_buf_addc(text, ' ');
     size_t from = text->len;
-    lm_buf_add(text, s->text, s->len);
+    num_buf_add(text, s->text, s->len);
     if (text->failed)
         return;
     scan(c, from, i);
@@ -150,13 +150,13 @@ int32_t lm_sentences_cut(const struct lm_transcript *t, struct lm_sentences *ret
         return num_fail_memory(err, "the sentences", t->n_segments * sizeof *out.items);
     }
     for (size_t i = 0; i < out.n; i++)
-        out.items[i].text = lm_buf_text(&out.text) + (uintptr_t)out.items[i].text;
+        out.items[i].text = num_buf_text(&out.text) + (uintptr_t)out.items[i].text;
     *ret = out;
     return SLUICE_OK;
 }
 
 void lm_sentences_finish(struct lm_sentences *s) {
     free(s->items);
-    lm_buf_finish(&s->text);
+    num_buf_finish(&s->text);
     *s = (struct lm_sentences){0};
 }

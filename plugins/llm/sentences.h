@@ -18,7 +18,7 @@ struct lm_sentence {
 struct lm_sentences {
     struct lm_sentence *items; /* [n] */
     size_t n;
-    struct lm_buf text; /* of all turns */
+    struct num_buf text; /* of all turns */
 };
 
 /* SLUICE_RESOURCE without memory. */

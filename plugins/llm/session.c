@@ -142,24 +142,24 @@ static size_t name_at(const struct lm_session *s, const char *text, size_t len) 
 
 /* The text with a blank behind the first character of every name; names of one character go. */
 static void break_names(const struct lm_session *s, const char *text, size_t len,
-                        struct lm_buf *out) {
+                        struct num_buf *out) {
     for (size_t i = 0, n; i < len; i += n) {
         size_t name = name_at(s, text + i, len - i);
         lm_char_next(text + i, len - i, &n);
         if (name != n)
-            lm_buf_add(out, text + i, n);
+            num_buf_add(out, text + i, n);
         if (name)
-            lm_buf_addc(out, ' ');
+            num_buf_addc(out, ' ');
     }
 }
 
-static json_t *message(const char *role, const struct lm_buf *text) {
+static json_t *message(const char *role, const struct num_buf *text) {
     return json_pack("{s:s, s:o*}", "role", role, "content",
-                     json_stringn(lm_buf_text(text), text->len));
+                     json_stringn(num_buf_text(text), text->len));
 }
 
-static json_t *variables_of(const struct lm_session *s, const struct lm_buf *system,
-                            const struct lm_buf *user) {
+static json_t *variables_of(const struct lm_session *s, const struct num_buf *system,
+                            const struct num_buf *user) {
     int32_t bos = lm_tokenizer_bos(s->tokenizer), eos = lm_tokenizer_eos(s->tokenizer);
     json_t *messages = json_array();
     if (system)
@@ -171,8 +171,8 @@ static json_t *variables_of(const struct lm_session *s, const struct lm_buf *sys
                      eos < 0 ? "" : lm_tokenizer_name(s->tokenizer, eos));
 }
 
-static int32_t render(const struct lm_session *s, const struct lm_buf *system,
-                      const struct lm_buf *user, struct lm_buf *out, struct num_err *err) {
+static int32_t render(const struct lm_session *s, const struct num_buf *system,
+                      const struct num_buf *user, struct num_buf *out, struct num_err *err) {
     struct lm_template_limits limits = LM_TEMPLATE_LIMITS;
     limits.now = FIXED_NOW_S;
     json_t *variables = variables_of(s, system, user);
@@ -184,12 +184,12 @@ static int32_t render(const struct lm_session *s, const struct lm_buf *system,
 }
 
 /* "SYSTEM\n\nUSER" */
-static void join(const struct lm_buf *system, const struct lm_buf *user, struct lm_buf *out) {
+static void join(const struct num_buf *system, const struct num_buf *user, struct num_buf *out) {
     if (system->len) {
-        lm_buf_add(out, system->data, system->len);
-        lm_buf_adds(out, "\n\n");
+        num_buf_add(out, system->data, system->len);
+        num_buf_adds(out, "\n\n");
     }
-    lm_buf_add(out, lm_buf_text(user), user->len);
+    num_buf_add(out, num_buf_text(user), user->len);
 }
 
 static bool is_utf8(const char *text, size_t len) {
@@ -201,7 +201,7 @@ static bool is_utf8(const char *text, size_t len) {
 int32_t lm_session_prompt(const struct lm_session *s, const char *system, const char *user,
                           size_t user_len, int32_t **ret_tokens, size_t *ret_n,
                           struct num_err *err) {
-    lm_autobuf first = {0}, second = {0}, joined = {0}, out = {0};
+    num_autobuf first = {0}, second = {0}, joined = {0}, out = {0};
     uint32_t flags = s->template ? LM_ENCODE_SPECIAL : LM_ENCODE_BOS;
     if (!is_utf8(user, user_len) || (system && !is_utf8(system, strlen(system))))
         return num_fail(err, SLUICE_INPUT, "the text for the model is not UTF-8");
@@ -214,29 +214,29 @@ int32_t lm_session_prompt(const struct lm_session *s, const char *system, const 
     if (s->template && first.len)
         status = render(s, &first, &second, &out, err);
     if (s->template && (!first.len || status == SLUICE_INPUT)) {
-        lm_buf_finish(&out);
+        num_buf_finish(&out);
         status = render(s, NULL, &joined, &out, err);
     }
     if (!s->template)
-        lm_buf_add(&out, lm_buf_text(&joined), joined.len);
+        num_buf_add(&out, num_buf_text(&joined), joined.len);
     if (status == SLUICE_OK && out.failed)
         status = num_fail_memory(err, "a prompt", user_len);
     if (status != SLUICE_OK)
         return status;
-    return lm_tokenizer_encode(s->tokenizer, lm_buf_text(&out), out.len, flags, ret_tokens, ret_n,
+    return lm_tokenizer_encode(s->tokenizer, num_buf_text(&out), out.len, flags, ret_tokens, ret_n,
                                err);
 }
 
 int32_t lm_session_count(const struct lm_session *s, const char *text, size_t len, uint32_t *ret,
                          struct num_err *err) {
-    lm_autobuf whole = {0};
+    num_autobuf whole = {0};
     int32_t *tokens = NULL;
     size_t n;
     break_names(s, text, len, &whole);
     if (whole.failed)
         return num_fail_memory(err, "a text", len);
     int32_t status =
-        lm_tokenizer_encode(s->tokenizer, lm_buf_text(&whole), whole.len, 0, &tokens, &n, err);
+        lm_tokenizer_encode(s->tokenizer, num_buf_text(&whole), whole.len, 0, &tokens, &n, err);
     free(tokens);
     if (status == SLUICE_OK)
         *ret = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
@@ -247,7 +247,7 @@ int32_t lm_session_count(const struct lm_session *s, const char *text, size_t le
 
 struct asking {
     const struct lm_ask *ask;
-    struct lm_buf *out;
+    struct num_buf *out;
     struct lm_answer answer;
 };
 
@@ -263,15 +263,15 @@ static void on_text(void *ctx, const char *text, size_t len) {
 }
 
 /* The text with blanks for control characters, without white space at its ends. */
-static void add_clean(struct lm_buf *out, const char *text, size_t len) {
-    lm_autobuf clean = {0};
+static void add_clean(struct num_buf *out, const char *text, size_t len) {
+    num_autobuf clean = {0};
     size_t begin;
     for (size_t i = 0; i < len; i++) {
         bool control = (uint8_t)text[i] < ' ' || text[i] == 0x7f;
-        lm_buf_addc(&clean, control && text[i] != '\n' && text[i] != '\t' ? ' ' : text[i]);
+        num_buf_addc(&clean, control && text[i] != '\n' && text[i] != '\t' ? ' ' : text[i]);
     }
-    len = lm_text_trim(lm_buf_text(&clean), clean.len, &begin);
-    lm_buf_add(out, lm_buf_text(&clean) + begin, len);
+    len = lm_text_trim(num_buf_text(&clean), clean.len, &begin);
+    num_buf_add(out, num_buf_text(&clean) + begin, len);
     out->failed |= clean.failed;
 }
 
@@ -326,7 +326,7 @@ static int32_t run(struct lm_session *s, const struct lm_ask *ask, struct lm_wri
     return status;
 }
 
-int32_t lm_session_ask(struct lm_session *s, const struct lm_ask *ask, struct lm_buf *out,
+int32_t lm_session_ask(struct lm_session *s, const struct lm_ask *ask, struct num_buf *out,
                        struct lm_answer *ret, struct num_err *err) {
     struct asking a = {.ask = ask, .out = out};
     struct lm_writer w = {0};
@@ -337,7 +337,7 @@ int32_t lm_session_ask(struct lm_session *s, const struct lm_ask *ask, struct lm
         status = run(s, ask, &w, &a, err);
     if (status == SLUICE_OK && ask->grammar) {
         status = lm_writer_complete(&w, err);
-        lm_buf_add(out, lm_buf_text(&w.text), w.text.len);
+        num_buf_add(out, num_buf_text(&w.text), w.text.len);
     }
     lm_writer_finish(&w);
     if (status == SLUICE_OK && out->failed)

@@ -13,7 +13,7 @@
 #ifndef LM_SESSION_H
 #define LM_SESSION_H
 
-#include "llm/buf.h"
+#include "num/buf.h"
 #include "llm/generate.h"
 #include "llm/grammar.h"
 
@@ -70,7 +70,7 @@ struct lm_answer {
  * SLUICE_INPUT where the question leaves no room in the context, with the numbers;
  * SLUICE_CANCELLED.
  */
-int32_t lm_session_ask(struct lm_session *s, const struct lm_ask *ask, struct lm_buf *out,
+int32_t lm_session_ask(struct lm_session *s, const struct lm_ask *ask, struct num_buf *out,
                        struct lm_answer *ret, struct num_err *err);
 
 #endif

@@ -23,7 +23,7 @@ struct stage {
     struct lm_stage base;
     struct lm_digest digest;
     struct lm_grammar *grammar; /* llm/extract's */
-    struct lm_buf prompt;       /* its own question, with the schema */
+    struct num_buf prompt;      /* its own question, with the schema */
     const char *port;
 };
 
@@ -31,7 +31,7 @@ static void destroy(void *self) {
     struct stage *s = self;
     lm_stage_close(&s->base);
     lm_grammar_destroy(s->grammar);
-    lm_buf_finish(&s->prompt);
+    num_buf_finish(&s->prompt);
     free(s);
 }
 
@@ -50,15 +50,15 @@ static int32_t read_schema(const struct sluice_host *host, struct stage *s) {
         num_fail_in(&err, "schema");
         host->error(host, err.text);
     }
-    lm_buf_adds(&s->prompt, extract_text);
-    lm_buf_adds(&s->prompt, text);
+    num_buf_adds(&s->prompt, extract_text);
+    num_buf_adds(&s->prompt, text);
     if (status == SLUICE_OK && s->prompt.failed) {
         host->error(host, "out of memory");
         status = SLUICE_RESOURCE;
     }
     s->digest.ask.grammar = s->grammar;
     if (!s->digest.whole)
-        s->digest.whole = lm_buf_text(&s->prompt);
+        s->digest.whole = num_buf_text(&s->prompt);
     return status;
 }
 
@@ -116,7 +116,7 @@ static int32_t process(void *self, struct sluice_job *job) {
     struct lm_digest_report report = {0};
     struct num_err err = {0};
     lm_autotranscript transcript = {0};
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     int32_t status = lm_stage_transcript(host, job, &transcript);
     if (status != SLUICE_OK)
         return status;
@@ -127,13 +127,13 @@ static int32_t process(void *self, struct sluice_job *job) {
         digest.ask.text = lm_watch_text;
     status = lm_digest_run(s->base.session, &transcript, &digest, &out, &report, &err);
     if (status == SLUICE_OK && out.len)
-        lm_buf_addc(&out, '\n');
+        num_buf_addc(&out, '\n');
     if (status == SLUICE_OK && out.failed)
         status = num_fail_memory(&err, "the answer", out.len);
     if (status != SLUICE_OK)
         return lm_stage_fail(host, job, &err);
     set_metrics(s, job, &report);
-    return lm_stage_commit(host, job, s->port, lm_buf_text(&out), out.len);
+    return lm_stage_commit(host, job, s->port, num_buf_text(&out), out.len);
 }
 
 static const struct sluice_port text_out = {SLUICE_SIZED(struct sluice_port), 0, "text",

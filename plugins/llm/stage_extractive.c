@@ -69,7 +69,7 @@ static int32_t process(void *instance, struct sluice_job *job) {
     struct sluice_view view;
     struct num_err err = {0};
     lm_autotranscript transcript = {0};
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     options.cancelled = is_cancelled;
     options.ctx = &watched;
     int32_t status = lm_stage_input(host, job, "transcript", &view);
@@ -85,7 +85,7 @@ static int32_t process(void *instance, struct sluice_job *job) {
     lm_stage_metric(host, job, "sentences", (double)report.n_sentences);
     lm_stage_metric(host, job, "sentences_taken", (double)report.n_taken);
     lm_stage_metric(host, job, "words_taken", report.n_words);
-    return lm_stage_commit(host, job, "text", lm_buf_text(&out), out.len);
+    return lm_stage_commit(host, job, "text", num_buf_text(&out), out.len);
 }
 
 static const struct sluice_port transcript_in = {

@@ -73,16 +73,16 @@ static int32_t create(const struct sluice_host *host, void **ret_self) {
 }
 
 /* The texts of all segments, one a line, without speakers. */
-static void print_plain(const struct lm_transcript *t, struct lm_buf *out) {
+static void print_plain(const struct lm_transcript *t, struct num_buf *out) {
     for (size_t i = 0; i < t->n_segments; i++)
         if (t->segments[i].len) {
-            lm_buf_add(out, t->segments[i].text, t->segments[i].len);
-            lm_buf_addc(out, '\n');
+            num_buf_add(out, t->segments[i].text, t->segments[i].len);
+            num_buf_addc(out, '\n');
         }
 }
 
 /* The prompt with its placeholders filled in; what the transcript says is not looked at for more. */
-static void fill(const char *prompt, const struct lm_transcript *t, struct lm_buf *out) {
+static void fill(const char *prompt, const struct lm_transcript *t, struct num_buf *out) {
     while (*prompt) {
         if (strncmp(prompt, PLACEHOLDER, strlen(PLACEHOLDER)) == 0) {
             lm_transcript_print(t, 0, t->n_segments, out);
@@ -91,7 +91,7 @@ static void fill(const char *prompt, const struct lm_transcript *t, struct lm_bu
             print_plain(t, out);
             prompt += strlen(PLAIN);
         } else {
-            lm_buf_addc(out, *prompt++);
+            num_buf_addc(out, *prompt++);
         }
     }
 }
@@ -104,12 +104,12 @@ static int32_t process(void *self, struct sluice_job *job) {
     struct lm_answer answer = {0};
     struct num_err err = {0};
     lm_autotranscript transcript = {0};
-    lm_autobuf prompt = {0}, out = {0};
+    num_autobuf prompt = {0}, out = {0};
     int32_t status = lm_stage_transcript(host, job, &transcript);
     if (status != SLUICE_OK)
         return status;
     fill(s->prompt, &transcript, &prompt);
-    ask.user = lm_buf_text(&prompt);
+    ask.user = num_buf_text(&prompt);
     ask.user_len = prompt.len;
     ask.ctx = &watch;
     ask.cancelled = lm_watch_cancelled;
@@ -121,10 +121,10 @@ static int32_t process(void *self, struct sluice_job *job) {
     if (status != SLUICE_OK)
         return lm_stage_fail(host, job, &err);
     if (out.len)
-        lm_buf_addc(&out, '\n');
+        num_buf_addc(&out, '\n');
     lm_stage_metric(host, job, "prompt_tokens", answer.n_prompt);
     lm_stage_metric(host, job, "tokens", answer.n_tokens);
-    return lm_stage_commit(host, job, "text", lm_buf_text(&out), out.len);
+    return lm_stage_commit(host, job, "text", num_buf_text(&out), out.len);
 }
 
 static const struct sluice_port text_out = {SLUICE_SIZED(struct sluice_port), 0, "text",

@@ -69,9 +69,9 @@ static int32_t process(void *self, struct sluice_job *job) {
     options.cancelled = lm_watch_cancelled;
     options.progress = lm_watch_progress;
     status = lm_punctuate(s->base.session, &transcript, &options, &report, &err);
-    lm_autotext *text = status == SLUICE_OK
-                            ? json_dumps(transcript.root, JSON_INDENT(1) | JSON_REAL_PRECISION(15))
-                            : NULL;
+    num_autotext *text = status == SLUICE_OK
+                             ? json_dumps(transcript.root, JSON_INDENT(1) | JSON_REAL_PRECISION(15))
+                             : NULL;
     if (status == SLUICE_OK && !text)
         status = num_fail_memory(&err, "the transcript", 0);
     if (status != SLUICE_OK)

@@ -4,7 +4,7 @@
 
 #include <sluice/plugin.h>
 
-#include "llm/buf.h"
+#include "num/buf.h"
 #include "num/err.h"
 
 extern const struct sluice_stage lm_extract_stage, lm_extractive_stage, lm_generate_stage,

@@ -17,7 +17,7 @@
 
 #include <jansson.h>
 
-#include "llm/buf.h"
+#include "num/buf.h"
 #include "num/err.h"
 
 struct lm_template;
@@ -48,7 +48,7 @@ void lm_template_destroy(struct lm_template *t); /* takes NULL */
  * SLUICE_UNSUPPORTED; SLUICE_RESOURCE: over a limit. A template may be rendered by several threads.
  */
 int32_t lm_template_render(const struct lm_template *t, const json_t *variables,
-                           const struct lm_template_limits *limits, struct lm_buf *out,
+                           const struct lm_template_limits *limits, struct num_buf *out,
                            struct num_err *err);
 
 #endif

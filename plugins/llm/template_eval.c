@@ -169,9 +169,9 @@ static struct lm_tpl_value slice_list(struct lm_tpl_run *x, const struct lm_tpl_
 }
 
 static struct lm_tpl_value join_items(struct lm_tpl_run *x, const struct lm_tpl_list *list) {
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     for (size_t i = 0; i < list->n; i++)
-        lm_buf_add(&out, list->items[i].s->data, list->items[i].s->len);
+        num_buf_add(&out, list->items[i].s->data, list->items[i].s->len);
     return lm_tpl_take(x, &out);
 }
 
@@ -298,8 +298,8 @@ static bool define(struct lm_tpl_run *x, struct lm_tpl_scope *scope, struct lm_t
 static struct lm_tpl_value call_macro(struct lm_tpl_run *x, const struct lm_tpl_node *macro,
                                       const struct lm_tpl_args *args) {
     struct lm_tpl_scope scope = {.parent = x->global}, *outer = x->scope;
-    lm_autobuf text = {0};
-    struct lm_buf *out = x->out;
+    num_autobuf text = {0};
+    struct num_buf *out = x->out;
     size_t index = 0;
     for (const struct lm_tpl_node *p = macro->kids; p && !x->status; p = p->next, index++) {
         char name[64];

@@ -61,8 +61,8 @@ static void set_targets(struct lm_tpl_run *x, const struct lm_tpl_node *targets,
 
 /* The text that a body prints. */
 static struct lm_tpl_value capture(struct lm_tpl_run *x, const struct lm_tpl_node *body) {
-    lm_autobuf text = {0};
-    struct lm_buf *out = x->out;
+    num_autobuf text = {0};
+    struct num_buf *out = x->out;
     x->out = &text;
     lm_tpl_exec(x, body);
     x->out = out;
@@ -161,7 +161,7 @@ static void exec_jump(struct lm_tpl_run *x, const struct lm_tpl_node *n) {
 static void exec_one(struct lm_tpl_run *x, const struct lm_tpl_node *n) {
     switch (n->kind) {
     case N_TEXT:
-        lm_buf_add(x->out, n->text.data, n->text.len);
+        num_buf_add(x->out, n->text.data, n->text.len);
         break;
     case N_PRINT:
         lm_tpl_print(x, lm_tpl_eval(x, n->a), x->out);
@@ -223,9 +223,9 @@ static void set_variables(struct lm_tpl_run *x, const json_t *variables) {
 }
 
 int32_t lm_template_render(const struct lm_template *t, const json_t *variables,
-                           const struct lm_template_limits *limits, struct lm_buf *out,
+                           const struct lm_template_limits *limits, struct num_buf *out,
                            struct num_err *err) {
-    lm_autobuf text = {0};
+    num_autobuf text = {0};
     struct num_err spare;
     struct lm_tpl_scope outer = {0}, global = {.parent = &outer};
     struct lm_tpl_run x = {.t = t,
@@ -242,7 +242,7 @@ int32_t lm_template_render(const struct lm_template *t, const json_t *variables,
     if (!x.status && text.failed)
         x.status = num_fail_memory(x.err, t->name, text.len);
     if (!x.status)
-        lm_buf_add(out, text.data, text.len);
+        num_buf_add(out, text.data, text.len);
     if (!x.status && out->failed)
         x.status = num_fail_memory(x.err, t->name, out->len);
     return x.status;

@@ -119,7 +119,7 @@ static value f_abs(struct lm_tpl_run *x, value v, args *a) {
 }
 
 static value f_tojson(struct lm_tpl_run *x, value v, args *a) {
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     value indent = lm_tpl_arg(a, 0, "indent"), separators = lm_tpl_arg(a, 2, "separators");
     struct lm_tpl_json_style style = {.indent = -1, .item = {", ", 2}, .key = {": ", 2}};
     style.ascii = lm_tpl_truth(lm_tpl_arg(a, 99, "ensure_ascii"));
@@ -162,7 +162,7 @@ static value f_last(struct lm_tpl_run *x, value v, args *a) {
 
 static value f_reverse(struct lm_tpl_run *x, value v, args *a) {
     value copy = f_list(x, v, a);
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     if (x->status)
         return copy;
     value *items = copy.list->items;
@@ -175,7 +175,7 @@ static value f_reverse(struct lm_tpl_run *x, value v, args *a) {
     if (v.kind != T_STRING)
         return copy;
     for (size_t i = 0; i < n; i++)
-        lm_buf_add(&out, items[i].s->data, items[i].s->len);
+        num_buf_add(&out, items[i].s->data, items[i].s->len);
     return lm_tpl_take(x, &out);
 }
 
@@ -195,12 +195,12 @@ static value f_join(struct lm_tpl_run *x, value v, args *a) {
     const struct lm_tpl_list *list = lm_tpl_items(x, v);
     value between = lm_tpl_to_string(x, lm_tpl_arg(a, 0, "d")),
           attribute = lm_tpl_arg(a, 1, "attribute");
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     for (size_t i = 0; i < list->n && lm_tpl_charge(x, 1); i++) {
         value item =
             attribute.kind == T_UNDEFINED ? list->items[i] : member(x, list->items[i], attribute);
         if (i)
-            lm_buf_add(&out, between.s->data, between.s->len);
+            num_buf_add(&out, between.s->data, between.s->len);
         lm_tpl_print(x, item, &out);
         if (out.len > x->limits->max_memory)
             return lm_tpl_fail(x, SLUICE_RESOURCE, "a text is too long");
@@ -375,7 +375,7 @@ static value f_indent(struct lm_tpl_run *x, value v, args *a) {
     value width = lm_tpl_arg(a, 0, "width");
     bool first = lm_tpl_truth(lm_tpl_arg(a, 1, "first")),
          blank = lm_tpl_truth(lm_tpl_arg(a, 2, "blank"));
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     v = lm_tpl_to_string(x, v);
     int64_t n = width.kind == T_INT ? width.i : 4;
     if (x->status || n < 0 || n > 1000)
@@ -383,8 +383,8 @@ static value f_indent(struct lm_tpl_run *x, value v, args *a) {
     for (size_t i = 0; i < v.s->len && lm_tpl_charge(x, 1); i++) {
         bool begins = i == 0 ? first : v.s->data[i - 1] == '\n';
         for (int64_t k = 0; begins && (blank || v.s->data[i] != '\n') && k < n; k++)
-            lm_buf_addc(&out, ' ');
-        lm_buf_addc(&out, v.s->data[i]);
+            num_buf_addc(&out, ' ');
+        num_buf_addc(&out, v.s->data[i]);
         if (out.len > x->limits->max_memory)
             return lm_tpl_fail(x, SLUICE_RESOURCE, "a text is too long");
     }

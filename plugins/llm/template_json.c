@@ -6,56 +6,56 @@
 #include "llm/template_node.h"
 #include "llm/unicode.h"
 
-static void put_string(struct lm_tpl_text s, bool ascii, struct lm_buf *out) {
+static void put_string(struct lm_tpl_text s, bool ascii, struct num_buf *out) {
     size_t step;
-    lm_buf_addc(out, '"');
+    num_buf_addc(out, '"');
     for (size_t at = 0; at < s.len; at += step) {
         uint32_t c = lm_char_next(s.data + at, s.len - at, &step);
         const char *named = c && c < 128 ? strchr("\"\"\\\\\bb\ff\nn\rr\tt", (char)c) : NULL;
         bool is_named = named && strchr("\"\\\b\f\n\r\t", (char)c);
         if (is_named)
-            lm_buf_addf(out, "\\%c", named[1]);
+            num_buf_addf(out, "\\%c", named[1]);
         else if (c < 0x20 || (ascii && c >= 0x7f && c < 0x10000))
-            lm_buf_addf(out, "\\u%04x", c);
+            num_buf_addf(out, "\\u%04x", c);
         else if (ascii && c >= 0x10000)
-            lm_buf_addf(out, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),
-                        0xdc00 + ((c - 0x10000) & 0x3ff));
+            num_buf_addf(out, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),
+                         0xdc00 + ((c - 0x10000) & 0x3ff));
         else
-            lm_buf_add(out, s.data + at, step);
+            num_buf_add(out, s.data + at, step);
     }
-    lm_buf_addc(out, '"');
+    num_buf_addc(out, '"');
 }
 
-static void put_newline(const struct lm_tpl_json_style *style, int level, struct lm_buf *out) {
+static void put_newline(const struct lm_tpl_json_style *style, int level, struct num_buf *out) {
     if (style->indent < 0)
         return;
-    lm_buf_addc(out, '\n');
+    num_buf_addc(out, '\n');
     for (int i = 0; i < level * style->indent; i++)
-        lm_buf_addc(out, ' ');
+        num_buf_addc(out, ' ');
 }
 
 static void put_list(struct lm_tpl_run *x, const struct lm_tpl_list *list,
-                     const struct lm_tpl_json_style *style, int level, struct lm_buf *out) {
-    lm_buf_addc(out, '[');
+                     const struct lm_tpl_json_style *style, int level, struct num_buf *out) {
+    num_buf_addc(out, '[');
     for (size_t i = 0; i < list->n && !x->status; i++) {
         if (i)
-            lm_buf_add(out, style->item.data, style->item.len);
+            num_buf_add(out, style->item.data, style->item.len);
         put_newline(style, level + 1, out);
         lm_tpl_json(x, list->items[i], style, level + 1, out);
     }
     if (list->n)
         put_newline(style, level, out);
-    lm_buf_addc(out, ']');
+    num_buf_addc(out, ']');
 }
 
 /* A key that is no string becomes one: 1, true, null. */
 static void put_key(struct lm_tpl_run *x, struct lm_tpl_value key,
-                    const struct lm_tpl_json_style *style, struct lm_buf *out) {
+                    const struct lm_tpl_json_style *style, struct num_buf *out) {
     if (key.kind != T_STRING)
-        lm_buf_addc(out, '"');
+        num_buf_addc(out, '"');
     lm_tpl_json(x, key, style, 0, out);
     if (key.kind != T_STRING)
-        lm_buf_addc(out, '"');
+        num_buf_addc(out, '"');
 }
 
 static int by_key(const void *a, const void *b, void *ctx) {
@@ -64,7 +64,7 @@ static int by_key(const void *a, const void *b, void *ctx) {
 }
 
 static void put_dict(struct lm_tpl_run *x, const struct lm_tpl_dict *dict,
-                     const struct lm_tpl_json_style *style, int level, struct lm_buf *out) {
+                     const struct lm_tpl_json_style *style, int level, struct num_buf *out) {
     const struct lm_tpl_entry *items = dict->items;
     if (style->sort && dict->n > 1) {
         struct lm_tpl_entry *sorted = lm_tpl_new(x, dict->n * sizeof *sorted);
@@ -74,22 +74,22 @@ static void put_dict(struct lm_tpl_run *x, const struct lm_tpl_dict *dict,
         qsort_r(sorted, dict->n, sizeof *sorted, by_key, x);
         items = sorted;
     }
-    lm_buf_addc(out, '{');
+    num_buf_addc(out, '{');
     for (size_t i = 0; i < dict->n && !x->status; i++) {
         if (i)
-            lm_buf_add(out, style->item.data, style->item.len);
+            num_buf_add(out, style->item.data, style->item.len);
         put_newline(style, level + 1, out);
         put_key(x, items[i].key, style, out);
-        lm_buf_add(out, style->key.data, style->key.len);
+        num_buf_add(out, style->key.data, style->key.len);
         lm_tpl_json(x, items[i].value, style, level + 1, out);
     }
     if (dict->n)
         put_newline(style, level, out);
-    lm_buf_addc(out, '}');
+    num_buf_addc(out, '}');
 }
 
 void lm_tpl_json(struct lm_tpl_run *x, struct lm_tpl_value v, const struct lm_tpl_json_style *style,
-                 int level, struct lm_buf *out) {
+                 int level, struct num_buf *out) {
     if (!lm_tpl_charge(x, 1))
         return;
     if (level > 100 || out->len > x->limits->max_memory) {
@@ -98,10 +98,10 @@ void lm_tpl_json(struct lm_tpl_run *x, struct lm_tpl_value v, const struct lm_tp
     }
     switch (v.kind) {
     case T_NONE:
-        lm_buf_adds(out, "null");
+        num_buf_adds(out, "null");
         break;
     case T_BOOL:
-        lm_buf_adds(out, v.b ? "true" : "false");
+        num_buf_adds(out, v.b ? "true" : "false");
         break;
     case T_STRING:
         put_string(*v.s, style->ascii, out);
@@ -114,7 +114,7 @@ void lm_tpl_json(struct lm_tpl_run *x, struct lm_tpl_value v, const struct lm_tp
         break;
     case T_FLOAT:
         if (!isfinite(v.f)) {
-            lm_buf_adds(out, isnan(v.f) ? "NaN" : v.f > 0 ? "Infinity" : "-Infinity");
+            num_buf_adds(out, isnan(v.f) ? "NaN" : v.f > 0 ? "Infinity" : "-Infinity");
             break;
         }
         /* fall through */

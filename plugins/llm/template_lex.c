@@ -194,7 +194,7 @@ static unsigned hex_value(char c) {
 }
 
 /* The character of `n` hexadecimal digits behind the escape at x->at; false where there are fewer. */
-static bool read_hex(struct lm_tpl_lexer *x, size_t n, struct lm_buf *out) {
+static bool read_hex(struct lm_tpl_lexer *x, size_t n, struct num_buf *out) {
     uint32_t c = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned digit = hex_value(peek(x, 1 + i));
@@ -204,13 +204,13 @@ static bool read_hex(struct lm_tpl_lexer *x, size_t n, struct lm_buf *out) {
     }
     if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
         return false;
-    lm_buf_add_char(out, c);
+    num_buf_add_char(out, c);
     x->at += n;
     return true;
 }
 
 /* The escape whose letter is at x->at. What Python does not know stays as it is. */
-static void read_escape(struct lm_tpl_lexer *x, struct lm_buf *out) {
+static void read_escape(struct lm_tpl_lexer *x, struct num_buf *out) {
     static const char letters[] = "nrtabfv0\\'\"", meanings[] = "\n\r\t\a\b\f\v\0\\'\"";
     char c = peek(x, 0);
     const char *known = c ? strchr(letters, c) : NULL;
@@ -220,20 +220,20 @@ static void read_escape(struct lm_tpl_lexer *x, struct lm_buf *out) {
     if (digits)
         fail_here(x, x->at, "the escape in this string is not a character");
     else if (known)
-        lm_buf_addc(out, meanings[known - letters]);
+        num_buf_addc(out, meanings[known - letters]);
     else if (c != '\n') {
-        lm_buf_addc(out, '\\');
-        lm_buf_addc(out, c);
+        num_buf_addc(out, '\\');
+        num_buf_addc(out, c);
     }
 }
 
 static void read_string(struct lm_tpl_lexer *x, struct lm_tpl_token *ret) {
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     size_t begin = x->at;
     char quote = x->text[x->at++];
     for (; x->at < x->len && x->text[x->at] != quote && !x->status; x->at++) {
         if (x->text[x->at] != '\\') {
-            lm_buf_addc(&out, x->text[x->at]);
+            num_buf_addc(&out, x->text[x->at]);
             continue;
         }
         x->at++;
@@ -250,7 +250,7 @@ static void read_string(struct lm_tpl_lexer *x, struct lm_tpl_token *ret) {
         x->status = num_fail_memory(x->err, x->name, out.len);
         return;
     }
-    memcpy(data, lm_buf_text(&out), out.len);
+    memcpy(data, num_buf_text(&out), out.len);
     ret->kind = K_STRING;
     ret->text = (struct lm_tpl_text){data, out.len};
 }

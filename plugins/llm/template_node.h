@@ -224,7 +224,7 @@ struct lm_tpl_run {
     const struct lm_template *t;
     struct lm_tpl_arena arena;
     struct lm_tpl_scope *scope, *global;
-    struct lm_buf *out;
+    struct num_buf *out;
     const struct lm_template_limits *limits;
     uint64_t steps;
     uint32_t depth, loops; /* nested evaluations; nested loops */
@@ -313,12 +313,12 @@ double lm_tpl_number(struct lm_tpl_value v);
 /* What a loop runs over, as a list; fails for what cannot be iterated. */
 const struct lm_tpl_list *lm_tpl_items(struct lm_tpl_run *x, struct lm_tpl_value v);
 /* As Python's str() and repr(). */
-void lm_tpl_print(struct lm_tpl_run *x, struct lm_tpl_value v, struct lm_buf *out);
-void lm_tpl_repr(struct lm_tpl_run *x, struct lm_tpl_value v, struct lm_buf *out);
+void lm_tpl_print(struct lm_tpl_run *x, struct lm_tpl_value v, struct num_buf *out);
+void lm_tpl_repr(struct lm_tpl_run *x, struct lm_tpl_value v, struct num_buf *out);
 /* str() as a value; strings are themselves. */
 struct lm_tpl_value lm_tpl_to_string(struct lm_tpl_run *x, struct lm_tpl_value v);
 /* The content of a buffer as a string of the rendering. */
-struct lm_tpl_value lm_tpl_take(struct lm_tpl_run *x, struct lm_buf *buf);
+struct lm_tpl_value lm_tpl_take(struct lm_tpl_run *x, struct num_buf *buf);
 
 struct lm_tpl_json_style {
     int indent; /* below 0: one line */
@@ -326,7 +326,7 @@ struct lm_tpl_json_style {
     struct lm_tpl_text item, key; /* separators */
 };
 void lm_tpl_json(struct lm_tpl_run *x, struct lm_tpl_value v, const struct lm_tpl_json_style *style,
-                 int level, struct lm_buf *out);
+                 int level, struct num_buf *out);
 
 /* Characters of a text, and the byte where character `index` begins (at most the end). */
 size_t lm_tpl_length(struct lm_tpl_text text);

@@ -83,7 +83,7 @@ static value str_rstrip(struct lm_tpl_run *x, struct lm_tpl_text s, const struct
 enum mapping { UPPER, LOWER, TITLE, CAPITALIZE };
 
 static value map_case(struct lm_tpl_run *x, struct lm_tpl_text s, enum mapping how) {
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     bool inside = false;
     size_t step;
     for (size_t at = 0; at < s.len; at += step) {
@@ -91,7 +91,7 @@ static value map_case(struct lm_tpl_run *x, struct lm_tpl_text s, enum mapping h
         enum lm_char kind = lm_char_kind(c);
         bool first = how == CAPITALIZE ? at == 0 : !inside;
         bool up = how == UPPER || (how != LOWER && first);
-        lm_buf_add_char(&out, up ? lm_char_upper(c) : lm_char_lower(c));
+        num_buf_add_char(&out, up ? lm_char_upper(c) : lm_char_lower(c));
         inside = kind == LM_LETTER || kind == LM_IDEOGRAPH;
     }
     return lm_tpl_take(x, &out);
@@ -160,7 +160,7 @@ static value str_removesuffix(struct lm_tpl_run *x, struct lm_tpl_text s,
 
 static value str_replace(struct lm_tpl_run *x, struct lm_tpl_text s, const struct lm_tpl_args *a) {
     struct lm_tpl_text from, to;
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     int64_t most = int_arg(a, 2, "count", -1);
     size_t at = 0;
     if (!text_arg(x, a, 0, &from) || !text_arg(x, a, 1, &to))
@@ -171,14 +171,14 @@ static value str_replace(struct lm_tpl_run *x, struct lm_tpl_text s, const struc
         const char *found = memmem(s.data + at, s.len - at, from.data, from.len);
         if (!found)
             break;
-        lm_buf_add(&out, s.data + at, (size_t)(found - s.data) - at);
-        lm_buf_add(&out, to.data, to.len);
+        num_buf_add(&out, s.data + at, (size_t)(found - s.data) - at);
+        num_buf_add(&out, to.data, to.len);
         at = (size_t)(found - s.data) + from.len;
         most -= most > 0;
         if (out.len > x->limits->max_memory)
             return lm_tpl_fail(x, SLUICE_RESOURCE, "a text is too long");
     }
-    lm_buf_add(&out, s.data + at, s.len - at);
+    num_buf_add(&out, s.data + at, s.len - at);
     return lm_tpl_take(x, &out);
 }
 
@@ -342,13 +342,13 @@ static value str_splitlines(struct lm_tpl_run *x, struct lm_tpl_text s,
 
 static value str_join(struct lm_tpl_run *x, struct lm_tpl_text s, const struct lm_tpl_args *a) {
     const struct lm_tpl_list *list = lm_tpl_items(x, lm_tpl_arg(a, 0, NULL));
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     for (size_t i = 0; i < list->n && lm_tpl_charge(x, 1 + s.len / 256); i++) {
-        lm_buf_add(&out, s.data, i ? s.len : 0);
+        num_buf_add(&out, s.data, i ? s.len : 0);
         if (list->items[i].kind != T_STRING)
             return lm_tpl_fail(x, SLUICE_INPUT, "join() needs strings, found %s",
                                lm_tpl_type(list->items[i]));
-        lm_buf_add(&out, list->items[i].s->data, list->items[i].s->len);
+        num_buf_add(&out, list->items[i].s->data, list->items[i].s->len);
         if (out.len > x->limits->max_memory)
             return lm_tpl_fail(x, SLUICE_RESOURCE, "a text is too long");
     }

@@ -82,10 +82,10 @@ struct lm_tpl_value lm_tpl_string(struct lm_tpl_run *x, const char *data, size_t
     return lm_tpl_borrow(x, copy, len);
 }
 
-struct lm_tpl_value lm_tpl_take(struct lm_tpl_run *x, struct lm_buf *buf) {
+struct lm_tpl_value lm_tpl_take(struct lm_tpl_run *x, struct num_buf *buf) {
     struct lm_tpl_value v = buf->failed ? lm_tpl_fail(x, SLUICE_RESOURCE, "out of memory")
-                                        : lm_tpl_string(x, lm_buf_text(buf), buf->len);
-    lm_buf_finish(buf);
+                                        : lm_tpl_string(x, num_buf_text(buf), buf->len);
+    num_buf_finish(buf);
     return v;
 }
 
@@ -369,10 +369,10 @@ const struct lm_tpl_list *lm_tpl_items(struct lm_tpl_run *x, struct lm_tpl_value
 
 /* ---- Printing ---- */
 
-static void print_float(double f, struct lm_buf *out) {
+static void print_float(double f, struct num_buf *out) {
     char text[40];
     if (!isfinite(f)) {
-        lm_buf_adds(out, isnan(f) ? "nan" : f > 0 ? "inf" : "-inf");
+        num_buf_adds(out, isnan(f) ? "nan" : f > 0 ? "inf" : "-inf");
         return;
     }
     bool plain = f == 0 || (fabs(f) >= 1e-4 && fabs(f) < 1e16);
@@ -385,48 +385,48 @@ static void print_float(double f, struct lm_buf *out) {
             snprintf(text, sizeof text, "%.*f", places > 0 ? places : 1, f);
         break;
     }
-    lm_buf_adds(out, text);
+    num_buf_adds(out, text);
 }
 
-static void repr_string(struct lm_tpl_text s, struct lm_buf *out) {
+static void repr_string(struct lm_tpl_text s, struct num_buf *out) {
     bool twice = memchr(s.data, '\'', s.len) && !memchr(s.data, '"', s.len);
     char quote = twice ? '"' : '\'';
-    lm_buf_addc(out, quote);
+    num_buf_addc(out, quote);
     for (size_t i = 0; i < s.len; i++) {
         char c = s.data[i];
         if (c == quote || c == '\\')
-            lm_buf_addf(out, "\\%c", c);
+            num_buf_addf(out, "\\%c", c);
         else if (c == '\n' || c == '\r' || c == '\t')
-            lm_buf_adds(out, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
+            num_buf_adds(out, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
         else if ((uint8_t)c < 0x20 || c == 0x7f)
-            lm_buf_addf(out, "\\x%02x", (unsigned)(uint8_t)c);
+            num_buf_addf(out, "\\x%02x", (unsigned)(uint8_t)c);
         else
-            lm_buf_addc(out, c);
+            num_buf_addc(out, c);
     }
-    lm_buf_addc(out, quote);
+    num_buf_addc(out, quote);
 }
 
-static void repr_list(struct lm_tpl_run *x, const struct lm_tpl_list *list, struct lm_buf *out) {
-    lm_buf_addc(out, list->is_tuple ? '(' : '[');
+static void repr_list(struct lm_tpl_run *x, const struct lm_tpl_list *list, struct num_buf *out) {
+    num_buf_addc(out, list->is_tuple ? '(' : '[');
     for (size_t i = 0; i < list->n && !x->status; i++) {
-        lm_buf_adds(out, i ? ", " : "");
+        num_buf_adds(out, i ? ", " : "");
         lm_tpl_repr(x, list->items[i], out);
     }
-    lm_buf_adds(out, !list->is_tuple ? "]" : list->n == 1 ? ",)" : ")");
+    num_buf_adds(out, !list->is_tuple ? "]" : list->n == 1 ? ",)" : ")");
 }
 
-static void repr_dict(struct lm_tpl_run *x, const struct lm_tpl_dict *dict, struct lm_buf *out) {
-    lm_buf_addc(out, '{');
+static void repr_dict(struct lm_tpl_run *x, const struct lm_tpl_dict *dict, struct num_buf *out) {
+    num_buf_addc(out, '{');
     for (size_t i = 0; i < dict->n && !x->status; i++) {
-        lm_buf_adds(out, i ? ", " : "");
+        num_buf_adds(out, i ? ", " : "");
         lm_tpl_repr(x, dict->items[i].key, out);
-        lm_buf_adds(out, ": ");
+        num_buf_adds(out, ": ");
         lm_tpl_repr(x, dict->items[i].value, out);
     }
-    lm_buf_addc(out, '}');
+    num_buf_addc(out, '}');
 }
 
-void lm_tpl_repr(struct lm_tpl_run *x, struct lm_tpl_value v, struct lm_buf *out) {
+void lm_tpl_repr(struct lm_tpl_run *x, struct lm_tpl_value v, struct num_buf *out) {
     if (!lm_tpl_charge(x, 1))
         return;
     if (out->len > x->limits->max_memory) {
@@ -440,31 +440,31 @@ void lm_tpl_repr(struct lm_tpl_run *x, struct lm_tpl_value v, struct lm_buf *out
             repr_dict(x, v.dict, out);
         x->depth--;
     } else if (v.kind == T_UNDEFINED) {
-        lm_buf_adds(out, "Undefined");
+        num_buf_adds(out, "Undefined");
     } else {
         lm_tpl_print(x, v, out);
     }
 }
 
-void lm_tpl_print(struct lm_tpl_run *x, struct lm_tpl_value v, struct lm_buf *out) {
+void lm_tpl_print(struct lm_tpl_run *x, struct lm_tpl_value v, struct num_buf *out) {
     switch (v.kind) {
     case T_UNDEFINED:
         break;
     case T_NONE:
-        lm_buf_adds(out, "None");
+        num_buf_adds(out, "None");
         break;
     case T_BOOL:
-        lm_buf_adds(out, v.b ? "True" : "False");
+        num_buf_adds(out, v.b ? "True" : "False");
         break;
     case T_INT:
-        lm_buf_addf(out, "%lld", (long long)v.i);
+        num_buf_addf(out, "%lld", (long long)v.i);
         break;
     case T_FLOAT:
         print_float(v.f, out);
         break;
     case T_STRING:
         lm_tpl_charge(x, v.s->len / 256);
-        lm_buf_add(out, v.s->data, v.s->len);
+        num_buf_add(out, v.s->data, v.s->len);
         break;
     case T_LIST:
     case T_DICT:
@@ -476,7 +476,7 @@ void lm_tpl_print(struct lm_tpl_run *x, struct lm_tpl_value v, struct lm_buf *ou
 }
 
 struct lm_tpl_value lm_tpl_to_string(struct lm_tpl_run *x, struct lm_tpl_value v) {
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     if (v.kind == T_STRING)
         return v;
     lm_tpl_print(x, v, &out);

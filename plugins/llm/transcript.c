@@ -114,18 +114,18 @@ static void complete_segment(struct lm_segment *s, size_t i) {
 }
 
 int32_t lm_transcript_complete(struct lm_transcript *t, struct num_err *err) {
-    lm_autobuf all = {0};
+    num_autobuf all = {0};
     for (size_t i = 0; i < t->n_segments; i++) {
         complete_segment(&t->segments[i], i);
         const json_t *text = json_object_get(t->segments[i].json, "text");
-        lm_buf_add(&all, json_string_value(text), json_string_length(text));
+        num_buf_add(&all, json_string_value(text), json_string_length(text));
     }
     if (!json_is_string(json_object_get(t->root, "language")))
         json_object_set_new(t->root, "language", json_string(""));
     if (!json_is_number(json_object_get(t->root, "duration")))
         json_object_set_new(t->root, "duration", json_real(t->duration));
     if (all.failed ||
-        json_object_set_new(t->root, "text", json_stringn(lm_buf_text(&all), all.len)))
+        json_object_set_new(t->root, "text", json_stringn(num_buf_text(&all), all.len)))
         return num_fail_memory(err, "the text", all.len);
     return SLUICE_OK;
 }
@@ -136,7 +136,7 @@ bool lm_same_speaker(const struct lm_segment *a, const struct lm_segment *b) {
 }
 
 void lm_transcript_print(const struct lm_transcript *t, size_t first, size_t last,
-                         struct lm_buf *out) {
+                         struct num_buf *out) {
     const struct lm_segment *before = NULL;
     for (size_t i = first; i < last; i++) {
         const struct lm_segment *s = &t->segments[i];
@@ -144,12 +144,12 @@ void lm_transcript_print(const struct lm_transcript *t, size_t first, size_t las
             continue;
         bool goes_on = before && lm_same_speaker(before, s);
         if (before)
-            lm_buf_addc(out, goes_on ? ' ' : '\n');
+            num_buf_addc(out, goes_on ? ' ' : '\n');
         if (!goes_on && s->speaker)
-            lm_buf_addf(out, "%.200s: ", s->speaker);
-        lm_buf_add(out, s->text, s->len);
+            num_buf_addf(out, "%.200s: ", s->speaker);
+        num_buf_add(out, s->text, s->len);
         before = s;
     }
     if (before)
-        lm_buf_addc(out, '\n');
+        num_buf_addc(out, '\n');
 }

@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "llm/buf.h"
+#include "num/buf.h"
 #include "num/err.h"
 
 /* Times beyond this (10,000 hours) are refused as damage: no recording is that long. */
@@ -55,6 +55,6 @@ bool lm_same_speaker(const struct lm_segment *a, const struct lm_segment *b);
  * speakers, the segments of a turn joined by spaces.
  */
 void lm_transcript_print(const struct lm_transcript *transcript, size_t first, size_t last,
-                         struct lm_buf *out);
+                         struct num_buf *out);
 
 #endif

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct lm_template_limits limits = {
         .max_steps = 20000, .max_memory = 1 << 20, .max_output = 1 << 18};
     struct lm_template *t = NULL;
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     struct num_err err = {0};
     if (lm_template_parse((const char *)data, size, "fuzz", &t, &err) != SLUICE_OK)
         return 0;

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                                          .max_similarity = 0.6,
                                                          .speakers = true};
     lm_autotranscript t = {0};
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     struct lm_extractive_report report;
     struct num_err err;
     if (lm_transcript_read(data, size, &t, &err) != SLUICE_OK)

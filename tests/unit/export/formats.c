@@ -5,16 +5,16 @@
 
 #include "export/formats.h"
 
-static struct ex_err err;
+static struct num_err err;
 
 /* The file that `write` makes of `json`; stays until the next call. */
 static const char *written(ex_writer *write, const char *json, struct ex_layout layout) {
-    static struct ex_buf out;
+    static struct num_buf out;
     ex_autotranscript t = {0};
     CHECK_INT(ex_transcript_read(json, strlen(json), &t, &err), 0);
     out.len = 0;
     CHECK_INT(write(&t, &layout, &out, &err), 0);
-    ex_buf_addc(&out, '\0');
+    num_buf_addc(&out, '\0');
     CHECK_INT(strlen(out.data), out.len - 1);
     return out.data;
 }
@@ -185,20 +185,20 @@ static double seconds(void) {
 }
 
 /* `n` segments, out of order in places. */
-static void long_transcript(struct ex_buf *json, size_t n) {
-    ex_buf_adds(json, "{\"segments\": [");
+static void long_transcript(struct num_buf *json, size_t n) {
+    num_buf_adds(json, "{\"segments\": [");
     for (size_t i = 0; i < n; i++)
-        ex_buf_addf(json,
-                    "%s{\"start\": %zu.25, \"end\": %zu.5, \"text\": \" Segment number %zu.\"}",
-                    i ? "," : "", i ^ 1, i ^ 1, i);
-    ex_buf_adds(json, "]}");
+        num_buf_addf(json,
+                     "%s{\"start\": %zu.25, \"end\": %zu.5, \"text\": \" Segment number %zu.\"}",
+                     i ? "," : "", i ^ 1, i ^ 1, i);
+    num_buf_adds(json, "]}");
 }
 
 TEST(a_million_segments_are_fast) {
     const size_t n = 1000000;
     static ex_writer *const writers[] = {ex_write_srt, ex_write_vtt, ex_write_txt, ex_write_tsv,
                                          ex_write_lrc};
-    ex_autobuf json = {0};
+    num_autobuf json = {0};
     ex_autotranscript t = {0};
     long_transcript(&json, n);
     double began = seconds();
@@ -206,7 +206,7 @@ TEST(a_million_segments_are_fast) {
     printf("  read %zu segments, %zu MB: %.2f s\n", n, json.len >> 20, seconds() - began);
     CHECK_INT(t.n_segments, n);
     for (size_t i = 0; i < sizeof writers / sizeof writers[0]; i++) {
-        ex_autobuf out = {0};
+        num_autobuf out = {0};
         struct ex_layout layout = {12, 1};
         began = seconds();
         CHECK_INT(writers[i](&t, &layout, &out, &err), 0);
@@ -217,23 +217,23 @@ TEST(a_million_segments_are_fast) {
 
 TEST(one_huge_segment_is_split_in_linear_time) {
     const size_t n = 300000;
-    ex_autobuf json = {0};
-    ex_buf_adds(&json, "{\"segments\": [{\"start\": 0, \"end\": 1000, \"text\": \"");
+    num_autobuf json = {0};
+    num_buf_adds(&json, "{\"segments\": [{\"start\": 0, \"end\": 1000, \"text\": \"");
     for (size_t i = 0; i < n; i++)
-        ex_buf_adds(&json, "a ");
-    ex_buf_adds(&json, "\", \"words\": [");
+        num_buf_adds(&json, "a ");
+    num_buf_adds(&json, "\", \"words\": [");
     for (size_t i = 0; i < n; i++)
-        ex_buf_addf(&json, "%s{\"word\": \"a\", \"start\": %zu, \"end\": %zu}", i ? "," : "", i,
-                    i + 1);
-    ex_buf_adds(&json, "]}]}");
+        num_buf_addf(&json, "%s{\"word\": \"a\", \"start\": %zu, \"end\": %zu}", i ? "," : "", i,
+                     i + 1);
+    num_buf_adds(&json, "]}]}");
     ex_autotranscript t = {0};
-    ex_autobuf out = {0};
+    num_autobuf out = {0};
     struct ex_layout layout = {1, 1};
     CHECK_INT(ex_transcript_read(json.data, json.len, &t, &err), 0);
     double began = seconds();
     CHECK_INT(ex_write_srt(&t, &layout, &out, &err), 0);
     CHECK(seconds() - began < 10);
-    ex_buf_addc(&out, '\0');
+    num_buf_addc(&out, '\0');
     CHECK_HAS(out.data, "300000\n83:19:59,000 --> 83:20:00,000\na\n\n");
 }
 

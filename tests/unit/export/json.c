@@ -5,13 +5,13 @@
 
 #include "export/json.h"
 
-static struct ex_err err;
-static struct ex_buf out;
+static struct num_err err;
+static struct num_buf out;
 
 static int write_json(const char *text, const struct ex_addition *additions, size_t n) {
     out.len = 0;
     int status = ex_json_write(text, strlen(text), additions, n, NULL, &out, &err);
-    ex_buf_addc(&out, '\0');
+    num_buf_addc(&out, '\0');
     return status;
 }
 
@@ -68,16 +68,16 @@ TEST(adds_text_as_a_string_and_json_as_it_is) {
 TEST(refuses_what_has_no_place) {
     struct ex_addition a = {"audio", SLUICE_TYPE_AUDIO, "x", 1};
     CHECK_INT(write_json("{}", &a, 1), SLUICE_UNSUPPORTED);
-    CHECK_HAS(err.message, "`audio` is audio/1, which has no place in JSON");
+    CHECK_HAS(err.text, "`audio` is audio/1, which has no place in JSON");
     a = (struct ex_addition){"text", SLUICE_TYPE_TEXT, "x", 1};
     CHECK_INT(write_json("{\"text\": \"\"}", &a, 1), SLUICE_UNSUPPORTED);
-    CHECK_HAS(err.message, "would replace `text`");
+    CHECK_HAS(err.text, "would replace `text`");
     a = (struct ex_addition){"summary", SLUICE_TYPE_TEXT, "\xff", 1};
     CHECK_INT(write_json("{}", &a, 1), SLUICE_INPUT);
-    CHECK_HAS(err.message, "`summary` is not UTF-8");
+    CHECK_HAS(err.text, "`summary` is not UTF-8");
     a = (struct ex_addition){"more", SLUICE_TYPE_JSON, "{", 1};
     CHECK_INT(write_json("{}", &a, 1), SLUICE_INPUT);
-    CHECK_HAS(err.message, "the input `more` is not JSON");
+    CHECK_HAS(err.text, "the input `more` is not JSON");
     CHECK_INT(write_json("[]", NULL, 0), SLUICE_INPUT);
     CHECK_INT(write_json("", NULL, 0), SLUICE_INPUT);
 }

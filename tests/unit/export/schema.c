@@ -30,7 +30,7 @@ static int read_segment(json_t *segment) {
     json_t *root = json_pack("{s: [O]}", "segments", segment);
     char *text = json_dumps(root, 0);
     struct ex_transcript transcript = {0};
-    struct ex_err err;
+    struct num_err err;
     int status = ex_transcript_read(text, strlen(text), &transcript, &err);
     ex_transcript_finish(&transcript);
     free(text);

@@ -5,10 +5,10 @@
 #include "export/wrap.h"
 
 static const char *clean(const char *text, unsigned flags) {
-    static struct ex_buf out;
+    static struct num_buf out;
     out.len = 0;
     ex_text_clean(&out, text, flags);
-    ex_buf_addc(&out, '\0');
+    num_buf_addc(&out, '\0');
     return out.data;
 }
 
@@ -59,17 +59,17 @@ TEST(decoding_survives_what_is_not_utf8) {
 
 /* The lines, joined by '|'. */
 static const char *wrapped(const char *text, struct ex_wrap wrap) {
-    static struct ex_buf out;
+    static struct num_buf out;
     struct ex_lines lines = {0};
-    struct ex_err err;
+    struct num_err err;
     out.len = 0;
     CHECK_INT(ex_wrap_lines(text, &wrap, &lines, &err), 0);
     for (size_t i = 0; i < lines.n; i++) {
         if (i)
-            ex_buf_addc(&out, '|');
-        ex_buf_add(&out, text + lines.lines[i].at, lines.lines[i].len);
+            num_buf_addc(&out, '|');
+        num_buf_add(&out, text + lines.lines[i].at, lines.lines[i].len);
     }
-    ex_buf_addc(&out, '\0');
+    num_buf_addc(&out, '\0');
     ex_lines_finish(&lines);
     return out.data;
 }

@@ -5,7 +5,7 @@
 
 #include "export/transcript.h"
 
-static struct ex_err err;
+static struct num_err err;
 
 static int parse(const char *text, struct ex_transcript *ret) {
     char *copy = malloc(strlen(text) + 1); /* no NUL behind it: the reader must go by the length */
@@ -16,12 +16,12 @@ static int parse(const char *text, struct ex_transcript *ret) {
     return status;
 }
 
-#define CHECK_REFUSED(text, part)                                                                  \
+#define CHECK_REFUSED(json, part)                                                                  \
     do {                                                                                           \
         struct ex_transcript t_ = {0};                                                             \
-        CHECK_INT(parse(text, &t_), SLUICE_INPUT);                                                 \
+        CHECK_INT(parse(json, &t_), SLUICE_INPUT);                                                 \
         CHECK(t_.root == NULL && t_.segments == NULL);                                             \
-        CHECK_HAS(err.message, part);                                                              \
+        CHECK_HAS(err.text, part);                                                                 \
     } while (0)
 
 TEST(reads_the_required_members) {

@@ -91,12 +91,12 @@ static const struct lm_extractive_options defaults = {
 static const char *summary_of(const char *json, const struct lm_extractive_options *o) {
     static char out[4096];
     lm_autotranscript t = {0};
-    lm_autobuf buf = {0};
+    num_autobuf buf = {0};
     struct lm_extractive_report report;
     struct num_err err;
     load(json, &t);
     CHECK_INT(lm_extract_summary(&t, o, &buf, &report, &err), SLUICE_OK);
-    snprintf(out, sizeof out, "%s", lm_buf_text(&buf));
+    snprintf(out, sizeof out, "%s", num_buf_text(&buf));
     return out;
 }
 
@@ -146,7 +146,7 @@ static bool always(void *ctx) {
 TEST(cancelled) {
     struct lm_extractive_options o = defaults;
     lm_autotranscript t = {0};
-    lm_autobuf buf = {0};
+    num_autobuf buf = {0};
     struct lm_extractive_report report;
     struct num_err err;
     o.cancelled = always;
@@ -156,18 +156,18 @@ TEST(cancelled) {
 
 /* A day of speech: linear in its length, where a matrix of all pairs would be 20 GB. */
 TEST(a_long_recording) {
-    lm_autobuf json = {0};
+    num_autobuf json = {0};
     uint32_t seed = 1;
-    lm_buf_adds(&json, "{\"segments\": [");
+    num_buf_adds(&json, "{\"segments\": [");
     for (int i = 0; i < 50000; i++) {
-        lm_buf_addf(&json, "%s{\"start\": %d, \"end\": %d, \"text\": \"", i ? "," : "", i, i + 1);
+        num_buf_addf(&json, "%s{\"start\": %d, \"end\": %d, \"text\": \"", i ? "," : "", i, i + 1);
         for (int w = 0; w < 12; w++) {
             seed = seed * 1664525u + 1013904223u;
-            lm_buf_addf(&json, "w%u ", (seed >> 16) % 3000 % (1 + (seed >> 8) % 3000));
+            num_buf_addf(&json, "w%u ", (seed >> 16) % 3000 % (1 + (seed >> 8) % 3000));
         }
-        lm_buf_adds(&json, ".\"}");
+        num_buf_adds(&json, ".\"}");
     }
-    lm_buf_adds(&json, "]}");
+    num_buf_adds(&json, "]}");
     struct lm_extractive_options o = defaults;
     o.max_sentences = 10;
     size_t lines = 0;

@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "llm/buf.h"
+#include "num/buf.h"
 #include "llm/mask.h"
 #include "llm/matcher.h"
 #include "llm/schema.h"
@@ -219,7 +219,7 @@ static bool is_valid(const json_t *v, const json_t *s) {
 }
 
 /* Writes allowed bytes at random until the text may end; every state has a byte or may end. */
-static void walk(struct lm_matcher *m, struct lm_buf *out) {
+static void walk(struct lm_matcher *m, struct num_buf *out) {
     static const char likely[] = "\"}],:0 ";
     int32_t state = lm_matcher_start(m), next;
     while (!lm_matcher_accepts(m, state) || (draw(2) && !lm_matcher_is_final(m, state))) {
@@ -229,7 +229,7 @@ static void walk(struct lm_matcher *m, struct lm_buf *out) {
         for (int tries = 0; (next = lm_matcher_step(m, state, byte)) == LM_DEAD; tries++, byte++)
             CHECK(tries < 256);
         state = lm_matcher_tidy(m, next);
-        lm_buf_addc(out, (char)byte);
+        num_buf_addc(out, (char)byte);
     }
 }
 
@@ -237,11 +237,11 @@ TEST(random_schemas) {
     size_t n_bytes = 0;
     for (int i = 0; i < 400; i++) {
         json_t *schema = random_schema(3);
-        lm_autotext *text = json_dumps(schema, 0);
+        num_autotext *text = json_dumps(schema, 0);
         struct lm_grammar *g = NULL;
         struct lm_matcher *m = matcher_of(text, &g);
         for (int k = 0; k < 10; k++) {
-            lm_autobuf out = {0};
+            num_autobuf out = {0};
             walk(m, &out);
             n_bytes += out.len;
             json_error_t where;
@@ -288,7 +288,7 @@ TEST(masks_are_those_of_the_bytes) {
     struct lm_matcher *m = matcher_of(person, &g);
     CHECK_INT(lm_vocabulary_create(bytes_of, &tokens, N_TOKENS, &v, &err), SLUICE_OK);
     for (int walk = 0; walk < 20; walk++) {
-        lm_autobuf out = {0};
+        num_autobuf out = {0};
         int32_t state = lm_matcher_start(m), token = 0;
         while (!lm_matcher_accepts(m, state)) {
             uint32_t n_allowed = 0, chosen;
@@ -303,10 +303,10 @@ TEST(masks_are_those_of_the_bytes) {
             chosen = draw(n_allowed);
             for (token = 0; !(allowed[token / 32] >> (token % 32) & 1) || chosen-- > 0; token++)
                 ;
-            lm_buf_adds(&out, tokens.text[token]);
+            num_buf_adds(&out, tokens.text[token]);
             state = lm_vocabulary_step(v, m, state, token);
         }
-        json_t *value = json_loads(lm_buf_text(&out), 0, NULL);
+        json_t *value = json_loads(num_buf_text(&out), 0, NULL);
         CHECK(value && json_object_get(value, "b"));
         json_decref(value);
     }

@@ -64,7 +64,7 @@ static struct lm_session *session_of(const char *template, uint32_t context, uin
     return s;
 }
 
-static int32_t ask_into(struct lm_session *s, const struct lm_ask *ask, struct lm_buf *out,
+static int32_t ask_into(struct lm_session *s, const struct lm_ask *ask, struct num_buf *out,
                         struct lm_answer *answer, struct num_err *err) {
     struct lm_ask full = *ask;
     full.user_len = strlen(ask->user);
@@ -130,15 +130,15 @@ TEST(answers_repeat_themselves) {
     struct lm_ask ask = {.user = "What is said?", .max_tokens = 40};
     struct num_err err;
     for (int way = 0; way < 2; way++) {
-        lm_autobuf first = {0}, again = {0}, other = {0};
+        num_autobuf first = {0}, again = {0}, other = {0};
         struct lm_answer answer;
         ask.sampling = (struct lm_sampling){.temperature = way ? 0.8f : 0, .top_k = 50, .seed = 7};
         CHECK_INT(ask_into(a, &ask, &first, &answer, &err), SLUICE_OK);
         CHECK(answer.n_tokens > 0 && answer.n_tokens <= 40);
         CHECK_INT(ask_into(a, &ask, &again, &answer, &err), SLUICE_OK);
         CHECK_INT(ask_into(b, &ask, &other, &answer, &err), SLUICE_OK);
-        CHECK_STR(lm_buf_text(&again), lm_buf_text(&first));
-        CHECK_STR(lm_buf_text(&other), lm_buf_text(&first));
+        CHECK_STR(num_buf_text(&again), num_buf_text(&first));
+        CHECK_STR(num_buf_text(&other), num_buf_text(&first));
         CHECK(first.len > 0 && first.data[0] != ' ' && first.data[first.len - 1] != ' ');
         for (size_t i = 0; i < first.len; i++)
             CHECK((uint8_t)first.data[i] >= ' ' || first.data[i] == '\n' || first.data[i] == '\t');
@@ -154,7 +154,7 @@ static bool stop_after(void *ctx) {
 
 TEST(a_question_can_be_cancelled) {
     struct lm_session *s = session_of(chat, 0, 1);
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     struct num_err err;
     static const int after[] = {0, 1, 3, 20};
     for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
@@ -169,7 +169,7 @@ TEST(a_question_can_be_cancelled) {
 
 TEST(a_question_longer_than_the_context_is_refused) {
     struct lm_session *s = session_of(NULL, 128, 1);
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     struct num_err err;
     char text[200];
     memset(text, 'a', sizeof text - 1);
@@ -202,7 +202,7 @@ TEST(answers_by_a_schema) {
         "3}}, \"n\": {\"type\": \"integer\"}, \"who\": {\"enum\": [\"a\", null]}}}");
     static const uint32_t lengths[] = {1, 2, 7, 20, 60, 300};
     for (uint32_t i = 0; i < 60; i++) {
-        lm_autobuf out = {0};
+        num_autobuf out = {0};
         struct num_err err = {0};
         struct lm_ask ask = {.user = "Names?", .max_tokens = lengths[i % 6], .grammar = g};
         ask.sampling = (struct lm_sampling){.temperature = i < 6 ? 0 : 1.2f, .seed = i};
@@ -211,7 +211,7 @@ TEST(answers_by_a_schema) {
         json_error_t why;
         json_t *json = json_loadb(out.data, out.len, JSON_ALLOW_NUL, &why);
         if (!json)
-            TEST_FAIL("%s: %s", lm_buf_text(&out), why.text);
+            TEST_FAIL("%s: %s", num_buf_text(&out), why.text);
         const json_t *names = json_object_get(json, "names");
         CHECK(json_array_size(names) >= 2);
         CHECK(json_string_length(json_array_get(names, 1)) >= 3);
@@ -236,18 +236,19 @@ static void read_transcript(const json_t *json, struct lm_transcript *ret) {
 static json_t *made_transcript(int n, int len) {
     json_t *list = json_array();
     for (int i = 0; i < n; i++) {
-        lm_autobuf text = {0};
+        num_autobuf text = {0};
         for (int k = 0; k < len; k++)
-            lm_buf_addc(&text, k % 6 == 5 ? ' ' : (char)('a' + (i + k) % 26));
-        json_array_append_new(list,
-                              json_pack("{s:i, s:i, s:s, s:s}", "start", i, "end", i + 1, "text",
-                                        lm_buf_text(&text), "speaker", i / 3 % 2 ? "ANNA" : "BEN"));
+            num_buf_addc(&text, k % 6 == 5 ? ' ' : (char)('a' + (i + k) % 26));
+        json_array_append_new(list, json_pack("{s:i, s:i, s:s, s:s}", "start", i, "end", i + 1,
+                                              "text", num_buf_text(&text), "speaker",
+                                              i / 3 % 2 ? "ANNA" : "BEN"));
     }
     return json_pack("{s:o}", "segments", list);
 }
 
 static int32_t digest_of(struct lm_session *s, json_t *json, const struct lm_ask *ask,
-                         struct lm_buf *out, struct lm_digest_report *report, struct num_err *err) {
+                         struct num_buf *out, struct lm_digest_report *report,
+                         struct num_err *err) {
     lm_autotranscript t = {0};
     struct lm_digest digest = {.whole = "Summarise.", .part = "Take notes.", .ask = *ask};
     read_transcript(json, &t);
@@ -262,7 +263,7 @@ TEST(transcripts_of_any_length_are_digested) {
         bool fits;
     } cases[] = {{3, 40, true}, {40, 40, false}, {1, 3000, false}, {120, 30, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        lm_autobuf out = {0};
+        num_autobuf out = {0};
         struct num_err err = {0};
         struct lm_digest_report report = {0};
         struct lm_ask ask = {.system = "Be short.", .max_tokens = 40};
@@ -278,7 +279,7 @@ TEST(transcripts_of_any_length_are_digested) {
 
 TEST(digests_end_where_they_have_to) {
     struct lm_session *s = session_of(chat, 256, 1);
-    lm_autobuf out = {0};
+    num_autobuf out = {0};
     struct num_err err = {0};
     struct lm_digest_report report = {0};
     struct lm_ask ask = {.max_tokens = 20};
@@ -299,7 +300,7 @@ TEST(facts_of_a_long_transcript_are_json) {
     struct lm_grammar *g = grammar_of("{\"type\": \"object\", \"required\": [\"x\"], "
                                       "\"properties\": {\"x\": {\"type\": \"boolean\"}}}");
     for (int n = 0; n < 60; n += 30) {
-        lm_autobuf out = {0};
+        num_autobuf out = {0};
         struct num_err err = {0};
         struct lm_digest_report report = {0};
         struct lm_ask ask = {.max_tokens = 8, .grammar = g};

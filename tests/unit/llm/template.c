@@ -12,7 +12,7 @@
 static const struct lm_template_limits limits = {
     .max_steps = 2 << 20, .max_memory = 32 << 20, .max_output = 4 << 20, .now = 1730000000};
 
-static int32_t render(const char *source, const json_t *variables, struct lm_buf *out,
+static int32_t render(const char *source, const json_t *variables, struct num_buf *out,
                       struct num_err *err) {
     struct lm_template *t = NULL;
     int32_t status = lm_template_parse(source, strlen(source), "template", &t, err);
@@ -43,18 +43,18 @@ TEST(equals_jinja2) {
         const char *want = json_string_value(json_object_get(c, "text"));
         char path[512];
         snprintf(path, sizeof path, TESTS_DIR "/data/chat/%s", file ? file : "");
-        lm_autotext *source =
+        num_autotext *source =
             file ? slurp(path) : strdup(json_string_value(json_object_get(c, "source")));
-        lm_autobuf out = {0};
+        num_autobuf out = {0};
         struct num_err err = {0};
         int32_t status = render(source, json_object_get(c, "variables"), &out, &err);
         n_texts += want != NULL;
         if ((status == SLUICE_OK) == (want != NULL) &&
-            (!want || strcmp(lm_buf_text(&out), want) == 0))
+            (!want || strcmp(num_buf_text(&out), want) == 0))
             continue;
         wrong++;
         printf("  %s\n    got  \"%s\" (%s)\n    want \"%s\"\n",
-               json_string_value(json_object_get(c, "name")), lm_buf_text(&out), err.text,
+               json_string_value(json_object_get(c, "name")), num_buf_text(&out), err.text,
                want ? want : "an error");
     }
     printf("  %zu cases, %zu texts\n", i, n_texts);
@@ -85,7 +85,7 @@ TEST(what_is_not_supported_is_named) {
         {"{{ \xff }}", SLUICE_INPUT, "not UTF-8"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        lm_autobuf out = {0};
+        num_autobuf out = {0};
         struct num_err err = {0};
         json_t *variables = json_object();
         int32_t status = render(cases[i].source, variables, &out, &err);
@@ -120,7 +120,7 @@ TEST(hostile_templates_end) {
         "{% set x = ' ' * 10000000 %}{% for i in range(100000) %}{{ x.strip() }}{% endfor %}",
     };
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
-        lm_autobuf out = {0};
+        num_autobuf out = {0};
         struct num_err err = {0};
         json_t *variables = json_object();
         if (render(sources[i], variables, &out, &err) != SLUICE_RESOURCE)
@@ -133,13 +133,13 @@ TEST(deep_templates_end) {
     static const char *const parts[] = {"(",  "[",  "-",  "not ", "{% if 1 %}",
                                         "1+", "x|", "a.", "1 if "};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        lm_autobuf source = {0}, out = {0};
+        num_autobuf source = {0}, out = {0};
         struct num_err err = {0};
         json_t *variables = json_object();
-        lm_buf_adds(&source, *parts[i] == '{' ? "" : "{{ ");
+        num_buf_adds(&source, *parts[i] == '{' ? "" : "{{ ");
         for (int n = 0; n < 100000; n++)
-            lm_buf_adds(&source, parts[i]);
-        lm_buf_adds(&source, *parts[i] == '{' ? "" : "1 }}");
+            num_buf_adds(&source, parts[i]);
+        num_buf_adds(&source, *parts[i] == '{' ? "" : "1 }}");
         CHECK(render(source.data, variables, &out, &err) < 0);
         json_decref(variables);
     }

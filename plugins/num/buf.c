@@ -1,5 +1,5 @@
 /* A growable byte buffer: see buf.h. Capacity doubles, so that appending is linear in all. */
-#include "llm/buf.h"
+#include "num/buf.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "num/utf8.h"
 
 /* Room for `more` bytes and a NUL behind what is there. */
-static bool reserve(struct lm_buf *buf, size_t more) {
+static bool reserve(struct num_buf *buf, size_t more) {
     if (buf->failed || more > SIZE_MAX / 4 - buf->len)
         buf->failed = true;
     if (buf->failed || (buf->data && buf->len + more < buf->cap))
@@ -24,7 +24,7 @@ static bool reserve(struct lm_buf *buf, size_t more) {
     return !buf->failed;
 }
 
-void lm_buf_add(struct lm_buf *buf, const void *data, size_t len) {
+void num_buf_add(struct num_buf *buf, const void *data, size_t len) {
     if (!reserve(buf, len))
         return;
     if (len)
@@ -33,47 +33,47 @@ void lm_buf_add(struct lm_buf *buf, const void *data, size_t len) {
     buf->data[buf->len] = '\0';
 }
 
-void lm_buf_adds(struct lm_buf *buf, const char *text) {
-    lm_buf_add(buf, text, strlen(text));
+void num_buf_adds(struct num_buf *buf, const char *text) {
+    num_buf_add(buf, text, strlen(text));
 }
 
-void lm_buf_addc(struct lm_buf *buf, char c) {
-    lm_buf_add(buf, &c, 1);
+void num_buf_addc(struct num_buf *buf, char c) {
+    num_buf_add(buf, &c, 1);
 }
 
-void lm_buf_add_char(struct lm_buf *buf, uint32_t c) {
+void num_buf_add_char(struct num_buf *buf, uint32_t c) {
     uint8_t bytes[4];
-    lm_buf_add(buf, bytes, num_utf8_put(c, bytes));
+    num_buf_add(buf, bytes, num_utf8_put(c, bytes));
 }
 
-void lm_buf_addf(struct lm_buf *buf, const char *format, ...) {
+void num_buf_addf(struct num_buf *buf, const char *format, ...) {
     char text[512];
     va_list args;
     va_start(args, format);
     int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (n > 0)
-        lm_buf_add(buf, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+        num_buf_add(buf, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
-const char *lm_buf_text(const struct lm_buf *buf) {
+const char *num_buf_text(const struct num_buf *buf) {
     return buf->data ? buf->data : "";
 }
 
-char *lm_buf_steal(struct lm_buf *buf) {
-    lm_buf_add(buf, "", 0);
+char *num_buf_steal(struct num_buf *buf) {
+    num_buf_add(buf, "", 0);
     char *data = buf->failed ? NULL : buf->data;
     if (!data)
         free(buf->data);
-    *buf = (struct lm_buf){0};
+    *buf = (struct num_buf){0};
     return data;
 }
 
-void lm_buf_finish(struct lm_buf *buf) {
+void num_buf_finish(struct num_buf *buf) {
     free(buf->data);
-    *buf = (struct lm_buf){0};
+    *buf = (struct num_buf){0};
 }
 
-void lm_free_text(char **text) {
+void num_free_text(char **text) {
     free(*text);
 }
