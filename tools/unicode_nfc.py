@@ -76,7 +76,7 @@ def main():
                 pairs.append((int(parts[0], 16), int(parts[1], 16), c))
     for first, second, c in sorted(pairs):
         print(f"{{0x{first:x}, 0x{second:x}, 0x{c:x}}},")
-    print("};\nstatic const struct combining combining[] = {")
+    print("};\nstatic const struct num_char_range combining[] = {")
     for first, last, value in classes():
         print(f"{{0x{first:x}, 0x{last:x}, {value}}},")
     print("};")

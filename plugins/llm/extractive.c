@@ -123,7 +123,7 @@ static bool add_sentence(struct ranker *r, struct vocabulary *v, size_t index) {
     for (size_t at = 0; lm_word_next(s->text, s->len, &at, &begin);) {
         lower.len = 0;
         for (size_t i = begin; i < at; i += step)
-            num_buf_add_char(&lower, lm_char_lower(lm_char_next(s->text + i, at - i, &step)));
+            num_buf_add_char(&lower, lm_char_lower(num_char_next(s->text + i, at - i, &step)));
         struct entry *e = &r->entries[r->n_entries++];
         e->weight = 1;
         if (lower.failed || !word_id(v, lower.data, lower.len, &e->word))

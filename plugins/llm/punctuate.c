@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "llm/unicode.h"
+#include "num/unicode.h"
 #include "llm/words.h"
 
 #define ANSWER_MORE 32 /* tokens that an answer may have beyond twice those of the text */
@@ -28,19 +28,19 @@ static void join(const struct lm_transcript *t, size_t first, size_t last, struc
 static void add_line(struct num_buf *out, const char *text, size_t len) {
     bool space = false;
     for (size_t i = 0, n; i < len; i += n) {
-        uint32_t c = lm_char_next(text + i, len - i, &n);
-        if (!lm_char_is_space(c))
+        uint32_t c = num_char_next(text + i, len - i, &n);
+        if (!num_char_is_white(c))
             num_buf_add(out, text + i, n);
         else if (!space)
             num_buf_addc(out, ' ');
-        space = lm_char_is_space(c);
+        space = num_char_is_white(c);
     }
 }
 
 /* `old` with what is between its white space replaced; NULL without memory. */
 static json_t *replaced(const char *old, size_t old_len, const char *text, size_t len) {
     num_autobuf out = {0};
-    size_t begin, n = lm_text_trim(old, old_len, &begin);
+    size_t begin, n = num_text_trim(old, old_len, &begin);
     num_buf_add(&out, old, begin);
     add_line(&out, text, len);
     num_buf_add(&out, old + begin + n, old_len - begin - n);
@@ -83,7 +83,7 @@ static bool set_text(struct lm_segment *g, const char *text, size_t len) {
         return false;
     }
     size_t begin;
-    g->len = lm_text_trim(json_string_value(new), json_string_length(new), &begin);
+    g->len = num_text_trim(json_string_value(new), json_string_length(new), &begin);
     g->text = json_string_value(new) + begin;
     json_object_del(g->json, "tokens");
     return !words || json_object_set_new(g->json, "words", words) == 0;

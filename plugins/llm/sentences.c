@@ -48,7 +48,7 @@ static bool abbreviates(const char *text, size_t begin, size_t dot) {
     if (memchr(text + from, '.', dot - from))
         return true;
     for (size_t at = from; at < dot; at += step, n++)
-        if (lm_char_kind(lm_char_next(text + at, dot - at, &step)) != LM_LETTER)
+        if (lm_char_kind(num_char_next(text + at, dot - at, &step)) != LM_LETTER)
             return false;
     return n == 1;
 }
@@ -63,7 +63,7 @@ static uint32_t count_words(const char *text, size_t len) {
 /* Closes the open sentence at offset `end`. */
 static void close_sentence(struct cutter *c, size_t end, size_t next_segment) {
     struct lm_sentences *out = c->out;
-    size_t skip, len = lm_text_trim(num_buf_text(&out->text) + c->begin, end - c->begin, &skip);
+    size_t skip, len = num_text_trim(num_buf_text(&out->text) + c->begin, end - c->begin, &skip);
     struct lm_sentence s = {.len = len, .segment = c->segment};
     s.n_words = count_words(num_buf_text(&out->text) + c->begin + skip, len);
     s.text = (const char *)(uintptr_t)(c->begin + skip);
@@ -88,13 +88,13 @@ static void close_sentence(struct cutter *c, size_t end, size_t next_segment) {
 static bool ends_at(const struct cutter *c, size_t at, size_t *ret_end) {
     const char *text = num_buf_text(&c->out->text);
     size_t len = c->out->text.len, step;
-    uint32_t sign = lm_char_next(text + at, len - at, &step);
+    uint32_t sign = num_char_next(text + at, len - at, &step);
     bool wide = ends_wide(sign);
     if (!wide && !ends_narrow(sign))
         return false;
     size_t end = at + step;
     while (end < len) {
-        uint32_t next = lm_char_next(text + end, len - end, &step);
+        uint32_t next = num_char_next(text + end, len - end, &step);
         if (!ends_narrow(next) && !ends_wide(next) && !closes(next))
             break;
         end += step;
@@ -102,7 +102,7 @@ static bool ends_at(const struct cutter *c, size_t at, size_t *ret_end) {
     *ret_end = end;
     if (wide || end >= len)
         return true;
-    return lm_char_is_space(lm_char_next(text + end, len - end, &step)) &&
+    return num_char_is_white(num_char_next(text + end, len - end, &step)) &&
            !(sign == '.' && end == at + 1 && abbreviates(text, c->begin, at));
 }
 
@@ -111,7 +111,7 @@ static void scan(struct cutter *c, size_t from, size_t segment) {
     size_t step;
     for (size_t at = from; at < c->out->text.len; at += step) {
         size_t end;
-        lm_char_next(c->out->text.data + at, c->out->text.len - at, &step);
+        num_char_next(c->out->text.data + at, c->out->text.len - at, &step);
         if (!ends_at(c, at, &end))
             continue;
         step = end - at;

@@ -9,7 +9,7 @@
 
 #include "llm/constraint.h"
 #include "llm/template.h"
-#include "llm/unicode.h"
+#include "num/unicode.h"
 
 #define FIXED_DAY   "26 Jul 2024" /* what Llama 3.1's template has where it is told none */
 #define FIXED_NOW_S 1721952000
@@ -145,7 +145,7 @@ static void break_names(const struct lm_session *s, const char *text, size_t len
                         struct num_buf *out) {
     for (size_t i = 0, n; i < len; i += n) {
         size_t name = name_at(s, text + i, len - i);
-        lm_char_next(text + i, len - i, &n);
+        num_char_next(text + i, len - i, &n);
         if (name != n)
             num_buf_add(out, text + i, n);
         if (name)
@@ -270,7 +270,7 @@ static void add_clean(struct num_buf *out, const char *text, size_t len) {
         bool control = (uint8_t)text[i] < ' ' || text[i] == 0x7f;
         num_buf_addc(&clean, control && text[i] != '\n' && text[i] != '\t' ? ' ' : text[i]);
     }
-    len = lm_text_trim(num_buf_text(&clean), clean.len, &begin);
+    len = num_text_trim(num_buf_text(&clean), clean.len, &begin);
     num_buf_add(out, num_buf_text(&clean) + begin, len);
     out->failed |= clean.failed;
 }

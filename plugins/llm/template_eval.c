@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "llm/template_node.h"
-#include "llm/unicode.h"
+#include "num/unicode.h"
 
 struct lm_tpl_value lm_tpl_fail(struct lm_tpl_run *x, int32_t status, const char *format, ...) {
     char text[400];
@@ -102,7 +102,7 @@ static struct lm_tpl_value text_item(struct lm_tpl_run *x, struct lm_tpl_text s,
     if (i < 0 || i >= n)
         return LM_TPL_UNDEFINED;
     size_t at = lm_tpl_offset(s, (size_t)i), step;
-    lm_char_next(s.data + at, s.len - at, &step);
+    num_char_next(s.data + at, s.len - at, &step);
     return lm_tpl_borrow(x, s.data + at, step);
 }
 

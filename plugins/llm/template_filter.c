@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "llm/template_node.h"
-#include "llm/unicode.h"
+#include "num/unicode.h"
 
 typedef struct lm_tpl_value value;
 typedef const struct lm_tpl_args args;
@@ -74,7 +74,7 @@ static value f_int(struct lm_tpl_run *x, value v, args *a) {
     value otherwise = lm_tpl_arg(a, 0, "default");
     if (v.kind == T_STRING) {
         char text[64], *end;
-        size_t skip, len = lm_text_trim(v.s->data, v.s->len, &skip);
+        size_t skip, len = num_text_trim(v.s->data, v.s->len, &skip);
         if (len > 0 && len < sizeof text) {
             memcpy(text, v.s->data + skip, len);
             text[len] = '\0';

@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "llm/template_node.h"
-#include "llm/unicode.h"
+#include "num/unicode.h"
 
 static void put_string(struct lm_tpl_text s, bool ascii, struct num_buf *out) {
     size_t step;
     num_buf_addc(out, '"');
     for (size_t at = 0; at < s.len; at += step) {
-        uint32_t c = lm_char_next(s.data + at, s.len - at, &step);
+        uint32_t c = num_char_next(s.data + at, s.len - at, &step);
         const char *named = c && c < 128 ? strchr("\"\"\\\\\bb\ff\nn\rr\tt", (char)c) : NULL;
         bool is_named = named && strchr("\"\\\b\f\n\r\t", (char)c);
         if (is_named)

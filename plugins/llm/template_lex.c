@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "llm/template_node.h"
-#include "llm/unicode.h"
+#include "num/unicode.h"
 
 int32_t lm_tpl_fail_at(struct lm_tpl_lexer *x, uint32_t line, uint32_t column, int32_t status,
                        const char *format, ...) {
@@ -65,7 +65,7 @@ static size_t find_tag(const struct lm_tpl_lexer *x, size_t at) {
 
 static size_t skip_space(const struct lm_tpl_lexer *x, size_t at) {
     size_t step;
-    while (at < x->len && lm_char_is_space(lm_char_next(x->text + at, x->len - at, &step)))
+    while (at < x->len && num_char_is_white(num_char_next(x->text + at, x->len - at, &step)))
         at += step;
     return at;
 }
@@ -77,7 +77,7 @@ static size_t strip_before(const struct lm_tpl_lexer *x, size_t begin, size_t ta
     if (tag == x->len)
         return tag;
     if (sign == '-') {
-        size_t len = lm_text_trim(x->text + begin, tag - begin, &skip);
+        size_t len = num_text_trim(x->text + begin, tag - begin, &skip);
         return len ? begin + skip + len : begin;
     }
     if (sign == '+' || x->text[tag + 1] == '{')

@@ -34,9 +34,9 @@ static int64_t int_arg(const struct lm_tpl_args *args, size_t i, const char *nam
 static bool in_set(uint32_t c, const struct lm_tpl_text *set) {
     size_t step;
     if (!set)
-        return lm_char_is_space(c);
+        return num_char_is_white(c);
     for (size_t at = 0; at < set->len; at += step)
-        if (lm_char_next(set->data + at, set->len - at, &step) == c)
+        if (num_char_next(set->data + at, set->len - at, &step) == c)
             return true;
     return false;
 }
@@ -55,7 +55,7 @@ static value strip(struct lm_tpl_run *x, struct lm_tpl_text s, const struct lm_t
     }
     lm_tpl_charge(x, s.len / 64 * (1 + (set ? set->len : 0)));
     for (size_t at = 0; at < s.len && !x->status; at += step) {
-        bool keep = !in_set(lm_char_next(s.data + at, s.len - at, &step), set);
+        bool keep = !in_set(num_char_next(s.data + at, s.len - at, &step), set);
         if (keep)
             last = at + step;
         if (keep && left) {
@@ -87,7 +87,7 @@ static value map_case(struct lm_tpl_run *x, struct lm_tpl_text s, enum mapping h
     bool inside = false;
     size_t step;
     for (size_t at = 0; at < s.len; at += step) {
-        uint32_t c = lm_char_next(s.data + at, s.len - at, &step);
+        uint32_t c = num_char_next(s.data + at, s.len - at, &step);
         enum lm_char kind = lm_char_kind(c);
         bool first = how == CAPITALIZE ? at == 0 : !inside;
         bool up = how == UPPER || (how != LOWER && first);
@@ -270,7 +270,7 @@ static void split_space(struct lm_tpl_run *x, struct lm_tpl_text s, int64_t most
                         struct parts *parts) {
     size_t at = 0, step, skip;
     while (at < s.len && lm_tpl_charge(x, 1)) {
-        size_t len = lm_text_trim(s.data + at, s.len - at, &skip), begin = at + skip;
+        size_t len = num_text_trim(s.data + at, s.len - at, &skip), begin = at + skip;
         if (len == 0)
             break;
         if (most == 0) {
@@ -279,7 +279,7 @@ static void split_space(struct lm_tpl_run *x, struct lm_tpl_text s, int64_t most
         }
         lm_tpl_charge(x, len / 64);
         for (at = begin; at < s.len; at += step)
-            if (lm_char_is_space(lm_char_next(s.data + at, s.len - at, &step)))
+            if (num_char_is_white(num_char_next(s.data + at, s.len - at, &step)))
                 break;
         add_part(x, parts, s.data + begin, at - begin);
         most -= most > 0;
@@ -363,7 +363,7 @@ static value all_of(struct lm_tpl_run *x, struct lm_tpl_text s, bool letters, bo
     size_t step;
     lm_tpl_charge(x, s.len / 16);
     for (size_t at = 0; at < s.len; at += step) {
-        enum lm_char kind = lm_char_kind(lm_char_next(s.data + at, s.len - at, &step));
+        enum lm_char kind = lm_char_kind(num_char_next(s.data + at, s.len - at, &step));
         bool letter = kind == LM_LETTER || kind == LM_IDEOGRAPH;
         if (!((letter && letters) || (kind == LM_NUMBER && digits) || (kind == LM_SPACE && spaces)))
             return LM_TPL_BOOL(false);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "llm/template_node.h"
-#include "llm/unicode.h"
+#include "num/unicode.h"
 
 /* ---- Arena ---- */
 
@@ -357,7 +357,7 @@ const struct lm_tpl_list *lm_tpl_items(struct lm_tpl_run *x, struct lm_tpl_value
     case T_STRING:
         list = lm_tpl_list(x, lm_tpl_length(*v.s), &items);
         for (size_t at = 0; at < v.s->len && !x->status; at += step) {
-            lm_char_next(v.s->data + at, v.s->len - at, &step);
+            num_char_next(v.s->data + at, v.s->len - at, &step);
             items[n++] = lm_tpl_borrow(x, v.s->data + at, step);
         }
         break;

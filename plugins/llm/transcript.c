@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "llm/unicode.h"
+#include "num/unicode.h"
 
 static int32_t read_time(const json_t *object, const char *key, size_t i, double *ret,
                          struct num_err *err) {
@@ -26,7 +26,7 @@ static int32_t read_segment(json_t *json, size_t i, struct lm_segment *ret, stru
         return num_fail(err, SLUICE_INPUT, "segments[%zu].speaker: expected a string", i);
     size_t begin;
     ret->json = json;
-    ret->len = lm_text_trim(json_string_value(text), json_string_length(text), &begin);
+    ret->len = num_text_trim(json_string_value(text), json_string_length(text), &begin);
     ret->text = json_string_value(text) + begin;
     ret->speaker = speaker ? json_string_value(speaker) : NULL;
     int32_t status = read_time(json, "start", i, &ret->start, err);

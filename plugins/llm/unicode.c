@@ -4,14 +4,7 @@
  */
 #include "llm/unicode.h"
 
-#include "num/utf8.h"
-
-struct range {
-    uint32_t first, last;
-    enum lm_char kind;
-};
-
-static const struct range ranges[] = {
+static const struct num_char_range kinds[] = {
 #include "llm/unicode_words.inc"
 };
 
@@ -24,27 +17,12 @@ static const struct capitals capitals[] = {
 #include "llm/unicode_case.inc"
 };
 
-#define N_RANGES   (sizeof ranges / sizeof *ranges)
 #define N_CAPITALS (sizeof capitals / sizeof *capitals)
 
-bool lm_char_is_space(uint32_t c) {
-    return c == ' ' || (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x1f) || c == 0x85 || c == 0xa0 ||
-           c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
 enum lm_char lm_char_kind(uint32_t c) {
-    if (lm_char_is_space(c))
+    if (num_char_is_white(c))
         return LM_SPACE;
-    size_t low = 0, high = N_RANGES;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (c > ranges[middle].last)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < N_RANGES && c >= ranges[low].first ? ranges[low].kind : LM_SIGN;
+    return (enum lm_char)num_char_look_up(kinds, sizeof kinds / sizeof *kinds, c, LM_SIGN);
 }
 
 uint32_t lm_char_lower(uint32_t c) {
@@ -64,27 +42,6 @@ uint32_t lm_char_upper(uint32_t c) {
     return c;
 }
 
-uint32_t lm_char_next(const char *text, size_t len, size_t *ret_len) {
-    uint32_t c;
-    *ret_len = num_utf8_next((const uint8_t *)text, len, &c);
-    if (*ret_len)
-        return c;
-    *ret_len = 1;
-    return 0xfffd;
-}
-
-size_t lm_text_trim(const char *text, size_t len, size_t *ret_begin) {
-    size_t begin = 0, end = 0, step;
-    while (begin < len && lm_char_is_space(lm_char_next(text + begin, len - begin, &step)))
-        begin += step;
-    end = begin;
-    for (size_t at = begin; at < len; at += step)
-        if (!lm_char_is_space(lm_char_next(text + at, len - at, &step)))
-            end = at + step;
-    *ret_begin = begin;
-    return end - begin;
-}
-
 /* Signs that stay inside a word between two of its characters. */
 static bool joins(uint32_t c) {
     return c == '\'' || c == 0x2019 || c == '-' || c == 0x2010 || c == 0x2011 || c == 0xad ||
@@ -102,18 +59,18 @@ static bool may_join(uint32_t sign, enum lm_char before, enum lm_char after) {
 /* Whether the character after the sign at `at` continues the word. */
 static bool continues(const char *text, size_t len, size_t at, enum lm_char before) {
     size_t step, next;
-    uint32_t sign = lm_char_next(text + at, len - at, &step);
+    uint32_t sign = num_char_next(text + at, len - at, &step);
     if (!joins(sign) || at + step >= len)
         return false;
     return may_join(sign, before,
-                    lm_char_kind(lm_char_next(text + at + step, len - at - step, &next)));
+                    lm_char_kind(num_char_next(text + at + step, len - at - step, &next)));
 }
 
 bool lm_word_next(const char *text, size_t len, size_t *at, size_t *ret_begin) {
     size_t step;
     enum lm_char kind = LM_SIGN;
     for (; *at < len; *at += step) {
-        kind = lm_char_kind(lm_char_next(text + *at, len - *at, &step));
+        kind = lm_char_kind(num_char_next(text + *at, len - *at, &step));
         if (kind >= LM_LETTER)
             break;
     }
@@ -124,7 +81,7 @@ bool lm_word_next(const char *text, size_t len, size_t *at, size_t *ret_begin) {
     if (kind == LM_IDEOGRAPH)
         return true;
     while (*at < len) {
-        enum lm_char next = lm_char_kind(lm_char_next(text + *at, len - *at, &step));
+        enum lm_char next = lm_char_kind(num_char_next(text + *at, len - *at, &step));
         if (next == LM_LETTER || next == LM_NUMBER)
             kind = next;
         else if (!continues(text, len, *at, kind))

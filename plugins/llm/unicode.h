@@ -9,26 +9,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "num/unicode.h"
+
 enum lm_char {
     LM_SIGN,      /* punctuation, symbols, bytes that are no UTF-8 */
-    LM_SPACE,     /* white space */
+    LM_SPACE,     /* white: num_char_is_white() */
     LM_LETTER,    /* a letter or a mark on one */
     LM_NUMBER,    /* a digit or other number */
     LM_IDEOGRAPH, /* a letter of a script without spaces: a word of its own */
 };
 
 enum lm_char lm_char_kind(uint32_t c);
-bool lm_char_is_space(uint32_t c);
 
 /* Simple case mapping: one character for one, where it can be undone; else `c` itself. */
 uint32_t lm_char_lower(uint32_t c);
 uint32_t lm_char_upper(uint32_t c);
-
-/* The character at `text` (len > 0) and its length; a byte that is no UTF-8 is U+FFFD, length 1. */
-uint32_t lm_char_next(const char *text, size_t len, size_t *ret_len);
-
-/* The length of the text without the white space at its ends; *ret_begin: where it begins. */
-size_t lm_text_trim(const char *text, size_t len, size_t *ret_begin);
 
 /*
  * The next word at or after *at: a run of letters and numbers, joined by single apostrophes, hyphens

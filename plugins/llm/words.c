@@ -30,17 +30,17 @@ static bool is_symbol(uint32_t c) {
 
 static uint32_t peek(const struct cursor *c) {
     size_t n;
-    return c->at < c->len ? lm_char_next(c->text + c->at, c->len - c->at, &n) : 0;
+    return c->at < c->len ? num_char_next(c->text + c->at, c->len - c->at, &n) : 0;
 }
 
 /* Goes over one character; true where it is a mark, which *ret_mark then is. */
 static bool step(struct cursor *c, uint32_t *ret_mark, bool *ret_space) {
     size_t n;
-    uint32_t before = c->before, x = lm_char_next(c->text + c->at, c->len - c->at, &n);
+    uint32_t before = c->before, x = num_char_next(c->text + c->at, c->len - c->at, &n);
     c->at += n;
     c->before = x;
     uint32_t after = peek(c);
-    *ret_space = lm_char_is_space(x);
+    *ret_space = num_char_is_white(x);
     *ret_mark = lm_char_lower(x);
     if (is_alnum(x) || is_symbol(x))
         return true;
@@ -94,7 +94,7 @@ static struct cursor cursor_at(const char *text, size_t len, size_t at) {
     while (begin > 0 && ((uint8_t)text[--begin] & 0xc0) == 0x80)
         ;
     if (at > 0)
-        c.before = lm_char_next(text + begin, at - begin, &n);
+        c.before = num_char_next(text + begin, at - begin, &n);
     return c;
 }
 
@@ -102,12 +102,12 @@ size_t lm_take_marks(const char *text, size_t len, size_t *at, size_t n, size_t 
     struct cursor c = cursor_at(text, len, *at);
     uint32_t mark;
     bool space = false;
-    while (c.at < len && lm_char_is_space(peek(&c)))
+    while (c.at < len && num_char_is_white(peek(&c)))
         step(&c, &mark, &space);
     *ret_begin = c.at;
     while (n > 0 && c.at < len)
         n -= step(&c, &mark, &space);
-    while (c.at < len && !lm_char_is_space(peek(&c))) {
+    while (c.at < len && !num_char_is_white(peek(&c))) {
         struct cursor next = c;
         if (step(&next, &mark, &space))
             break;

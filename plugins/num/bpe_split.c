@@ -1,44 +1,13 @@
 /*
  * GPT-2's pieces of a text, the regular expression
  *     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
- * as one look ahead. Bytes that are no UTF-8 count as other signs. Letters and numbers are found by
- * bisection in a table made by tools/unicode_classes.py.
+ * as one look ahead. Bytes that are no UTF-8 count as other signs.
  */
 #include <string.h>
 
 #include "num/bpe_encode.h"
 #include "num/unicode.h"
 #include "num/utf8.h"
-
-struct range {
-    uint32_t first, last;
-    enum num_char_kind kind;
-};
-
-static const struct range ranges[] = {
-#include "num/unicode_classes.inc"
-};
-
-static bool is_space(uint32_t c) {
-    return c == ' ' || (c >= 9 && c <= 13) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
-           c == 0x205f || c == 0x3000;
-}
-
-enum num_char_kind num_char_kind(uint32_t c) {
-    if (is_space(c))
-        return NUM_SPACE;
-    size_t low = 0, high = sizeof ranges / sizeof *ranges;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (c > ranges[middle].last)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    bool inside = low < sizeof ranges / sizeof *ranges && c >= ranges[low].first;
-    return inside ? ranges[low].kind : NUM_OTHER;
-}
 
 /* Kind and length of the character at `text`. */
 static enum num_char_kind look(const uint8_t *text, size_t len, size_t *ret_len) {

@@ -15,11 +15,6 @@ struct decomposition {
 struct composition {
     uint32_t first, second, to;
 };
-struct combining {
-    uint32_t first, last;
-    uint8_t value;
-};
-
 #include "num/unicode_nfc.inc"
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
@@ -37,15 +32,7 @@ enum {
 };
 
 static uint8_t class_of(uint32_t c) {
-    size_t low = 0, high = COUNT(combining);
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (c > combining[middle].last)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < COUNT(combining) && c >= combining[low].first ? combining[low].value : 0;
+    return (uint8_t)num_char_look_up(combining, COUNT(combining), c, 0);
 }
 
 /* Appends the decomposition of c; returns how many characters it has. */
@@ -102,7 +89,7 @@ static void order_run(uint32_t *c, uint8_t *classes, size_t n, uint32_t *c_work,
     bool sorted = true;
     for (size_t i = 1; i < n; i++)
         sorted &= classes[i - 1] <= classes[i];
-    for (int class = sorted ? 256 : 1; class < 256 && at < n; class++)
+    for (int class = sorted ? 256 : 1; class < 256 && at < n; class ++)
         for (size_t i = 0; i < n; i++)
             if (classes[i] == class) {
                 c_work[at] = c[i];

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "num/unicode.h"
 #include "num/utf8.h"
 #include "whisper/text.h"
 
@@ -105,7 +106,7 @@ static void split_characters(struct splitter *s) {
 static bool is_punctuation(const char *text, size_t len) {
     static const char signs[] = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
     char word[sizeof signs];
-    size_t first, n = wh_strip(text, len, &first);
+    size_t first, n = num_text_trim(text, len, &first);
     if (n >= sizeof word)
         return false;
     memcpy(word, text + first, n);

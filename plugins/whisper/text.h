@@ -14,10 +14,6 @@ static inline const struct num_bpe_token *wh_token_bytes(const struct wh_model *
     return known ? &model->bpe.tokens[token] : &none;
 }
 
-/* The text [*ret_first, *ret_first + returned length) without white space (of all scripts) around
- * it. */
-size_t wh_strip(const char *text, size_t len, size_t *ret_first);
-
 /* Whether there is nothing but white space. */
 bool wh_is_blank(const char *text);
 

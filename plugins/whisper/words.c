@@ -14,6 +14,7 @@
 #include "num/dtw.h"
 #include "whisper/run.h"
 #include "whisper/split.h"
+#include "num/unicode.h"
 #include "whisper/text.h"
 
 #define LONGEST_MEDIAN_S 0.7
@@ -141,13 +142,13 @@ static int32_t align(struct alignment *a, struct wh_words *words) {
     int32_t status = run_decoder(a);
     if (!status)
         num_attention_cut(a->weights, (size_t)dims->n_alignment_heads * a->n_tokens,
-                         dims->n_audio_ctx, a->n_frames);
+                          dims->n_audio_ctx, a->n_frames);
     if (!status && a->run->options->attention)
         status = keep_attention(a, words);
     if (!status)
-        status =
-            num_attention_matrix(a->weights, dims->n_alignment_heads, a->n_tokens, dims->n_audio_ctx,
-                                a->n_frames, a->n_start, a->n_tokens - 1, a->fit, a->run->err);
+        status = num_attention_matrix(a->weights, dims->n_alignment_heads, a->n_tokens,
+                                      dims->n_audio_ctx, a->n_frames, a->n_start, a->n_tokens - 1,
+                                      a->fit, a->run->err);
     if (!status)
         status = num_dtw(a->fit, a->n_text + 1, a->n_frames, a->starts, a->run->err);
     return status;
@@ -236,7 +237,7 @@ static int32_t median_duration(const struct wh_words *words, double *ret, bool *
 static bool is_part_of(const struct wh_words *words, const struct timing *t, bool strip,
                        const char *list) {
     const char *text = words->split.text + t->text;
-    size_t first = 0, n = strip ? wh_strip(text, t->len, &first) : t->len;
+    size_t first = 0, n = strip ? num_text_trim(text, t->len, &first) : t->len;
     char word[64];
     if (n >= sizeof word)
         return false;
