@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "num/json.h"
 #include "num/utf8.h"
 
 /* ---- Characters ------------------------------------------------------------------------------ */
@@ -84,13 +85,10 @@ static json_t *cut_text(const char *text, bool unspaced) {
     return words;
 }
 
+/* Whether it has times, in order. */
 static bool times_of(const json_t *item, double *ret_start, double *ret_end) {
-    const json_t *start = json_object_get(item, "start"), *end = json_object_get(item, "end");
-    if (!json_is_number(start) || !json_is_number(end))
-        return false;
-    *ret_start = json_number_value(start);
-    *ret_end = json_number_value(end);
-    return *ret_start >= 0 && *ret_end >= *ret_start && *ret_end <= AL_MAX_TIME_S;
+    return num_json_times(item, ret_start, ret_end) && *ret_start >= 0 && *ret_end >= *ret_start &&
+           *ret_end <= AL_MAX_TIME_S;
 }
 
 static int32_t read_segment(struct al_script *s, size_t i, struct num_err *err) {
@@ -132,13 +130,9 @@ static int32_t read_words(struct al_script *s, size_t i, struct num_err *err) {
 }
 
 static int32_t parse(const void *json, size_t len, struct al_script *s, struct num_err *err) {
-    json_error_t where;
-    s->root = json_loadb(len ? json : "", len, 0, &where);
-    if (!s->root && json_error_code(&where) == json_error_out_of_memory)
-        return num_fail_memory(err, "the transcript", len);
-    if (!s->root)
-        return num_fail(err, SLUICE_INPUT, "the transcript is not JSON: %s (line %d, column %d)",
-                        where.text, where.line, where.column);
+    int32_t status = num_json_parse(json, len, 0, "the transcript", &s->root, err);
+    if (status)
+        return status;
     if (!json_is_array(json_object_get(s->root, "segments")))
         return num_fail(err, SLUICE_INPUT, "the transcript has no list of segments");
     const char *language = json_string_value(json_object_get(s->root, "language"));

@@ -4,19 +4,14 @@
  */
 #include "diarize/assign.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "diarize/snap.h"
 #include "diarize/who.h"
+#include "num/json.h"
 
 #define NOBODY UINT32_MAX
-
-static void json_drop(json_t **value) {
-    json_decref(*value);
-}
-#define autojson __attribute__((cleanup(json_drop))) json_t
 
 struct assign {
     const struct dz_turns *turns;
@@ -30,16 +25,6 @@ struct assign {
 };
 
 /* ---- words ---- */
-
-/* Whether the word has times; they are then in *ret_start and *ret_end. */
-static bool times_of(const json_t *item, double *ret_start, double *ret_end) {
-    const json_t *start = json_object_get(item, "start"), *end = json_object_get(item, "end");
-    if (!json_is_number(start) || !json_is_number(end))
-        return false;
-    *ret_start = json_number_value(start);
-    *ret_end = json_number_value(end);
-    return true;
-}
 
 static int32_t reserve(struct assign *a, size_t n) {
     if (n <= a->capacity)
@@ -70,7 +55,7 @@ static bool choose(struct assign *a, const json_t *words) {
         double start, end;
         bool is_near;
         a->chosen[i] = NOBODY;
-        if (!times_of(json_array_get(words, i), &start, &end))
+        if (!num_json_times(json_array_get(words, i), &start, &end))
             continue;
         a->chosen[i] = dz_who_speaks(&a->who, start, end, &is_near);
         a->time[a->chosen[i]] += end > start ? end - start : 0;
@@ -123,7 +108,8 @@ static json_t *text_of(const json_t *words, size_t from, size_t to) {
 static double edge(const json_t *words, size_t from, size_t to, bool end, double otherwise) {
     for (size_t i = 0; i < to - from; i++) {
         double times[2];
-        if (times_of(json_array_get(words, end ? to - 1 - i : from + i), &times[0], &times[1]))
+        if (num_json_times(json_array_get(words, end ? to - 1 - i : from + i), &times[0],
+                           &times[1]))
             return times[end];
     }
     return otherwise;
@@ -137,8 +123,8 @@ static json_t *part_of(const json_t *segment, const json_t *words, size_t from, 
         start = edge(words, from, to, false, start);
     if (to < json_array_size(words))
         end = edge(words, from, to, true, end);
-    autojson *part = json_copy((json_t *)(uintptr_t)segment);
-    autojson *list = json_array();
+    num_autojson *part = json_copy((json_t *)(uintptr_t)segment);
+    num_autojson *list = json_array();
     for (size_t i = from; list && i < to; i++)
         json_array_append(list, json_array_get(words, i));
     json_object_del(part, "tokens");
@@ -168,7 +154,7 @@ static int32_t append_parts(struct assign *a, json_t *out, json_t *segment, cons
     for (size_t from = 0, to; from < n; from = to) {
         for (to = from + 1; to < n && a->chosen[to] == a->chosen[from];)
             to++;
-        autojson *part = part_of(segment, words, from, to);
+        num_autojson *part = part_of(segment, words, from, to);
         if (!part)
             return num_fail_memory(a->err, "a segment", 1024);
         int32_t status = append(a, out, part, a->chosen[from]);
@@ -210,7 +196,7 @@ static int32_t assign_segment(struct assign *a, json_t *out, json_t *segment) {
         return assign_words(a, out, segment, words, a->chosen[0]);
     double start = 0, end = 0;
     bool is_near;
-    times_of(segment, &start, &end);
+    num_json_times(segment, &start, &end);
     uint32_t speaker = dz_who_speaks(&a->who, start, end, &is_near);
     for (size_t i = 0; i < json_array_size(words); i++)
         a->chosen[i] = speaker;
@@ -221,7 +207,7 @@ static int32_t assign_segment(struct assign *a, json_t *out, json_t *segment) {
 
 static int32_t check_times(const json_t *item, const char *where, struct num_err *err) {
     double start, end;
-    if (times_of(item, &start, &end) && start >= 0 && end >= start && end <= DZ_MAX_TIME_S)
+    if (num_json_times(item, &start, &end) && start >= 0 && end >= start && end <= DZ_MAX_TIME_S)
         return SLUICE_OK;
     return num_fail(err, SLUICE_INPUT, "%s: expected start and end, in seconds and in order",
                     where);
@@ -237,7 +223,8 @@ static int32_t check_words(const json_t *words, size_t segment, struct num_err *
         if (!json_is_string(json_object_get(word, "word")))
             return num_fail(err, SLUICE_INPUT, "%s: expected an object with a word", where);
         double start, end;
-        int32_t status = times_of(word, &start, &end) ? check_times(word, where, err) : SLUICE_OK;
+        int32_t status =
+            num_json_times(word, &start, &end) ? check_times(word, where, err) : SLUICE_OK;
         if (status != SLUICE_OK)
             return status;
     }
@@ -260,17 +247,6 @@ static int32_t check_segments(const json_t *segments, struct num_err *err) {
     return SLUICE_OK;
 }
 
-static int32_t parse(const void *json, size_t len, json_t **ret, struct num_err *err) {
-    json_error_t where;
-    *ret = json_loadb(len ? json : "", len, 0, &where);
-    if (!*ret && json_error_code(&where) == json_error_out_of_memory)
-        return num_fail_memory(err, "the transcript", len);
-    if (!*ret)
-        return num_fail(err, SLUICE_INPUT, "the transcript is not JSON: %s (line %d, column %d)",
-                        where.text, where.line, where.column);
-    return check_segments(json_object_get(*ret, "segments"), err);
-}
-
 static int32_t check_cancelled(const struct assign *a) {
     if (a->options.cancelled && a->options.cancelled(a->options.ctx))
         return num_fail(a->err, SLUICE_CANCELLED, "cancelled");
@@ -279,7 +255,7 @@ static int32_t check_cancelled(const struct assign *a) {
 
 static int32_t assign_all(struct assign *a, json_t *root) {
     const json_t *segments = json_object_get(root, "segments");
-    autojson *out = json_array();
+    num_autojson *out = json_array();
     if (!out)
         return num_fail_memory(a->err, "the segments", 64);
     for (size_t i = 0; i < json_array_size(segments); i++) {
@@ -297,9 +273,11 @@ static int32_t assign_all(struct assign *a, json_t *root) {
 int32_t dz_assign(const void *json, size_t len, const struct dz_turns *exclusive,
                   const struct dz_assign_options *options, char **ret,
                   struct dz_assign_report *report, struct num_err *err) {
-    autojson *root = NULL;
+    num_autojson *root = NULL;
     struct assign a = {.turns = exclusive, .options = *options, .err = err};
-    int32_t status = parse(json, len, &root, err);
+    int32_t status = num_json_parse(json, len, 0, "the transcript", &root, err);
+    if (status == SLUICE_OK)
+        status = check_segments(json_object_get(root, "segments"), err);
     if (status == SLUICE_OK)
         status = check_cancelled(&a);
     if (status == SLUICE_OK && exclusive->n_turns > 0) {

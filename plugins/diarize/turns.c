@@ -4,16 +4,12 @@
  */
 #include "diarize/turns.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SPEAKERS 10000
+#include "num/json.h"
 
-static void json_drop(json_t **value) {
-    json_decref(*value);
-}
-#define autojson __attribute__((cleanup(json_drop))) json_t
+#define MAX_SPEAKERS 10000
 
 void dz_turns_finish(struct dz_turns *turns) {
     for (uint32_t i = 0; i < turns->n_speakers; i++)
@@ -102,21 +98,10 @@ static int32_t read_turn(const json_t *item, const char *track, size_t i, struct
     return dz_speaker(turns, name, &ret->speaker, err);
 }
 
-static int32_t parse(const void *json, size_t len, json_t **ret, struct num_err *err) {
-    json_error_t where;
-    *ret = json_loadb(len ? json : "", len, 0, &where);
-    if (!*ret && json_error_code(&where) == json_error_out_of_memory)
-        return num_fail_memory(err, "the turns", len);
-    if (!*ret)
-        return num_fail(err, SLUICE_INPUT, "the turns are not JSON: %s (line %d, column %d)",
-                        where.text, where.line, where.column);
-    return SLUICE_OK;
-}
-
 int32_t dz_turns_read(const void *json, size_t len, int exclusive, struct dz_turns *ret,
                       struct num_err *err) {
-    autojson *root = NULL;
-    int32_t status = parse(json, len, &root, err);
+    num_autojson *root = NULL;
+    int32_t status = num_json_parse(json, len, 0, "the list of turns", &root, err);
     if (status != SLUICE_OK)
         return status;
     const char *track = exclusive && json_object_get(root, "exclusive") ? "exclusive" : "turns";
@@ -207,7 +192,7 @@ int32_t dz_turns_write(const struct dz_turns *turns, const struct dz_turns *excl
             return status;
         exclusive = &derived;
     }
-    autojson *root =
+    num_autojson *root =
         json_pack("{s:o*, s:o*}", "turns", track_of(turns), "exclusive", track_of(exclusive));
     char *text = NULL;
     if (json_object_size(root) == 2)

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "num/json.h"
+
 #define MAX_CONFIG_BYTES (64 << 10)
 #define MAX_SIZE         65536
 
@@ -25,12 +27,9 @@ static int32_t check_config(struct dz_weights *w, const char *type, struct num_e
 int32_t dz_weights_parse(const void *data, size_t len, const char *config, size_t config_len,
                          const char *type, struct dz_weights *ret, struct num_err *err) {
     struct dz_weights w = {0};
-    json_error_t where;
-    w.config = json_loadb(config, config_len, 0, &where);
-    int32_t status =
-        w.config ? check_config(&w, type, err)
-                 : num_fail(err, SLUICE_INPUT, "config.json is not JSON: %s (line %d, column %d)",
-                            where.text, where.line, where.column);
+    int32_t status = num_json_parse(config, config_len, 0, "config.json", &w.config, err);
+    if (status == SLUICE_OK)
+        status = check_config(&w, type, err);
     if (status == SLUICE_OK)
         status = num_safetensors_parse(data, len, "model.safetensors", &w.file, err);
     if (status != SLUICE_OK) {
@@ -51,12 +50,7 @@ static int32_t read_config(const char *path, json_t **ret, struct num_err *err) 
     fclose(file);
     if (failed || len == sizeof text)
         return num_fail(err, SLUICE_INPUT, "%.300s: not a model's config", path);
-    json_error_t where;
-    *ret = json_loadb(text, len, 0, &where);
-    if (!*ret)
-        return num_fail(err, SLUICE_INPUT, "%.300s: %s (line %d, column %d)", path, where.text,
-                        where.line, where.column);
-    return SLUICE_OK;
+    return num_json_parse(text, len, 0, path, ret, err);
 }
 
 /* The two files of a folder, or of a safetensors file. */

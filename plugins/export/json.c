@@ -8,17 +8,13 @@
 #include "export/json.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <sluice/types.h>
 
-static void json_drop(json_t **value) {
-    json_decref(*value);
-}
-#define autojson __attribute__((cleanup(json_drop))) json_t
+#include "num/json.h"
 
 static void print_value(struct num_buf *out, const json_t *value, size_t depth);
 
@@ -130,15 +126,9 @@ static void print_value(struct num_buf *out, const json_t *value, size_t depth) 
 
 static int parse(const char *name, const void *data, size_t len, json_t **ret,
                  struct num_err *err) {
-    json_error_t where;
-    json_t *value = json_loadb(len ? data : "", len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &where);
-    if (!value && json_error_code(&where) == json_error_out_of_memory)
-        return num_fail(err, SLUICE_RESOURCE, "out of memory for `%s` of %zu bytes", name, len);
-    if (!value)
-        return num_fail(err, SLUICE_INPUT, "the input `%s` is not JSON: %s (line %d, column %d)",
-                        name, where.text, where.line, where.column);
-    *ret = value;
-    return 0;
+    char what[128];
+    snprintf(what, sizeof what, "the input `%.100s`", name);
+    return num_json_parse(data, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, what, ret, err);
 }
 
 static bool is_json_type(const char *type) {
@@ -187,12 +177,12 @@ static int parse_defaults(const char *defaults, json_t **ret, struct num_err *er
 }
 
 int ex_json_check_defaults(const char *defaults, struct num_err *err) {
-    autojson *value = NULL;
+    num_autojson *value = NULL;
     return parse_defaults(defaults, &value, err);
 }
 
 static int add_defaults(json_t *root, const char *defaults, struct num_err *err) {
-    autojson *values = NULL;
+    num_autojson *values = NULL;
     int status = defaults ? parse_defaults(defaults, &values, err) : 0;
     if (status == 0 && json_object_update_missing(root, values) < 0 && values)
         status = num_fail(err, SLUICE_RESOURCE, "out of memory for the defaults");
@@ -201,7 +191,7 @@ static int add_defaults(json_t *root, const char *defaults, struct num_err *err)
 
 int ex_json_write(const void *transcript, size_t len, const struct ex_addition *additions, size_t n,
                   const char *defaults, struct num_buf *out, struct num_err *err) {
-    autojson *root = NULL;
+    num_autojson *root = NULL;
     int status = parse("transcript", transcript, len, &root, err);
     if (status < 0)
         return status;

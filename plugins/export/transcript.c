@@ -7,12 +7,12 @@
  */
 #include "export/transcript.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 
 #include <sluice/types.h>
 
 #include "export/text.h"
+#include "num/json.h"
 
 /* "a string", for messages about values of the wrong type. */
 static const char *type_name(const json_t *value) {
@@ -162,13 +162,9 @@ static int read_segments(const json_t *list, struct ex_transcript *t, struct num
 int ex_transcript_read(const void *data, size_t len, struct ex_transcript *ret,
                        struct num_err *err) {
     ex_autotranscript t = {0};
-    json_error_t where;
-    t.root = json_loadb(len ? data : "", len, 0, &where);
-    if (!t.root && json_error_code(&where) == json_error_out_of_memory)
-        return num_fail(err, SLUICE_RESOURCE, "out of memory for a transcript of %zu bytes", len);
-    if (!t.root)
-        return num_fail(err, SLUICE_INPUT, "the transcript is not JSON: %s (line %d, column %d)",
-                        where.text, where.line, where.column);
+    int status = num_json_parse(data, len, 0, "the transcript", &t.root, err);
+    if (status < 0)
+        return status;
     if (!json_is_object(t.root))
         return num_fail(err, SLUICE_INPUT, "the transcript is %s, not an object with `segments`",
                         type_name(t.root));
@@ -176,7 +172,7 @@ int ex_transcript_read(const void *data, size_t len, struct ex_transcript *ret,
     if (!json_is_array(segments))
         return num_fail(err, SLUICE_INPUT, "segments: expected a list, found %s",
                         type_name(segments));
-    int status = read_segments(segments, &t, err);
+    status = read_segments(segments, &t, err);
     if (status < 0)
         return status;
     *ret = t;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "num/json.h"
 #include "num/unicode.h"
 
 static int32_t read_time(const json_t *object, const char *key, size_t i, double *ret,
@@ -57,14 +58,9 @@ static int32_t read_segments(struct lm_transcript *t, struct num_err *err) {
 int32_t lm_transcript_read(const void *data, size_t len, struct lm_transcript *ret,
                            struct num_err *err) {
     struct lm_transcript t = {.language = ""};
-    json_error_t where;
-    t.root = json_loadb(len ? data : "", len, JSON_ALLOW_NUL, &where);
-    if (!t.root && json_error_code(&where) == json_error_out_of_memory)
-        return num_fail_memory(err, "the transcript", len);
-    if (!t.root)
-        return num_fail(err, SLUICE_INPUT, "the transcript is not JSON: %s (line %d, column %d)",
-                        where.text, where.line, where.column);
-    int32_t status = read_segments(&t, err);
+    int32_t status = num_json_parse(data, len, JSON_ALLOW_NUL, "the transcript", &t.root, err);
+    if (status == SLUICE_OK)
+        status = read_segments(&t, err);
     const json_t *language = json_object_get(t.root, "language");
     const json_t *duration = json_object_get(t.root, "duration");
     if (json_is_string(language))
@@ -88,13 +84,11 @@ void lm_transcript_finish(struct lm_transcript *t) {
 
 /* A word that can stay; its end comes after its start then. */
 static bool complete_word(json_t *word) {
-    const json_t *start = json_object_get(word, "start"), *end = json_object_get(word, "end");
-    if (!json_is_number(start) || !json_is_number(end) ||
-        !json_is_string(json_object_get(word, "word")))
+    double start, end;
+    if (!num_json_times(word, &start, &end) || !json_is_string(json_object_get(word, "word")))
         return false;
-    double begin = json_number_value(start);
-    if (json_number_value(end) < begin)
-        json_object_set_new(word, "end", json_real(begin));
+    if (end < start)
+        json_object_set_new(word, "end", json_real(start));
     return true;
 }
 

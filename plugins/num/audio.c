@@ -1,11 +1,11 @@
 /* Samples stay in the payload, which is mapped from a file; regions are few and copied. */
 #include "num/audio.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "num/json.h"
 #include "num/safetensors.h"
 
 /* ---- audio/1 ---- */
@@ -108,23 +108,17 @@ static int32_t read_list(const json_t *list, size_t n_samples, struct num_region
 
 int32_t num_regions_read(const void *json, size_t len, size_t n_samples, struct num_region **ret,
                          size_t *ret_n, struct num_err *err) {
-    json_error_t where;
-    json_t *root = json_loadb(len ? json : "", len, 0, &where);
+    num_autojson *root = NULL;
+    int32_t status = num_json_parse(json, len, 0, "the list of regions", &root, err);
+    if (status != SLUICE_OK)
+        return status;
     const json_t *list = json_object_get(root, "regions");
-    struct num_region *regions = NULL;
-    int32_t status;
-    if (!root && json_error_code(&where) == json_error_out_of_memory)
-        status = num_fail_memory(err, "the regions", len);
-    else if (!root)
-        status = num_fail(err, SLUICE_INPUT, "the regions are not JSON: %s (line %d, column %d)",
-                          where.text, where.line, where.column);
-    else if (!json_is_array(list))
-        status = num_fail(err, SLUICE_INPUT, "regions: expected a list");
-    else if (!(regions = calloc(json_array_size(list) + 1, sizeof *regions)))
-        status = num_fail_memory(err, "the regions", json_array_size(list) * sizeof *regions);
-    else
-        status = read_list(list, n_samples, regions, ret_n, err);
-    json_decref(root);
+    if (!json_is_array(list))
+        return num_fail(err, SLUICE_INPUT, "regions: expected a list");
+    struct num_region *regions = calloc(json_array_size(list) + 1, sizeof *regions);
+    if (!regions)
+        return num_fail_memory(err, "the regions", json_array_size(list) * sizeof *regions);
+    status = read_list(list, n_samples, regions, ret_n, err);
     if (status == SLUICE_OK)
         *ret = regions;
     else
