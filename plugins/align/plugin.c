@@ -13,6 +13,7 @@
 #include "align/energy.h"
 #include "align/script.h"
 #include "num/audio.h"
+#include "stage/stage.h"
 
 struct stage {
     const struct sluice_host *host;
@@ -31,13 +32,6 @@ struct work {
 
 /* ---- Job ------------------------------------------------------------------------------------- */
 
-static int32_t open_input(struct work *w, const char *port, struct sluice_view *ret) {
-    *ret = (struct sluice_view){.size = SLUICE_SIZED(struct sluice_view)};
-    int32_t status = w->self->host->input(w->job, port, ret);
-    return status == SLUICE_OK ? status
-                               : num_fail(&w->err, status, "the input `%s` cannot be read", port);
-}
-
 static bool is_cancelled(void *ctx) {
     const struct work *w = ctx;
     return w->self->host->cancelled(w->job) != 0;
@@ -49,10 +43,7 @@ static void tell_progress(void *ctx, double done) {
 }
 
 static void set_metric(const struct work *w, const char *name, double value) {
-    const struct sluice_host *host = w->self->host;
-    const struct sluice_metrics *metrics = host->extension(host, SLUICE_EXT_METRICS);
-    if (metrics)
-        metrics->set(w->job, name, value);
+    st_metric(w->self->host, w->job, name, value);
 }
 
 static int32_t align_by_attention(struct work *w, const struct al_watch *watch) {
@@ -98,10 +89,11 @@ static int32_t move_edges(struct work *w) {
 }
 
 static int32_t read_inputs(struct work *w) {
+    const struct sluice_host *host = w->self->host;
     struct sluice_view audio, transcript;
-    int32_t status = open_input(w, "audio", &audio);
+    int32_t status = st_input(host, w->job, "audio", &audio, &w->err);
     if (!status)
-        status = open_input(w, "transcript", &transcript);
+        status = st_input(host, w->job, "transcript", &transcript, &w->err);
     if (!status)
         status = num_audio_open(audio.data, audio.len, &w->audio, &w->err);
     if (!status)
@@ -111,17 +103,9 @@ static int32_t read_inputs(struct work *w) {
 
 static int32_t commit(struct work *w) {
     char *text = NULL;
-    void *data = NULL;
     int32_t status = al_script_write(&w->script, &text, &w->err);
-    size_t len = text ? strlen(text) : 0;
-    if (!status && w->self->host->cancelled(w->job))
-        status = num_fail(&w->err, SLUICE_CANCELLED, "cancelled");
-    if (!status && (status = w->self->host->output_grow(w->job, "transcript", len, &data)) != 0)
-        num_fail(&w->err, status, "no room for the transcript");
-    if (!status) {
-        memcpy(data, text, len);
-        status = w->self->host->output_commit(w->job, "transcript", len);
-    }
+    if (!status)
+        status = st_commit(w->self->host, w->job, "transcript", text, strlen(text), &w->err);
     free(text);
     return status;
 }
@@ -138,11 +122,9 @@ static int32_t process(void *self, struct sluice_job *job) {
         al_script_settle(&w.script);
         status = commit(&w);
     }
-    if (status && w.err.status)
-        w.self->host->fail(job, w.err.text);
     num_audio_close(&w.audio);
     al_script_finish(&w.script);
-    return status;
+    return st_end(w.self->host, job, status, &w.err);
 }
 
 /* ---- Instance -------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include "diarize/stages.h"
 #include "diarize/turns.h"
 #include "diarize/voices.h"
+#include "stage/stage.h"
 
 struct stage {
     const struct sluice_host *host;
@@ -25,17 +26,10 @@ struct work {
     struct num_err err;
 };
 
-static int32_t open_input(struct work *w, const char *port, struct sluice_view *ret) {
-    *ret = (struct sluice_view){.size = SLUICE_SIZED(struct sluice_view)};
-    int32_t status = w->self->host->input(w->job, port, ret);
-    return status == SLUICE_OK ? status
-                               : num_fail(&w->err, status, "the input `%s` cannot be read", port);
-}
-
 /* Embeddings that can be compared from one recording to the next. */
 static int32_t read_voices(struct work *w) {
     struct sluice_view view;
-    int32_t status = open_input(w, "embeddings", &view);
+    int32_t status = st_input(w->self->host, w->job, "embeddings", &view, &w->err);
     if (status == SLUICE_OK)
         status = dz_voices_read(view.data, view.len, "embeddings", &w->voices, &w->err);
     if (status == SLUICE_OK && strcmp(w->voices.kind, "cepstra") == 0)
@@ -45,27 +39,11 @@ static int32_t read_voices(struct work *w) {
     return status;
 }
 
-static int32_t commit(struct work *w, const char *port, const void *data, size_t len) {
-    const struct sluice_host *host = w->self->host;
-    void *room = NULL;
-    if (host->cancelled(w->job))
-        return SLUICE_CANCELLED;
-    int32_t status = host->output_grow(w->job, port, len, &room);
-    if (status != SLUICE_OK)
-        return num_fail(&w->err, status, "no room for the output `%s`", port);
-    memcpy(room, data, len);
-    status = host->output_commit(w->job, port, len);
-    return status == SLUICE_OK ? status
-                               : num_fail(&w->err, status, "the output `%s` is refused", port);
-}
-
 static int32_t process(void *instance, struct sluice_job *job, int32_t (*run)(struct work *w)) {
     struct work w = {.self = instance, .job = job};
     int32_t status = run(&w);
-    if (status != SLUICE_OK && status != SLUICE_CANCELLED)
-        w.self->host->fail(job, w.err.text);
     dz_voices_finish(&w.voices);
-    return status;
+    return st_end(w.self->host, job, status, &w.err);
 }
 
 static void destroy(void *instance) {
@@ -100,7 +78,7 @@ static int32_t run_enrol(struct work *w) {
     if (status == SLUICE_OK)
         status = dz_voices_write(&w->voices, 0, w->self->host->item(w->job), &file, &len, &w->err);
     if (status == SLUICE_OK)
-        status = commit(w, "voice", file, len);
+        status = st_commit(w->self->host, w->job, "voice", file, len, &w->err);
     free(file);
     return status;
 }
@@ -199,7 +177,7 @@ static int32_t commit_renamed(struct work *w, const struct dz_turns *turns,
     if (status == SLUICE_OK)
         status = dz_turns_write(&renamed, &renamed_exclusive, &text, &w->err);
     if (status == SLUICE_OK)
-        status = commit(w, "turns", text, strlen(text));
+        status = st_commit(w->self->host, w->job, "turns", text, strlen(text), &w->err);
     free(text);
     return status;
 }
@@ -207,7 +185,6 @@ static int32_t commit_renamed(struct work *w, const struct dz_turns *turns,
 static int32_t name_all(struct work *w, const struct dz_turns *turns,
                         const struct dz_turns *exclusive) {
     const struct sluice_host *host = w->self->host;
-    const struct sluice_metrics *metrics = host->extension(host, SLUICE_EXT_METRICS);
     const char **names = calloc(turns->n_speakers + 1, sizeof *names);
     size_t n_named = 0;
     if (!names)
@@ -215,10 +192,8 @@ static int32_t name_all(struct work *w, const struct dz_turns *turns,
     for (uint32_t i = 0; i < turns->n_speakers; i++)
         names[i] = name_of(w, turns->speakers[i], &n_named);
     int32_t status = commit_renamed(w, turns, exclusive, names);
-    if (metrics) {
-        metrics->set(w->job, "speakers", turns->n_speakers);
-        metrics->set(w->job, "named", (double)n_named);
-    }
+    st_metric(host, w->job, "speakers", turns->n_speakers);
+    st_metric(host, w->job, "named", (double)n_named);
     free(names);
     return status;
 }
@@ -239,7 +214,7 @@ static int32_t check_kind(struct work *w) {
 static int32_t run_identify(struct work *w) {
     struct sluice_view view;
     dz_autoturns turns = {0}, exclusive = {0};
-    int32_t status = open_input(w, "turns", &view);
+    int32_t status = st_input(w->self->host, w->job, "turns", &view, &w->err);
     if (status == SLUICE_OK)
         status = dz_turns_read(view.data, view.len, 0, &turns, &w->err);
     if (status == SLUICE_OK)

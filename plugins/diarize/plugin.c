@@ -11,6 +11,8 @@
 
 #include "diarize/assign.h"
 #include "diarize/stages.h"
+#include "num/buf.h"
+#include "stage/stage.h"
 
 /* Largest RTTM file that is read: a day of short turns is a few MB. */
 #define MAX_RTTM_BYTES (UINT64_C(256) << 20)
@@ -20,11 +22,6 @@ struct stage {
     struct dz_assign_options assign;
     const char *recording; /* from_rttm; NULL: the only one */
 };
-
-static void drop(char **text) {
-    free(*text);
-}
-#define autotext __attribute__((cleanup(drop))) char
 
 static int32_t make(const struct sluice_host *host, struct stage **ret) {
     struct stage *self = calloc(1, sizeof *self);
@@ -39,37 +36,6 @@ static int32_t make(const struct sluice_host *host, struct stage **ret) {
 
 static void destroy(void *self) {
     free(self);
-}
-
-static int32_t fail(const struct stage *self, struct sluice_job *job, const struct num_err *err) {
-    self->host->fail(job, err->text);
-    return err->status;
-}
-
-static int32_t open_input(const struct stage *self, struct sluice_job *job, const char *port,
-                          struct sluice_view *ret) {
-    *ret = (struct sluice_view){.size = SLUICE_SIZED(struct sluice_view)};
-    int32_t status = self->host->input(job, port, ret);
-    if (status == SLUICE_OK)
-        return status;
-    struct num_err err;
-    num_fail(&err, status, "the input `%s` cannot be read", port);
-    return fail(self, job, &err);
-}
-
-static int32_t commit(const struct stage *self, struct sluice_job *job, const char *port,
-                      const char *text) {
-    size_t len = strlen(text);
-    void *data = NULL;
-    if (self->host->cancelled(job))
-        return SLUICE_CANCELLED;
-    int32_t status = self->host->output_grow(job, port, len ? len : 1, &data);
-    if (status != SLUICE_OK) {
-        self->host->fail(job, "no room for the output");
-        return status;
-    }
-    memcpy(data, text, len);
-    return self->host->output_commit(job, port, len);
 }
 
 /* ---- diarize/assign ---- */
@@ -95,17 +61,15 @@ static int32_t assign_create(const struct sluice_host *host, void **ret_self) {
 
 static void report(const struct stage *self, struct sluice_job *job, const struct dz_turns *turns,
                    const struct dz_assign_report *done) {
-    const struct sluice_metrics *metrics = self->host->extension(self->host, SLUICE_EXT_METRICS);
+    const struct sluice_host *host = self->host;
     if (turns->n_turns == 0)
-        self->host->log(self->host, SLUICE_LOG_WARN,
-                        "nobody speaks according to the turns: the transcript gets no speakers");
-    if (!metrics)
-        return;
-    metrics->set(job, "speakers", turns->n_speakers);
-    metrics->set(job, "words", (double)done->n_words);
-    metrics->set(job, "words_outside_turns", (double)done->n_nearest);
-    metrics->set(job, "words_snapped", (double)done->n_snapped);
-    metrics->set(job, "segments_split", (double)done->n_splits);
+        host->log(host, SLUICE_LOG_WARN,
+                  "nobody speaks according to the turns: the transcript gets no speakers");
+    st_metric(host, job, "speakers", turns->n_speakers);
+    st_metric(host, job, "words", (double)done->n_words);
+    st_metric(host, job, "words_outside_turns", (double)done->n_nearest);
+    st_metric(host, job, "words_snapped", (double)done->n_snapped);
+    st_metric(host, job, "segments_split", (double)done->n_splits);
 }
 
 struct watched {
@@ -123,24 +87,24 @@ static int32_t assign_process(void *instance, struct sluice_job *job) {
     struct sluice_view transcript, view;
     struct num_err err = {0};
     dz_autoturns turns = {0};
-    autotext *text = NULL;
+    num_autotext *text = NULL;
     struct dz_assign_report done = {0};
     struct watched watched = {self->host, job};
     struct dz_assign_options options = self->assign;
     options.cancelled = is_cancelled;
     options.ctx = &watched;
-    int32_t status = open_input(self, job, "transcript", &transcript);
+    int32_t status = st_input(self->host, job, "transcript", &transcript, &err);
     if (status == SLUICE_OK)
-        status = open_input(self, job, "turns", &view);
-    if (status != SLUICE_OK)
-        return status;
-    status = dz_turns_read(view.data, view.len, 1, &turns, &err);
+        status = st_input(self->host, job, "turns", &view, &err);
+    if (status == SLUICE_OK)
+        status = dz_turns_read(view.data, view.len, 1, &turns, &err);
     if (status == SLUICE_OK)
         status = dz_assign(transcript.data, transcript.len, &turns, &options, &text, &done, &err);
-    if (status != SLUICE_OK)
-        return fail(self, job, &err);
-    report(self, job, &turns, &done);
-    return commit(self, job, "transcript", text);
+    if (status == SLUICE_OK) {
+        report(self, job, &turns, &done);
+        status = st_commit(self->host, job, "transcript", text, strlen(text), &err);
+    }
+    return st_end(self->host, job, status, &err);
 }
 
 static const struct sluice_port transcript_in = {SLUICE_SIZED(struct sluice_port), 0, "transcript",
@@ -197,14 +161,15 @@ static int32_t rttm_process(void *instance, struct sluice_job *job) {
     struct sluice_view view;
     struct num_err err = {0};
     dz_autoturns turns = {0};
-    autotext *text = NULL;
-    int32_t status = open_input(self, job, "turns", &view);
-    if (status != SLUICE_OK)
-        return status;
-    status = dz_turns_read(view.data, view.len, 0, &turns, &err);
+    num_autotext *text = NULL;
+    int32_t status = st_input(self->host, job, "turns", &view, &err);
+    if (status == SLUICE_OK)
+        status = dz_turns_read(view.data, view.len, 0, &turns, &err);
     if (status == SLUICE_OK)
         status = dz_rttm_write(&turns, self->host->item(job), &text, &err);
-    return status == SLUICE_OK ? commit(self, job, "text", text) : fail(self, job, &err);
+    if (status == SLUICE_OK)
+        status = st_commit(self->host, job, "text", text, strlen(text), &err);
+    return st_end(self->host, job, status, &err);
 }
 
 static const struct sluice_port rttm_out = {SLUICE_SIZED(struct sluice_port), 0, "text",
@@ -273,17 +238,18 @@ static int32_t from_rttm_process(void *instance, struct sluice_job *job) {
     struct sluice_view view;
     struct num_err err = {0};
     dz_autoturns turns = {0};
-    autotext *source = NULL, *text = NULL;
+    num_autotext *source = NULL, *text = NULL;
     size_t len = 0;
-    int32_t status = open_input(self, job, "file", &view);
-    if (status != SLUICE_OK)
-        return status;
-    status = read_file(view.path, &source, &len, &err);
+    int32_t status = st_input(self->host, job, "file", &view, &err);
+    if (status == SLUICE_OK)
+        status = read_file(view.path, &source, &len, &err);
     if (status == SLUICE_OK)
         status = dz_rttm_read(source, len, self->recording, &turns, &err);
     if (status == SLUICE_OK)
         status = dz_turns_write(&turns, NULL, &text, &err);
-    return status == SLUICE_OK ? commit(self, job, "turns", text) : fail(self, job, &err);
+    if (status == SLUICE_OK)
+        status = st_commit(self->host, job, "turns", text, strlen(text), &err);
+    return st_end(self->host, job, status, &err);
 }
 
 static const struct sluice_port file_in = {SLUICE_SIZED(struct sluice_port), 0, "file",

@@ -14,6 +14,7 @@
 #include "diarize/tracks.h"
 #include "num/audio.h"
 #include "num/safetensors.h"
+#include "stage/stage.h"
 
 #define SAMPLES_PER_FRAME (NUM_AUDIO_RATE_HZ / 100)
 
@@ -47,13 +48,6 @@ struct work {
 
 /* ---- inputs ---- */
 
-static int32_t open_input(struct work *w, const char *port, struct sluice_view *ret) {
-    *ret = (struct sluice_view){.size = SLUICE_SIZED(struct sluice_view)};
-    int32_t status = w->self->host->input(w->job, port, ret);
-    return status == SLUICE_OK ? status
-                               : num_fail(&w->err, status, "the input `%s` cannot be read", port);
-}
-
 /* Regions of samples to spans of frames, at least one frame each. */
 static int32_t make_spans(struct work *w, const struct num_region *regions, size_t n) {
     w->spans = calloc(n + 1, sizeof *w->spans);
@@ -77,7 +71,7 @@ static int32_t read_regions(struct work *w) {
     struct sluice_view regions;
     struct num_region *list = NULL;
     size_t n = 0;
-    int32_t status = open_input(w, "regions", &regions);
+    int32_t status = st_input(w->self->host, w->job, "regions", &regions, &w->err);
     if (status == SLUICE_UNSUPPORTED)
         return num_fail(&w->err, SLUICE_INPUT,
                         "the classic method has to be told where speech is: connect `regions`, as "
@@ -92,33 +86,18 @@ static int32_t read_regions(struct work *w) {
 
 static int32_t read_audio(struct work *w) {
     struct sluice_view audio;
-    int32_t status = open_input(w, "audio", &audio);
+    int32_t status = st_input(w->self->host, w->job, "audio", &audio, &w->err);
     return status == SLUICE_OK ? num_audio_open(audio.data, audio.len, &w->audio, &w->err) : status;
 }
 
 /* ---- outputs ---- */
-
-static int32_t commit(struct work *w, const char *port, const void *data, size_t len,
-                      const void *more, size_t more_len) {
-    const struct sluice_host *host = w->self->host;
-    void *room = NULL;
-    int32_t status = host->output_grow(w->job, port, len + more_len, &room);
-    if (status != SLUICE_OK)
-        return num_fail(&w->err, status, "no room for the output `%s`", port);
-    memcpy(room, data, len);
-    if (more_len > 0)
-        memcpy((char *)room + len, more, more_len);
-    status = host->output_commit(w->job, port, len + more_len);
-    return status == SLUICE_OK ? status
-                               : num_fail(&w->err, status, "the output `%s` is refused", port);
-}
 
 static int32_t commit_turns(struct work *w) {
     char *text = NULL;
     const struct dz_turns *exclusive = w->exclusive.n_turns ? &w->exclusive : &w->turns;
     int32_t status = dz_turns_write(&w->turns, exclusive, &text, &w->err);
     if (status == SLUICE_OK)
-        status = commit(w, "turns", text, strlen(text), NULL, 0);
+        status = st_commit(w->self->host, w->job, "turns", text, strlen(text), &w->err);
     free(text);
     return status;
 }
@@ -145,8 +124,8 @@ static int32_t commit_embeddings(struct work *w) {
     size_t len = 0;
     int32_t status = num_safetensors_header(&rows, 1, meta, 2, 0, &header, &len, &w->err);
     if (status == SLUICE_OK)
-        status = commit(w, "embeddings", header, len, w->embeddings,
-                        w->turns.n_speakers * w->size * sizeof(float));
+        status = st_commit_two(w->self->host, w->job, "embeddings", header, len, w->embeddings,
+                               w->turns.n_speakers * w->size * sizeof(float), &w->err);
     free(header);
     free(names);
     return status;
@@ -154,17 +133,14 @@ static int32_t commit_embeddings(struct work *w) {
 
 static void set_metrics(const struct work *w) {
     const struct sluice_host *host = w->self->host;
-    const struct sluice_metrics *metrics = host->extension(host, SLUICE_EXT_METRICS);
     size_t n_frames = 0;
     for (size_t i = 0; i < w->n_spans; i++)
         n_frames += w->spans[i].n;
-    if (!metrics)
-        return;
-    metrics->set(w->job, "audio_s", (double)w->audio.n / NUM_AUDIO_RATE_HZ);
+    st_metric(host, w->job, "audio_s", (double)w->audio.n / NUM_AUDIO_RATE_HZ);
     if (w->spans)
-        metrics->set(w->job, "speech_s", (double)n_frames / DZ_FRAMES_PER_S);
-    metrics->set(w->job, "speakers", w->turns.n_speakers);
-    metrics->set(w->job, "turns", (double)w->turns.n_turns);
+        st_metric(host, w->job, "speech_s", (double)n_frames / DZ_FRAMES_PER_S);
+    st_metric(host, w->job, "speakers", w->turns.n_speakers);
+    st_metric(host, w->job, "turns", (double)w->turns.n_turns);
 }
 
 /* ---- job ---- */
@@ -230,8 +206,7 @@ static int32_t speakers_process(void *instance, struct sluice_job *job) {
     w->self = self;
     w->job = job;
     int32_t status = run(w);
-    if (status != SLUICE_OK && status != SLUICE_CANCELLED)
-        self->host->fail(job, w->err.text);
+    st_end(self->host, job, status, &w->err);
     dz_turns_finish(&w->turns);
     dz_turns_finish(&w->exclusive);
     free(w->embeddings);

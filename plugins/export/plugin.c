@@ -13,6 +13,7 @@
 
 #include "export/formats.h"
 #include "export/json.h"
+#include "stage/stage.h"
 
 struct exporter {
     const struct sluice_host *host;
@@ -103,49 +104,22 @@ static void destroy(void *self) {
     free(self);
 }
 
-static int32_t fail(const struct exporter *self, struct sluice_job *job, int32_t status,
-                    const char *message) {
-    self->host->fail(job, message);
-    return status;
-}
-
-static int32_t open_input(const struct exporter *self, struct sluice_job *job, const char *port,
-                          struct sluice_view *ret) {
-    ret->size = SLUICE_SIZED(struct sluice_view);
-    int32_t status = self->host->input(job, port, ret);
-    return status == SLUICE_OK ? status
-                               : fail(self, job, status, "the input `transcript` cannot be read");
-}
-
-static int32_t commit(const struct exporter *self, struct sluice_job *job, const char *port,
-                      const struct num_buf *buf) {
-    void *data = NULL;
-    if (self->host->cancelled(job))
-        return SLUICE_CANCELLED;
-    int32_t status = self->host->output_grow(job, port, buf->len ? buf->len : 1, &data);
-    if (status != SLUICE_OK)
-        return fail(self, job, status, "no room for the output");
-    if (buf->len)
-        memcpy(data, buf->data, buf->len);
-    return self->host->output_commit(job, port, buf->len);
-}
-
 static int32_t process_text(void *instance, struct sluice_job *job) {
     const struct exporter *self = instance;
-    struct sluice_view view = {0};
+    struct sluice_view view;
     struct num_err err = {0};
     ex_autotranscript transcript = {0};
     num_autobuf out = {0};
-    int32_t status = open_input(self, job, "transcript", &view);
-    if (status != SLUICE_OK)
-        return status;
-    status = ex_transcript_read(view.data, view.len, &transcript, &err);
+    int32_t status = st_input(self->host, job, "transcript", &view, &err);
+    if (status == SLUICE_OK)
+        status = ex_transcript_read(view.data, view.len, &transcript, &err);
     if (status == SLUICE_OK && self->host->cancelled(job))
         return SLUICE_CANCELLED;
     if (status == SLUICE_OK)
         status = self->write(&transcript, &self->layout, &out, &err);
-    return status == SLUICE_OK ? commit(self, job, "text", &out)
-                               : fail(self, job, status, err.text);
+    if (status == SLUICE_OK)
+        status = st_commit(self->host, job, "text", out.data, out.len, &err);
+    return st_end(self->host, job, status, &err);
 }
 
 #define MAX_ADDITIONS 64
@@ -153,20 +127,21 @@ static int32_t process_text(void *instance, struct sluice_job *job) {
 /* Collects the connected inputs beside `transcript`. Sources that failed and were ignored are left
  * out. */
 static int32_t open_additions(const struct exporter *self, struct sluice_job *job,
-                              struct ex_addition *additions, size_t *ret_n) {
+                              struct ex_addition *additions, size_t *ret_n, struct num_err *err) {
     size_t n = 0;
     const char *name;
     for (uint32_t i = 0; (name = self->host->input_name(job, i)); i++) {
         if (strcmp(name, "transcript") == 0)
             continue;
         if (n == MAX_ADDITIONS)
-            return fail(self, job, SLUICE_UNSUPPORTED, "more than 64 inputs are connected");
-        struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
-        int32_t status = self->host->input(job, name, &view);
+            return num_fail(err, SLUICE_UNSUPPORTED, "more than %d inputs are connected",
+                            MAX_ADDITIONS);
+        struct sluice_view view;
+        int32_t status = st_input(self->host, job, name, &view, err);
         if (status == SLUICE_UNSUPPORTED)
             continue;
         if (status != SLUICE_OK)
-            return fail(self, job, status, "an input cannot be read");
+            return status;
         additions[n++] = (struct ex_addition){name, view.type, view.data, view.len};
     }
     *ret_n = n;
@@ -175,19 +150,19 @@ static int32_t open_additions(const struct exporter *self, struct sluice_job *jo
 
 static int32_t process_json(void *instance, struct sluice_job *job) {
     const struct exporter *self = instance;
-    struct sluice_view view = {0};
+    struct sluice_view view;
     struct ex_addition additions[MAX_ADDITIONS];
     size_t n = 0;
     struct num_err err = {0};
     num_autobuf out = {0};
-    int32_t status = open_input(self, job, "transcript", &view);
+    int32_t status = st_input(self->host, job, "transcript", &view, &err);
     if (status == SLUICE_OK)
-        status = open_additions(self, job, additions, &n);
-    if (status != SLUICE_OK)
-        return status;
-    status = ex_json_write(view.data, view.len, additions, n, self->defaults, &out, &err);
-    return status == SLUICE_OK ? commit(self, job, "json", &out)
-                               : fail(self, job, status, err.text);
+        status = open_additions(self, job, additions, &n, &err);
+    if (status == SLUICE_OK)
+        status = ex_json_write(view.data, view.len, additions, n, self->defaults, &out, &err);
+    if (status == SLUICE_OK)
+        status = st_commit(self->host, job, "json", out.data, out.len, &err);
+    return st_end(self->host, job, status, &err);
 }
 
 static const struct sluice_port transcript_in = {SLUICE_SIZED(struct sluice_port), 0, "transcript",

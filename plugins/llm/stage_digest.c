@@ -100,10 +100,10 @@ static int32_t create_extract(const struct sluice_host *host, void **ret_self) {
 static void set_metrics(const struct stage *s, struct sluice_job *job,
                         const struct lm_digest_report *r) {
     const struct sluice_host *host = s->base.host;
-    lm_stage_metric(host, job, "windows", r->n_windows);
-    lm_stage_metric(host, job, "rounds", r->n_rounds);
-    lm_stage_metric(host, job, "prompt_tokens", (double)r->n_prompt);
-    lm_stage_metric(host, job, "tokens", (double)r->n_tokens);
+    st_metric(host, job, "windows", r->n_windows);
+    st_metric(host, job, "rounds", r->n_rounds);
+    st_metric(host, job, "prompt_tokens", (double)r->n_prompt);
+    st_metric(host, job, "tokens", (double)r->n_tokens);
     if (r->cut)
         host->log(host, SLUICE_LOG_INFO, "the answer was cut off at max_tokens");
 }
@@ -117,9 +117,9 @@ static int32_t process(void *self, struct sluice_job *job) {
     struct num_err err = {0};
     lm_autotranscript transcript = {0};
     num_autobuf out = {0};
-    int32_t status = lm_stage_transcript(host, job, &transcript);
+    int32_t status = lm_stage_transcript(host, job, &transcript, &err);
     if (status != SLUICE_OK)
-        return status;
+        return st_end(host, job, status, &err);
     digest.progress = lm_watch_progress;
     digest.ask.ctx = &watch;
     digest.ask.cancelled = lm_watch_cancelled;
@@ -131,9 +131,10 @@ static int32_t process(void *self, struct sluice_job *job) {
     if (status == SLUICE_OK && out.failed)
         status = num_fail_memory(&err, "the answer", out.len);
     if (status != SLUICE_OK)
-        return lm_stage_fail(host, job, &err);
+        return st_end(host, job, status, &err);
     set_metrics(s, job, &report);
-    return lm_stage_commit(host, job, s->port, num_buf_text(&out), out.len);
+    status = st_commit(host, job, s->port, num_buf_text(&out), out.len, &err);
+    return st_end(host, job, status, &err);
 }
 
 static const struct sluice_port text_out = {SLUICE_SIZED(struct sluice_port), 0, "text",

@@ -72,20 +72,20 @@ static int32_t process(void *instance, struct sluice_job *job) {
     num_autobuf out = {0};
     options.cancelled = is_cancelled;
     options.ctx = &watched;
-    int32_t status = lm_stage_input(host, job, "transcript", &view);
-    if (status != SLUICE_OK)
-        return status;
-    status = lm_transcript_read(view.data, view.len, &transcript, &err);
+    int32_t status = st_input(host, job, "transcript", &view, &err);
+    if (status == SLUICE_OK)
+        status = lm_transcript_read(view.data, view.len, &transcript, &err);
     if (status == SLUICE_OK && host->cancelled(job))
         return SLUICE_CANCELLED;
     if (status == SLUICE_OK)
         status = lm_extract_summary(&transcript, &options, &out, &report, &err);
     if (status != SLUICE_OK)
-        return lm_stage_fail(host, job, &err);
-    lm_stage_metric(host, job, "sentences", (double)report.n_sentences);
-    lm_stage_metric(host, job, "sentences_taken", (double)report.n_taken);
-    lm_stage_metric(host, job, "words_taken", report.n_words);
-    return lm_stage_commit(host, job, "text", num_buf_text(&out), out.len);
+        return st_end(host, job, status, &err);
+    st_metric(host, job, "sentences", (double)report.n_sentences);
+    st_metric(host, job, "sentences_taken", (double)report.n_taken);
+    st_metric(host, job, "words_taken", report.n_words);
+    status = st_commit(host, job, "text", num_buf_text(&out), out.len, &err);
+    return st_end(host, job, status, &err);
 }
 
 static const struct sluice_port transcript_in = {

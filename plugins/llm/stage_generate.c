@@ -105,9 +105,9 @@ static int32_t process(void *self, struct sluice_job *job) {
     struct num_err err = {0};
     lm_autotranscript transcript = {0};
     num_autobuf prompt = {0}, out = {0};
-    int32_t status = lm_stage_transcript(host, job, &transcript);
+    int32_t status = lm_stage_transcript(host, job, &transcript, &err);
     if (status != SLUICE_OK)
-        return status;
+        return st_end(host, job, status, &err);
     fill(s->prompt, &transcript, &prompt);
     ask.user = num_buf_text(&prompt);
     ask.user_len = prompt.len;
@@ -119,12 +119,13 @@ static int32_t process(void *self, struct sluice_job *job) {
     else
         status = lm_session_ask(s->base.session, &ask, &out, &answer, &err);
     if (status != SLUICE_OK)
-        return lm_stage_fail(host, job, &err);
+        return st_end(host, job, status, &err);
     if (out.len)
         num_buf_addc(&out, '\n');
-    lm_stage_metric(host, job, "prompt_tokens", answer.n_prompt);
-    lm_stage_metric(host, job, "tokens", answer.n_tokens);
-    return lm_stage_commit(host, job, "text", num_buf_text(&out), out.len);
+    st_metric(host, job, "prompt_tokens", answer.n_prompt);
+    st_metric(host, job, "tokens", answer.n_tokens);
+    status = st_commit(host, job, "text", num_buf_text(&out), out.len, &err);
+    return st_end(host, job, status, &err);
 }
 
 static const struct sluice_port text_out = {SLUICE_SIZED(struct sluice_port), 0, "text",

@@ -139,12 +139,8 @@ void lm_watch_text(void *watch, const char *text, size_t len) {
 }
 
 int32_t lm_stage_transcript(const struct sluice_host *host, struct sluice_job *job,
-                            struct lm_transcript *ret) {
+                            struct lm_transcript *ret, struct num_err *err) {
     struct sluice_view view;
-    struct num_err err = {0};
-    int32_t status = lm_stage_input(host, job, "transcript", &view);
-    if (status != SLUICE_OK)
-        return status;
-    status = lm_transcript_read(view.data, view.len, ret, &err);
-    return status == SLUICE_OK ? SLUICE_OK : lm_stage_fail(host, job, &err);
+    int32_t status = st_input(host, job, "transcript", &view, err);
+    return status == SLUICE_OK ? lm_transcript_read(view.data, view.len, ret, err) : status;
 }

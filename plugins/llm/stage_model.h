@@ -47,8 +47,8 @@ bool lm_watch_cancelled(void *watch);
 void lm_watch_progress(void *watch, double fraction);
 void lm_watch_text(void *watch, const char *text, size_t len);
 
-/* Reads the input `transcript`; on failure the job has its message. */
+/* Reads the input `transcript`. */
 int32_t lm_stage_transcript(const struct sluice_host *host, struct sluice_job *job,
-                            struct lm_transcript *ret);
+                            struct lm_transcript *ret, struct num_err *err);
 
 #endif

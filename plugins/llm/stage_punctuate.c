@@ -41,10 +41,10 @@ static void report_of(const struct stage *s, struct sluice_job *job,
                       const struct lm_punctuate_report *r) {
     const struct sluice_host *host = s->base.host;
     char text[200];
-    lm_stage_metric(host, job, "segments", (double)r->n_segments);
-    lm_stage_metric(host, job, "segments_kept", (double)r->n_kept);
-    lm_stage_metric(host, job, "questions", (double)r->n_questions);
-    lm_stage_metric(host, job, "tokens", (double)r->n_tokens);
+    st_metric(host, job, "segments", (double)r->n_segments);
+    st_metric(host, job, "segments_kept", (double)r->n_kept);
+    st_metric(host, job, "questions", (double)r->n_questions);
+    st_metric(host, job, "tokens", (double)r->n_tokens);
     if (!r->n_kept)
         return;
     snprintf(text, sizeof text,
@@ -62,9 +62,9 @@ static int32_t process(void *self, struct sluice_job *job) {
     struct lm_punctuate_report report = {0};
     struct num_err err = {0};
     lm_autotranscript transcript = {0};
-    int32_t status = lm_stage_transcript(host, job, &transcript);
+    int32_t status = lm_stage_transcript(host, job, &transcript, &err);
     if (status != SLUICE_OK)
-        return status;
+        return st_end(host, job, status, &err);
     options.ctx = &watch;
     options.cancelled = lm_watch_cancelled;
     options.progress = lm_watch_progress;
@@ -75,9 +75,10 @@ static int32_t process(void *self, struct sluice_job *job) {
     if (status == SLUICE_OK && !text)
         status = num_fail_memory(&err, "the transcript", 0);
     if (status != SLUICE_OK)
-        return lm_stage_fail(host, job, &err);
+        return st_end(host, job, status, &err);
     report_of(s, job, &report);
-    return lm_stage_commit(host, job, "transcript", text, strlen(text));
+    status = st_commit(host, job, "transcript", text, strlen(text), &err);
+    return st_end(host, job, status, &err);
 }
 
 static const struct sluice_port transcript_out = {

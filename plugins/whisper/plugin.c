@@ -16,6 +16,7 @@
 #include "num/audio.h"
 #include "num/mel.h"
 #include "num/safetensors.h"
+#include "stage/stage.h"
 #include "whisper/attention.h"
 #include "whisper/longform.h"
 #include "whisper/params.h"
@@ -196,8 +197,6 @@ static bool on_cancelled(void *ctx) {
 }
 
 static void set_metrics(const struct work *w, double audio_s, const struct wh_report *r) {
-    const struct sluice_metrics *metrics =
-        w->stage->host->extension(w->stage->host, SLUICE_EXT_METRICS);
     const struct {
         const char *name;
         double value;
@@ -208,25 +207,8 @@ static void set_metrics(const struct work *w, double audio_s, const struct wh_re
         {"decode_s", r->decode_s},     {"align_s", r->align_s},
         {"load_s", w->stage->load_s},
     };
-    for (size_t i = 0; metrics && i < sizeof values / sizeof *values; i++)
-        metrics->set(w->job, values[i].name, values[i].value);
-}
-
-/* Commits the bytes of `head` and `tail` as output `port`. */
-static int32_t commit(struct work *w, const char *port, const void *head, size_t head_len,
-                      const void *tail, size_t tail_len) {
-    const struct sluice_host *host = w->stage->host;
-    void *data;
-    size_t len = head_len + tail_len;
-    int32_t status = host->output_grow(w->job, port, len, &data);
-    if (status)
-        return num_fail(&w->err, status, "there is no room for the output %s: %zu bytes", port,
-                        len);
-    memcpy(data, head, head_len);
-    if (tail_len)
-        memcpy((char *)data + head_len, tail, tail_len);
-    status = host->output_commit(w->job, port, len);
-    return status ? num_fail(&w->err, status, "the output %s was not accepted", port) : SLUICE_OK;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        st_metric(w->stage->host, w->job, values[i].name, values[i].value);
 }
 
 static int32_t commit_transcript(struct work *w, const char *language, double audio_s) {
@@ -234,7 +216,7 @@ static int32_t commit_transcript(struct work *w, const char *language, double au
     int32_t status = wh_transcript_text(w->transcript, language, audio_s, &json, &w->err);
     if (status)
         return status;
-    status = commit(w, "transcript", json, strlen(json), NULL, 0);
+    status = st_commit(w->stage->host, w->job, "transcript", json, strlen(json), &w->err);
     free(json);
     return status;
 }
@@ -247,7 +229,8 @@ static int32_t commit_attention(struct work *w) {
         wh_attention_finish(w->attention, &header, &header_len, &values, &len, &w->err);
     if (status)
         return status;
-    status = commit(w, "attention", header, header_len, values, len);
+    status = st_commit_two(w->stage->host, w->job, "attention", header, header_len, values, len,
+                           &w->err);
     free(header);
     return status;
 }
@@ -255,15 +238,14 @@ static int32_t commit_attention(struct work *w) {
 /* Spans of the audio where regions are connected. */
 static int32_t find_spans(struct work *w) {
     const struct stage *s = w->stage;
-    struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
+    struct sluice_view view;
     struct wh_region *regions;
     size_t n;
-    int32_t status = s->host->input(w->job, "regions", &view);
+    int32_t status = st_input(s->host, w->job, "regions", &view, &w->err);
     if (status == SLUICE_UNSUPPORTED)
         return SLUICE_OK;
-    if (status)
-        return num_fail(&w->err, status, "the regions could not be read");
-    status = wh_regions_parse(view.data, view.len, w->input.n_samples, &regions, &n, &w->err);
+    if (!status)
+        status = wh_regions_parse(view.data, view.len, w->input.n_samples, &regions, &n, &w->err);
     if (status)
         return status;
     status = wh_regions_merge(w->input.pcm, regions, n,
@@ -275,11 +257,10 @@ static int32_t find_spans(struct work *w) {
 }
 
 static int32_t find_input(struct work *w) {
-    struct sluice_view view = {.size = SLUICE_SIZED(struct sluice_view)};
-    int32_t status = w->stage->host->input(w->job, "audio", &view);
-    if (status)
-        return num_fail(&w->err, status, "the audio could not be read");
-    status = num_audio_open(view.data, view.len, &w->audio, &w->err);
+    struct sluice_view view;
+    int32_t status = st_input(w->stage->host, w->job, "audio", &view, &w->err);
+    if (!status)
+        status = num_audio_open(view.data, view.len, &w->audio, &w->err);
     w->input.pcm = w->audio.pcm;
     w->input.n_samples = w->audio.n;
     return status ? status : find_spans(w);
@@ -317,8 +298,7 @@ static int32_t work_commit(struct work *w) {
 
 /* Says why a job failed, and frees what it held but for itself. */
 static int32_t work_finish(struct work *w, int32_t status) {
-    if (status && status != SLUICE_CANCELLED)
-        w->stage->host->fail(w->job, w->err.text);
+    st_end(w->stage->host, w->job, status, &w->err);
     wh_transcript_destroy(w->transcript);
     wh_attention_destroy(w->attention);
     free(w->spans);
