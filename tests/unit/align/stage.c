@@ -3,8 +3,7 @@
  */
 #include "unit/test.h"
 
-#include "num/safetensors.h"
-#include "unit/fakehost.h"
+#include "unit/fakeaudio.h"
 
 enum { RATE = 16000, N = 2 * RATE };
 
@@ -15,20 +14,10 @@ static const char transcript[] =
 
 /* audio/1: a tone from 0.5 s to 1.0 s. */
 static void add_audio(struct fake_host *h) {
-    struct num_tensor pcm = {.name = "pcm", .dtype = NUM_F32, .n_dims = 1, .shape = {N}};
-    struct num_meta meta = {"sample_rate", "16000"};
-    void *header;
-    size_t len;
-    CHECK_INT(num_safetensors_header(&pcm, 1, &meta, 1, 0, &header, &len, NULL), 0);
-    char *data = calloc(1, len + 4 * N);
-    memcpy(data, header, len);
-    for (size_t i = RATE / 2; i < RATE; i++) {
-        float x = (float)(0.3 * sin(0.2 * (double)i));
-        memcpy(data + len + 4 * i, &x, 4);
-    }
-    fake_input(h, "audio", SLUICE_TYPE_AUDIO, data, len + 4 * N);
-    free(header);
-    free(data);
+    static float pcm[N];
+    for (size_t i = RATE / 2; i < RATE; i++)
+        pcm[i] = (float)(0.3 * sin(0.2 * (double)i));
+    fake_input_audio(h, pcm, N, "16000");
 }
 
 /* attention/1 of one token that looks at positions from `first` on. */

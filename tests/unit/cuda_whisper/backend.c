@@ -7,6 +7,7 @@
  * half bytes round weights once more. The bounds are relative errors of all logits, about three
  * times what is measured.
  */
+#include "unit/compare.h"
 #include "unit/cuda_whisper/made.h"
 #include "unit/test.h"
 
@@ -84,15 +85,6 @@ static void step(struct model *m, const struct wh_step *steps, uint32_t n, float
     struct num_err err = {0};
     if (m->b->step(m->self, steps, n, logits, &err))
         TEST_FAIL("%s", err.text);
-}
-
-static double relative_error(const float *a, const float *b, size_t n) {
-    double difference = 0, square = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        square += (double)b[i] * b[i];
-    }
-    return sqrt(difference / square);
 }
 
 /* Logits of a prompt of three tokens and of TOKENS more, one by one. */

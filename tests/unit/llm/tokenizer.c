@@ -2,7 +2,7 @@
  * Tokenizers beside the reference (tools/reference/llm_tokenizers.py compares 10,000 texts; here are
  * 60 for each family, and the published texts of two vocabularies).
  */
-#include "unit/test.h"
+#include "unit/hex.h"
 
 #include <jansson.h>
 
@@ -28,17 +28,6 @@ static struct lm_tokenizer *parse(const char *text, size_t len) {
     return t;
 }
 
-/* Bytes written as pairs of hexadecimal digits; returns their number. */
-static size_t from_hex(const char *hex, char *ret) {
-    size_t n = strlen(hex) / 2;
-    for (size_t i = 0; i < n; i++) {
-        unsigned byte;
-        CHECK_INT(sscanf(hex + 2 * i, "%2x", &byte), 1);
-        ret[i] = (char)byte;
-    }
-    return n;
-}
-
 TEST(every_family_cuts_as_the_reference_does) {
     json_error_t why;
     json_t *all = json_load_file(TESTS_DIR "/data/expected/llm_tokenizers.json", 0, &why);
@@ -51,7 +40,7 @@ TEST(every_family_cuts_as_the_reference_does) {
         struct lm_tokenizer *t = parse(text, strlen(text));
         uint32_t flags = (uint32_t)json_integer_value(json_object_get(one, "flags"));
         json_array_foreach(json_object_get(one, "samples"), j, sample) {
-            size_t len = from_hex(json_string_value(json_array_get(sample, 0)), bytes), n;
+            size_t len = unhex(json_string_value(json_array_get(sample, 0)), bytes), n;
             const json_t *want = json_array_get(sample, 1);
             int32_t *tokens = encode(t, bytes, len, flags, &n);
             if (n != json_array_size(want))

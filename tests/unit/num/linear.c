@@ -4,26 +4,10 @@
  * left are sums in float: n products of values up to 1 may lose n half units in the last place
  * (2^-24), in practice far less. Sums of bytes are integers and have to be the same everywhere.
  */
-#include "unit/test.h"
+#include "unit/num/tables.h"
 
 #include "num/cpu/linear.h"
 #include "num/half.h"
-
-#define FOR_EACH_TABLE(k)                                                                          \
-    const struct num_kernels *tables[NUM_MAX_KERNELS];                                             \
-    size_t n_tables = num_kernels_all(tables);                                                     \
-    CHECK(n_tables >= 1);                                                                          \
-    for (size_t table = 0; table < n_tables; table++)                                              \
-        for (const struct num_kernels *k = tables[table]; k; k = NULL)
-
-static float *values(size_t n, uint32_t seed) {
-    float *x = malloc((n + 64) * sizeof *x);
-    for (size_t i = 0; i < n + 64; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        x[i] = (float)(seed >> 8) / (1 << 23) - 1;
-    }
-    return x;
-}
 
 /* A layer with its inputs and the sums that it should give. */
 struct layer {

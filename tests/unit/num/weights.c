@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "num/weights.h"
-#include "unit/test.h"
+#include "unit/hex.h"
 
 static void to_f32(enum num_weight_type type, const void *block, float *ret) {
     struct num_weights w = {.type = type, .n_dims = 1, .data = block};
@@ -59,16 +59,6 @@ TEST(by_hand_q8_and_k) {
     d.scales[13] = -3;
     to_f32(NUM_WEIGHT_Q6_K, &d, x);
     CHECK(x[128 + 64 + 17] == 0.5f * -3 * (5 + 48 - 32) && x[0] == 0);
-}
-
-static size_t unhex(const char *text, uint8_t *ret) {
-    size_t n = strlen(text) / 2;
-    for (size_t i = 0; i < n; i++) {
-        unsigned byte;
-        CHECK_INT(sscanf(text + 2 * i, "%2x", &byte), 1);
-        ret[i] = (uint8_t)byte;
-    }
-    return n;
 }
 
 TEST(blocks_against_the_reference) {

@@ -10,6 +10,7 @@
 
 #include "num/cpu/kernels.h"
 #include "num/mel.h"
+#include "unit/compare.h"
 #include "unit/whisper/make_model.h"
 
 static const char *const names[] = {"f32", "bf16", "int8"};
@@ -21,16 +22,6 @@ static void open_as(struct wh_model *m, enum wh_compute compute, uint32_t n_thre
     struct wh_limits limits = {n_threads, 1, n_rows, compute};
     if (wh_model_load(MODEL_DIR, &wh_backend_cpu, &limits, m, &err))
         TEST_FAIL("%s", err.text);
-}
-
-/* Root mean square of a - b over that of b. */
-static double relative_error(const float *a, const float *b, size_t n) {
-    double difference = 0, square = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        square += (double)b[i] * b[i];
-    }
-    return sqrt(difference / square);
 }
 
 static size_t best_of(const float *x, size_t n) {

@@ -3,30 +3,12 @@
  */
 #include "unit/whisper/clips.h"
 
-#include "unit/fakehost.h"
-
-/* audio/1 of the samples; malloc'ed. */
-static char *audio_payload(const float *pcm, size_t n, const char *rate, size_t *ret_len) {
-    struct num_tensor t = {.name = "pcm", .dtype = NUM_F32, .n_dims = 1, .shape = {n}};
-    struct num_meta meta = {"sample_rate", rate};
-    void *header;
-    size_t len;
-    CHECK_INT(num_safetensors_header(&t, 1, &meta, 1, 0, &header, &len, NULL), 0);
-    char *data = malloc(len + n * sizeof *pcm);
-    memcpy(data, header, len);
-    memcpy(data + len, pcm, n * sizeof *pcm);
-    free(header);
-    *ret_len = len + n * sizeof *pcm;
-    return data;
-}
+#include "unit/fakeaudio.h"
 
 static void start(struct fake_host *h, const float *pcm, size_t n, const char *rate) {
-    size_t len;
-    char *data = audio_payload(pcm, n, rate, &len);
     fake_host_init(h, sluice_plugin_entry.stages[0]);
     fake_param(h, "model", MODEL_DIR);
-    fake_input(h, "audio", SLUICE_TYPE_AUDIO, data, len);
-    free(data);
+    fake_input_audio(h, pcm, n, rate);
 }
 
 TEST(transcribes_a_clip) {

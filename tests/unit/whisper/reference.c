@@ -5,24 +5,10 @@
  */
 #include "unit/whisper/toy.h"
 
-#include "unit/fakehost.h"
+#include "unit/fakeaudio.h"
 
 #define LOGPROB_TOLERANCE 2e-3
 #define WORD_TOLERANCE_S  0.0201 /* one position of the encoder */
-
-static char *audio_payload(const float *pcm, size_t n, size_t *ret_len) {
-    struct num_tensor t = {.name = "pcm", .dtype = NUM_F32, .n_dims = 1, .shape = {n}};
-    struct num_meta meta = {"sample_rate", "16000"};
-    void *header;
-    size_t len;
-    CHECK_INT(num_safetensors_header(&t, 1, &meta, 1, 0, &header, &len, NULL), 0);
-    char *data = malloc(len + n * sizeof *pcm);
-    memcpy(data, header, len);
-    memcpy(data + len, pcm, n * sizeof *pcm);
-    free(header);
-    *ret_len = len + n * sizeof *pcm;
-    return data;
-}
 
 /* Gives every member of `params` to the stage. */
 static void give(struct fake_host *h, const json_t *params) {
@@ -38,19 +24,17 @@ static void give(struct fake_host *h, const json_t *params) {
 /* The transcript of the stage; the caller drops the reference. */
 static json_t *transcribe(const char *model, const json_t *parts, const json_t *params) {
     struct fake_host h;
-    size_t n, len;
+    size_t n;
     float *pcm = toy_audio(parts, &n);
-    char *data = audio_payload(pcm, n, &len);
     fake_host_init(&h, sluice_plugin_entry.stages[0]);
     fake_param(&h, "model", model);
     fake_param(&h, "compute", "f32");
     give(&h, params);
-    fake_input(&h, "audio", SLUICE_TYPE_AUDIO, data, len);
+    fake_input_audio(&h, pcm, n, "16000");
     if (fake_run(&h) != SLUICE_OK)
         TEST_FAIL("%s%s", h.error, h.message);
     json_t *o = json_loads(fake_output(&h, "transcript"), 0, NULL);
     fake_host_finish(&h);
-    free(data);
     free(pcm);
     return o;
 }

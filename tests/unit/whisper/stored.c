@@ -9,6 +9,7 @@
  */
 #include "unit/whisper/clips.h"
 
+#include "unit/compare.h"
 #include "unit/whisper/make_model.h"
 #include "whisper/cpu.h"
 
@@ -71,15 +72,6 @@ static struct wh_cpu *run(const struct stored_model *m, enum wh_compute compute,
         CHECK_INT(backend->step(self, &step, 1, ret_logits + i * V, &err), 0);
     }
     return self;
-}
-
-static double relative_error(const float *a, const float *b, size_t n) {
-    double difference = 0, square = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
-        square += (double)b[i] * b[i];
-    }
-    return sqrt(difference / square);
 }
 
 static bool should_be_stored(const struct num_kernels *kernels, int type, int compute) {
