@@ -2,12 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/json.h"
+#include "base/stop.h"
 #include "check/conform.h"
 #include "cli/cli.h"
 #include "cli/plugin.h"
@@ -89,19 +88,10 @@ static int print_list(bool json) {
 }
 
 /* Ctrl-C ends the test that runs, its workers and the temporary files, in this order. */
-static int stop_signals(void) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static int check(const struct arguments *a, struct sl_conform_options *options) {
     struct sl_conform_summary summary;
     struct sl_err err = {0};
-    sl_autoclose int stop_fd = stop_signals();
+    sl_autoclose int stop_fd = sl_stop_open();
     options->stop_fd = stop_fd;
     int rc = sl_conform_run(options, &summary, &err);
     if (rc < 0) {

@@ -9,25 +9,14 @@
  * `sluice` checks the words and fills in the defaults. Exit: 0, 1 failed, 2 bad usage, 130
  * interrupted.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 
+#include "base/stop.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "fetch/get.h"
-
-/* SIGINT and SIGTERM as a descriptor. */
-static int open_signals(void) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
 
 static int get(char **words, int signals, struct sl_err *err) {
     const char *token = getenv("HF_TOKEN");
@@ -51,7 +40,7 @@ static int get(char **words, int signals, struct sl_err *err) {
 
 int main(int argc, char **argv) {
     struct sl_err err = {0};
-    int rc, signals = open_signals();
+    int rc, signals = sl_stop_open();
     setvbuf(stdout, NULL, _IOLBF, 0);
     if ((argc == 8 || argc == 9) && strcmp(argv[1], "get") == 0)
         rc = get(argv + 2, signals, &err);
