@@ -17,10 +17,9 @@
 #include "num/cpu/linear.h"
 #include "num/cpu/quant.h"
 
-#define LM_PAGE         NUM_CACHE_BLOCK /* positions */
-#define LM_CHUNK        256             /* tokens of a prompt in one pass */
-#define LM_MAX_REQUESTS 64
-#define LM_MAX_JOBS     3 /* layers that share inputs: queries, keys, values */
+#define LM_PAGE     NUM_CACHE_BLOCK /* positions */
+#define LM_CHUNK    256             /* tokens of a prompt in one pass */
+#define LM_MAX_JOBS 3               /* layers that share inputs: queries, keys, values */
 
 /* ---- Weights -------------------------------------------------------------------------------- */
 

@@ -143,39 +143,32 @@ struct run {
     uint32_t room, notes; /* tokens of a window's text, and of notes on it */
 };
 
-/* One question about pieces [first, last). */
-static int32_t ask(struct run *r, const char *question, const struct lm_ask *how,
-                   const struct pieces *p, size_t first, size_t last, struct num_buf *out,
-                   struct num_err *err) {
-    num_autobuf user = {0};
-    struct lm_ask full = *how;
-    struct lm_answer answer = {0};
+/* The user's text of a question about pieces [first, last), owned by the caller. */
+static char *question_text(const char *question, const struct pieces *p, size_t first, size_t last,
+                           size_t *ret_len) {
+    struct num_buf user = {0};
     num_buf_adds(&user, question);
     num_buf_adds(&user, "\n\n");
     print(p, first, last, &user);
-    if (user.failed)
-        return num_fail_memory(err, "a question", user.len);
-    full.user = user.data;
-    full.user_len = user.len;
-    int32_t status = lm_session_ask(r->session, &full, out, &answer, err);
-    r->report.n_prompt += answer.n_prompt;
-    r->report.n_tokens += answer.n_tokens;
-    r->report.cut = answer.end == LM_END_LENGTH;
-    return status;
+    *ret_len = user.len;
+    return num_buf_steal(&user);
+}
+
+static void account(struct run *r, const struct lm_answer *answer) {
+    r->report.n_prompt += answer->n_prompt;
+    r->report.n_tokens += answer->n_tokens;
 }
 
 /* What a window may hold, from the context and what the questions take. */
 static int32_t plan(struct run *r, struct num_err *err) {
     const struct lm_digest *d = r->digest;
-    uint32_t context = lm_session_context(r->session), max = d->ask.max_tokens;
+    uint32_t context = r->session->context, max = d->ask.max_tokens;
     size_t longest = 0;
     const char *const questions[] = {d->whole, d->part};
     for (int i = 0; i < 2; i++) {
-        int32_t *tokens = NULL;
-        size_t n = 0;
-        int32_t status = lm_session_prompt(r->session, d->ask.system, questions[i],
-                                           strlen(questions[i]), &tokens, &n, err);
-        free(tokens);
+        uint32_t n = 0;
+        int32_t status = lm_session_frame(r->session, d->ask.system, questions[i],
+                                          strlen(questions[i]), &n, err);
         if (status != SLUICE_OK)
             return status;
         longest = n > longest ? n : longest;
@@ -193,27 +186,93 @@ static int32_t plan(struct run *r, struct num_err *err) {
     return SLUICE_OK;
 }
 
-/* Notes on every window of `p`. */
+/* The windows of a round: questions that ask for notes, and their texts. */
+struct windows {
+    struct lm_question *questions; /* [n] */
+    char **texts;                  /* [n], owned */
+    size_t n;
+    struct run *run;
+};
+
+static void windows_finish(struct windows *w) {
+    for (size_t i = 0; w->texts && i < w->n; i++)
+        free(w->texts[i]);
+    free(w->texts);
+    lm_questions_free(w->questions, w->n);
+}
+
+static size_t n_windows(const struct run *r, const struct pieces *p) {
+    size_t n = 0;
+    for (size_t at = 0; at < p->n; at = window_end(p, at, r->room))
+        n++;
+    return n;
+}
+
+static int32_t windows_make(struct run *r, const struct pieces *p, struct windows *w,
+                            struct num_err *err) {
+    size_t n = n_windows(r, p), i = 0;
+    w->run = r;
+    w->questions = calloc(n + 1, sizeof *w->questions);
+    w->texts = calloc(n + 1, sizeof *w->texts);
+    if (!w->questions || !w->texts)
+        return num_fail_memory(err, "windows", n * sizeof *w->questions);
+    w->n = n;
+    for (size_t at = 0, end; at < p->n; at = end, i++) {
+        struct lm_ask *ask = &w->questions[i].ask;
+        end = window_end(p, at, r->room);
+        *ask = r->digest->ask;
+        ask->grammar = NULL;
+        ask->schema = NULL;
+        ask->gbnf = NULL;
+        ask->text = NULL;
+        ask->max_tokens = r->notes;
+        w->texts[i] = question_text(r->digest->part, p, at, end, &ask->user_len);
+        ask->user = w->texts[i];
+        if (!ask->user)
+            return num_fail_memory(err, "a question", ask->user_len);
+    }
+    return SLUICE_OK;
+}
+
+static void on_notes(void *ctx, size_t n_done) {
+    const struct windows *w = ctx;
+    const struct lm_digest *d = w->run->digest;
+    if (d->progress)
+        d->progress(d->ask.ctx, 0.9 * (double)n_done / (double)w->n);
+}
+
+/* Notes on every window of `p`, in their order. */
 static int32_t take_notes(struct run *r, const struct pieces *p, struct pieces *ret,
                           struct num_err *err) {
-    struct lm_ask how = r->digest->ask;
-    int32_t status = SLUICE_OK;
-    how.grammar = NULL;
-    how.text = NULL;
-    how.max_tokens = r->notes;
-    for (size_t at = 0, end; at < p->n && status == SLUICE_OK; at = end) {
-        num_autobuf text = {0};
-        end = window_end(p, at, r->room);
-        status = ask(r, r->digest->part, &how, p, at, end, &text, err);
-        if (status == SLUICE_OK)
-            status = add_text(r->session, ret, num_buf_text(&text), text.len, NULL, r->room / 2,
-                              true, err);
-        if (r->report.n_rounds == 0)
-            r->report.n_windows++;
-        if (r->digest->progress)
-            r->digest->progress(how.ctx, 0.9 * (double)end / (double)p->n);
+    struct windows w = {0};
+    int32_t status = windows_make(r, p, &w, err);
+    if (status == SLUICE_OK)
+        status = lm_session_ask_all(r->session, w.questions, w.n, on_notes, &w, err);
+    for (size_t i = 0; status == SLUICE_OK && i < w.n; i++) {
+        const struct num_buf *out = &w.questions[i].out;
+        account(r, &w.questions[i].answer);
+        status =
+            add_text(r->session, ret, num_buf_text(out), out->len, NULL, r->room / 2, true, err);
     }
+    if (r->report.n_rounds == 0)
+        r->report.n_windows = (uint32_t)w.n;
     r->report.n_rounds++;
+    windows_finish(&w);
+    return status;
+}
+
+/* The question that the digest is about, of pieces [0, end). */
+static int32_t ask_whole(struct run *r, const struct pieces *p, size_t end, struct num_buf *out,
+                         struct num_err *err) {
+    struct lm_ask ask = r->digest->ask;
+    struct lm_answer answer = {0};
+    num_autotext *text = question_text(r->digest->whole, p, 0, end, &ask.user_len);
+    if (!text)
+        return num_fail_memory(err, "a question", ask.user_len);
+    ask.user = text;
+    int32_t status = lm_session_ask(r->session, &ask, out, &answer, err);
+    account(r, &answer);
+    r->report.cut = answer.end == LM_END_LENGTH;
     return status;
 }
 
@@ -231,7 +290,7 @@ static int32_t answer(struct run *r, struct pieces *p, struct num_buf *out, stru
     if (r->report.n_rounds == 0)
         r->report.n_windows = 1;
     if (status == SLUICE_OK && (p->n || r->digest->ask.grammar))
-        status = ask(r, r->digest->whole, &r->digest->ask, p, 0, end, out, err);
+        status = ask_whole(r, p, end, out, err);
     return status;
 }
 

@@ -32,11 +32,14 @@ enum lm_kv_type {
     LM_KV_Q8, /* bytes with one scale for each position and head */
 };
 
+#define LM_MAX_REQUESTS 64
+
 struct lm_limits {
-    uint32_t n_requests; /* worked on at the same time, 1 to 64 */
+    uint32_t n_requests; /* worked on at the same time, 1 to LM_MAX_REQUESTS */
     uint32_t context; /* prompt and answer of one request, tokens; 0: as much as the memory takes,
                             at most the model's own */
     uint64_t memory;  /* weights, keys and values and buffers, bytes; 0: any */
+    uint32_t n_full;  /* keys and values for so many requests of full length; 0: for all */
     enum lm_kv_type kv;
 };
 

@@ -70,7 +70,9 @@ int32_t lm_plan(const struct lm_model *m, const struct lm_limits *limits, struct
     }
     if (n_pages < pages_of(least))
         return too_little(&p, limits, page, least, err);
-    uint64_t wanted = (uint64_t)p.n_requests * pages_of(p.context);
+    uint32_t n_full =
+        limits->n_full && limits->n_full < p.n_requests ? limits->n_full : p.n_requests;
+    uint64_t wanted = (uint64_t)n_full * pages_of(p.context);
     p.n_pages = (uint32_t)(wanted < n_pages ? wanted : n_pages);
     p.kv_bytes = p.n_pages * page;
     *ret = p;

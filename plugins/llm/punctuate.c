@@ -114,74 +114,34 @@ struct run {
     struct lm_session *session;
     struct lm_transcript *transcript;
     struct lm_punctuate_options options;
-    struct lm_punctuate_report report;
     uint32_t frame; /* tokens of a prompt without its text */
 };
 
-/* Whether question and answer fit the context. */
-static int32_t fits(const struct run *r, const struct num_buf *text, uint32_t *ret_tokens,
-                    bool *ret, struct num_err *err) {
-    int32_t status = lm_session_count(r->session, num_buf_text(text), text->len, ret_tokens, err);
-    *ret = 3 * (uint64_t)*ret_tokens + r->frame + 2 * ANSWER_MORE <= lm_session_context(r->session);
+static int32_t make_question(void *ctx, size_t first, size_t last, struct lm_ask *ret_ask,
+                             struct num_buf *text, bool *ret_fits, struct num_err *err) {
+    const struct run *r = ctx;
+    uint32_t n = 0;
+    join(r->transcript, first, last, text);
+    int32_t status = lm_session_count(r->session, num_buf_text(text), text->len, &n, err);
+    *ret_fits = 3 * (uint64_t)n + r->frame + 2 * ANSWER_MORE <= r->session->context;
+    *ret_ask = (struct lm_ask){.system = r->options.system,
+                               .max_tokens = 2 * n + ANSWER_MORE,
+                               .ctx = r->options.ctx,
+                               .cancelled = r->options.cancelled};
     return status;
 }
 
-/* Asks once; *ret_done: the segments have the answer's text. */
-static int32_t try(struct run *r, size_t first, size_t last, bool *ret_done, struct num_err *err) {
-    num_autobuf text = {0}, out = {0};
-    uint32_t n_tokens = 0;
-    bool fit = false, failed = false;
-    struct lm_answer answer = {0};
-    *ret_done = false;
-    join(r->transcript, first, last, &text);
-    if (text.failed)
-        return num_fail_memory(err, "a window", text.len);
-    int32_t status = fits(r, &text, &n_tokens, &fit, err);
-    if (status != SLUICE_OK || !fit)
-        return status;
-    struct lm_ask ask = {.system = r->options.system,
-                         .user = num_buf_text(&text),
-                         .user_len = text.len,
-                         .max_tokens = 2 * n_tokens + ANSWER_MORE,
-                         .ctx = r->options.ctx,
-                         .cancelled = r->options.cancelled};
-    status = lm_session_ask(r->session, &ask, &out, &answer, err);
-    if (status != SLUICE_OK)
-        return status;
-    r->report.n_questions++;
-    r->report.n_tokens += answer.n_tokens;
-    *ret_done =
-        lm_punctuate_apply(r->transcript, first, last, num_buf_text(&out), out.len, &failed);
-    r->report.n_refused += !*ret_done;
-    return failed ? num_fail_memory(err, "a text", out.len) : SLUICE_OK;
+static int32_t take_answer(void *ctx, size_t first, size_t last, const struct lm_question *q,
+                           bool *ret_counts, struct num_err *err) {
+    const struct run *r = ctx;
+    bool failed = false;
+    *ret_counts =
+        lm_punctuate_apply(r->transcript, first, last, num_buf_text(&q->out), q->out.len, &failed);
+    return failed ? num_fail_memory(err, "a text", q->out.len) : SLUICE_OK;
 }
 
-static size_t with_words(const struct lm_transcript *t, size_t first, size_t last) {
-    size_t n = 0;
-    for (size_t i = first; i < last; i++)
-        n += lm_count_marks(t->segments[i].text, t->segments[i].len) > 0;
-    return n;
-}
-
-/* A window, and where its answer does not count, its halves: at most 2n - 1 questions. */
-static int32_t punctuate(struct run *r, size_t first, size_t last, struct num_err *err) {
-    size_t n = with_words(r->transcript, first, last);
-    bool done;
-    if (n == 0)
-        return SLUICE_OK;
-    int32_t status = try(r, first, last, &done, err);
-    if (status != SLUICE_OK)
-        return status;
-    if (done || last - first == 1) {
-        *(done ? &r->report.n_changed : &r->report.n_kept) += n;
-        return SLUICE_OK;
-    }
-    size_t middle = first + (last - first) / 2;
-    status = punctuate(r, first, middle, err);
-    return status == SLUICE_OK ? punctuate(r, middle, last, err) : status;
-}
-
-static size_t window_end(const struct run *r, size_t first) {
+static size_t window_end(void *ctx, size_t first) {
+    const struct run *r = ctx;
     const struct lm_segment *g = r->transcript->segments;
     size_t marks = 0, end = first;
     while (end < r->transcript->n_segments && lm_same_speaker(&g[first], &g[end])) {
@@ -194,26 +154,25 @@ static size_t window_end(const struct run *r, size_t first) {
 }
 
 int32_t lm_punctuate(struct lm_session *s, struct lm_transcript *t,
-                     const struct lm_punctuate_options *options, struct lm_punctuate_report *ret,
+                     const struct lm_punctuate_options *options, struct lm_ranges_report *ret,
                      struct num_err *err) {
     struct run r = {.session = s, .transcript = t, .options = *options};
-    int32_t *tokens = NULL;
-    size_t n = 0;
+    struct lm_ranges_job job = {.session = s,
+                                .transcript = t,
+                                .ctx = &r,
+                                .make = make_question,
+                                .take = take_answer,
+                                .progress = options->progress,
+                                .watcher = options->ctx};
+    struct lm_ranges_report report = {0};
     if (!r.options.system)
         r.options.system = lm_punctuate_system;
-    int32_t status = lm_session_prompt(s, r.options.system, "", 0, &tokens, &n, err);
-    free(tokens);
-    r.frame = (uint32_t)n;
-    r.report.n_segments = with_words(t, 0, t->n_segments);
-    for (size_t i = 0, end; i < t->n_segments && status == SLUICE_OK; i = end) {
-        end = window_end(&r, i);
-        status = punctuate(&r, i, end, err);
-        if (options->progress)
-            options->progress(options->ctx, (double)end / (double)t->n_segments);
-    }
+    int32_t status = lm_session_frame(s, r.options.system, "", 0, &r.frame, err);
+    if (status == SLUICE_OK)
+        status = lm_ranges_run(&job, window_end, &report, err);
     if (status == SLUICE_OK)
         status = lm_transcript_complete(t, err);
     if (status == SLUICE_OK)
-        *ret = r.report;
+        *ret = report;
     return status;
 }

@@ -1,14 +1,14 @@
 /*
  * Punctuation and case for a transcript that has none, from a model, with every word as it was.
  *
- * Segments that follow each other in one turn are asked about together. An answer counts only where
- * its words are the same (words.h); else each half of the window is asked about alone, and a single
- * segment stays as it is. The answer is laid out on segments and on their words, which keep their
+ * Segments that follow each other in one turn are asked about together (ranges.h). An answer counts
+ * only where its words are the same (words.h); a single segment without one stays as it is. The answer is laid out on segments and on their words, which keep their
  * times; numbers of tokens, which would be of the old text, are dropped from changed segments.
  */
 #ifndef LM_PUNCTUATE_H
 #define LM_PUNCTUATE_H
 
+#include "llm/ranges.h"
 #include "llm/session.h"
 #include "llm/transcript.h"
 
@@ -20,19 +20,11 @@ struct lm_punctuate_options {
     void (*progress)(void *ctx, double fraction);
 };
 
-struct lm_punctuate_report {
-    size_t n_segments; /* with words */
-    size_t n_changed,
-        n_kept; /* an answer's text; as they were, for want of an answer with their words */
-    size_t n_questions, n_refused; /* answers whose words were others */
-    uint64_t n_tokens;
-};
-
 extern const char lm_punctuate_system[];
 
 /* Changes the texts in `transcript`, and completes it (transcript.h). SLUICE_CANCELLED, SLUICE_RESOURCE. */
 int32_t lm_punctuate(struct lm_session *s, struct lm_transcript *transcript,
-                     const struct lm_punctuate_options *options, struct lm_punctuate_report *ret,
+                     const struct lm_punctuate_options *options, struct lm_ranges_report *ret,
                      struct num_err *err);
 
 /*

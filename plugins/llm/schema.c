@@ -419,25 +419,12 @@ static void one_of(struct compiler *c, const struct place *p, const json_t *list
     lm_emit_end(c->g, end);
 }
 
-/* What "#/$defs/name" points to: object members and list indices from the root. */
 static void reference(struct compiler *c, const struct place *p, const char *pointer) {
-    const json_t *at = c->root;
-    char name[256];
     if (strncmp(pointer, "#", 1) != 0 || (pointer[1] && pointer[1] != '/')) {
         fail(c, SLUICE_UNSUPPORTED, p->path, "$ref: only places of the schema itself, \"#/...\"");
         return;
     }
-    for (const char *part = pointer + 1; *part && at;) {
-        size_t len = strcspn(++part, "/"), n = 0;
-        for (size_t i = 0; i < len && n + 1 < sizeof name; i++) {
-            bool escape = part[i] == '~' && i + 1 < len;
-            name[n++] = !escape ? part[i] : part[++i] == '1' ? '/' : '~';
-        }
-        name[n] = '\0';
-        at = json_is_array(at) ? json_array_get(at, strtoul(name, NULL, 10))
-                               : json_object_get(at, name);
-        part += len;
-    }
+    const json_t *at = lm_schema_at(c->root, pointer);
     if (at)
         call(c, rule_of(c, at, pointer));
     else

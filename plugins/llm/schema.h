@@ -13,6 +13,7 @@
 #define LLM_SCHEMA_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "llm/grammar.h"
 #include "num/err.h"
@@ -20,5 +21,13 @@
 /* SLUICE_INPUT: not a schema; SLUICE_UNSUPPORTED; SLUICE_RESOURCE. The message names the place, as a
  * path ("#/properties/names"). */
 int32_t lm_schema_compile(const json_t *schema, struct lm_grammar **ret, struct num_err *err);
+
+/* Whether a value is what a schema that has been compiled describes; pure. Members may come in any
+ * order. False also for what takes too long to say. */
+bool lm_schema_accepts(const json_t *schema, const json_t *value);
+
+/* What a pointer such as "#/$defs/name" points to: object members and list indices from the root.
+ * NULL: to nothing. */
+const json_t *lm_schema_at(const json_t *root, const char *pointer);
 
 #endif

@@ -1,4 +1,4 @@
-/* The stage llm/generate: one prompt over a transcript, and the model's answer. */
+/* Generate: one prompt over a transcript, and the model's answer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ struct stage {
     const char *stops[LM_MAX_STOP_STRINGS];
 };
 
-static void destroy(void *self) {
+void lm_generate_destroy(void *self) {
     struct stage *s = self;
     lm_stage_close(&s->base);
     json_decref(s->stop);
@@ -47,31 +47,6 @@ static int32_t read_stops(const struct sluice_host *host, struct stage *s) {
     return SLUICE_OK;
 }
 
-static int32_t read_params(const struct sluice_host *host, struct stage *s) {
-    int32_t status = host->param_string(host, "prompt", &s->prompt);
-    if (status == SLUICE_OK)
-        status = lm_stage_string(host, "system", &s->ask.system);
-    if (status == SLUICE_OK)
-        status = lm_stage_sampling(host, &s->ask);
-    if (status == SLUICE_OK)
-        status = read_stops(host, s);
-    return status == SLUICE_OK ? lm_stage_open(host, &s->base) : status;
-}
-
-static int32_t create(const struct sluice_host *host, void **ret_self) {
-    struct stage *s = calloc(1, sizeof *s);
-    if (!s) {
-        host->error(host, "out of memory");
-        return SLUICE_RESOURCE;
-    }
-    int32_t status = read_params(host, s);
-    if (status != SLUICE_OK)
-        destroy(s);
-    else
-        *ret_self = s;
-    return status;
-}
-
 /* The texts of all segments, one a line, without speakers. */
 static void print_plain(const struct lm_transcript *t, struct num_buf *out) {
     for (size_t i = 0; i < t->n_segments; i++)
@@ -96,63 +71,62 @@ static void fill(const char *prompt, const struct lm_transcript *t, struct num_b
     }
 }
 
-static int32_t process(void *self, struct sluice_job *job) {
+static int32_t work(const void *self, struct lm_work *w, struct num_err *err) {
     const struct stage *s = self;
-    const struct sluice_host *host = s->base.host;
-    struct lm_watch watch = lm_watch_of(host, job);
     struct lm_ask ask = s->ask;
     struct lm_answer answer = {0};
-    struct num_err err = {0};
     lm_autotranscript transcript = {0};
-    num_autobuf prompt = {0}, out = {0};
-    int32_t status = lm_stage_transcript(host, job, &transcript, &err);
+    num_autobuf prompt = {0};
+    int32_t status = lm_work_transcript(w, &transcript, err);
     if (status != SLUICE_OK)
-        return st_end(host, job, status, &err);
+        return status;
     fill(s->prompt, &transcript, &prompt);
     ask.user = num_buf_text(&prompt);
     ask.user_len = prompt.len;
-    ask.ctx = &watch;
+    ask.ctx = &w->watch;
     ask.cancelled = lm_watch_cancelled;
     ask.text = lm_watch_text;
     if (prompt.failed)
-        status = num_fail_memory(&err, "the prompt", prompt.len);
-    else
-        status = lm_session_ask(s->base.session, &ask, &out, &answer, &err);
-    if (status != SLUICE_OK)
-        return st_end(host, job, status, &err);
-    if (out.len)
-        num_buf_addc(&out, '\n');
-    st_metric(host, job, "prompt_tokens", answer.n_prompt);
-    st_metric(host, job, "tokens", answer.n_tokens);
-    status = st_commit(host, job, "text", num_buf_text(&out), out.len, &err);
-    return st_end(host, job, status, &err);
+        return num_fail_memory(err, "the prompt", prompt.len);
+    status = lm_session_ask(w->session, &ask, &w->out, &answer, err);
+    if (status == SLUICE_OK && w->out.len)
+        num_buf_addc(&w->out, '\n');
+    st_metric(w->watch.host, w->watch.job, "prompt_tokens", answer.n_prompt);
+    st_metric(w->watch.host, w->watch.job, "tokens", answer.n_tokens);
+    return status;
 }
 
-static const struct sluice_port text_out = {SLUICE_SIZED(struct sluice_port), 0, "text",
-                                            SLUICE_TYPE_TEXT, "The model's answer."};
+int32_t lm_generate_create(const struct sluice_host *host, const struct lm_backend *backend,
+                           void **ret_self) {
+    struct stage *s = calloc(1, sizeof *s);
+    if (!s) {
+        host->error(host, "out of memory");
+        return SLUICE_RESOURCE;
+    }
+    int32_t status = host->param_string(host, "prompt", &s->prompt);
+    if (status == SLUICE_OK)
+        status = lm_stage_string(host, "system", &s->ask.system);
+    if (status == SLUICE_OK)
+        status = backend->sampling(host, &s->ask);
+    if (status == SLUICE_OK)
+        status = read_stops(host, s);
+    if (status == SLUICE_OK)
+        status = lm_stage_open(host, backend, "text", work, &s->base);
+    if (status != SLUICE_OK)
+        lm_generate_destroy(s);
+    else
+        *ret_self = s;
+    return status;
+}
 
-static LM_PARAM(param_prompt, "prompt", .kind = SLUICE_PARAM_STRING, .flags = SLUICE_PARAM_REQUIRED,
-                .doc = "What the model is asked; {transcript} stands for the transcript, a line a "
-                       "turn with speakers, and {text} for its segments alone.");
-static LM_PARAM(param_system, "system", .kind = SLUICE_PARAM_STRING,
-                .doc = "What the model is told beforehand, as its system text.");
-static LM_PARAM(param_stop, "stop", .kind = SLUICE_PARAM_JSON,
-                .doc = "Strings that end the answer and are no part of it.");
+const struct sluice_port lm_port_answer = {SLUICE_SIZED(struct sluice_port), 0, "text",
+                                           SLUICE_TYPE_TEXT, "The model's answer."};
 
-const struct sluice_stage lm_generate_stage = {
-    .size = SLUICE_SIZED(struct sluice_stage),
-    .flags = SLUICE_STAGE_DETERMINISTIC,
-    .id = "llm/generate",
-    .version = "1",
-    .summary = "Asks a language model anything about a transcript.",
-    .inputs = (const struct sluice_port *const[]){&lm_port_transcript, NULL},
-    .outputs = (const struct sluice_port *const[]){&text_out, NULL},
-    .params = (const struct sluice_param *const[]){&lm_param_model, &param_prompt, &param_system,
-                                                   &param_stop, &lm_param_max_tokens,
-                                                   &lm_param_temperature, &lm_param_top_k,
-                                                   &lm_param_top_p, &lm_param_min_p,
-                                                   &lm_param_repetition_penalty, &lm_param_seed,
-                                                   &lm_param_compute, &lm_param_context, NULL},
-    .create = create,
-    .process = process,
-    .destroy = destroy};
+LM_PARAM(lm_param_prompt_generate, "prompt", .kind = SLUICE_PARAM_STRING,
+         .flags = SLUICE_PARAM_REQUIRED,
+         .doc = "What the model is asked; {transcript} stands for the transcript, a line a "
+                "turn with speakers, and {text} for its segments alone.");
+LM_PARAM(lm_param_system, "system", .kind = SLUICE_PARAM_STRING,
+         .doc = "What the model is told beforehand, as its system text.");
+LM_PARAM(lm_param_stop, "stop", .kind = SLUICE_PARAM_JSON,
+         .doc = "Strings that end the answer and are no part of it.");

@@ -95,6 +95,30 @@ outputs:
         self.assertEqual(sorted(facts), ["action_items", "decisions", "names"])
         self.assertTrue(self.read("out/talk.answer.txt"))
 
+    def test_items_together(self):
+        """Several items in one worker, whose questions are answered in one batch: what each says is what it says alone."""
+        subprocess.run([os.path.join(BUILD, "tests/llm_made"), self.path("model")], check=True)
+        names = [self.write(f"t{i}.json", json.dumps({"segments": [
+            {"start": k, "end": k + 1, "text": f" {k} words of item {i} " * 4} for k in range(3 + 9 * i)]})) for i in range(5)]
+        self.write("t5.json", '{"segments": 3}')
+        outputs = {}
+        for batch in (1, 4):
+            self.write("p.yaml", f"""
+sluice: 1
+inputs: {{ transcript: {{ type: transcript/1 }} }}
+outputs:
+  txt:
+    use: llm/summarize
+    in: {{ transcript: inputs.transcript }}
+    resources: {{ cpus: 2 }}
+    with: {{ model: "{self.path("model")}", compute: f32, context: 512, max_tokens: 40, temperature: 1, batch_size: {batch} }}
+""")
+            done = self.sluice("run", "p.yaml", *names, "t5.json", "-o", f"out{batch}", "--jobs", "6", status=1)
+            self.assertIn("segments", done.stderr)
+            outputs[batch] = {name: self.read(f"out{batch}", name) for name in os.listdir(self.path(f"out{batch}"))}
+            self.assertEqual(len(outputs[batch]), 5)
+        self.assertEqual(outputs[1], outputs[4])
+
     def test_a_model_that_is_missing_is_named(self):
         text = self.read(SUMMARIZE).replace("use: llm/extractive", "use: llm/summarize") \
                                    .replace('sentences: "${params.sentences}"', "model: ./none.gguf")

@@ -246,7 +246,7 @@ TEST(random_schemas) {
             n_bytes += out.len;
             json_error_t where;
             json_t *v = json_loadb(out.data, out.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &where);
-            if (!v || !is_valid(v, schema))
+            if (!v || !is_valid(v, schema) || !lm_schema_accepts(schema, v))
                 TEST_FAIL("%s\n  gives %s (%s)", text, out.data, v ? "not valid" : where.text);
             json_decref(v);
         }
@@ -256,6 +256,54 @@ TEST(random_schemas) {
     }
     printf("  4000 texts, %zu bytes\n", n_bytes);
     CHECK(n_bytes > 40000);
+}
+
+TEST(values_that_others_wrote) {
+    static const struct {
+        const char *schema, *value;
+        bool accepted;
+    } cases[] = {
+        {"{\"type\": \"integer\"}", "3.0", true},
+        {"{\"type\": \"integer\"}", "3.5", false},
+        {"{\"type\": [\"null\", \"string\"]}", "null", true},
+        {"{\"type\": [\"null\", \"string\"]}", "1", false},
+        {"{\"type\": \"string\", \"minLength\": 2, \"maxLength\": 3}", "\"\u00e4\u00e4\"", true},
+        {"{\"type\": \"string\", \"minLength\": 2, \"maxLength\": 3}", "\"a\"", false},
+        {"{\"type\": \"string\", \"maxLength\": 3}", "\"abcd\"", false},
+        {"{\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"number\"}}", "[1, 2]",
+         true},
+        {"{\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"number\"}}", "[]", false},
+        {"{\"type\": \"array\", \"maxItems\": 1}", "[1, 2]", false},
+        {"{\"items\": {\"type\": \"number\"}}", "[\"a\"]", false},
+        {"{\"properties\": {\"a\": true}, \"required\": [\"a\"]}", "{\"b\": 1, \"a\": 2}", true},
+        {"{\"properties\": {\"a\": true}, \"required\": [\"a\"]}", "{\"b\": 1}", false},
+        {"{\"properties\": {\"a\": true}, \"additionalProperties\": false}", "{\"b\": 1}", false},
+        {"{\"properties\": {\"a\": true}}", "[]", false},
+        {"{\"properties\": {\"a\": {\"type\": \"null\"}}}", "{\"a\": 1}", false},
+        {"{\"enum\": [1, \"a\"]}", "1.0", true},
+        {"{\"enum\": [1, \"a\"]}", "\"b\"", false},
+        {"{\"const\": {\"a\": []}}", "{\"a\": []}", true},
+        {"{\"const\": {\"a\": []}}", "{}", false},
+        {"{\"anyOf\": [{\"type\": \"null\"}, {\"$ref\": \"#/$defs/x~1y\"}], \"$defs\": {\"x/y\": "
+         "{\"type\": \"boolean\"}}}",
+         "true", true},
+        {"{\"anyOf\": [{\"type\": \"null\"}, {\"$ref\": \"#/$defs/x\"}], \"$defs\": {\"x\": "
+         "{\"type\": \"boolean\"}}}",
+         "1", false},
+        {"true", "[1, {}]", true},
+        {"{}", "\"x\"", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *schema = json_loads(cases[i].schema, JSON_DECODE_ANY, NULL);
+        json_t *value = json_loads(cases[i].value, JSON_DECODE_ANY, NULL);
+        struct lm_grammar *g = NULL;
+        CHECK_INT(lm_schema_compile(schema, &g, NULL), SLUICE_OK);
+        if (!value || lm_schema_accepts(schema, value) != cases[i].accepted)
+            TEST_FAIL("%s: %s", cases[i].schema, cases[i].value);
+        lm_grammar_destroy(g);
+        json_decref(schema);
+        json_decref(value);
+    }
 }
 
 /* ---- Tokens ---- */

@@ -8,7 +8,7 @@
 #include "llm/digest.h"
 #include "llm/punctuate.h"
 #include "llm/schema.h"
-#include "llm/session.h"
+#include "llm/session_engine.h"
 #include "llm/words.h"
 
 #define CONTEXT 1024
@@ -36,7 +36,8 @@ static void add_special(const char *folder) {
 }
 
 /* `template` NULL: the model has none. */
-static struct lm_session *session_of(const char *template, uint32_t context, uint32_t n_threads) {
+static struct lm_session *session_with(const char *template, uint32_t context, uint32_t n_threads,
+                                       uint32_t parallel) {
     char folder[] = "/tmp/sluice-session-XXXXXX", path[128];
     json_t *all = cases_load();
     json_t *config = json_deep_copy(json_object_get(case_named(all, "llama2"), "config"));
@@ -53,8 +54,11 @@ static struct lm_session *session_of(const char *template, uint32_t context, uin
         CHECK_INT(json_dump_file(tokenizer, path, 0), 0);
         json_decref(tokenizer);
     }
-    struct lm_session_options options = {
-        .model = folder, .compute = LM_F32, .context = context, .n_threads = n_threads};
+    struct lm_session_options options = {.model = folder,
+                                         .compute = LM_F32,
+                                         .context = context,
+                                         .n_threads = n_threads,
+                                         .parallel = parallel};
     if (lm_session_open(&options, &s, &err))
         TEST_FAIL("%s", err.text);
     snprintf(path, sizeof path, "rm -r %s", folder);
@@ -62,6 +66,10 @@ static struct lm_session *session_of(const char *template, uint32_t context, uin
     json_decref(config);
     json_decref(all);
     return s;
+}
+
+static struct lm_session *session_of(const char *template, uint32_t context, uint32_t n_threads) {
+    return session_with(template, context, n_threads, 1);
 }
 
 static int32_t ask_into(struct lm_session *s, const struct lm_ask *ask, struct num_buf *out,
@@ -115,10 +123,9 @@ TEST(a_system_text_that_is_refused_goes_to_the_user) {
 
 TEST(what_is_no_text_is_said) {
     struct lm_session *s = session_of(chat, 0, 1);
-    int32_t *tokens;
-    size_t n;
+    uint32_t n;
     struct num_err err;
-    CHECK_INT(lm_session_prompt(s, NULL, "a\xff", 2, &tokens, &n, &err), SLUICE_INPUT);
+    CHECK_INT(lm_session_frame(s, NULL, "a\xff", 2, &n, &err), SLUICE_INPUT);
     CHECK_HAS(err.text, "UTF-8");
     lm_session_close(s);
 }
@@ -175,11 +182,61 @@ TEST(a_question_longer_than_the_context_is_refused) {
     memset(text, 'a', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     struct lm_ask ask = {.user = text};
-    CHECK_INT(lm_session_context(s), 128);
+    CHECK_INT(s->context, 128);
     CHECK_INT(ask_into(s, &ask, &out, NULL, &err), SLUICE_INPUT);
     CHECK_HAS(err.text, "199 tokens");
     CHECK_HAS(err.text, "context of 128");
     CHECK_INT(out.len, 0);
+    lm_session_close(s);
+}
+
+/* Seven questions of all kinds at a time, and each alone. */
+TEST(questions_together_are_answered_as_alone) {
+    enum { N = 7 };
+    static const char *const texts[N] = {"a", "Who is it?", "Go on and on.", "1 2 3", "b",
+                                         "?", "a"};
+    struct lm_session *one = session_of(chat, 512, 1), *many = session_with(chat, 512, 2, 3);
+    struct lm_question *q = calloc(N, sizeof *q);
+    struct num_err err = {0};
+    struct lm_answer answer;
+    size_t n_cached = 0;
+    CHECK_INT(many->parallel, 3);
+    for (uint32_t i = 0; i < N; i++)
+        q[i].ask =
+            (struct lm_ask){.system = i % 2 ? "The same words stand before many questions." : NULL,
+                            .user = texts[i],
+                            .user_len = strlen(texts[i]),
+                            .max_tokens = 10 + 9 * i,
+                            .sampling = {.temperature = i < 3 ? 0 : 0.9f, .seed = i}};
+    CHECK_INT(lm_session_ask_all(many, q, N, NULL, NULL, &err), SLUICE_OK);
+    for (uint32_t i = 0; i < N; i++) {
+        num_autobuf alone = {0};
+        CHECK_INT(lm_session_ask(one, &q[i].ask, &alone, &answer, &err), SLUICE_OK);
+        CHECK_STR(num_buf_text(&q[i].out), num_buf_text(&alone));
+        CHECK_INT(q[i].answer.n_tokens, answer.n_tokens);
+        n_cached += q[i].answer.n_cached;
+    }
+    CHECK(n_cached >=
+          2 * 32); /* of the second and third question with the system text, a page each */
+    lm_questions_free(q, N);
+    lm_session_close(one);
+    lm_session_close(many);
+}
+
+TEST(one_question_that_fails_ends_the_others) {
+    struct lm_session *s = session_with(chat, 512, 1, 4);
+    struct lm_question *q = calloc(6, sizeof *q);
+    struct num_err err = {0};
+    for (uint32_t i = 0; i < 6; i++)
+        q[i].ask = (struct lm_ask){.user = i == 2 ? "\xff" : "a", .user_len = 1, .max_tokens = 400};
+    CHECK_INT(lm_session_ask_all(s, q, 6, NULL, NULL, &err), SLUICE_INPUT);
+    CHECK_HAS(err.text, "UTF-8");
+    for (uint32_t i = 0; i < 6; i++)
+        CHECK(q[i].answer.n_tokens < 400);
+    lm_questions_free(q, 6);
+    num_autobuf out = {0};
+    struct lm_ask ask = {.user = "a", .user_len = 1, .max_tokens = 5};
+    CHECK_INT(lm_session_ask(s, &ask, &out, NULL, &err), SLUICE_OK);
     lm_session_close(s);
 }
 
@@ -275,6 +332,20 @@ TEST(transcripts_of_any_length_are_digested) {
         CHECK(report.n_tokens > 0);
     }
     lm_session_close(s);
+}
+
+TEST(windows_together_give_the_same_digest) {
+    struct lm_session *one = session_of(chat, 512, 1), *many = session_with(chat, 512, 2, 4);
+    num_autobuf first = {0}, second = {0};
+    struct num_err err = {0};
+    struct lm_digest_report a = {0}, b = {0};
+    struct lm_ask ask = {.max_tokens = 40, .sampling = {.temperature = 1, .seed = 3}};
+    CHECK_INT(digest_of(one, made_transcript(60, 40), &ask, &first, &a, &err), SLUICE_OK);
+    CHECK_INT(digest_of(many, made_transcript(60, 40), &ask, &second, &b, &err), SLUICE_OK);
+    CHECK(a.n_windows > 4 && a.n_windows == b.n_windows && a.n_tokens == b.n_tokens);
+    CHECK_STR(num_buf_text(&second), num_buf_text(&first));
+    lm_session_close(one);
+    lm_session_close(many);
 }
 
 TEST(digests_end_where_they_have_to) {
@@ -425,7 +496,7 @@ TEST(noise_changes_no_word) {
     json_array_extend(json_object_get(many, "segments"), json_object_get(long_one, "segments"));
     lm_autotranscript t = {0};
     struct lm_punctuate_options options = {.system = "Punctuate.", .max_marks = 200};
-    struct lm_punctuate_report report = {0};
+    struct lm_ranges_report report = {0};
     struct num_err err = {0};
     read_transcript(many, &t);
     CHECK_INT(lm_transcript_complete(&t, &err), SLUICE_OK);
