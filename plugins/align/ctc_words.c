@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "align/ctc.h"
-#include "align/net.h"
 #include "align/vocab.h"
 #include "num/audio.h"
 
@@ -24,15 +23,16 @@ struct al_ctc_words {
     struct al_config config;
     struct al_ctc_options options;
     struct al_vocab vocab;
-    struct al_net *net;
+    const struct al_backend *backend;
+    void *net;              /* the backend's */
     size_t window, context; /* frames */
 };
 
 /* ---- Windows --------------------------------------------------------------------------------- */
 
-int32_t al_net_windows(struct al_net *net, size_t n_frames, size_t n_vocab, size_t window,
-                       size_t context, const struct al_taker *taker, const struct al_watch *watch,
-                       struct num_err *err) {
+int32_t al_net_windows(const struct al_backend *backend, void *net, size_t n_frames, size_t n_vocab,
+                       size_t window, size_t context, const struct al_taker *taker,
+                       const struct al_watch *watch, struct num_err *err) {
     size_t whole = n_frames < window ? n_frames : window, core = window - 2 * context;
     float *logp = malloc((whole * n_vocab + 1) * sizeof *logp);
     int32_t status =
@@ -41,7 +41,7 @@ int32_t al_net_windows(struct al_net *net, size_t n_frames, size_t n_vocab, size
         size_t first = n_frames <= window || at < context ? 0 : at - context;
         size_t end = first + window < n_frames ? first + window : n_frames;
         n = end == n_frames ? n_frames - at : at == 0 ? window - context : core;
-        status = al_net_run(net, first, end - first, watch, logp, err);
+        status = backend->run(net, first, end - first, watch, logp, err);
         if (!status)
             status = taker->take(taker->ctx, at, n, logp + (at - first) * n_vocab);
     }
@@ -80,6 +80,7 @@ int32_t al_ctc_words_create(const char *folder, const struct al_ctc_options *opt
     if (!self)
         return num_fail_memory(err, "the model", sizeof *self);
     self->options = *options;
+    self->backend = options->backend ? options->backend : &al_backend_cpu;
     int32_t status = load_sizes(folder, self, err);
     if (!status)
         status = al_files_open(folder, &files, err);
@@ -89,8 +90,9 @@ int32_t al_ctc_words_create(const char *folder, const struct al_ctc_options *opt
         self->context = (size_t)(options->context_s * frames_per_s);
         if (4 * self->context > self->window)
             self->context = self->window / 4;
-        struct al_net_options net = {options->compute, options->n_threads, (uint32_t)self->window};
-        status = al_net_create(&files, &self->config, &net, &self->net, err);
+        struct al_net_options net = {options->compute, options->n_threads, (uint32_t)self->window,
+                                     options->device, options->device_memory};
+        status = self->backend->create(&files, &self->config, &net, &self->net, err);
     }
     al_files_close(&files);
     if (status) {
@@ -105,9 +107,15 @@ int32_t al_ctc_words_create(const char *folder, const struct al_ctc_options *opt
 void al_ctc_words_destroy(struct al_ctc_words *self) {
     if (!self)
         return;
-    al_net_destroy(self->net);
+    self->backend->destroy(self->net);
     al_vocab_finish(&self->vocab);
     free(self);
+}
+
+bool al_ctc_words_device(const struct al_ctc_words *self, struct al_device_info *ret) {
+    if (self->backend->info)
+        self->backend->info(self->net, ret);
+    return self->backend->info != NULL;
 }
 
 /* ---- Stretches ------------------------------------------------------------------------------- */
@@ -217,8 +225,8 @@ static int32_t make_emission(struct stretch *s) {
     s->spans = malloc((s->n_tokens + 1) * sizeof *s->spans);
     if (!s->emission || !s->spans)
         return num_fail_memory(s->err, "the output for a text", s->n_frames * s->n_columns * 4);
-    return al_net_windows(self->net, s->n_frames, self->config.n_vocab, self->window, self->context,
-                          &taker, s->watch, s->err);
+    return al_net_windows(self->backend, self->net, s->n_frames, self->config.n_vocab, self->window,
+                          self->context, &taker, s->watch, s->err);
 }
 
 /* A word's time from its tokens' frames, and the mean probability of those. */
@@ -234,27 +242,68 @@ static void set_word(const struct stretch *s, struct al_word *w, const struct sp
     w->timed = true;
 }
 
-static int32_t align_stretch(struct stretch *s, const float *pcm, size_t n_samples,
-                             struct al_ctc_report *report) {
+/* Tokens and emission of a stretch; without tokens, or with too little sound for them, its n_tokens is 0. */
+static int32_t prepare_stretch(struct stretch *s, const float *pcm, size_t n_samples) {
     int32_t status = make_tokens(s);
     s->n_frames = al_config_frames(&s->self->config, n_samples);
-    if (status || s->n_tokens == 0 || al_ctc_frames(s->tokens, s->n_tokens) > s->n_frames) {
-        report->n_others += s->n_words;
+    if (!status && s->n_tokens && al_ctc_frames(s->tokens, s->n_tokens) > s->n_frames)
+        s->n_tokens = 0;
+    if (status || s->n_tokens == 0)
         return status;
-    }
-    al_net_listen(s->self->net, pcm, n_samples);
-    status = make_emission(s);
-    struct al_ctc ctc = {s->emission, s->n_frames, s->n_columns, s->tokens, s->n_tokens};
-    if (!status)
-        status = al_ctc_align(&ctc, s->watch, s->spans, s->err);
-    for (size_t i = 0; !status && i < s->n_words; i++) {
-        if (s->spellings[i].n)
+    status = s->self->backend->listen(s->self->net, pcm, n_samples, s->err);
+    return status ? status : make_emission(s);
+}
+
+static void set_words(const struct stretch *s, struct al_ctc_report *report) {
+    for (size_t i = 0; i < s->n_words; i++) {
+        bool spelt = s->n_tokens && s->spellings[i].n;
+        if (spelt)
             set_word(s, &s->words[i], &s->spellings[i]);
-        report->n_others += s->spellings[i].n == 0;
-        report->n_words += s->spellings[i].n > 0;
-        report->n_stars += s->spellings[i].star;
+        report->n_others += !spelt;
+        report->n_words += spelt;
+        report->n_stars += spelt && s->spellings[i].star;
     }
+}
+
+/* ---- Batches --------------------------------------------------------------------------------- */
+
+#define MOST_TEXTS 64
+
+/* Stretches whose paths are found together. */
+struct batch {
+    struct stretch stretches[MOST_TEXTS];
+    size_t n, n_frames;
+};
+
+/* Finds the paths of all and sets their words; the batch is empty then. */
+static int32_t align_batch(struct al_ctc_words *self, struct batch *b, const struct al_watch *watch,
+                           struct al_ctc_report *report, struct num_err *err) {
+    struct al_ctc texts[MOST_TEXTS];
+    struct al_span *spans[MOST_TEXTS];
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        const struct stretch *s = &b->stretches[i];
+        if (s->n_tokens == 0)
+            continue;
+        texts[n] = (struct al_ctc){s->emission, s->n_frames, s->n_columns, s->tokens, s->n_tokens};
+        spans[n++] = s->spans;
+    }
+    int32_t status = self->backend->align(self->net, texts, spans, n, watch, err);
+    for (size_t i = 0; i < b->n && !status; i++)
+        set_words(&b->stretches[i], report);
     return status;
+}
+
+static void empty(struct batch *b) {
+    for (size_t i = 0; i < b->n; i++)
+        stretch_finish(&b->stretches[i]);
+    b->n = b->n_frames = 0;
+}
+
+/* Whether the batch is what the backend takes at once, in texts or in frames. */
+static bool is_full(const struct al_ctc_words *self, const struct batch *b) {
+    size_t most = self->backend->n_texts < MOST_TEXTS ? self->backend->n_texts : MOST_TEXTS;
+    return b->n >= most || b->n_frames >= most * self->window;
 }
 
 /* ---- All ------------------------------------------------------------------------------------- */
@@ -276,31 +325,58 @@ static size_t find_stretch(const struct al_ctc_words *self, const struct al_scri
     return end;
 }
 
+/* Segments [at, end) as the batch's next stretch. */
+static int32_t add_stretch(struct al_ctc_words *self, struct batch *b, const float *pcm,
+                           size_t n_samples, const struct al_script *script, size_t at, size_t end,
+                           double end_s, const struct al_watch *watch, struct num_err *err) {
+    const struct al_segment *first = &script->segments[at], *last = &script->segments[end - 1];
+    double from = fmax(0, first->start - self->options.padding_s) * NUM_AUDIO_RATE_HZ;
+    double to = (end_s + self->options.padding_s) * NUM_AUDIO_RATE_HZ;
+    size_t start = from < (double)n_samples ? (size_t)from : n_samples;
+    size_t stop = to < (double)n_samples ? (size_t)to : n_samples;
+    struct stretch *s = &b->stretches[b->n++];
+    *s = (struct stretch){.self = self, .watch = watch, .err = err};
+    s->words = script->words + first->first;
+    s->n_words = last->first + last->n - first->first;
+    s->start = (double)start / NUM_AUDIO_RATE_HZ;
+    int32_t status = prepare_stretch(s, pcm + start, stop - start);
+    b->n_frames += s->n_frames;
+    return status;
+}
+
+static int32_t align_all(struct al_ctc_words *self, struct batch *b, const float *pcm,
+                         size_t n_samples, const struct al_script *script,
+                         const struct al_watch *watch, struct al_ctc_report *report,
+                         struct num_err *err) {
+    int32_t status = SLUICE_OK;
+    double end_s = 0;
+    for (size_t at = 0, end; !status && at < script->n_segments; at = end) {
+        end = find_stretch(self, script, at, &end_s);
+        if (al_cancelled(watch))
+            return num_fail(err, SLUICE_CANCELLED, "cancelled");
+        status = add_stretch(self, b, pcm, n_samples, script, at, end, end_s, watch, err);
+        if (!status && (is_full(self, b) || end == script->n_segments)) {
+            status = align_batch(self, b, watch, report, err);
+            empty(b);
+        }
+        if (watch && watch->progress)
+            watch->progress(watch->ctx, (double)end / (double)script->n_segments);
+    }
+    return status;
+}
+
 int32_t al_ctc_words_align(struct al_ctc_words *self, const float *pcm, size_t n_samples,
                            struct al_script *script, const struct al_watch *watch,
                            struct al_ctc_report *ret_report, struct num_err *err) {
     struct al_ctc_report report = {0};
-    int32_t status = SLUICE_OK;
-    double end_s = 0;
+    struct batch *b = calloc(1, sizeof *b);
+    if (!b)
+        return num_fail_memory(err, "the texts", sizeof *b);
     for (size_t i = 0; i < script->n_words; i++)
         script->words[i].timed = false;
-    for (size_t at = 0, end; !status && at < script->n_segments; at = end) {
-        end = find_stretch(self, script, at, &end_s);
-        const struct al_segment *first = &script->segments[at], *last = &script->segments[end - 1];
-        double from = fmax(0, first->start - self->options.padding_s) * NUM_AUDIO_RATE_HZ;
-        double to = (end_s + self->options.padding_s) * NUM_AUDIO_RATE_HZ;
-        size_t start = from < (double)n_samples ? (size_t)from : n_samples;
-        size_t stop = to < (double)n_samples ? (size_t)to : n_samples;
-        struct stretch s = {.self = self, .watch = watch, .err = err};
-        s.words = script->words + first->first;
-        s.n_words = last->first + last->n - first->first;
-        s.start = (double)start / NUM_AUDIO_RATE_HZ;
-        status = al_cancelled(watch) ? num_fail(err, SLUICE_CANCELLED, "cancelled")
-                                     : align_stretch(&s, pcm + start, stop - start, &report);
-        stretch_finish(&s);
-        if (watch && watch->progress)
-            watch->progress(watch->ctx, (double)end / (double)script->n_segments);
-    }
+    int32_t status = align_all(self, b, pcm, n_samples, script, watch, &report, err);
+    empty(b);
+    free(b);
     if (!status)
         *ret_report = report;
     return status;

@@ -5,18 +5,20 @@
 #ifndef ALIGN_CTC_WORDS_H
 #define ALIGN_CTC_WORDS_H
 
+#include "align/backend.h"
 #include "align/script.h"
-#include "align/watch.h"
-#include "num/cpu/kernels.h"
 
 struct al_ctc_words;
 
 struct al_ctc_options {
     enum num_compute compute; /* float, or bfloat16 */
     uint32_t n_threads;
-    double window_s;  /* most sound that the network sees at once */
-    double context_s; /* of a window, at both ends, where others take over */
-    double padding_s; /* sound around segments, whose times need not be exact */
+    double window_s;                  /* most sound that the network sees at once */
+    double context_s;                 /* of a window, at both ends, where others take over */
+    double padding_s;                 /* sound around segments, whose times need not be exact */
+    const struct al_backend *backend; /* NULL: the processor */
+    int device;                       /* as in struct al_net_options */
+    uint64_t device_memory;
 };
 
 struct al_ctc_report {
@@ -39,18 +41,20 @@ int32_t al_ctc_words_align(struct al_ctc_words *self, const float *pcm, size_t n
                            struct al_script *script, const struct al_watch *watch,
                            struct al_ctc_report *ret_report, struct num_err *err);
 
+/* Where it runs; false: on the processor. */
+bool al_ctc_words_device(const struct al_ctc_words *self, struct al_device_info *ret);
+
 /*
- * The log probabilities of n_frames frames of the sound that `net` listens to, handed to `take` in
+ * The log probabilities of n_frames frames of the sound that `net` of `backend` listens to, handed to `take` in
  * order, (n, n_vocab) at a time: from one run where they fit into `window` frames, else from windows
  * that see `context` frames more on both sides, as far as there are. A failure of `take` ends it.
  */
-struct al_net;
 struct al_taker {
     void *ctx;
     int32_t (*take)(void *ctx, size_t first, size_t n, const float *logp);
 };
-int32_t al_net_windows(struct al_net *net, size_t n_frames, size_t n_vocab, size_t window,
-                       size_t context, const struct al_taker *taker, const struct al_watch *watch,
-                       struct num_err *err);
+int32_t al_net_windows(const struct al_backend *backend, void *net, size_t n_frames, size_t n_vocab,
+                       size_t window, size_t context, const struct al_taker *taker,
+                       const struct al_watch *watch, struct num_err *err);
 
 #endif

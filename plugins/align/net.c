@@ -88,8 +88,7 @@ void al_net_set_tap(struct al_net *net, al_tap *tap, void *ctx) {
 }
 
 void al_net_listen(struct al_net *net, const float *pcm, size_t n_samples) {
-    net->pcm = pcm;
-    net->n_samples = n_samples;
+    net->sound = al_sound_of(&net->config, pcm, n_samples);
     al_conv_listen(net);
 }
 
@@ -101,3 +100,43 @@ int32_t al_net_run(struct al_net *net, size_t first, size_t n, const struct al_w
     int32_t status = n ? al_conv_run(net, watch, err) : SLUICE_OK;
     return status || n == 0 ? status : al_layers_run(net, watch, err);
 }
+
+/* ---- The backend ----------------------------------------------------------------------------- */
+
+static int32_t cpu_create(const struct al_files *files, const struct al_config *config,
+                          const struct al_net_options *options, void **ret_self,
+                          struct num_err *err) {
+    struct al_net *net = NULL;
+    int32_t status = al_net_create(files, config, options, &net, err);
+    if (!status)
+        *ret_self = net;
+    return status;
+}
+
+static void cpu_destroy(void *self) {
+    al_net_destroy(self);
+}
+
+static int32_t cpu_listen(void *self, const float *pcm, size_t n_samples, struct num_err *err) {
+    (void)err;
+    al_net_listen(self, pcm, n_samples);
+    return SLUICE_OK;
+}
+
+static int32_t cpu_run(void *self, size_t first, size_t n, const struct al_watch *watch, float *ret,
+                       struct num_err *err) {
+    return al_net_run(self, first, n, watch, ret, err);
+}
+
+static int32_t cpu_align(void *self, const struct al_ctc *texts, struct al_span *const *ret_spans,
+                         size_t n, const struct al_watch *watch, struct num_err *err) {
+    int32_t status = SLUICE_OK;
+    (void)self;
+    for (size_t i = 0; i < n && !status; i++)
+        status = al_ctc_align(&texts[i], watch, ret_spans[i], err);
+    return status;
+}
+
+const struct al_backend al_backend_cpu = {
+    "cpu", 1, cpu_create, cpu_destroy, cpu_listen, cpu_run, cpu_align, NULL,
+};

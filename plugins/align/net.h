@@ -5,22 +5,13 @@
 #ifndef ALIGN_NET_H
 #define ALIGN_NET_H
 
-#include "align/config.h"
-#include "align/files.h"
-#include "align/watch.h"
-#include "num/cpu/kernels.h"
+#include "align/backend.h"
 
 struct al_net;
 
 /* What the network holds in between, for tests: rows (n, width), ld values apart. */
 typedef void al_tap(void *ctx, const char *what, const float *rows, size_t ld, size_t n,
                     size_t width);
-
-struct al_net_options {
-    enum num_compute compute; /* float, or bfloat16 */
-    uint32_t n_threads;
-    uint32_t max_frames; /* of one al_net_run() */
-};
 
 /* Loads the weights and takes all memory that runs need. The files can be closed after. */
 int32_t al_net_create(const struct al_files *files, const struct al_config *config,

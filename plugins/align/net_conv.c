@@ -5,116 +5,36 @@
  * Rows over time lie side by side in memory, so a convolution is one product over rows that overlap:
  * the inputs of one output are its taps, one behind the other. A task takes CHUNK frames through all
  * convolutions, whose rows stay in the second cache; the few rows that two chunks share are made
- * twice. The first convolution of models with a group norm is normalised over all time: its mean and
- * variance follow from those of the sound's windows of kernel samples (mean w·m, variance w'Cw), so
- * they cost one pass over the sound, and norm and convolution become one product.
+ * twice. The first convolution of models with a group norm is made anew for every sound, with its norm
+ * in it (sound.h).
  */
-#include <math.h>
 #include <string.h>
 
 #include "align/net_own.h"
 
 #define CHUNK     32 /* frames */
 #define NORM_ROWS 64 /* rows that are normed at a time */
-#define EPSILON   1e-5
-#define MAX_TAPS  64 /* of the first convolution */
 
 /* ---- The sound ------------------------------------------------------------------------------- */
 
-static float sample_at(const struct al_net *net, size_t i) {
-    float x = i < net->n_samples ? net->pcm[i] : 0;
-    return ((isfinite(x) ? x : 0) - net->mean) * net->scale;
-}
-
-/* As Wav2Vec2FeatureExtractor of transformers. */
-static void measure_sound(struct al_net *net) {
-    double sum = 0, squares = 0, n = net->n_samples ? (double)net->n_samples : 1;
-    net->mean = 0;
-    net->scale = 1;
-    if (!net->config.normalize)
-        return;
-    for (size_t i = 0; i < net->n_samples; i++)
-        sum += (double)sample_at(net, i);
-    for (size_t i = 0; i < net->n_samples; i++) {
-        double d = (double)sample_at(net, i) - sum / n;
-        squares += d * d;
-    }
-    net->mean = (float)(sum / n);
-    net->scale = (float)(1 / sqrt(squares / n + 1e-7));
-}
-
-/* Mean (k) and covariance (k, k) of the windows that the first convolution sees. */
-static void measure_windows(const struct al_net *net, size_t k, double *mean, double *cov) {
-    size_t stride = net->config.conv_stride[0];
-    size_t rows = net->n_samples < k ? 0 : (net->n_samples - k) / stride + 1;
-    double x[MAX_TAPS], n = rows ? (double)rows : 1;
-    memset(mean, 0, k * sizeof *mean);
-    memset(cov, 0, k * k * sizeof *cov);
-    for (size_t r = 0; r < rows; r++) {
-        for (size_t i = 0; i < k; i++) {
-            x[i] = (double)sample_at(net, r * stride + i);
-            mean[i] += x[i];
-        }
-        for (size_t i = 0; i < k; i++)
-            for (size_t j = 0; j <= i; j++)
-                cov[i * k + j] += x[i] * x[j];
-    }
-    for (size_t i = 0; i < k; i++)
-        mean[i] /= n;
-    for (size_t i = 0; i < k; i++)
-        for (size_t j = 0; j <= i; j++)
-            cov[i * k + j] = cov[j * k + i] = cov[i * k + j] / n - mean[i] * mean[j];
-}
-
-/* Weights and bias of output `o` with the group norm in them. */
-static void fold_norm(const struct al_net *net, size_t o, size_t k, const double *mean,
-                      const double *cov, float *ret_weight, float *ret_bias) {
-    const float *w = net->first_weight + o * k;
-    double m = 0, variance = 0;
-    for (size_t i = 0; i < k; i++) {
-        m += (double)w[i] * mean[i];
-        for (size_t j = 0; j < k; j++)
-            variance += (double)w[i] * cov[i * k + j] * (double)w[j];
-    }
-    double scale = (double)net->convs[0].norm.gamma[o] / sqrt(fmax(variance, 0) + EPSILON);
-    for (size_t i = 0; i < k; i++)
-        ret_weight[i] = (float)((double)w[i] * scale);
-    *ret_bias = (float)((double)net->convs[0].norm.beta[o] - m * scale);
-}
-
 void al_conv_listen(struct al_net *net) {
+    const struct al_conv *conv = &net->convs[0];
     size_t k = net->config.conv_kernel[0], n_out = net->config.conv_dim[0];
-    double mean[MAX_TAPS], cov[MAX_TAPS * MAX_TAPS];
-    float rows[NUM_PANEL * MAX_TAPS];
-    measure_sound(net);
     if (net->config.layer_norm_convs)
         return;
-    measure_windows(net, k, mean, cov);
-    for (size_t o = 0; o < n_out; o++) {
-        fold_norm(net, o, k, mean, cov, rows + o % NUM_PANEL * k, &net->convs[0].linear.bias[o]);
-        if (o % NUM_PANEL == NUM_PANEL - 1)
-            num_linear_pack(&net->convs[0].linear, net->kernels, o / NUM_PANEL, rows);
-    }
+    const struct al_first first = {net->first_weight, conv->norm.gamma, conv->norm.beta};
+    al_sound_fold(&net->sound, &net->config, &first, net->folded, conv->linear.bias);
+    for (size_t p = 0; p < NUM_PANELS(n_out); p++)
+        num_linear_pack(&net->convs[0].linear, net->kernels, p, net->folded + p * NUM_PANEL * k);
 }
 
 /* ---- Convolutions ---------------------------------------------------------------------------- */
-
-/* Rows that convolution `layer` has to make for n frames from `first` on; *ret_first: its first. */
-static size_t rows_of(const struct al_config *c, size_t layer, size_t first, size_t n,
-                      size_t *ret_first) {
-    for (size_t i = c->n_convs; i-- > layer + 1;) {
-        first *= c->conv_stride[i];
-        n = (n - 1) * c->conv_stride[i] + c->conv_kernel[i];
-    }
-    *ret_first = first;
-    return n;
-}
 
 /* Bytes of the largest output of convolutions with an even number, or an odd one. */
 static size_t output_bytes(const struct al_net *net, size_t parity) {
     size_t most = 0, first;
     for (size_t i = parity; i < net->config.n_convs; i += 2) {
-        size_t rows = rows_of(&net->config, i, 0, CHUNK, &first);
+        size_t rows = al_conv_rows(&net->config, i, 0, CHUNK, &first);
         size_t bytes = (rows + AL_SLACK_ROWS) * net->config.conv_dim[i] * 4;
         most = bytes > most ? bytes : most;
     }
@@ -122,7 +42,7 @@ static size_t output_bytes(const struct al_net *net, size_t parity) {
 }
 
 static size_t samples_of_chunk(const struct al_net *net) {
-    size_t first, rows = rows_of(&net->config, 0, 0, CHUNK, &first);
+    size_t first, rows = al_conv_rows(&net->config, 0, 0, CHUNK, &first);
     return (rows + AL_SLACK_ROWS) * net->config.conv_stride[0] + net->config.conv_kernel[0];
 }
 
@@ -163,14 +83,13 @@ static void conv_task(void *ctx, uint32_t index, uint32_t thread) {
     buffers[0] = scratch + al_lines(samples_of_chunk(net) * sizeof *samples);
     buffers[1] = buffers[0] + output_bytes(net, 0);
     sums = (float *)(buffers[1] + output_bytes(net, 1));
-    rows_of(c, 0, net->first + at, frames, &first);
-    for (size_t i = 0; i < samples_of_chunk(net); i++)
-        samples[i] = sample_at(net, first * c->conv_stride[0] + i);
+    al_conv_rows(c, 0, net->first + at, frames, &first);
+    al_sound_read(&net->sound, first * c->conv_stride[0], samples_of_chunk(net), samples);
     x = scratch;
     for (size_t i = 0; i < c->n_convs; i++, x = y) {
         const struct al_conv *conv = &net->convs[i];
         bool last = i + 1 == c->n_convs, floats = last || net->act == NUM_COMPUTE_F32;
-        size_t n = rows_of(c, i, net->first + at, frames, &first), bytes = floats ? 4 : 2;
+        size_t n = al_conv_rows(c, i, net->first + at, frames, &first), bytes = floats ? 4 : 2;
         size_t ldx = c->conv_stride[i] * (i ? c->conv_dim[i - 1] * net->act_bytes : sizeof(float));
         enum num_form form = floats ? NUM_FORM_GELU_F32 : NUM_FORM_GELU_BF16;
         y = last ? (char *)(net->features + at * c->conv_dim[i]) : buffers[i % 2];

@@ -1,96 +1,36 @@
 /*
  * Weights into panels, once. A layer is read a panel (32 outputs) at a time, so that few rows are ever
- * held as floats. Weight norm of the positional convolution (Salimans and Kingma, 2016) is undone
- * here: for every tap, w = g v / |v| over all outputs and inputs.
+ * held as floats.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "align/net_own.h"
+#include "align/tensors.h"
 
-#define NAME_BYTES 160
-#define SHAPE(...) ((const uint64_t[]){__VA_ARGS__, 0})
+#define NAME_BYTES AL_NAME_BYTES
+#define SHAPE      AL_SHAPE
 
 struct loader {
     struct al_net *net;
-    const struct al_files *files;
-    struct num_err *err;
-    int32_t status; /* after a failure nothing more is done */
+    struct al_tensors tensors; /* its status counts for all */
 };
 
 /* ---- Tensors --------------------------------------------------------------------------------- */
 
-static void check_shape(struct loader *l, const struct num_tensor *t, const uint64_t *shape) {
-    uint32_t n = 0;
-    while (shape[n])
-        n++;
-    if (t->n_dims == n && memcmp(t->shape, shape, n * sizeof *shape) == 0)
-        return;
-    char expected[128], found[128];
-    num_shape_text(shape, n, expected, sizeof expected);
-    num_shape_text(t->shape, t->n_dims, found, sizeof found);
-    l->status = num_fail(l->err, SLUICE_INPUT,
-                         "tensor %.120s has the shape %s where config.json asks for %s", t->name,
-                         found, expected);
-}
-
-/* The view of a tensor of that shape, which ends with 0. The head has no prefix. */
-static bool find(struct loader *l, const char *name, const uint64_t *shape,
-                 struct num_weights *ret) {
-    char full[NAME_BYTES];
-    const char *prefix = l->net->config.hubert ? "hubert." : "wav2vec2.";
-    if (l->status)
-        return false;
-    snprintf(full, sizeof full, "%s%s", strncmp(name, "lm_head.", 8) == 0 ? "" : prefix, name);
-    const struct num_tensor *t = al_files_find(l->files, full);
-    if (!t) {
-        l->status = num_fail(l->err, SLUICE_INPUT, "the model's files have no tensor %s", full);
-        return false;
-    }
-    check_shape(l, t, shape);
-    if (!l->status && !num_weights_of_tensor(t, ret))
-        l->status =
-            num_fail(l->err, SLUICE_INPUT, "tensor %s is of type %s; F32, F16 and BF16 can be read",
-                     full, num_dtype_name(t->dtype));
-    return !l->status;
-}
-
-static bool has(const struct loader *l, const char *name) {
-    char full[NAME_BYTES];
-    snprintf(full, sizeof full, "%s%s", l->net->config.hubert ? "hubert." : "wav2vec2.", name);
-    return al_files_find(l->files, full) != NULL;
-}
-
-static void read_floats(struct loader *l, const char *name, const uint64_t *shape, float *to) {
-    struct num_weights w;
-    if (find(l, name, shape, &w))
-        num_weights_to_f32(&w, 0, w.rows, to);
-}
-
 static float *take(struct loader *l, size_t n) {
     float *floats = NULL;
-    if (!l->status)
-        l->status = num_arena_take(&l->net->arena, n * sizeof *floats, "the model's weights",
-                                   &floats, l->err);
+    if (!l->tensors.status)
+        l->tensors.status = num_arena_take(&l->net->arena, n * sizeof *floats,
+                                           "the model's weights", &floats, l->tensors.err);
     return floats;
 }
 
 static void read_norm(struct loader *l, const char *name, uint64_t n, struct al_layer_norm *ret) {
-    char full[NAME_BYTES];
     ret->gamma = take(l, n);
     ret->beta = take(l, n);
-    snprintf(full, sizeof full, "%s.weight", name);
-    read_floats(l, full, SHAPE(n), ret->gamma);
-    snprintf(full, sizeof full, "%s.bias", name);
-    read_floats(l, full, SHAPE(n), ret->beta);
-}
-
-static void read_bias(struct loader *l, const char *name, uint64_t n, float *to) {
-    char full[NAME_BYTES + 8];
-    snprintf(full, sizeof full, "%s.bias", name);
-    read_floats(l, full, SHAPE(n), to);
+    al_tensors_norm(&l->tensors, name, n, ret->gamma, ret->beta);
 }
 
 /* ---- Layers ---------------------------------------------------------------------------------- */
@@ -122,12 +62,13 @@ static void pack(struct loader *l, const struct num_weights *parts, size_t part_
                  size_t n_in, size_t n_taps, enum num_compute type, struct num_linear *ret) {
     struct packing p = {l->net, ret, parts, part_rows, n_in, n_taps, NULL};
     size_t bytes = l->net->n_threads * (NUM_PANEL + 1) * n_in * n_taps * sizeof(float);
-    if (l->status)
+    if (l->tensors.status)
         return;
     p.rows = malloc(bytes);
-    l->status = p.rows ? num_linear_create(ret, type, n_out, n_in * n_taps, &l->net->arena, l->err)
-                       : num_fail_memory(l->err, "a layer's weights", bytes);
-    if (!l->status)
+    l->tensors.status =
+        p.rows ? num_linear_create(ret, type, n_out, n_in * n_taps, &l->net->arena, l->tensors.err)
+               : num_fail_memory(l->tensors.err, "a layer's weights", bytes);
+    if (!l->tensors.status)
         num_pool_run(l->net->pool, (uint32_t)NUM_PANELS(n_out), pack_task, &p);
     free(p.rows);
 }
@@ -137,9 +78,9 @@ static void read_linear(struct loader *l, const char *name, uint64_t n_out, uint
     char full[NAME_BYTES];
     struct num_weights w;
     snprintf(full, sizeof full, "%s.weight", name);
-    find(l, full, SHAPE(n_out, k), &w);
+    al_tensors_find(&l->tensors, full, SHAPE(n_out, k), &w);
     pack(l, &w, n_out, n_out, k, 1, type, ret);
-    read_bias(l, name, n_out, ret->bias);
+    al_tensors_bias(&l->tensors, name, n_out, ret->bias);
 }
 
 /* Keys and values, one below the other. */
@@ -148,12 +89,12 @@ static void read_kv(struct loader *l, const char *prefix, uint64_t D, struct num
     struct num_weights w[2];
     for (size_t i = 0; i < 2; i++) {
         snprintf(full, sizeof full, "%sattention.%c_proj.weight", prefix, "kv"[i]);
-        find(l, full, SHAPE(D, D), &w[i]);
+        al_tensors_find(&l->tensors, full, SHAPE(D, D), &w[i]);
     }
     pack(l, w, D, 2 * D, D, 1, l->net->act, ret);
     for (size_t i = 0; i < 2; i++) {
         snprintf(full, sizeof full, "%sattention.%c_proj", prefix, "kv"[i]);
-        read_bias(l, full, D, ret->bias + (l->status ? 0 : i * D));
+        al_tensors_bias(&l->tensors, full, D, ret->bias + (l->tensors.status ? 0 : i * D));
     }
 }
 
@@ -187,43 +128,19 @@ static void read_conv(struct loader *l, uint32_t index, struct al_conv *ret) {
     char name[NAME_BYTES];
     struct num_weights w;
     snprintf(name, sizeof name, "feature_extractor.conv_layers.%u.conv.weight", index);
-    find(l, name, SHAPE(n_out, n_in, taps), &w);
+    al_tensors_find(&l->tensors, name, SHAPE(n_out, n_in, taps), &w);
     pack(l, &w, n_out, n_out, n_in, taps, index ? l->net->act : NUM_COMPUTE_F32, &ret->linear);
     if (index == 0) {
         l->net->first_weight = take(l, n_out * taps);
-        read_floats(l, name, SHAPE(n_out, n_in, taps), l->net->first_weight);
+        l->net->folded = take(l, n_out * taps);
+        al_tensors_floats(&l->tensors, name, SHAPE(n_out, n_in, taps), l->net->first_weight);
     }
     snprintf(name, sizeof name, "feature_extractor.conv_layers.%u.conv", index);
     if (c->conv_bias)
-        read_bias(l, name, n_out, ret->linear.bias);
+        al_tensors_bias(&l->tensors, name, n_out, ret->linear.bias);
     snprintf(name, sizeof name, "feature_extractor.conv_layers.%u.layer_norm", index);
     if (c->layer_norm_convs || index == 0)
         read_norm(l, name, n_out, &ret->norm);
-}
-
-/* The weights of the positional convolution, (D, width, taps): plain, or normed under one of the two
- * names that exist. */
-static void read_positions(struct loader *l, uint64_t D, uint64_t width, uint64_t taps, float *to) {
-    static const char *const names[][2] = {
-        {"encoder.pos_conv_embed.conv.weight_g", "encoder.pos_conv_embed.conv.weight_v"},
-        {"encoder.pos_conv_embed.conv.parametrizations.weight.original0",
-         "encoder.pos_conv_embed.conv.parametrizations.weight.original1"}};
-    if (has(l, "encoder.pos_conv_embed.conv.weight")) {
-        read_floats(l, "encoder.pos_conv_embed.conv.weight", SHAPE(D, width, taps), to);
-        return;
-    }
-    const char *const *pair = names[has(l, names[1][0])];
-    float gain[512] = {0};
-    read_floats(l, pair[1], SHAPE(D, width, taps), to);
-    read_floats(l, pair[0], SHAPE(1, 1, taps), gain);
-    for (uint64_t tap = 0; !l->status && tap < taps; tap++) {
-        double squares = 0;
-        for (uint64_t i = tap; i < D * width * taps; i += taps)
-            squares += (double)to[i] * (double)to[i];
-        float scale = (float)((double)gain[tap] / sqrt(fmax(squares, 1e-300)));
-        for (uint64_t i = tap; i < D * width * taps; i += taps)
-            to[i] *= scale;
-    }
 }
 
 static void pack_positions(struct loader *l) {
@@ -231,16 +148,17 @@ static void pack_positions(struct loader *l) {
     uint64_t D = net->config.n_state, taps = net->config.pos_kernel, G = net->config.pos_groups;
     uint64_t width = D / G;
     float *all = malloc(D * width * taps * sizeof *all), *bias = malloc(D * sizeof *bias);
-    if (!l->status && (!all || !bias))
-        l->status = num_fail_memory(l->err, "the positions", D * width * taps * sizeof *all);
-    if (!l->status)
-        l->status = num_arena_take(&net->arena, G * sizeof *net->positions, "the positions",
-                                   &net->positions, l->err);
-    if (!l->status)
-        read_positions(l, D, width, taps, all);
-    if (!l->status)
-        read_bias(l, "encoder.pos_conv_embed.conv", D, bias);
-    for (uint64_t g = 0; !l->status && g < G; g++) {
+    if (!l->tensors.status && (!all || !bias))
+        l->tensors.status =
+            num_fail_memory(l->tensors.err, "the positions", D * width * taps * sizeof *all);
+    if (!l->tensors.status)
+        l->tensors.status = num_arena_take(&net->arena, G * sizeof *net->positions, "the positions",
+                                           &net->positions, l->tensors.err);
+    if (!l->tensors.status)
+        al_tensors_positions(&l->tensors, D, width, taps, all);
+    if (!l->tensors.status)
+        al_tensors_bias(&l->tensors, "encoder.pos_conv_embed.conv", D, bias);
+    for (uint64_t g = 0; !l->tensors.status && g < G; g++) {
         struct num_weights w = {.type = NUM_WEIGHT_F32,
                                 .n_dims = 3,
                                 .shape = {width, width, taps},
@@ -248,7 +166,7 @@ static void pack_positions(struct loader *l) {
         uint64_t bytes;
         num_weights_measure(&w, &bytes);
         pack(l, &w, width, width, width, taps, net->act, &net->positions[g]);
-        if (!l->status)
+        if (!l->tensors.status)
             memcpy(net->positions[g].bias, bias + g * width, width * sizeof *bias);
     }
     free(all);
@@ -257,7 +175,7 @@ static void pack_positions(struct loader *l) {
 
 int32_t al_net_load(struct al_net *net, const struct al_files *files, struct num_err *err) {
     const struct al_config *c = &net->config;
-    struct loader l = {.net = net, .files = files, .err = err};
+    struct loader l = {.net = net, .tensors = {files, c->hubert, err, SLUICE_OK}};
     uint64_t D = c->n_state, width = c->conv_dim[c->n_convs - 1];
     for (uint32_t i = 0; i < c->n_convs; i++)
         read_conv(&l, i, &net->convs[i]);
@@ -266,11 +184,11 @@ int32_t al_net_load(struct al_net *net, const struct al_files *files, struct num
     read_linear(&l, "feature_projection.projection", D, width, net->act, &net->projection);
     pack_positions(&l);
     read_norm(&l, "encoder.layer_norm", D, &net->encoder_norm);
-    if (!l.status)
-        l.status = num_arena_take(&net->arena, c->n_layers * sizeof *net->layers, "the layers",
-                                  &net->layers, err);
-    for (uint32_t i = 0; !l.status && i < c->n_layers; i++)
+    if (!l.tensors.status)
+        l.tensors.status = num_arena_take(&net->arena, c->n_layers * sizeof *net->layers,
+                                          "the layers", &net->layers, err);
+    for (uint32_t i = 0; !l.tensors.status && i < c->n_layers; i++)
         read_layer(&l, i, &net->layers[i]);
     read_linear(&l, "lm_head", c->n_vocab, D, net->act, &net->head);
-    return l.status;
+    return l.tensors.status;
 }

@@ -10,6 +10,7 @@
 #define ALIGN_NET_OWN_H
 
 #include "align/net.h"
+#include "align/sound.h"
 #include "num/cpu/arena.h"
 #include "num/cpu/kv.h"
 #include "num/cpu/linear.h"
@@ -41,16 +42,14 @@ struct al_net {
     struct num_arena arena; /* owns all that follows */
 
     struct al_conv convs[AL_MAX_CONVS];
-    float *first_weight, *first_bias; /* as loaded, (dim, kernel) and (dim): see al_conv_listen() */
+    float *first_weight, *folded; /* (dim, kernel): as loaded, and with the norm in it */
     struct al_layer_norm projection_norm, encoder_norm;
     struct num_linear projection;
     struct num_linear *positions; /* one for each group: (kernel, D / groups) -> D / groups */
     struct al_layer *layers;
     struct num_linear head; /* D -> vocabulary */
 
-    const float *pcm;
-    size_t n_samples;
-    float mean, scale; /* x = (sample - mean) * scale */
+    struct al_sound sound;
 
     size_t first, T;  /* the run at hand */
     float *features;  /* (T, last conv_dim) */

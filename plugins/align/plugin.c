@@ -3,8 +3,10 @@
  * is read, one of the methods sets the times of its words, edges move to where the sound is, and the
  * transcript is written again.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <sluice/plugin.h>
 
@@ -62,12 +64,26 @@ static int32_t align_by_attention(struct work *w, const struct al_watch *watch) 
     return SLUICE_OK;
 }
 
+/* A card that has failed for this process fails every job to come. The process ends, which counts as a
+ * crash of its job, so that this is tried again in a fresh one. */
+static void leave_lost_card(const struct stage *self) {
+    struct al_device_info info = {0};
+    if (!al_ctc_words_device(self->ctc, &info) || !info.lost)
+        return;
+    self->host->log(self->host, SLUICE_LOG_ERROR,
+                    "the card has failed and cannot be used by this process any more: it ends, so "
+                    "that another one can try");
+    _exit(EXIT_FAILURE);
+}
+
 static int32_t align_by_ctc(struct work *w, const struct al_watch *watch) {
     struct al_ctc_report report = {0};
     int32_t status = al_ctc_words_align(w->self->ctc, w->audio.pcm, w->audio.n, &w->script, watch,
                                         &report, &w->err);
-    if (status)
+    if (status) {
+        leave_lost_card(w->self);
         return status;
+    }
     set_metric(w, "words", (double)report.n_words);
     set_metric(w, "words_left", (double)report.n_others);
     set_metric(w, "words_with_star", (double)report.n_stars);
@@ -136,6 +152,36 @@ static enum num_compute choose_compute(const char *name) {
     return bf16 ? NUM_COMPUTE_BF16 : NUM_COMPUTE_F32;
 }
 
+/* The backend that the host's device asks for. */
+static int32_t choose_backend(const struct stage *self, struct al_ctc_options *options,
+                              struct num_err *err) {
+    const struct sluice_budget *budget = self->host->budget(self->host);
+    if (budget->device != SLUICE_DEVICE_CUDA)
+        return SLUICE_OK;
+#ifdef AL_HAVE_CUDA
+    (void)err;
+    options->backend = &al_backend_cuda;
+    options->device = budget->device_index;
+    options->device_memory = budget->gpu_memory;
+    return SLUICE_OK;
+#else
+    (void)options;
+    return num_fail(err, SLUICE_UNSUPPORTED,
+                    "device: cuda was asked for, and this build has no CUDA backend; build it with "
+                    "the CUDA Toolkit, or use device: cpu");
+#endif
+}
+
+static void log_device(const struct stage *self) {
+    struct al_device_info info = {0};
+    char text[160];
+    if (!al_ctc_words_device(self->ctc, &info))
+        return;
+    snprintf(text, sizeof text, "runs on %.63s, with %.2f GiB of its memory", info.name,
+             (double)info.bytes / (1 << 30));
+    self->host->log(self->host, SLUICE_LOG_INFO, text);
+}
+
 /* Loads the model of method ctc. */
 static int32_t load_model(struct stage *self, struct num_err *err) {
     const struct sluice_host *host = self->host;
@@ -154,8 +200,15 @@ static int32_t load_model(struct stage *self, struct num_err *err) {
         return num_fail(err, SLUICE_INPUT,
                         "method ctc needs `model`, the Hugging Face folder of a wav2vec2 or HuBERT "
                         "model with a CTC head");
-    options.compute = choose_compute(compute);
-    return al_ctc_words_create(model, &options, &self->ctc, err);
+    status = choose_backend(self, &options, err);
+    if (status)
+        return status;
+    options.compute = options.backend && strcmp(compute, "auto") == 0 ? NUM_COMPUTE_BF16
+                                                                      : choose_compute(compute);
+    status = al_ctc_words_create(model, &options, &self->ctc, err);
+    if (!status)
+        log_device(self);
+    return status;
 }
 
 static int32_t read_params(struct stage *self, struct num_err *err) {
@@ -170,6 +223,9 @@ static int32_t read_params(struct stage *self, struct num_err *err) {
         return num_fail(err, status, "the host does not know the parameters of align/words");
     bool ctc = strcmp(method, "ctc") == 0;
     self->energy = strcmp(edges, "energy") == 0 || (strcmp(edges, "auto") == 0 && !ctc);
+    if (!ctc && host->budget(host)->device == SLUICE_DEVICE_CUDA)
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "method attention runs on the processor alone; use device: cpu");
     return ctc ? load_model(self, err) : SLUICE_OK;
 }
 
@@ -228,7 +284,8 @@ static const struct sluice_param compute_param = {
     .name = "compute",
     .default_value = "auto",
     .choices = (const char *const[]){"auto", "f32", "bf16", NULL},
-    .doc = "Method ctc: numbers that the network computes with; auto takes the faster."};
+    .doc = "Method ctc: numbers that the network computes with; auto takes the faster, on a card "
+           "bf16."};
 static const struct sluice_param window_param = {
     .size = SLUICE_SIZED(struct sluice_param),
     .kind = SLUICE_PARAM_FLOAT,
@@ -278,9 +335,15 @@ static const struct sluice_param drop_param = {
     .unit = "dB",
     .doc = "With energy, a word's edges are where it is this far below its loudest part."};
 
+#ifdef AL_HAVE_CUDA
+#define STAGE_FLAGS (SLUICE_STAGE_DETERMINISTIC | SLUICE_STAGE_CUDA)
+#else
+#define STAGE_FLAGS SLUICE_STAGE_DETERMINISTIC
+#endif
+
 static const struct sluice_stage words_stage = {
     .size = SLUICE_SIZED(struct sluice_stage),
-    .flags = SLUICE_STAGE_DETERMINISTIC,
+    .flags = STAGE_FLAGS,
     .id = "align/words",
     .version = "1",
     .summary = "Finds when each word of a transcript is said.",

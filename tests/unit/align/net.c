@@ -64,7 +64,7 @@ static struct al_net *load(const struct random_model *m, enum num_compute comput
     if (al_config_parse(config, config_len, pre, pre_len, &sizes, &err) ||
         al_files_open(m->folder, &files, &err))
         TEST_FAIL("%s", err.text);
-    struct al_net_options options = {compute, n_threads, max_frames};
+    struct al_net_options options = {.compute = compute, .n_threads = n_threads, .max_frames = max_frames};
     if (al_net_create(&files, &sizes, &options, &net, &err))
         TEST_FAIL("%s", err.text);
     al_files_close(&files);

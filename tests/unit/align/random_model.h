@@ -192,8 +192,8 @@ static inline void rm_write_config(const struct random_model *m, const char *mor
     rm_write(m, "config.json", text, strlen(text), "wb");
 }
 
-/* A folder with all files of a model; removed by rm_finish(). */
-static inline void rm_init(struct random_model *m, const char *variant) {
+/* The tensors alone; freed by rm_free(). */
+static inline void rm_make(struct random_model *m, const char *variant) {
     *m = (struct random_model){.prefix = "wav2vec2.", .pos_kernel = 16, .projection_norm = true};
     m->adapter = strcmp(variant, "adapter") == 0;
     m->layer_norms = m->adapter || strcmp(variant, "layer") == 0;
@@ -203,9 +203,14 @@ static inline void rm_init(struct random_model *m, const char *variant) {
         m->pos_kernel = 15;
         m->projection_norm = false;
     }
+    rm_tensors(m);
+}
+
+/* A folder with all files of a model; removed by rm_finish(). */
+static inline void rm_init(struct random_model *m, const char *variant) {
+    rm_make(m, variant);
     strcpy(m->folder, "/tmp/sluice-align-XXXXXX");
     CHECK(mkdtemp(m->folder));
-    rm_tensors(m);
     if (m->adapter) { /* in two files */
         static const char files[] = "{\"weight_map\": {\"a\": \"model-1.safetensors\", "
                                     "\"b\": \"model-2.safetensors\"}}";
@@ -221,12 +226,16 @@ static inline void rm_init(struct random_model *m, const char *variant) {
     rm_write(m, "preprocessor_config.json", pre, strlen(pre), "wb");
 }
 
+static inline void rm_free(struct random_model *m) {
+    for (size_t i = 0; i < m->n; i++)
+        free(m->values[i]);
+}
+
 static inline void rm_finish(struct random_model *m) {
     char command[100];
     snprintf(command, sizeof command, "rm -r %s", m->folder);
     CHECK_INT(system(command), 0);
-    for (size_t i = 0; i < m->n; i++)
-        free(m->values[i]);
+    rm_free(m);
 }
 
 /* Sawtooth tones that change every tenth of a second, with noise. */

@@ -60,8 +60,9 @@ TEST(what_is_no_vocabulary_is_refused) {
 
 /* ---- Words ----------------------------------------------------------------------------------- */
 
-static struct al_ctc_words *create(struct random_model *m, double window_s) {
-    const struct al_ctc_options options = {NUM_COMPUTE_F32, 2, window_s, 1, 0.5};
+static struct al_ctc_words *create_on(struct random_model *m, double window_s,
+                                      const struct al_backend *backend) {
+    const struct al_ctc_options options = {NUM_COMPUTE_F32, 2, window_s, 1, 0.5, backend, 0, 0};
     struct al_ctc_words *self = NULL;
     struct num_err err = {0};
     rm_init(m, "layer");
@@ -69,6 +70,10 @@ static struct al_ctc_words *create(struct random_model *m, double window_s) {
     if (al_ctc_words_create(m->folder, &options, &self, &err))
         TEST_FAIL("%s", err.text);
     return self;
+}
+
+static struct al_ctc_words *create(struct random_model *m, double window_s) {
+    return create_on(m, window_s, NULL);
 }
 
 static struct al_script script_of(const char *json) {
@@ -106,6 +111,42 @@ TEST(every_word_that_is_said_gets_times) {
         al_ctc_words_destroy(self);
         rm_finish(&m);
     }
+    free(pcm);
+}
+
+/* Stretches apart, one of which cannot be spelt and one has no sound, whose paths are found one by one and two at a
+ * time. */
+TEST(texts_that_are_aligned_together_do_not_know_of_each_other) {
+    static const char json[] = "{\"segments\": [{\"start\": 0.2, \"end\": 1, \"text\": \"see\"}, "
+                               "{\"start\": 4, \"end\": 5, "
+                               "\"text\": \"bad tea\"}, {\"start\": 8, \"end\": 8.5, \"text\": "
+                               "\"\u2014\"}, {\"start\": 11, \"end\": 12, "
+                               "\"text\": \"not so\"}, {\"start\": 14.5, \"end\": 15, \"text\": "
+                               "\"a bee\"}, {\"start\": 40, \"end\": "
+                               "41, \"text\": \"gone\"}]}";
+    struct al_backend together = al_backend_cpu;
+    struct al_ctc_report reports[2];
+    struct al_script scripts[2];
+    size_t n;
+    float *pcm = rm_audio(5, 16, &n);
+    together.n_texts = 2;
+    for (size_t i = 0; i < 2; i++) {
+        struct random_model m;
+        struct al_ctc_words *self = create_on(&m, 30, i ? &together : NULL);
+        scripts[i] = script_of(json);
+        CHECK_INT(al_ctc_words_align(self, pcm, n, &scripts[i], NULL, &reports[i], NULL), 0);
+        al_ctc_words_destroy(self);
+        rm_finish(&m);
+    }
+    CHECK_INT(reports[0].n_words, 7);
+    CHECK_INT(reports[0].n_others, 2);
+    CHECK(memcmp(&reports[0], &reports[1], sizeof reports[0]) == 0);
+    for (size_t i = 0; i < scripts[0].n_words; i++) {
+        const struct al_word *a = &scripts[0].words[i], *b = &scripts[1].words[i];
+        CHECK(a->timed == b->timed && a->start == b->start && a->end == b->end);
+    }
+    al_script_finish(&scripts[0]);
+    al_script_finish(&scripts[1]);
     free(pcm);
 }
 
@@ -156,7 +197,8 @@ static struct al_net *make_net(const struct random_model *m, uint32_t max_frames
     CHECK_INT(num_file_read(m->folder, "config.json", false, "", &text, &len, NULL), 0);
     CHECK_INT(al_config_parse(text, len, NULL, 0, &config, NULL), 0);
     CHECK_INT(al_files_open(m->folder, &files, NULL), 0);
-    struct al_net_options options = {NUM_COMPUTE_F32, 2, max_frames};
+    struct al_net_options options = {
+        .compute = NUM_COMPUTE_F32, .n_threads = 2, .max_frames = max_frames};
     CHECK_INT(al_net_create(&files, &config, &options, &net, NULL), 0);
     al_files_close(&files);
     free(text);
@@ -175,11 +217,11 @@ TEST(windows_join_at_frames) {
     rm_init(&m, "group");
     struct al_net *net = make_net(&m, FRAMES);
     al_net_listen(net, pcm, n);
-    CHECK_INT(al_net_windows(net, FRAMES, RM_V, WINDOW, CONTEXT, &(struct al_taker){&windows, take},
-                             NULL, NULL),
+    CHECK_INT(al_net_windows(&al_backend_cpu, net, FRAMES, RM_V, WINDOW, CONTEXT,
+                             &(struct al_taker){&windows, take}, NULL, NULL),
               0);
-    CHECK_INT(al_net_windows(net, FRAMES, RM_V, FRAMES, CONTEXT, &(struct al_taker){&whole, take},
-                             NULL, NULL),
+    CHECK_INT(al_net_windows(&al_backend_cpu, net, FRAMES, RM_V, FRAMES, CONTEXT,
+                             &(struct al_taker){&whole, take}, NULL, NULL),
               0);
     CHECK(windows.next == FRAMES && whole.next == FRAMES);
     CHECK_INT(al_net_run(net, 0, FRAMES, NULL, run, NULL), 0);
@@ -224,7 +266,7 @@ TEST(work_can_be_cancelled) {
 /* ---- Folders --------------------------------------------------------------------------------- */
 
 static void check_folder(const char *more, int32_t status, const char *why) {
-    const struct al_ctc_options options = {NUM_COMPUTE_F32, 1, 30, 3, 0.5};
+    const struct al_ctc_options options = {NUM_COMPUTE_F32, 1, 30, 3, 0.5, NULL, 0, 0};
     struct random_model m;
     struct al_ctc_words *self;
     struct num_err err = {0};
