@@ -61,10 +61,20 @@ static void print_entry(const char *name, uint64_t bytes, const char *where) {
     puts(sl_str_text(&line));
 }
 
+/* An installed model, and its card below it. */
+static void print_installed(const struct sl_model_entry *entry) {
+    print_entry(entry->name, entry->bytes, entry->path);
+    if (!entry->card)
+        return;
+    sl_autofree char *line = sl_model_card_line(entry->card);
+    if (*line)
+        printf("      %s\n", line);
+}
+
 static void print_list(const struct sl_model_list *list) {
     printf("installed\n");
     for (int i = 0; i < list->n; i++)
-        print_entry(list->items[i].name, list->items[i].bytes, list->items[i].path);
+        print_installed(&list->items[i]);
     printf("\nknown, for `sluice models get NAME`\n");
     for (const struct sl_known_model *k = sl_known_models(); k->name; k++)
         if (!installed(list, k->name))
@@ -77,12 +87,12 @@ static void print_json(json_t *entry) {
     json_decref(entry);
 }
 
-/* One object a line: installed models with "path", known ones with "repo". */
+/* One object a line: installed models with "path" and what their cards say, known ones with "repo". */
 static void print_json_list(const struct sl_model_list *list) {
     for (int i = 0; i < list->n; i++)
-        print_json(json_pack("{s:s, s:b, s:o, s:I}", "name", list->items[i].name, "installed", 1,
-                             "path", sl_json_text(list->items[i].path), "bytes",
-                             (json_int_t)list->items[i].bytes));
+        print_json(json_pack("{s:s, s:b, s:o, s:I, s:O*}", "name", list->items[i].name, "installed",
+                             1, "path", sl_json_text(list->items[i].path), "bytes",
+                             (json_int_t)list->items[i].bytes, "card", list->items[i].card));
     for (const struct sl_known_model *k = sl_known_models(); k->name; k++)
         if (!installed(list, k->name))
             print_json(json_pack("{s:s, s:b, s:s, s:I}", "name", k->name, "installed", 0, "repo",

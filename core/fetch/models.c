@@ -158,6 +158,46 @@ static bool is_model(const char *path) {
                            : sl_ends_with(path, ".bin");
 }
 
+/* The card in a model's folder; NULL where there is none that can be read. */
+static json_t *read_card(const char *folder) {
+    sl_autofree char *path = sl_path_join(folder, SL_MODEL_CARD), *text = NULL;
+    struct sl_err err = {0};
+    json_t *card = NULL;
+    size_t len = 0;
+    if (!sl_path_exists(path) || sl_read_file(path, MAX_MANIFEST_BYTES, &text, &len, &err) < 0 ||
+        sl_json_parse(text, len, &card, &err) < 0)
+        return NULL;
+    return card;
+}
+
+/* Appends what stands between two parts, and the text without control characters. */
+static void add_part(struct sl_str *line, const char *between, const char *text) {
+    sl_str_add(line, line->len ? between : "");
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c >= ' ' && *c != 0x7f)
+            sl_str_addf(line, "%c", *c);
+}
+
+char *sl_model_card_line(const json_t *card) {
+    sl_autostr struct sl_str line = {0};
+    json_t *language, *figure;
+    const char *name;
+    size_t i;
+    add_part(&line, "", sl_json_str(card, "licence", ""));
+    json_array_foreach(json_object_get(card, "languages"), i, language) {
+        if (json_is_string(language))
+            add_part(&line, i ? ", " : "; ", json_string_value(language));
+    }
+    size_t n = 0;
+    json_object_foreach(json_object_get(card, "figures"), name, figure) {
+        if (!json_is_string(figure))
+            continue;
+        add_part(&line, n++ ? ", " : "; ", name);
+        add_part(&line, " ", json_string_value(figure));
+    }
+    return sl_xstrdup(sl_str_text(&line));
+}
+
 /* Adds the models in `dir`; folders that are none are looked into once, for "owner/repo". */
 static void add_from(struct sl_model_list *list, const char *dir, const char *owner) {
     DIR *d = opendir(dir);
@@ -174,6 +214,7 @@ static void add_from(struct sl_model_list *list, const char *dir, const char *ow
                               : sl_xstrdup(embedded ? SL_MODEL_EMBEDDED : entry->d_name),
                 .path = path,
                 .bytes = bytes_of(path),
+                .card = read_card(path),
             };
             continue;
         }
@@ -205,6 +246,7 @@ void sl_model_list_finish(struct sl_model_list *list) {
     for (int i = 0; i < list->n; i++) {
         free(list->items[i].name);
         free(list->items[i].path);
+        json_decref(list->items[i].card);
     }
     free(list->items);
     *list = (struct sl_model_list){0};

@@ -4,7 +4,7 @@
  *
  * A model is a folder or a file in one of two folders: SHARE/models (came with Sluice), and the
  * user's: $SLUICE_MODELS, or $XDG_DATA_HOME/sluice/models, or ~/.local/share/sluice/models. The
- * same rules hold for the parameter `model` of a stage (plugins/whisper/resolve.h).
+ * same rules hold for the parameter `model` of a stage (plugins/num/resolve.h).
  */
 #ifndef FETCH_MODELS_H
 #define FETCH_MODELS_H
@@ -17,7 +17,8 @@
 #define SL_MODEL_EMBEDDED      "embedded"      /* the name for users ... */
 #define SL_MODEL_EMBEDDED_NAME "whisper-synth" /* ... and of the folder */
 #define SL_MODEL_MANIFEST                                                                          \
-    "sluice-model.json" /* in a folder that was downloaded: what it should hold */
+    "sluice-model.json"               /* in a folder that was downloaded: what it should hold */
+#define SL_MODEL_CARD     "card.json" /* in a folder: licence, languages and figures */
 #define SL_MODEL_ENDPOINT "https://huggingface.co"
 
 struct sl_known_model {
@@ -50,6 +51,7 @@ int sl_model_manifest(const char *folder, json_t **ret, struct sl_err *err);
 struct sl_model_entry {
     char *name, *path; /* owned */
     uint64_t bytes;
+    json_t *card; /* owned; NULL: the folder has none */
 };
 struct sl_model_list {
     struct sl_model_entry *items;
@@ -60,5 +62,12 @@ struct sl_model_list {
  * left out. */
 struct sl_model_list sl_models_list(const char *share);
 void sl_model_list_finish(struct sl_model_list *list);
+
+/*
+ * A card in a line: "MIT; en; word error rate 2.0 %, ..."; owned. Anything that is not as it should be
+ * (licence a text, languages a list of texts, figures an object of texts) is left out, and so are
+ * control characters.
+ */
+char *sl_model_card_line(const json_t *card);
 
 #endif

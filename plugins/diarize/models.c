@@ -30,6 +30,8 @@ static int32_t load_embedding(const char *path, enum num_compute compute, struct
     if (status == SLUICE_OK)
         status = dz_resnet_create(&w, compute, pool, &m->embedding, err);
     if (status == SLUICE_OK)
+        status = dz_weights_number(&w, "threshold", 0, 2, 0, &m->threshold, err);
+    if (status == SLUICE_OK)
         name_kind(&w, m->kind, sizeof m->kind);
     dz_weights_close(&w);
     return status == SLUICE_OK ? status : num_fail_in(err, "embedding");

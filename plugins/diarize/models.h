@@ -15,7 +15,8 @@ struct dz_models {
     struct dz_resnet *embedding;
     bool has_plda;
     struct dz_plda plda;
-    char kind[32]; /* of the embeddings: "resnet-" and a number of the weights */
+    double threshold; /* of clustering these embeddings without a PLDA; 0: as published */
+    char kind[32];    /* of the embeddings: "resnet-" and a number of the weights */
 };
 
 /* Messages begin with the parameter whose model they are about. `pool` is borrowed until finish. */

@@ -13,6 +13,7 @@
 #include "diarize/stages.h"
 #include "diarize/tracks.h"
 #include "num/audio.h"
+#include "num/resolve.h"
 #include "num/safetensors.h"
 #include "stage/stage.h"
 
@@ -175,7 +176,9 @@ static int32_t run_neural(struct work *w, const struct dz_watch *watch) {
     const struct options *o = &w->self->options;
     const struct dz_models *m = &w->self->models;
     struct dz_neural models = {m->segmentation, m->embedding, m->has_plda ? &m->plda : NULL};
-    struct dz_neural_options options = {o->threshold, o->step_s, o->min_speakers, o->max_speakers};
+    double own = m->has_plda ? 0 : m->threshold;
+    struct dz_neural_options options = {o->threshold > 0 ? o->threshold : own, o->step_s,
+                                        o->min_speakers, o->max_speakers};
     w->size = dz_resnet_size(m->embedding);
     w->kind = m->kind;
     return dz_neural_run(&models, w->audio.pcm, w->audio.n, &options, watch, &w->turns,
@@ -241,27 +244,45 @@ static int32_t read_options(const struct sluice_host *host, struct options *ret,
     return SLUICE_OK;
 }
 
-/* The value of a parameter that may be left out. */
-static const char *path_of(const struct sluice_host *host, const char *name) {
-    const char *path = NULL;
-    return host->param_string(host, name, &path) == SLUICE_OK && path && *path ? path : NULL;
+/* The path of the model that the parameter names; NULL where it is left out. */
+static int32_t path_of(const struct sluice_host *host, const char *name, char room[NUM_MODEL_PATH],
+                       const char **ret, struct num_err *err) {
+    const char *value = NULL;
+    *ret = NULL;
+    if (host->param_string(host, name, &value) != SLUICE_OK || !value || !*value)
+        return SLUICE_OK;
+    int32_t status = num_model_find(value, host->share_dir(host), room, ret, err);
+    return status == SLUICE_OK ? status : num_fail_in(err, "%s \"%.100s\"", name, value);
+}
+
+/* The folders of the models that the parameters name. */
+static int32_t find_models(const struct sluice_host *host, char rooms[3][NUM_MODEL_PATH],
+                           struct dz_model_paths *ret, struct num_err *err) {
+    int32_t status = path_of(host, "segmentation", rooms[0], &ret->segmentation, err);
+    if (status == SLUICE_OK)
+        status = path_of(host, "embedding", rooms[1], &ret->embedding, err);
+    return status == SLUICE_OK ? path_of(host, "plda", rooms[2], &ret->plda, err) : status;
 }
 
 /* The models, where the method takes them; says which method it is. */
 static int32_t load_models(struct speakers *self, struct num_err *err) {
     const struct sluice_host *host = self->host;
     const char *method = NULL, *compute = NULL;
-    struct dz_model_paths paths = {path_of(host, "segmentation"), path_of(host, "embedding"),
-                                   path_of(host, "plda"), NUM_COMPUTE_F32};
+    char rooms[3][NUM_MODEL_PATH];
+    struct dz_model_paths paths = {.compute = NUM_COMPUTE_F32};
     if (host->param_string(host, "method", &method) ||
         host->param_string(host, "compute", &compute))
         return num_fail(err, SLUICE_INTERNAL, "cannot read the parameters");
+    if (strcmp(method, "classic") == 0)
+        return SLUICE_OK;
+    int32_t status = find_models(host, rooms, &paths, err);
+    if (status != SLUICE_OK)
+        return status;
     bool asked = strcmp(method, "neural") == 0, given = paths.segmentation || paths.embedding;
-    if (strcmp(method, "classic") == 0 || (!asked && !given)) {
-        if (strcmp(method, "auto") == 0)
-            host->log(host, SLUICE_LOG_INFO,
-                      "method auto: no models are given, so voices are told apart without; "
-                      "overlapping speech goes to one speaker");
+    if (!asked && !given) {
+        host->log(host, SLUICE_LOG_INFO,
+                  "method auto: no models are given, so voices are told apart without; "
+                  "overlapping speech goes to one speaker");
         return SLUICE_OK;
     }
     if (!paths.segmentation || !paths.embedding)
@@ -344,7 +365,7 @@ static const struct sluice_param threshold_param = {
     .min = 0,
     .max = 100,
     .doc = "How different voices must be to be two; higher finds fewer speakers. 0 is the method's "
-           "own: 2.2 classic, 0.7046 neural, 0.6 with a PLDA."};
+           "own: 2.2 classic, 0.6 with a PLDA, else that of the embedding model or 0.7046."};
 
 static const struct sluice_param step_param = {
     .size = SLUICE_SIZED(struct sluice_param),
@@ -378,8 +399,12 @@ static const struct sluice_param compute_param = {
                                                       .name = #param,                              \
                                                       .doc = what}
 
-PATH(segmentation, "Folder of the segmentation model (tools/convert_diarization).");
-PATH(embedding, "Folder of the embedding model (tools/convert_diarization).");
+PATH(segmentation,
+     "The segmentation model: an installed one, such as speaker-synth/segmentation, or a "
+     "folder (tools/convert_diarization).");
+PATH(embedding,
+     "The embedding model: an installed one, such as speaker-synth/embedding, or a folder "
+     "(tools/convert_diarization).");
 PATH(plda, "Folder of the PLDA with which VBx clusters; without one clustering is agglomerative.");
 
 const struct sluice_stage dz_speakers_stage = {

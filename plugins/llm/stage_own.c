@@ -4,11 +4,14 @@
 #include "llm/session_engine.h"
 #include "llm/stage_model.h"
 #include "num/files.h"
+#include "num/resolve.h"
 
 static const char *const computes[] = {"auto", "f32", "bf16", "int8", NULL};
 
 static LM_PARAM(param_model, "model", .kind = SLUICE_PARAM_STRING, .flags = SLUICE_PARAM_REQUIRED,
-                .doc = "Path of a language model: a GGUF file or a Hugging Face folder.");
+                .doc =
+                    "A language model: the path of a GGUF file or of a Hugging Face folder, or the "
+                    "name of an installed one, such as scribe-synth.");
 static LM_PARAM(param_compute, "compute", .kind = SLUICE_PARAM_STRING, .default_value = "auto",
                 .choices = computes,
                 .doc = "What to calculate with: f32 is exact; bf16 and int8 are faster; auto is "
@@ -84,10 +87,14 @@ static int32_t open_model(const struct sluice_host *host, struct lm_session **re
     const struct sluice_budget *budget = host->budget(host);
     struct lm_session_options options = {.n_threads = budget->cpus, .memory = budget->memory};
     struct num_err err = {0};
+    char room[NUM_MODEL_PATH];
     int32_t status = read_options(host, &options);
     if (status != SLUICE_OK)
         return status;
-    status = lm_session_open(&options, ret, &err);
+    const char *name = options.model;
+    status = num_model_find(name, host->share_dir(host), room, &options.model, &err);
+    status = status == SLUICE_OK ? lm_session_open(&options, ret, &err)
+                                 : num_fail_in(&err, "model \"%.100s\"", name);
     if (status != SLUICE_OK)
         host->error(host, err.text);
     return status;

@@ -15,15 +15,16 @@
 
 #include "num/audio.h"
 #include "num/mel.h"
+#include "num/resolve.h"
 #include "num/safetensors.h"
 #include "stage/stage.h"
 #include "whisper/attention.h"
 #include "whisper/longform.h"
 #include "whisper/params.h"
 #include "whisper/regions.h"
-#include "whisper/resolve.h"
 #include "whisper/transcript.h"
 
+#define EMBEDDED       "whisper-synth" /* what the model "embedded" is */
 #define MAX_PATH_BYTES 4096
 #define MAX_PART_BYTES (32 << 10)
 #define MAX_JOBS       256 /* files whose windows share a batch; batch_size at most */
@@ -115,7 +116,8 @@ static int32_t load_model(struct stage *s, struct num_err *err) {
     limits.least_rows = wh_options_rows(options);
     limits.n_rows = options->batch_size * limits.least_rows;
     limits.compute = s->params.compute;
-    status = wh_model_resolve(s->params.model, s->host->share_dir(s->host), path, sizeof path, err);
+    status = num_model_resolve(s->params.model, EMBEDDED, s->host->share_dir(s->host), path,
+                               sizeof path, err);
     if (!status)
         status = wh_model_load(path, backend, &limits, &s->model, err);
     if (status)

@@ -62,6 +62,22 @@ class Models(Case):
             text = self.read("out", "command.txt")
             self.assertTrue(text.strip())
 
+    def test_cards(self):
+        """What comes along says its licence, languages and figures; a card that is odd harms nobody."""
+        for name, card in (("good", '{"licence": "X", "languages": ["en", "de"], "figures": {"error": "1 %"}}'),
+                           ("odd", '{"licence": 1, "languages": [1, {}], "figures": {"a": [], "b\\u001b[2J": "2"}}'),
+                           ("list", "[1]"), ("cut", '{"licence"')):
+            self.write(f"models/{name}/config.json", "{}")
+            self.write(f"models/{name}/card.json", card)
+        listed = self.sluice("models", "list").stdout
+        self.assertIn("\n      X; en, de; error 1 %\n", listed)
+        self.assertIn("\n      MIT; en; WER", listed)
+        self.assertNotIn("\x1b", listed)
+        entries = {m["name"]: m for m in map(json.loads, self.sluice("models", "list", "--json").stdout.splitlines())}
+        self.assertEqual(entries["embedded"]["card"]["licence"], "MIT")
+        self.assertEqual(entries["good"]["card"]["languages"], ["en", "de"])
+        self.assertNotIn("card", entries["cut"])
+
     def test_names_without_a_model(self):
         wav = os.path.join(DATA, "command.wav")
         done = self.sluice("run", os.path.join(CONFIGS, "transcribe.yaml"), wav, "-o", self.path("out"), "--set",

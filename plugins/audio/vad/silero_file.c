@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -26,6 +27,7 @@
 
 #define DIMS_MAX    4
 #define NAME_LEN    64
+#define PATH_LEN    4096
 #define GGML_MAGIC  0x67676d6c
 #define GGML_ARCH   "silero-16k"
 #define WRONG_MODEL "only the 16 kHz network of Silero VAD 5 and 6 is understood"
@@ -209,21 +211,34 @@ int32_t vad_silero_parse(const void *data, size_t len, const char *name,
                                : parse_safetensors(data, len, name, ret, err);
 }
 
-int32_t vad_silero_load(const char *path, struct vad_silero_weights *ret, struct num_err *err) {
+/* The weights' file into `ret`: `path`, or the one in the folder that it is. */
+static int32_t file_of(const char *path, char ret[PATH_LEN], struct num_err *err) {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    int n = snprintf(ret, PATH_LEN, "%s%s", path, folder ? "/model.safetensors" : "");
+    return n < PATH_LEN ? SLUICE_OK
+                        : num_fail(err, SLUICE_INPUT, "%.200s...: this path is too long", path);
+}
+
+int32_t vad_silero_load(const char *path, struct vad_silero_weights *ret, struct num_err *err) {
+    char file[PATH_LEN];
+    struct stat st;
+    int32_t status = file_of(path, file, err);
+    if (status != SLUICE_OK)
+        return status;
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) < 0) {
-        num_fail(err, SLUICE_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
+        num_fail(err, SLUICE_INPUT, "%s: cannot be opened: %s", file, strerror(errno));
     } else if (!S_ISREG(st.st_mode) || st.st_size == 0) {
-        num_fail(err, SLUICE_INPUT, "%s: is %s, not a file of Silero's weights", path,
+        num_fail(err, SLUICE_INPUT, "%s: is %s, not a file of Silero's weights", file,
                  S_ISREG(st.st_mode) ? "empty" : "no regular file");
     } else {
         size_t len = (size_t)st.st_size;
         void *data = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED) {
-            num_fail(err, SLUICE_RESOURCE, "%s: cannot be mapped: %s", path, strerror(errno));
+            num_fail(err, SLUICE_RESOURCE, "%s: cannot be mapped: %s", file, strerror(errno));
         } else {
-            err->status = vad_silero_parse(data, len, path, ret, err);
+            err->status = vad_silero_parse(data, len, file, ret, err);
             munmap(data, len);
         }
     }

@@ -30,7 +30,8 @@ struct vad_silero_weights {
 int32_t vad_silero_parse(const void *data, size_t len, const char *name,
                          struct vad_silero_weights *ret, struct num_err *err);
 
-/* The same for the file at `path`; SLUICE_INPUT where it cannot be read. */
+/* The same for the file at `path`, or for model.safetensors in the folder there; SLUICE_INPUT where
+ * it cannot be read. */
 int32_t vad_silero_load(const char *path, struct vad_silero_weights *ret, struct num_err *err);
 
 #endif

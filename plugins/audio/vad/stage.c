@@ -16,6 +16,7 @@
 #include "audio/vad/embedded.h"
 #include "audio/vad/segment.h"
 #include "audio/vad/silero.h"
+#include "num/resolve.h"
 
 #define REGION_LEN     128                  /* bytes of one region's JSON at most */
 #define FIRST_CAPACITY (UINT64_C(64) << 10) /* bytes */
@@ -183,17 +184,27 @@ static int32_t read_rules(const struct sluice_host *host, struct vad_rules *ret,
     return SLUICE_OK;
 }
 
-static int32_t open_detector(const char *model, struct vad_detector *ret, struct num_err *err) {
-    if (strcmp(model, "embedded") == 0)
-        return vad_embedded_create(ret, err);
+static int32_t open_network(const char *path, struct vad_detector *ret, struct num_err *err) {
     struct vad_silero_weights *weights = calloc(1, sizeof *weights);
     if (!weights)
         return num_fail_memory(err, "the weights", sizeof *weights);
-    int32_t status = vad_silero_load(model, weights, err);
+    int32_t status = vad_silero_load(path, weights, err);
     if (status == SLUICE_OK)
         status = vad_silero_create(weights, ret, err);
     free(weights);
     return status;
+}
+
+/* "embedded", a path, or the name of a model that is installed. */
+static int32_t open_detector(const struct sluice_host *host, const char *model,
+                             struct vad_detector *ret, struct num_err *err) {
+    char room[NUM_MODEL_PATH];
+    const char *path;
+    if (strcmp(model, "embedded") == 0)
+        return vad_embedded_create(ret, err);
+    int32_t status = num_model_find(model, host->share_dir(host), room, &path, err);
+    return status == SLUICE_OK ? open_network(path, ret, err)
+                               : num_fail_in(err, "model \"%.100s\"", model);
 }
 
 /* ---- stage ---- */
@@ -207,7 +218,7 @@ static int32_t vad_create(const struct sluice_host *host, void **ret_self) {
     if (status == SLUICE_OK && host->param_string(host, "model", &model) != SLUICE_OK)
         status = num_fail(&err, SLUICE_INTERNAL, "cannot read the parameters");
     if (status == SLUICE_OK)
-        status = open_detector(model, &self->detector, &err);
+        status = open_detector(host, model, &self->detector, &err);
     if (status != SLUICE_OK) {
         host->error(host, err.text);
         free(self);
@@ -246,8 +257,8 @@ static const struct sluice_param param_model = {
     .kind = SLUICE_PARAM_STRING,
     .name = "model",
     .default_value = "embedded",
-    .doc = "embedded, or the path of Silero VAD weights: whisper.cpp's ggml file or Silero's "
-           "safetensors file.",
+    .doc = "embedded, the name of an installed model such as vad-synth, or the path of Silero VAD "
+           "weights: whisper.cpp's ggml file or Silero's safetensors file.",
 };
 
 static const struct sluice_param param_threshold = {

@@ -185,7 +185,8 @@ TEST(parameters_that_contradict_are_refused) {
         "max_speech_duration_s", "0.8",
         "max_speech_duration_s is 0.8, which leaves nothing beside the padding of 400 ms");
     check_refused("model", "/nowhere/silero.bin", "/nowhere/silero.bin: cannot be opened");
-    check_refused("model", "/tmp", "/tmp: is no regular file");
+    check_refused("model", "/dev", "/dev/model.safetensors: cannot be opened");
+    check_refused("model", "no-such-model", "\"no-such-model\": there is no model of that name");
 }
 
 static void check_input(const void *data, size_t len, const char *says) {

@@ -1,7 +1,7 @@
 /*
  * Finds the model that a pipeline names: see resolve.h. Reads two folders, opens nothing in them.
  */
-#include "whisper/resolve.h"
+#include "num/resolve.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,9 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EMBEDDED      "embedded"
-#define EMBEDDED_NAME "whisper-synth"
-#define MAX_PATH      4096
+#define EMBEDDED "embedded"
+#define MAX_PATH 4096
 
 static const char *const patterns[] = {"%s/%s", "%s/%s.bin", "%s/ggml-%s.bin"};
 
@@ -53,13 +52,13 @@ static bool find_in(const char *folder, const char *name, char *path, size_t siz
     return false;
 }
 
-/* Appends the names in `folder` to `text`. */
-static void add_names(const char *folder, char *text, size_t size) {
+/* Appends the names in `folder` to `text`, but for that of the embedded model. */
+static void add_names(const char *folder, const char *embedded, char *text, size_t size) {
     DIR *dir = opendir(folder);
     struct dirent *entry;
     while (dir && (entry = readdir(dir))) {
         size_t at = strlen(text), len = strlen(entry->d_name);
-        if (entry->d_name[0] != '.' && strcmp(entry->d_name, EMBEDDED_NAME) != 0 &&
+        if (entry->d_name[0] != '.' && (!embedded || strcmp(entry->d_name, embedded) != 0) &&
             at + len + 3 < size)
             snprintf(text + at, size - at, ", %.*s", (int)len, entry->d_name);
     }
@@ -67,9 +66,9 @@ static void add_names(const char *folder, char *text, size_t size) {
         closedir(dir);
 }
 
-int32_t wh_model_resolve(const char *model, const char *share_dir, char *path, size_t size,
-                         struct num_err *err) {
-    char folders[2][MAX_PATH], installed[200] = EMBEDDED;
+int32_t num_model_resolve(const char *model, const char *embedded, const char *share_dir,
+                          char *path, size_t size, struct num_err *err) {
+    char folders[2][MAX_PATH], installed[300];
     int n = snprintf(folders[0], MAX_PATH, "%s/models", share_dir);
     bool usable[2] = {n > 0 && n < MAX_PATH, user_folder(folders[1])};
     bool exists = access(model, F_OK) == 0, is_path = exists && strchr(model, '/');
@@ -83,7 +82,8 @@ int32_t wh_model_resolve(const char *model, const char *share_dir, char *path, s
         strcpy(path, model);
         return SLUICE_OK;
     }
-    const char *name = strcmp(model, EMBEDDED) == 0 ? EMBEDDED_NAME : model;
+    snprintf(installed, sizeof installed, "%s", embedded ? ", " EMBEDDED : "");
+    const char *name = embedded && strcmp(model, EMBEDDED) == 0 ? embedded : model;
     for (int i = 0; i < 2; i++)
         if (usable[i] && find_in(folders[i], name, path, size))
             return SLUICE_OK;
@@ -93,9 +93,18 @@ int32_t wh_model_resolve(const char *model, const char *share_dir, char *path, s
             "there is no model of that name; for the one at that path write \"./%.200s\"", model);
     for (int i = 0; i < 2; i++)
         if (usable[i])
-            add_names(folders[i], installed, sizeof installed);
+            add_names(folders[i], embedded, installed, sizeof installed);
     return num_fail(err, SLUICE_INPUT,
                     "there is no model of that name: installed are %s; \"sluice models get %.60s\" "
                     "downloads one that is known (\"sluice models list\"), and a path always works",
-                    installed, model);
+                    *installed ? installed + 2 : "none", model);
+}
+
+int32_t num_model_find(const char *value, const char *share_dir, char room[NUM_MODEL_PATH],
+                       const char **ret, struct num_err *err) {
+    *ret = value;
+    if (*value == '/' || access(value, F_OK) == 0)
+        return SLUICE_OK;
+    *ret = room;
+    return num_model_resolve(value, NULL, share_dir, room, NUM_MODEL_PATH, err);
 }

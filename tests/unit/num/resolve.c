@@ -1,5 +1,5 @@
 /* What a model's name means, in folders made for the purpose. */
-#include "whisper/resolve.h"
+#include "num/resolve.h"
 
 #include "unit/test.h"
 
@@ -37,7 +37,7 @@ static void end(void) {
 static int32_t find(const char *name) {
     char share[128];
     snprintf(share, sizeof share, "%s/share", root);
-    return wh_model_resolve(name, share, path, sizeof path, &err);
+    return num_model_resolve(name, "whisper-synth", share, path, sizeof path, &err);
 }
 
 static void leads_to(const char *name, const char *expected) {
@@ -105,6 +105,24 @@ TEST(the_users_folder) {
     unsetenv("HOME");
     CHECK_INT(find("y"), SLUICE_INPUT);
     leads_to("embedded", "share/models/whisper-synth");
+    end();
+}
+
+/* For parameters that take any path: it is not judged here. */
+TEST(paths_and_names) {
+    char share[128], room[NUM_MODEL_PATH], name[] = "both";
+    const char *found;
+    begin();
+    snprintf(share, sizeof share, "%s/share", root);
+    CHECK_INT(num_model_find("/no/such/file", share, room, &found, &err), 0);
+    CHECK_STR(found, "/no/such/file");
+    CHECK_INT(num_model_find("/", share, room, &found, &err), 0);
+    CHECK_STR(found, "/");
+    CHECK_INT(num_model_find(name, share, room, &found, &err), 0);
+    CHECK(found == room && strstr(room, "/share/models/both"));
+    CHECK_INT(num_model_find("embedded", share, room, &found, &err), SLUICE_INPUT);
+    CHECK_INT(num_model_find("missing", share, room, &found, &err), SLUICE_INPUT);
+    CHECK_HAS(err.text, "base.bin");
     end();
 }
 
