@@ -1,0 +1,114 @@
+"""tools/train: what of it runs without PyTorch, the cards of the models that come along, and smoke runs where there is PyTorch."""
+import glob
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import unittest
+
+from toolcase import ROOT, ToolCase
+
+MODELS = sorted(glob.glob(os.path.join(ROOT, "plugins", "*", "models", "**", "config.json"), recursive=True))
+PYTHON = os.environ.get("SLUICE_TRAIN_PYTHON", sys.executable)  # one with what tools/train/requirements.txt lists
+MOST_BYTES = 24 * 1000 * 1000
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(ROOT, "tools", "train"))
+from material import minutes  # noqa: E402
+
+
+def can(*modules):
+    return subprocess.run([PYTHON, "-c", "import " + ", ".join(modules)], stderr=subprocess.DEVNULL).returncode == 0
+
+
+class Command(ToolCase):
+    tool = "train/train"
+
+    def test_the_models_are_listed(self):
+        status, out, _ = self.run_tool("--list")
+        self.assertEqual((status, out.split()),
+                         (0, ["scribe-synth", "speaker-synth/embedding", "speaker-synth/segmentation", "vad-synth"]))
+
+    def test_a_model_and_a_folder_have_to_be_said(self):
+        for arguments in ([], ["vad-synth"], ["no-such-model", "-o", "x"]):
+            self.assertEqual(self.run_tool(*arguments)[0], 2)
+
+    @unittest.skipIf(can("torch") and PYTHON == sys.executable, "skipped: PyTorch is installed")
+    def test_missing_pytorch_is_said(self):
+        status, _, error = self.run_tool("vad-synth", "-o", os.path.join(self.folder, "x"))
+        self.assertEqual(status, 2)
+        self.assertIn("pip install -r tools/train/requirements.txt", error)
+
+    @unittest.skipUnless(can("torch", "numpy", "tokenizers"), "skipped: no PyTorch; SLUICE_TRAIN_PYTHON can name a Python that has it")
+    @unittest.skipUnless(os.environ.get("SLUICE_TRAIN_SMOKE"), "skipped: takes minutes; SLUICE_TRAIN_SMOKE=1 runs it")
+    def test_smoke(self):
+        cache = os.environ.get("SLUICE_TRAIN_CACHE", self.folder)
+        for model in self.run_tool("--list")[1].split():
+            done = subprocess.run([PYTHON, os.path.join(ROOT, "tools/train/train"), model, "--smoke", "--cache", cache,
+                                   "-o", os.path.join(self.folder, model)], stdout=subprocess.PIPE, universal_newlines=True)
+            print(done.stdout.splitlines()[-1])
+            self.assertEqual(done.returncode, 0, model)
+
+
+class Minutes(unittest.TestCase):
+    """Texts and what is to be made of them fit each other."""
+
+    def meetings(self):
+        return [minutes.meeting(random.Random(seed)) for seed in range(60)]
+
+    def test_facts_are_in_the_transcript(self):
+        kinds = set()
+        for turns in self.meetings():
+            text, facts = minutes.transcript(turns), minutes.facts_of(turns)
+            speakers = {who for who, _ in turns}
+            for item in facts["action_items"]:
+                self.assertIn(item["what"], text)
+                self.assertTrue(item["who"] is None or item["who"] in speakers or item["who"].lower() in text.lower())
+                kinds.add(item["who"] is None)
+            for decision in facts["decisions"]:
+                self.assertIn(decision.lower(), text.lower())
+            self.assertEqual(set(facts["names"]), {w for w in re.findall(r"\w+", " ".join(
+                f.text for _, some in turns for f in some)) if w in minutes.NAMES})
+        self.assertEqual(kinds, {True, False})
+
+    def test_other_sentences_hold_no_facts(self):
+        r = random.Random(1)
+        for _ in range(300):
+            self.assertNotRegex(minutes.plain(r).text, r" will |was canceled|has been approved|[Rr]emind me")
+
+    def test_bare_text_has_the_same_words(self):
+        r = random.Random(2)
+        for _ in range(300):
+            text = minutes.paragraph(r)
+            self.assertLessEqual(len(text), 600)
+            for other in (minutes.bare(text), minutes.roughened(r, text)):
+                self.assertEqual(re.sub(r"[.,?]", "", other.lower()), re.sub(r"[.,?]", "", text.lower()))
+
+    def test_the_same_seed_gives_the_same_meeting(self):
+        texts = [minutes.transcript(minutes.meeting(random.Random(7))) for _ in range(2)]
+        self.assertEqual(*texts)
+
+
+class Cards(unittest.TestCase):
+    def test_all_models_together_are_small(self):
+        total = sum(os.path.getsize(path) for config in MODELS for path in glob.glob(os.path.join(os.path.dirname(config), "*")))
+        print("%d models, %.1f MB" % (len(MODELS), total / 1e6))
+        self.assertTrue(MODELS)
+        self.assertLess(total, MOST_BYTES)
+
+    def test_cards_say_what_programs_are_told(self):
+        for config in MODELS:
+            folder = os.path.dirname(config)
+            with open(os.path.join(folder, "card.json"), encoding="utf-8") as file:
+                card = json.load(file)
+            with open(os.path.join(folder, "README.md"), encoding="utf-8") as file:
+                text = file.read()
+            self.assertEqual(card["licence"], "MIT")
+            self.assertTrue(card["languages"] and card["figures"], folder)
+            for figure in card["figures"].values():
+                self.assertIn(figure.split()[0], text, "%s: the card for people has no %s" % (folder, figure))
+
+
+unittest.main()

@@ -1,0 +1,26 @@
+"""The models by name. Each module has Task, whose use training/loop.py describes, and export(network, folder)."""
+import importlib
+import os
+
+NAMES = {"vad-synth": "vad", "speaker-synth/segmentation": "segmentation", "speaker-synth/embedding": "embedding",
+         "scribe-synth": "scribe"}
+
+
+def module(name):
+    return importlib.import_module("models." + NAMES[name])
+
+
+def task(name, options):
+    return module(name).Task(options)
+
+
+def export(name, network, path, record, options, task):
+    """The model's files, and training.json, which says how they were made."""
+    from training import folder
+    module(name).export(network, path)
+    if hasattr(task, "finish"):  # files that do not come from the network
+        task.finish(path)
+    folder.write_json(os.path.join(path, "training.json"), {
+        "model": name, "seed": options.seed, "device": options.device, "smoke": options.smoke, "steps": record.steps,
+        "minutes": round(record.seconds / 60, 1), "loss": round(record.loss, 4), "material": task.material,
+        "log": record.log[::max(1, len(record.log) // 30)] + record.log[-1:]})

@@ -1,0 +1,129 @@
+"""speaker-synth/segmentation: who of up to three voices speaks in each frame of ten seconds, in the shape of PyanNet.
+
+plugins/diarize/pyannet.h names the papers. Smaller than the published model: 64 fixed filters every 20 samples, so that a
+frame is 34 ms, and two layers of LSTM. Trained with permutations: which voice is the first is up to the network.
+"""
+import itertools
+import os
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from material import sounds, speech
+from material.scene import HOP, Scenes
+from training import folder
+
+N, STRIDE, SIZE, BANDS = 160000, 20, 251, 32
+CHANNELS, HIDDEN, LAYERS, LINEAR = (2 * BANDS, 48, 48), 48, 2, 64
+LOCAL, AT_ONCE = 3, 2
+SETS = [s for k in range(AT_ONCE + 1) for s in itertools.combinations(range(LOCAL), k)]  # pyannet.c: list_sets()
+STEP, SEEN = 27 * STRIDE, 74 * STRIDE + SIZE  # samples from frame to frame, and of one frame
+FRAMES = (((N - SIZE) // STRIDE + 1) // 3 - 4) // 3 - 4
+FRAMES //= 3
+
+
+def filters():
+    """(64, SIZE): cosines and sines of bands on the mel scale under a Hamming window, as a sinc front end begins."""
+    mel = np.linspace(2595 * np.log10(1 + 50 / 700), 2595 * np.log10(1 + 7600 / 700), BANDS + 1)
+    hz = 700 * (10 ** (mel / 2595) - 1)
+    low, high = hz[:-1, None], np.maximum(hz[1:], hz[:-1] + 50)[:, None]
+    half = SIZE // 2
+    t = 2 * np.pi * np.arange(-half, 0)[None] / 16000
+    window = np.hamming(SIZE)[:half]
+    cosine = (np.sin(high * t) - np.sin(low * t)) / (t / 2) * window
+    sine = (np.cos(low * t) - np.cos(high * t)) / (t / 2) * window
+    band = 2 * (high - low)
+    both = [np.concatenate([cosine, band, cosine[:, ::-1]], 1), np.concatenate([sine, 0 * band, -sine[:, ::-1]], 1)]
+    return np.concatenate([f / band for f in both]).astype(np.float16).astype(np.float32)
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("filters", torch.from_numpy(filters())[:, None])
+        self.convs = nn.ModuleList([nn.Conv1d(CHANNELS[0], CHANNELS[1], 5), nn.Conv1d(CHANNELS[1], CHANNELS[2], 5)])
+        self.wave = nn.InstanceNorm1d(1, affine=True)
+        self.norms = nn.ModuleList([nn.InstanceNorm1d(n, affine=True) for n in CHANNELS])
+        self.lstm = nn.LSTM(CHANNELS[-1], HIDDEN, LAYERS, bidirectional=True, batch_first=True)
+        self.linear = nn.Linear(2 * HIDDEN, LINEAR)
+        self.classifier = nn.Linear(LINEAR, len(SETS))
+
+    def forward(self, x):
+        """(B, N) -> logarithms of probabilities (B, FRAMES, sets)"""
+        y = F.conv1d(self.wave(x[:, None]), self.filters, stride=STRIDE).abs()
+        y = F.leaky_relu(self.norms[0](F.max_pool1d(y, 3)))
+        for conv, norm in zip(self.convs, self.norms[1:]):
+            y = F.leaky_relu(norm(F.max_pool1d(conv(y), 3)))
+        y, _ = self.lstm(y.transpose(1, 2))
+        return self.classifier(F.leaky_relu(self.linear(y))).float().log_softmax(-1)
+
+
+def classes(activity):
+    """(permutations, FRAMES): the set of each frame under every order of the voices; activity (LOCAL, N / HOP)."""
+    at = (np.arange(FRAMES) * STEP + SEEN // 2) // HOP
+    heard = activity[:, at]
+    heard[2] &= heard[:2].sum(0) < AT_ONCE  # never three
+    number = {sum(1 << s for s in members): i for i, members in enumerate(SETS)}
+    table = np.array([number.get(bits, 0) for bits in range(1 << LOCAL)])
+    bits = [sum(heard[s].astype(int) << p for p, s in enumerate(order)) for order in itertools.permutations(range(LOCAL))]
+    return table[np.stack(bits)]
+
+
+class Task:
+    name = "speaker-synth/segmentation"
+    rate, decay, clip = 2e-3, 0.01, 1.0
+    smoke_steps, smoke_loss = 60, 1.20
+
+    def __init__(self, options):
+        self.size = 6 if options.smoke else 16
+        shards = 2 if options.smoke else 24
+        pool = speech.Pool(os.path.join(options.cache, "speech"), shards)
+        bank = sounds.Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)
+        self.scenes = Scenes(pool, bank, N)
+        self.material = "%d speakers, %d utterances" % (len(pool.names), len(pool.utterances))
+
+    def network(self):
+        return Network()
+
+    def scene(self, rng):
+        scenes, n = self.scenes, rng.choice([1, 2, 3], p=[0.15, 0.5, 0.35])
+        cast = list(rng.choice(scenes.pool.names, n, replace=False))
+        x, activity = scenes.talk(rng, cast, overlap=rng.uniform(0, 0.35), busy=rng.uniform(0.4, 0.95), pauses=False)
+        x = scenes.through(rng, x, room=0.5, channel=0.5)
+        x /= np.sqrt(np.mean(np.square(x)) + 1e-9)
+        if rng.random() < 0.8:
+            x = x + scenes.background(rng, 0.1) * 10 ** (-rng.uniform(3, 40) / 20)
+        padded = np.zeros((LOCAL, N // HOP), bool)
+        padded[:n] = activity
+        return scenes.record(rng, x, -40), classes(padded)
+
+    def batch(self, rng):
+        made = [self.scene(rng) for _ in range(self.size)]
+        return torch.from_numpy(np.stack([x for x, _ in made])), torch.from_numpy(np.stack([c for _, c in made]))
+
+    def loss(self, network, x, targets):
+        """Of the order of voices that fits best. targets: (B, permutations, FRAMES)"""
+        scores = network(x)[:, None].expand(-1, targets.shape[1], -1, -1)
+        each = -scores.gather(3, targets[..., None]).squeeze(3).mean(2)
+        return each.min(1).values.mean()
+
+
+def export(network, path):
+    state = {"sincnet.0.weight": network.filters, "sincnet.wave.weight": network.wave.weight, "sincnet.wave.bias": network.wave.bias}
+    for i, norm in enumerate(network.norms):
+        state["sincnet.%d.norm.weight" % i], state["sincnet.%d.norm.bias" % i] = norm.weight, norm.bias
+    for i, conv in enumerate(network.convs, 1):
+        state["sincnet.%d.weight" % i], state["sincnet.%d.bias" % i] = conv.weight, conv.bias
+    for i in range(LAYERS):
+        for end, direction in (("_l%d" % i, "forward"), ("_l%d_reverse" % i, "backward")):
+            part = lambda kind: getattr(network.lstm, kind + end)
+            name = "lstm.%d.%s." % (i, direction)
+            state[name + "weight_ih"], state[name + "weight_hh"] = part("weight_ih"), part("weight_hh")
+            state[name + "bias"] = part("bias_ih") + part("bias_hh")
+    for name, layer in (("linear.0", network.linear), ("classifier", network.classifier)):
+        state[name + ".weight"], state[name + ".bias"] = layer.weight, layer.bias
+    folder.write_safetensors(os.path.join(path, "model.safetensors"), folder.arrays(state))
+    folder.write_json(os.path.join(path, "config.json"), {
+        "model_type": "pyannet", "window_s": N / 16000, "stride": STRIDE, "speakers": LOCAL, "at_once": AT_ONCE})

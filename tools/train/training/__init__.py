@@ -1,0 +1,1 @@
+"""How models are trained: the loop, and the folder that a model becomes."""
