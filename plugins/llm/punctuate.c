@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "num/unicode.h"
+#include "llm/retext.h"
 #include "llm/words.h"
+#include "num/unicode.h"
 
 #define ANSWER_MORE 32 /* tokens that an answer may have beyond twice those of the text */
 
@@ -24,29 +25,6 @@ static void join(const struct lm_transcript *t, size_t first, size_t last, struc
     }
 }
 
-/* The text with each run of white space as one blank. */
-static void add_line(struct num_buf *out, const char *text, size_t len) {
-    bool space = false;
-    for (size_t i = 0, n; i < len; i += n) {
-        uint32_t c = num_char_next(text + i, len - i, &n);
-        if (!num_char_is_white(c))
-            num_buf_add(out, text + i, n);
-        else if (!space)
-            num_buf_addc(out, ' ');
-        space = num_char_is_white(c);
-    }
-}
-
-/* `old` with what is between its white space replaced; NULL without memory. */
-static json_t *replaced(const char *old, size_t old_len, const char *text, size_t len) {
-    num_autobuf out = {0};
-    size_t begin, n = num_text_trim(old, old_len, &begin);
-    num_buf_add(&out, old, begin);
-    add_line(&out, text, len);
-    num_buf_add(&out, old + begin + n, old_len - begin - n);
-    return out.failed ? NULL : json_stringn(num_buf_text(&out), out.len);
-}
-
 /* The words of a segment as the text has them, a new list; NULL where it does not have them. */
 static json_t *words_of(const json_t *words, const char *text, size_t len) {
     json_t *list = json_array(), *one;
@@ -63,7 +41,7 @@ static json_t *words_of(const json_t *words, const char *text, size_t len) {
         if (was)
             n = lm_take_marks(text, len, &at, marks, &begin);
         json_t *word = was && lm_same_words(was, was_len, text + begin, n)
-                           ? replaced(was, was_len, text + begin, n)
+                           ? lm_retext(was, was_len, text + begin, n)
                            : NULL;
         if (!word || json_object_set_new(copy, "word", word)) {
             json_decref(list);
@@ -76,7 +54,7 @@ static json_t *words_of(const json_t *words, const char *text, size_t len) {
 /* Gives a segment its new text. */
 static bool set_text(struct lm_segment *g, const char *text, size_t len) {
     json_t *old = json_object_get(g->json, "text"), *list = json_object_get(g->json, "words");
-    json_t *new = replaced(json_string_value(old), json_string_length(old), text, len);
+    json_t *new = lm_retext(json_string_value(old), json_string_length(old), text, len);
     json_t *words = json_is_array(list) ? words_of(list, text, len) : NULL;
     if (!new || json_object_set_new(g->json, "text", new)) {
         json_decref(words);

@@ -28,7 +28,8 @@ struct lm_ask {
     const struct lm_grammar *grammar; /* what the answer has to be; NULL: any text */
     const json_t *schema; /* what `grammar` was made of, for a server; NULL: no schema */
     const char *gbnf;     /* the same for a grammar in that notation */
-    void *ctx;            /* of the following, each of which may be NULL */
+    bool checks; /* who asks checks the answer: one that is cut off or of no form is no failure */
+    void *ctx;   /* of the following, each of which may be NULL */
     bool (*cancelled)(
         void *ctx); /* asked before each token and between layers of a prompt, and of a
                                      server some ten times a second */

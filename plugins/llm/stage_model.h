@@ -23,10 +23,11 @@ extern const struct sluice_param lm_param_max_tokens, lm_param_temperature, lm_p
     lm_param_seed;
 /* What stages are told to do, and how. */
 extern const struct sluice_param lm_param_prompt_digest, lm_param_schema, lm_param_prompt_generate,
-    lm_param_system, lm_param_stop, lm_param_prompt_punctuate, lm_param_window;
+    lm_param_system, lm_param_stop, lm_param_prompt_punctuate, lm_param_window,
+    lm_param_to, lm_param_prompt_translate;
 
 extern const struct sluice_port lm_port_transcript, lm_port_summary, lm_port_answer, lm_port_json,
-    lm_port_punctuated;
+    lm_port_punctuated, lm_port_translated;
 
 /* Where answers come from. On failure host->error() has the message. */
 struct lm_backend {
@@ -99,5 +100,8 @@ void lm_generate_destroy(void *self);
 int32_t lm_punctuate_create(const struct sluice_host *host, const struct lm_backend *backend,
                             void **ret_self);
 void lm_punctuate_destroy(void *self);
+int32_t lm_translate_create(const struct sluice_host *host, const struct lm_backend *backend,
+                            void **ret_self);
+void lm_translate_destroy(void *self);
 
 #endif

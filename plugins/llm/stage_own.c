@@ -173,3 +173,19 @@ const struct sluice_stage lm_punctuate_stage = {
                                                    &lm_param_window, OF_MODEL},
     .create = create_punctuate,
     .destroy = lm_punctuate_destroy};
+
+static int32_t create_translate(const struct sluice_host *host, void **ret_self) {
+    return lm_translate_create(host, &own, ret_self);
+}
+
+const struct sluice_stage lm_translate_stage = {
+    COMMON,
+    .id = "llm/translate",
+    .version = "1",
+    .summary = "Translates the segments of a transcript with a language model.",
+    .outputs = (const struct sluice_port *const[]){&lm_port_translated, NULL},
+    .params =
+        (const struct sluice_param *const[]){&param_model, &lm_param_to, &lm_param_prompt_translate,
+                                             &lm_param_window, OF_MODEL},
+    .create = create_translate,
+    .destroy = lm_translate_destroy};

@@ -77,5 +77,5 @@ LM_PARAM(lm_param_prompt_punctuate, "prompt", .kind = SLUICE_PARAM_STRING,
                 "the stage's own.");
 LM_PARAM(lm_param_window, "window", .kind = SLUICE_PARAM_INT, .default_value = "600",
          LM_RANGE(1, 100000), .unit = "characters",
-         .doc = "Segments of one speaker are asked about together up to so many letters and "
+         .doc = "Segments are asked about together up to so many letters and "
                 "numbers.");

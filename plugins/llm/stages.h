@@ -7,6 +7,6 @@
 #include "stage/stage.h"
 
 extern const struct sluice_stage lm_extract_stage, lm_extractive_stage, lm_generate_stage,
-    lm_punctuate_stage, lm_summarize_stage;
+    lm_punctuate_stage, lm_summarize_stage, lm_translate_stage;
 
 #endif

@@ -80,6 +80,7 @@ outputs:
     in: {{ transcript: points.transcript, summary: summary.text }}
     with: {{ defaults: {{ summary: "" }} }}
   facts.json: {{ use: llm/extract, in: {{ transcript: points.transcript }}, with: {{ model: "${{params.model}}", max_tokens: 9 }} }}
+  de.json: {{ use: llm/translate, in: {{ transcript: points.transcript }}, with: {{ model: "${{params.model}}", to: de }} }}
   answer.txt:
     use: llm/generate
     in: {{ transcript: points.transcript }}
@@ -94,6 +95,8 @@ outputs:
         facts = json.loads(self.read("out/talk.facts.json"))
         self.assertEqual(sorted(facts), ["action_items", "decisions", "names"])
         self.assertTrue(self.read("out/talk.answer.txt"))
+        german = json.loads(self.read("out/talk.de.json"))
+        self.assertEqual((german["language"], len(german["segments"])), ("de", 4))
 
     def test_items_together(self):
         """Several items in one worker, whose questions are answered in one batch: what each says is what it says alone."""

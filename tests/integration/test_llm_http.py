@@ -143,6 +143,17 @@ outputs:
         segments = json.loads(self.ask("punctuate"))["segments"]
         self.assertEqual([s["text"] for s in segments], [" So, we met Anna.", " She said: hello!", " good morning"])
 
+    def test_translation(self):
+        def answer(body):
+            lines = json.loads(body["messages"][1]["content"])["lines"]
+            return json.dumps({"lines": [f"[{line}]" for line in lines]})
+        self.chat.answer = answer
+        transcript = json.loads(self.ask("translate", more=", to: de"))
+        self.assertEqual([s["text"] for s in transcript["segments"]], [" [so we met anna]", " [she said hello]", " [good morning]"])
+        self.assertEqual([(s["start"], s["end"], s["speaker"]) for s in transcript["segments"]], [(s, e, w) for s, e, _, w in SEGMENTS])
+        self.assertEqual(transcript["language"], "de")
+        self.assertIn("into German", self.chat.requests[0]["messages"][0]["content"])
+
     def test_windows_are_asked_about_together(self):
         segments = [{"start": i, "end": i + 1, "text": " " + "word " * 40} for i in range(60)]
         self.write("talk.json", json.dumps({"segments": segments}))

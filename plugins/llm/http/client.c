@@ -233,7 +233,7 @@ static void answered(struct post *p) {
     struct lm_question *q = p->q;
     q->answer =
         (struct lm_answer){p->reply.n_prompt, p->reply.n_cached, p->reply.n_tokens, p->reply.end};
-    if (is_as_asked(q)) {
+    if (is_as_asked(q) || q->ask.checks) {
         end(p, SLUICE_OK);
     } else if (p->reply.end == LM_END_LENGTH) {
         end(p, num_fail(&q->err, SLUICE_INPUT,

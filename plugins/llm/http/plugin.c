@@ -205,8 +205,23 @@ static const struct sluice_stage punctuate = {
     .create = create_punctuate,
     .destroy = lm_punctuate_destroy};
 
-static const struct sluice_stage *const stages[] = {&extract, &generate, &punctuate, &summarize,
-                                                    NULL};
+static int32_t create_translate(const struct sluice_host *host, void **ret_self) {
+    return lm_translate_create(host, &server, ret_self);
+}
+
+static const struct sluice_stage translate = {
+    COMMON,
+    .id = "llm_http/translate",
+    .summary = "Translates the segments of a transcript with a language model at a server.",
+    .outputs = (const struct sluice_port *const[]){&lm_port_translated, NULL},
+    .params = (const struct sluice_param *const[]){&param_endpoint, &param_model, &param_key,
+                                                   &lm_param_to, &lm_param_prompt_translate,
+                                                   &lm_param_window, OF_SERVER},
+    .create = create_translate,
+    .destroy = lm_translate_destroy};
+
+static const struct sluice_stage *const stages[] = {&extract,   &generate,  &punctuate,
+                                                    &summarize, &translate, NULL};
 
 SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {SLUICE_PLUGIN_HEADER, "llm_http",
                                                                 SLUICE_VERSION, "MIT", stages};
