@@ -102,6 +102,18 @@ enum wh_compute {
     WH_COMPUTE_INT4
 };
 
+/*
+ * On CUDA, what the decoder's attention to a window reads: keys and values of every layer, made once
+ * when the window is encoded (STORED), or the encoder's output, of which a layer makes its keys and
+ * values as it goes (ABSORBED: half of what is read, a sixty-fourth of what is held of a window of
+ * large-v3). BY_BATCH stores them, and steps of many windows do without. AUTO stores them where the
+ * windows that are asked for have room so.
+ */
+enum wh_cross { WH_CROSS_AUTO, WH_CROSS_STORED, WH_CROSS_ABSORBED, WH_CROSS_BY_BATCH };
+
+/* What stored keys and values are kept in: what is computed with, or bytes with scales. */
+enum wh_kept { WH_KEPT_PLAIN, WH_KEPT_FP8, WH_KEPT_INT8 };
+
 /* What a backend has to make room for. */
 struct wh_limits {
     uint32_t n_threads;
@@ -113,6 +125,8 @@ struct wh_limits {
                                so many rows; 0: they may not */
     int32_t device;         /* its number */
     uint64_t device_memory; /* bytes that may be used there; 0: what is free */
+    enum wh_cross cross;
+    enum wh_kept kept;
 };
 
 /* What a backend on a device has come to. */
@@ -120,6 +134,7 @@ struct wh_device_info {
     char name[96];            /* of the card */
     uint32_t n_slots, n_rows; /* that there is room for: at most what was asked */
     uint64_t bytes;           /* held on the device, and the most that ever was */
+    bool absorbed;            /* windows are held without keys and values */
     bool lost; /* the device has failed for this process: no call will succeed any more */
 };
 

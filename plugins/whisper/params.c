@@ -13,6 +13,9 @@
 static const char *const tasks[] = {"transcribe", "translate", NULL};
 static const char *const computes[] = {"f32", "bf16", "int8", "auto",
                                        "f16", "int4", NULL}; /* as enum wh_compute */
+static const char *const crosses[] = {"auto", "stored", "absorbed", "by_batch",
+                                      NULL};                       /* as enum wh_cross */
+static const char *const kepts[] = {"plain", "fp8", "int8", NULL}; /* as enum wh_kept */
 static const char *const paddings[] = {"zeros", "silence", NULL};
 
 #define DECLARE(id, ...)                                                                           \
@@ -116,6 +119,15 @@ DECLARE(compute, .kind = SLUICE_PARAM_STRING, .default_value = "auto", .choices 
             "int8 smaller and faster still; auto is the faster of f32 and bf16. On CUDA also f16, "
             "which auto takes there, and int4.");
 
+DECLARE(cross_attention, .kind = SLUICE_PARAM_STRING, .default_value = "auto", .choices = crosses,
+        .doc = "On CUDA, what attention to a window reads: keys and values stored when it is "
+               "encoded, the encoder's output alone (absorbed: less memory), or by the number of "
+               "windows; auto stores them where batch_size windows have room so.");
+DECLARE(cross_kv, .kind = SLUICE_PARAM_STRING, .default_value = "plain", .choices = kepts,
+        .doc =
+            "On CUDA, what stored keys and values of windows are kept in: what is computed with, "
+            "or bytes, fp8 (e4m3) or int8, which halve what a token reads of a window.");
+
 /* ---- Table ------------------------------------------------------------------------------------
  */
 
@@ -198,6 +210,8 @@ const struct sluice_param *const wh_param_list[] = {&param_model,
                                                     &param_chunk_length,
                                                     &param_end_padding,
                                                     &param_compute,
+                                                    &param_cross_attention,
+                                                    &param_cross_kv,
                                                     NULL};
 
 /* ---- Reading ----------------------------------------------------------------------------------
@@ -324,9 +338,18 @@ static int32_t read_lists(const struct sluice_host *host, struct wh_params *p,
     return p->suppress_tokens ? SLUICE_OK : num_fail_memory(err, "a parameter", n * sizeof(int));
 }
 
+/* The index of `text` among the choices. */
+static int index_of(const char *const *choices, const char *text) {
+    int i = 0;
+    while (choices[i] && strcmp(choices[i], text) != 0)
+        i++;
+    return choices[i] ? i : 0;
+}
+
 int32_t wh_params_read(const struct sluice_host *host, struct wh_params *ret, struct num_err *err) {
     struct wh_params p = {0};
     const char *language = NULL, *task = NULL, *padding = NULL, *compute = NULL;
+    const char *cross = NULL, *kept = NULL;
     int32_t condition = 0, given;
     wh_options_default(&p.options);
     int32_t status = host->param_string(host, "model", &p.model);
@@ -338,14 +361,18 @@ int32_t wh_params_read(const struct sluice_host *host, struct wh_params *ret, st
         status = host->param_string(host, "end_padding", &padding);
     if (!status)
         status = host->param_string(host, "compute", &compute);
+    if (!status)
+        status = host->param_string(host, "cross_attention", &cross);
+    if (!status)
+        status = host->param_string(host, "cross_kv", &kept);
     if (status)
         return num_fail(err, status, "the stage's parameters could not be read");
     p.options.language = strcmp(language, "auto") == 0 ? NULL : language;
     p.options.translate = strcmp(task, "translate") == 0;
     p.options.silence_behind_end = strcmp(padding, "silence") == 0;
-    for (int i = 0; computes[i]; i++)
-        if (strcmp(compute, computes[i]) == 0)
-            p.compute = (enum wh_compute)i;
+    p.compute = (enum wh_compute)index_of(computes, compute);
+    p.cross = (enum wh_cross)index_of(crosses, cross);
+    p.kept = (enum wh_kept)index_of(kepts, kept);
     given = host->param_bool(host, "condition_on_previous_text", &condition);
     p.condition_given = given == SLUICE_OK;
     if (p.condition_given)

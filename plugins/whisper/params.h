@@ -17,6 +17,8 @@ struct wh_params {
     const char *model; /* borrowed from the host, as are the options' strings */
     struct wh_options options;
     enum wh_compute compute;
+    enum wh_cross cross;
+    enum wh_kept kept;
     bool condition_given; /* condition_on_previous_text was: the model's own wish does not count */
     int32_t *suppress_tokens;
     double *clip_timestamps;

@@ -73,6 +73,10 @@ static int32_t choose_backend(const struct stage *s, const struct wh_backend **r
         return num_fail(err, SLUICE_UNSUPPORTED,
                         "compute: %s is for CUDA; on the CPU there are f32, bf16, int8 and auto",
                         compute == WH_COMPUTE_F16 ? "f16" : "int4");
+    if (s->params.cross != WH_CROSS_AUTO || s->params.kept != WH_KEPT_PLAIN)
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "cross_attention and cross_kv are for CUDA; leave them out, or use device: "
+                        "cuda");
     *ret = &wh_backend_cpu;
     return SLUICE_OK;
 }
@@ -87,8 +91,9 @@ static void log_device(const struct stage *s, uint32_t batch_size) {
         return;
     }
     m->backend->info(m->self, &info);
-    snprintf(text, sizeof text, "runs on %s, with %.2f GiB of its memory", info.name,
-             (double)info.bytes / (1 << 30));
+    snprintf(text, sizeof text, "runs on %s, with %.2f GiB of its memory%s", info.name,
+             (double)info.bytes / (1 << 30),
+             info.absorbed ? "; windows are held without keys and values" : "");
     s->host->log(s->host, SLUICE_LOG_INFO, text);
     if (info.n_slots >= batch_size)
         return;
@@ -116,6 +121,8 @@ static int32_t load_model(struct stage *s, struct num_err *err) {
     limits.least_rows = wh_options_rows(options);
     limits.n_rows = options->batch_size * limits.least_rows;
     limits.compute = s->params.compute;
+    limits.cross = s->params.cross;
+    limits.kept = s->params.kept;
     status = num_model_resolve(s->params.model, EMBEDDED, s->host->share_dir(s->host), path,
                                sizeof path, err);
     if (!status)

@@ -10,7 +10,8 @@
  *     load                    weights to the card
  *     encode 1, encode 16     a pass of so many windows, per window
  *     step 1, 5, 8, ...       one token for so many rows, each with a window of its own; "step 5 beams":
- *                             rows of one window
+ *                             rows of one window; of each way to read windows: stored keys and values
+ *                             in bf16, fp8 and int8, and the encoder's output (absorbed)
  *     mix                     windows a second: passes of 16 windows, then 77 tokens for all of them
  *                             (MLPerf's whisper: 77 tokens and 23.6 s of audio a window), and what
  *                             multiple of real time that is
@@ -28,8 +29,23 @@ static const double BYTES_PER_S =
     4.3e12; /* of an H200's memory, measured; 4.8e12 by its data sheet */
 static const double WINDOW_S = 23.6;
 
-struct bench {
+/* What a token reads of a window. */
+struct mode {
     const char *name;
+    enum wh_cross cross;
+    enum wh_kept kept;
+    double bytes; /* of a value and position, keys and values together, as a share of 2 D values */
+};
+
+static const struct mode modes[] = {{"", WH_CROSS_STORED, WH_KEPT_PLAIN, 2},
+                                    {" fp8", WH_CROSS_STORED, WH_KEPT_FP8, 1 + 2.0 / 64},
+                                    {" int8", WH_CROSS_STORED, WH_KEPT_INT8, 1 + 2.0 / 64},
+                                    {" absorbed", WH_CROSS_ABSORBED, WH_KEPT_PLAIN, 1}};
+#define N_MODES (sizeof modes / sizeof *modes)
+
+struct bench {
+    char name[48];
+    const struct mode *mode;
     struct wh_dims dims;
     uint32_t n_windows;
     void *self;
@@ -108,11 +124,13 @@ static void step(const struct bench *b, uint32_t n, uint32_t token) {
 }
 
 /* Bytes that a step of n rows on n_slots windows reads at least: weights, keys and values. */
-static double step_bytes(const struct wh_dims *s, uint32_t n, uint32_t n_slots) {
-    double D = s->n_state, L = s->n_text_layers;
-    double weights = L * 14 * D * D + (double)s->n_vocab * D;
-    double cross = L * n_slots * 2.0 * s->n_audio_ctx * D, own = L * n * 2.0 * 60 * D;
-    return 2 * (weights + cross + own);
+static double step_bytes(const struct bench *b, uint32_t n, uint32_t n_slots) {
+    const struct wh_dims *s = &b->dims;
+    double D = s->n_state, L = s->n_text_layers, own = L * n * 2.0 * 60 * D;
+    double matrices = b->mode->cross == WH_CROSS_ABSORBED ? 16 : 14;
+    double weights = L * matrices * D * D + (double)s->n_vocab * D;
+    double cross = L * n_slots * 2.0 * s->n_audio_ctx * D;
+    return 2 * (weights + own) + cross * b->mode->bytes;
 }
 
 static void measure_encode(const struct bench *b, uint32_t n) {
@@ -130,7 +148,7 @@ static void measure_encode(const struct bench *b, uint32_t n) {
 }
 
 static void measure_step(const struct bench *b, uint32_t n, bool beams) {
-    double best = 1e9, limit = step_bytes(&b->dims, n, beams ? 1 : n) / BYTES_PER_S * 1e3;
+    double best = 1e9, limit = step_bytes(b, n, beams ? 1 : n) / BYTES_PER_S * 1e3;
     prefill(b, n, beams ? 0 : 1);
     step(b, n, 0);
     for (uint32_t g = 0; g < GROUPS; g++) {
@@ -175,20 +193,19 @@ static void make_mels(struct bench *b) {
         b->mels[i] = mel;
 }
 
-static void load(struct bench *b) {
+static void load(struct bench *b, const struct made_weights *made) {
     struct num_err err = {0};
-    struct made_weights made;
     struct wh_device_info info;
     struct wh_limits limits = {.n_threads = 8,
                                .n_slots = MAX_WINDOWS,
                                .n_rows = MAX_WINDOWS,
                                .compute = WH_COMPUTE_BF16,
-                               .least_rows = 1};
-    made_weights_make(&made, &b->dims, true);
+                               .least_rows = 1,
+                               .cross = b->mode->cross,
+                               .kept = b->mode->kept};
     double start = now_ms();
-    check(wh_backend_cuda.load(&made.weights, &b->dims, &limits, &b->self, &err), &err);
+    check(wh_backend_cuda.load(&made->weights, &b->dims, &limits, &b->self, &err), &err);
     double ms = now_ms() - start;
-    made_weights_free(&made);
     wh_backend_cuda.info(b->self, &info);
     b->n_windows = info.n_slots;
     printf(
@@ -197,23 +214,34 @@ static void load(struct bench *b) {
     fflush(stdout);
 }
 
-static void run(const char *name) {
+static void run_mode(struct bench *b, const struct made_weights *made) {
     static const uint32_t sizes[] = {1, 2, 4, 8, 16, 32, 64, 128, 256};
-    struct bench b = {.name = name, .dims = dims_of(strcmp(name, "turbo") ? 32 : 4)};
+    load(b, made);
+    b->logits = room((size_t)MAX_WINDOWS * b->dims.n_vocab * sizeof *b->logits);
+    encode(b, b->n_windows);
+    measure_encode(b, 1);
+    if (b->n_windows >= 16)
+        measure_encode(b, 16);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && sizes[i] <= b->n_windows; i++)
+        measure_step(b, sizes[i], false);
+    if (b->n_windows >= 5)
+        measure_step(b, 5, true);
+    measure_mix(b);
+    wh_backend_cuda.free(b->self);
+    free(b->logits);
+}
+
+static void run(const char *name) {
+    struct bench b = {.dims = dims_of(strcmp(name, "turbo") ? 32 : 4)};
+    struct made_weights made;
     make_mels(&b);
-    load(&b);
-    b.logits = room((size_t)MAX_WINDOWS * b.dims.n_vocab * sizeof *b.logits);
-    encode(&b, b.n_windows);
-    measure_encode(&b, 1);
-    if (b.n_windows >= 16)
-        measure_encode(&b, 16);
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && sizes[i] <= b.n_windows; i++)
-        measure_step(&b, sizes[i], false);
-    if (b.n_windows >= 5)
-        measure_step(&b, 5, true);
-    measure_mix(&b);
-    wh_backend_cuda.free(b.self);
-    free(b.logits);
+    made_weights_make(&made, &b.dims, true);
+    for (size_t i = 0; i < N_MODES; i++) {
+        b.mode = &modes[i];
+        snprintf(b.name, sizeof b.name, "%.30s%s", name, b.mode->name);
+        run_mode(&b, &made);
+    }
+    made_weights_free(&made);
     free((void *)(uintptr_t)b.mels[0]);
     free(b.mels);
 }

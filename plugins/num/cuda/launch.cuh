@@ -28,6 +28,14 @@ template <typename T> __device__ static __forceinline__ T *dynamic_shared() {
 
 constexpr size_t DEFAULT_SHARED = 48 * 1024; /* more has to be asked for, kernel by kernel */
 
+/* Lets the kernel have so much dynamic shared memory. */
+static inline cudaError_t allow_shared(const void *kernel, size_t shared_bytes) {
+    if (shared_bytes <= DEFAULT_SHARED)
+        return cudaSuccess;
+    return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                (int)shared_bytes);
+}
+
 #ifdef SLUICE_CUDA_EMU
 template <typename T> static void check_argument(const T &argument, int index) {
     if constexpr (std::is_pointer_v<T>)
@@ -48,12 +56,9 @@ static inline cudaError_t launch(void (*kernel)(Params...), dim3 grid, dim3 bloc
     return emu_launch((const void *)kernel, grid, block, shared_bytes, stream,
                       [kernel, values] { std::apply(kernel, values); });
 #else
-    if (shared_bytes > DEFAULT_SHARED) {
-        cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                 (int)shared_bytes);
-        if (error != cudaSuccess)
-            return error;
-    }
+    cudaError_t error = allow_shared((const void *)kernel, shared_bytes);
+    if (error != cudaSuccess)
+        return error;
     void *pointers[sizeof...(Params) + 1] = {};
     int index = 0;
     std::apply([&](auto &...value) { ((pointers[index++] = (void *)&value), ...); }, values);

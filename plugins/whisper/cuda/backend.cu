@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "num/half.h"
+#include "whisper/cuda/cross_absorbed.h"
 #include "whisper/cuda/cuda.h"
 #include "whisper/cuda/decoder_plan.h"
 #include "whisper/cuda/load.h"
@@ -100,7 +101,12 @@ struct wh_cuda_config configure(const struct wh_dims *dims, const struct wh_limi
     struct wh_cuda_config c = {};
     c.dims = *dims;
     choose_types(&c, limits->compute);
-    c.cross = WH_CUDA_STORED;
+    c.cross = limits->cross == WH_CROSS_ABSORBED   ? WH_CUDA_ABSORBED
+              : limits->cross == WH_CROSS_BY_BATCH ? WH_CUDA_BY_BATCH
+                                                   : WH_CUDA_STORED;
+    c.kept = limits->kept == WH_KEPT_FP8    ? WH_CUDA_KEPT_FP8
+             : limits->kept == WH_KEPT_INT8 ? WH_CUDA_KEPT_INT8
+                                            : WH_CUDA_KEPT_PLAIN;
     c.n_slots = limits->n_slots;
     c.n_rows = limits->n_rows;
     c.n_windows = c.n_slots < MAX_WINDOWS ? c.n_slots : MAX_WINDOWS;
@@ -109,14 +115,39 @@ struct wh_cuda_config configure(const struct wh_dims *dims, const struct wh_limi
 }
 
 /* What the card has room for, within the limit. */
-int32_t plan(struct wh_cuda *m, struct num_err *err) {
+int32_t plan_as(const struct wh_cuda *m, struct wh_cuda_config *c, struct wh_cuda_plan *ret,
+                struct num_err *err) {
     const struct wh_limits *l = &m->limits;
     const uint32_t least_rows = l->least_rows ? l->least_rows : l->n_rows;
     const size_t free_bytes = m->device.free_bytes;
     uint64_t cap = free_bytes > SPARE_BYTES ? free_bytes - SPARE_BYTES : 1;
     if (l->device_memory && l->device_memory < cap)
         cap = l->device_memory;
-    return wh_cuda_plan_make(&m->c, l->least_rows ? 1 : l->n_slots, least_rows, cap, &m->plan, err);
+    if (c->cross != WH_CUDA_STORED && !wh_cuda_absorbed_fits(c, m->device.shared_bytes))
+        return num_fail(
+            err, SLUICE_UNSUPPORTED,
+            "attention without stored keys and values does not fit the %zu KiB of shared "
+            "memory that a block of %s has; use cross_attention: stored",
+            m->device.shared_bytes >> 10, m->device.name);
+    return wh_cuda_plan_make(c, l->least_rows ? 1 : l->n_slots, least_rows, cap, ret, err);
+}
+
+/* Where keys and values leave less than the windows that are asked for, and it is free to choose, it
+ * does without them, unless that makes no difference. */
+int32_t plan(struct wh_cuda *m, struct num_err *err) {
+    struct wh_cuda_config without = m->c;
+    struct wh_cuda_plan plan_without;
+    struct num_err ignored = {};
+    without.cross = WH_CUDA_ABSORBED;
+    int32_t status = plan_as(m, &m->c, &m->plan, err);
+    bool short_of_room = status == SLUICE_RESOURCE || m->c.n_slots < m->limits.n_slots;
+    if (m->limits.cross != WH_CROSS_AUTO || m->c.kept != WH_CUDA_KEPT_PLAIN || !short_of_room ||
+        m->c.type == NUM_CUDA_F32 || plan_as(m, &without, &plan_without, &ignored) ||
+        (!status && without.n_slots <= m->c.n_slots))
+        return status;
+    m->c = without;
+    m->plan = plan_without;
+    return SLUICE_OK;
 }
 
 int32_t take_memory(struct wh_cuda *m, struct num_err *err) {
@@ -255,6 +286,7 @@ void cuda_info(void *self, struct wh_device_info *ret) {
     ret->n_slots = m->c.n_slots;
     ret->n_rows = m->c.n_rows;
     ret->bytes = m->plan.bytes;
+    ret->absorbed = m->c.cross == WH_CUDA_ABSORBED;
     ret->lost = num_cuda_is_broken();
 }
 

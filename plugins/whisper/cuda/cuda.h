@@ -46,12 +46,12 @@ static inline char *wh_cuda_encoded(const struct wh_cuda *m, uint32_t slot) {
     return m->block + m->plan.encoded + slot * values * num_cuda_type_bytes(m->c.type);
 }
 
-/* Keys and values of a layer and a slot, (T, 2 D): keys in the first D columns. From one layer to
- * the next it is n_slots times as far as from one slot to the next. STORED only. */
+/* Keys and values of a layer and a slot, as config.kept says; plain: (T, 2 D), keys in the first D
+ * columns. From one layer to the next it is n_slots times as far as from one slot to the next. Not in
+ * ABSORBED. */
 static inline char *wh_cuda_cross_kv(const struct wh_cuda *m, uint32_t layer, uint32_t slot) {
-    size_t values = (size_t)m->c.dims.n_audio_ctx * 2 * m->c.dims.n_state;
     return m->block + m->plan.cross_kv +
-           ((size_t)layer * m->c.n_slots + slot) * values * num_cuda_type_bytes(m->c.type);
+           ((size_t)layer * m->c.n_slots + slot) * wh_cuda_cross_bytes(&m->c);
 }
 
 /* ---- encoder.c ------------------------------------------------------------------------------ */

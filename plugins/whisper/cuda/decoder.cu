@@ -144,7 +144,8 @@ void run_capture(struct pass *p, uint32_t layer) {
     for (uint32_t i = 0; !p->status && i < s->n_alignment_heads; i++)
         if (s->alignment_heads[i].layer == layer)
             p->status = wh_cuda_attend_capture(p->m, layer, s->alignment_heads[i].head, p->shape.n,
-                                               p->d->work.weights + i * head, p->err);
+                                               p->shape.n_groups, p->d->work.weights + i * head,
+                                               p->err);
 }
 
 void run_layer(struct pass *p, uint32_t layer) {
@@ -159,7 +160,8 @@ void run_layer(struct pass *p, uint32_t layer) {
     if (p->capture)
         run_capture(p, layer);
     if (!p->status)
-        p->status = wh_cuda_attend_cross(p->m, layer, p->shape.n_groups, p->shape.shared, p->err);
+        p->status = wh_cuda_attend_cross(p->m, layer, p->shape.n, p->shape.n_groups,
+                                         p->shape.shared, p->err);
     run_product(p, &l->cross_out, NULL, w->mixed, w->x, WH_CUDA_ADD, NULL);
     run_product(p, &l->fc1, &l->mlp_norm, w->x, w->hidden, WH_CUDA_TO_HIDDEN, NULL);
     run_product(p, &l->fc2, NULL, w->hidden, w->x, WH_CUDA_ADD, NULL);

@@ -32,6 +32,9 @@ inline cudaError_t launch_early(bool early, void (*kernel)(P...), dim3 grid, dim
                                 size_t shared, cudaStream_t stream, A &&...args) {
 #ifndef SLUICE_CUDA_EMU
     if (early) {
+        cudaError_t error = num::allow_shared((const void *)kernel, shared);
+        if (error != cudaSuccess)
+            return error;
         cudaLaunchAttribute attribute = {};
         attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
         attribute.val.programmaticStreamSerializationAllowed = 1;

@@ -11,6 +11,8 @@
  *                (Split keys: "Flash-Decoding", Dao, Haziza, Massa, Sizov 2023.)
  * capture        the weights themselves, for word times
  *
+ * Where keys and values are not stored: cross_absorbed.cu.
+ *
  * attend_cross of large-v3: 7.7 MB a layer and window, 1.8 us at 4.3 TB/s; 246 MB and 57 us for the
  * 32 layers of a step. For one window the chunks are 64 keys, a block's 64 KB are all under way
  * before it waits for the queries.
@@ -20,7 +22,9 @@
 #include <math.h>
 
 #include "num/cuda/warp.cuh"
+#include "whisper/cuda/cross_absorbed.h"
 #include "whisper/cuda/decoder.cuh"
+#include "whisper/cuda/kept.cuh"
 
 namespace {
 
@@ -29,21 +33,6 @@ using wh::LANES;
 
 constexpr int THREADS = 256, WARPS = THREADS / 32;
 constexpr float SCALE = 0.125f; /* 1 / sqrt(HEAD) */
-
-/* Eight values of a row, as they are read. */
-template <typename T> struct eight { uint4 words[sizeof(T) / 2]; };
-
-template <typename T> __device__ eight<T> fetch(const T *from) {
-    eight<T> ret;
-#pragma unroll
-    for (unsigned i = 0; i < sizeof(T) / 2; i++)
-        ret.words[i] = __ldg((const uint4 *)from + i);
-    return ret;
-}
-
-template <typename T> __device__ void widen(const eight<T> &from, float (&to)[8]) {
-    num::load8((const T *)from.words, to);
-}
 
 /* ---- Self-attention ------------------------------------------------------------------------- */
 
@@ -77,6 +66,7 @@ template <typename T> __device__ void store_head(const self_shared &s, float sum
 
 /* Grid: (H, n). Block: 32 teams of 8 lanes. Shared: scores and the teams' sums. */
 template <typename T> __global__ void __launch_bounds__(THREADS) attend_self(self a) {
+    typedef typename wh::kept_plain<T>::eight eight;
     self_shared &s = *num::dynamic_shared<self_shared>();
     const unsigned head = blockIdx.x, lane = threadIdx.x % LANES, team = threadIdx.x / LANES;
     const wh_cuda_item item = a.items[blockIdx.y];
@@ -87,19 +77,19 @@ template <typename T> __global__ void __launch_bounds__(THREADS) attend_self(sel
     wh::after_previous();
     num::load8(a.qkv + (size_t)blockIdx.y * 3 * a.D + head * HEAD + lane * 8, q);
     for (unsigned at = 0; at < len; at += TEAMS * AHEAD) {
-        eight<T> k[AHEAD];
+        eight k[AHEAD];
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             const unsigned t = at + i * TEAMS + team;
             if (t < len)
-                k[i] = *(const eight<T> *)(keys + wh::cell_at(table[t], t, a.n_positions, a.D));
+                k[i] = *(const eight *)(keys + wh::cell_at(table[t], t, a.n_positions, a.D));
         }
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             const unsigned t = at + i * TEAMS + team;
             float key[8] = {0};
             if (t < len)
-                widen(k[i], key);
+                wh::kept_plain<T>::widen(k[i], key);
             const float score = num::warp_sum<LANES>(wh::dot8(q, key, 0)) * SCALE;
             if (t < len && lane == 0)
                 s.scores[t] = score;
@@ -116,13 +106,12 @@ template <typename T> __global__ void __launch_bounds__(THREADS) attend_self(sel
     }
     sum = num::block_sum<THREADS>(sum, s.red);
     for (unsigned at = 0; at < len; at += TEAMS * AHEAD) {
-        eight<T> v[AHEAD];
+        eight v[AHEAD];
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             const unsigned t = at + i * TEAMS + team;
             if (t < len)
-                v[i] =
-                    *(const eight<T> *)(keys + a.D + wh::cell_at(table[t], t, a.n_positions, a.D));
+                v[i] = *(const eight *)(keys + a.D + wh::cell_at(table[t], t, a.n_positions, a.D));
         }
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
@@ -130,7 +119,7 @@ template <typename T> __global__ void __launch_bounds__(THREADS) attend_self(sel
             if (t >= len)
                 continue;
             float value[8];
-            widen(v[i], value);
+            wh::kept_plain<T>::widen(v[i], value);
 #pragma unroll
             for (int e = 0; e < 8; e++)
                 out[e] = fmaf(s.scores[t], value[e], out[e]);
@@ -146,7 +135,8 @@ template <typename T> __global__ void __launch_bounds__(THREADS) attend_self(sel
 
 struct cross {
     const float *q;    /* (n, D) */
-    const void *kv;    /* the layer's: (n_slots, T, 2 D) */
+    const char *kv;    /* the layer's, of slot 0 */
+    size_t slot_bytes; /* from one slot to the next */
     const float *bias; /* (D): of the values */
     const struct wh_cuda_group *groups;
     float *partial;
@@ -211,9 +201,10 @@ template <typename T> __device__ void add_chunks(const cross &a, unsigned item) 
 
 /*
  * Grid: (chunks, H / 4, groups). Block: 8 warps; a warp takes every eighth key, a lane eight
- * elements of one of four heads. R: most items of a group; AHEAD: keys of a warp under way.
+ * elements of one of four heads. K: how keys and values are kept; R: most items of a group; AHEAD: keys of
+ * a warp under way.
  */
-template <typename T, unsigned R, int AHEAD>
+template <typename T, typename K, unsigned R, int AHEAD>
 __global__ void __launch_bounds__(THREADS) attend_cross(cross a) {
     cross_shared &s = *num::dynamic_shared<cross_shared>();
     const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -223,15 +214,14 @@ __global__ void __launch_bounds__(THREADS) attend_cross(cross a) {
     const unsigned n_items = group.n, first = blockIdx.x * a.chunk;
     const unsigned n = min(a.chunk, a.n_keys - first);
     const bool there = head < a.H && n_items > 0;
-    const T *keys = (const T *)a.kv + ((size_t)group.slot * a.n_keys + first) * 2 * a.D + column;
-    const size_t ld = 2 * (size_t)a.D;
-    eight<T> k[AHEAD], v[AHEAD];
+    const wh::kept kv = {a.kv + group.slot * a.slot_bytes, a.n_keys, a.D};
+    typename K::eight k[AHEAD], v[AHEAD];
 #pragma unroll
     for (int i = 0; i < AHEAD; i++) {
         const unsigned t = i * WARPS + warp;
         if (there && t < n) {
-            k[i] = fetch(keys + t * ld);
-            v[i] = fetch(keys + t * ld + a.D);
+            k[i] = K::fetch(kv, first + t, column);
+            v[i] = K::fetch(kv, first + t, a.D + column);
         }
     }
     wh::after_previous();
@@ -246,16 +236,18 @@ __global__ void __launch_bounds__(THREADS) attend_cross(cross a) {
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             const unsigned t = at + i * WARPS + warp;
-            float key[8] = {0};
-            if (there && t < n)
-                widen(k[i], key);
+            float key[8] = {0}, scale = SCALE;
+            if (there && t < n) {
+                K::widen(k[i], key);
+                scale = K::scale(k[i]) * SCALE;
+            }
             if (there && t + AHEAD * WARPS < n)
-                k[i] = fetch(keys + (t + AHEAD * WARPS) * ld);
+                k[i] = K::fetch(kv, first + t + AHEAD * WARPS, column);
 #pragma unroll
             for (unsigned r = 0; r < R; r++) {
                 if (r >= n_items)
                     continue;
-                const float score = num::warp_sum<LANES>(wh::dot8(q[r], key, 0)) * SCALE;
+                const float score = num::warp_sum<LANES>(wh::dot8(q[r], key, 0)) * scale;
                 if (t < n && lane % LANES == 0)
                     s.scores[(r * HEADS + lane / LANES) * a.chunk + t] = score;
             }
@@ -271,14 +263,15 @@ __global__ void __launch_bounds__(THREADS) attend_cross(cross a) {
             if (!there || t >= n)
                 continue;
             float value[8];
-            widen(v[i], value);
+            K::widen(v[i], value);
+            const float scale = K::scale(v[i]);
             if (t + AHEAD * WARPS < n)
-                v[i] = fetch(keys + (t + AHEAD * WARPS) * ld + a.D);
+                v[i] = K::fetch(kv, first + t + AHEAD * WARPS, a.D + column);
 #pragma unroll
             for (unsigned r = 0; r < R; r++) {
                 if (r >= n_items)
                     continue;
-                const float weight = s.scores[(r * HEADS + lane / LANES) * a.chunk + t];
+                const float weight = s.scores[(r * HEADS + lane / LANES) * a.chunk + t] * scale;
 #pragma unroll
                 for (int e = 0; e < 8; e++)
                     out[r][e] = fmaf(weight, value[e], out[r][e]);
@@ -334,29 +327,32 @@ __global__ void __launch_bounds__(THREADS) attend_cross(cross a) {
 
 struct capture {
     const float *q; /* (n, D) */
-    const void *kv;
+    const char *kv; /* as cross.kv */
+    size_t slot_bytes;
     const struct wh_cuda_item *items;
     float *ret; /* (n, T) */
     unsigned n_keys, head, D;
 };
 
 /* Grid: n. Block: 32 teams of 8 lanes, a key each. Shared: 32 floats. */
-template <typename T> __global__ void __launch_bounds__(THREADS) capture_weights(capture a) {
+template <typename K> __global__ void __launch_bounds__(THREADS) capture_weights(capture a) {
     float *red = num::dynamic_shared<float>();
     const unsigned lane = threadIdx.x % LANES, team = threadIdx.x / LANES;
     const wh_cuda_item item = a.items[blockIdx.x];
-    const T *keys =
-        (const T *)a.kv + (size_t)item.slot * a.n_keys * 2 * a.D + a.head * HEAD + lane * 8;
+    const wh::kept kv = {a.kv + item.slot * a.slot_bytes, a.n_keys, a.D};
     float *ret = a.ret + (size_t)blockIdx.x * a.n_keys;
     float q[8], max = -INFINITY, sum = 0;
     wh::after_previous();
     num::load8(a.q + (size_t)blockIdx.x * a.D + a.head * HEAD + lane * 8, q);
     for (unsigned at = 0; at < a.n_keys; at += TEAMS) {
         const unsigned t = at + team;
-        float key[8] = {0};
-        if (t < a.n_keys)
-            num::load8(keys + (size_t)t * 2 * a.D, key);
-        const float score = num::warp_sum<LANES>(wh::dot8(q, key, 0)) * SCALE;
+        float key[8] = {0}, scale = SCALE;
+        if (t < a.n_keys) {
+            const typename K::eight k = K::fetch(kv, t, a.head * HEAD + lane * 8);
+            K::widen(k, key);
+            scale = K::scale(k) * SCALE;
+        }
+        const float score = num::warp_sum<LANES>(wh::dot8(q, key, 0)) * scale;
         if (t < a.n_keys && lane == 0)
             ret[t] = score;
     }
@@ -382,24 +378,61 @@ template <typename T> cudaError_t launch_self(struct wh_cuda *m, const self &a, 
                             dim3(THREADS), shared, m->decode_stream, a);
 }
 
-template <typename T>
-cudaError_t launch_cross(struct wh_cuda *m, const cross &a, uint32_t n_groups, uint32_t shared) {
+template <typename T, typename K>
+cudaError_t launch_kept(struct wh_cuda *m, const cross &a, uint32_t n_groups, uint32_t shared) {
     const dim3 grid(a.n_chunks, (a.H + HEADS - 1) / HEADS, n_groups);
     const size_t bytes = sizeof(cross_shared) + (size_t)shared * HEADS * a.chunk * sizeof(float);
     const cudaStream_t stream = m->decode_stream;
     if (shared == 1)
-        return wh::launch_early(wh_cuda_early(m), attend_cross<T, 1, 8>, grid, dim3(THREADS), bytes,
-                                stream, a);
+        return wh::launch_early(wh_cuda_early(m), attend_cross<T, K, 1, 8>, grid, dim3(THREADS),
+                                bytes, stream, a);
     if (shared <= 4)
-        return wh::launch_early(wh_cuda_early(m), attend_cross<T, 4, 4>, grid, dim3(THREADS), bytes,
-                                stream, a);
-    return wh::launch_early(wh_cuda_early(m), attend_cross<T, 8, 2>, grid, dim3(THREADS), bytes,
+        return wh::launch_early(wh_cuda_early(m), attend_cross<T, K, 4, 4>, grid, dim3(THREADS),
+                                bytes, stream, a);
+    return wh::launch_early(wh_cuda_early(m), attend_cross<T, K, 8, 2>, grid, dim3(THREADS), bytes,
                             stream, a);
 }
 
-template <typename T> cudaError_t launch_capture(struct wh_cuda *m, const capture &a, uint32_t n) {
-    return wh::launch_early(wh_cuda_early(m), capture_weights<T>, dim3(n), dim3(THREADS),
+template <typename K> cudaError_t launch_capture(struct wh_cuda *m, const capture &a, uint32_t n) {
+    return wh::launch_early(wh_cuda_early(m), capture_weights<K>, dim3(n), dim3(THREADS),
                             32 * sizeof(float), m->decode_stream, a);
+}
+
+/* By how keys and values are kept; floats always as they are. */
+template <typename T> struct by_kept {
+    static cudaError_t cross_of(struct wh_cuda *m, const cross &a, uint32_t n, uint32_t shared) {
+        switch (m->c.kept) {
+        case WH_CUDA_KEPT_FP8:
+            return launch_kept<T, wh::kept_fp8>(m, a, n, shared);
+        case WH_CUDA_KEPT_INT8:
+            return launch_kept<T, wh::kept_int8>(m, a, n, shared);
+        default:
+            return launch_kept<T, wh::kept_plain<T>>(m, a, n, shared);
+        }
+    }
+};
+
+template <> struct by_kept<float> {
+    static cudaError_t cross_of(struct wh_cuda *m, const cross &a, uint32_t n, uint32_t shared) {
+        return launch_kept<float, wh::kept_plain<float>>(m, a, n, shared);
+    }
+};
+
+template <typename T>
+cudaError_t launch_cross(struct wh_cuda *m, const cross &a, uint32_t n_groups, uint32_t shared) {
+    return by_kept<T>::cross_of(m, a, n_groups, shared);
+}
+
+template <typename T>
+cudaError_t launch_capture_of(struct wh_cuda *m, const capture &a, uint32_t n) {
+    switch (m->c.kept) {
+    case WH_CUDA_KEPT_FP8:
+        return launch_capture<wh::kept_fp8>(m, a, n);
+    case WH_CUDA_KEPT_INT8:
+        return launch_capture<wh::kept_int8>(m, a, n);
+    default:
+        return launch_capture<wh::kept_plain<T>>(m, a, n);
+    }
 }
 
 /* fn<T>(...) with the model's type for T. */
@@ -417,13 +450,17 @@ int32_t wh_cuda_attend_self(struct wh_cuda *m, uint32_t layer, uint32_t n, struc
     return num_cuda_fail(err, "attention of the tokens", BY_TYPE(m, launch_self, a, n));
 }
 
-int32_t wh_cuda_attend_cross(struct wh_cuda *m, uint32_t layer, uint32_t n_groups, uint32_t shared,
-                             struct num_err *err) {
+int32_t wh_cuda_attend_cross(struct wh_cuda *m, uint32_t layer, uint32_t n, uint32_t n_groups,
+                             uint32_t shared, struct num_err *err) {
     const struct wh_cuda_decoder_work *w = &m->decoder->work;
     const unsigned D = m->c.dims.n_state, T = m->c.dims.n_audio_ctx;
+    if (wh_cuda_absorbs(&m->c, n_groups, shared))
+        return num_cuda_fail(err, "attention to the window",
+                             wh_cuda_absorbed_run(m, layer, n, n_groups, shared));
     const unsigned chunk = wh_cuda_chunk_keys(&m->c, n_groups, shared, m->device.sm_count);
     const cross a = {w->qkv,
                      wh_cuda_cross_kv(m, layer, 0),
+                     wh_cuda_cross_bytes(&m->c),
                      m->w.decoder[layer].cross_kv.bias + D,
                      w->groups,
                      w->partial,
@@ -439,10 +476,18 @@ int32_t wh_cuda_attend_cross(struct wh_cuda *m, uint32_t layer, uint32_t n_group
 }
 
 int32_t wh_cuda_attend_capture(struct wh_cuda *m, uint32_t layer, uint32_t head, uint32_t n,
-                               float *ret, struct num_err *err) {
+                               uint32_t n_groups, float *ret, struct num_err *err) {
     const struct wh_cuda_decoder_work *w = &m->decoder->work;
-    const capture a = {
-        w->qkv,           wh_cuda_cross_kv(m, layer, 0), w->items, ret, m->c.dims.n_audio_ctx, head,
-        m->c.dims.n_state};
-    return num_cuda_fail(err, "attention of the words", BY_TYPE(m, launch_capture, a, n));
+    if (m->c.cross == WH_CUDA_ABSORBED)
+        return num_cuda_fail(err, "attention of the words",
+                             wh_cuda_absorbed_capture(m, layer, head, n, n_groups, ret));
+    const capture a = {w->qkv,
+                       wh_cuda_cross_kv(m, layer, 0),
+                       wh_cuda_cross_bytes(&m->c),
+                       w->items,
+                       ret,
+                       m->c.dims.n_audio_ctx,
+                       head,
+                       m->c.dims.n_state};
+    return num_cuda_fail(err, "attention of the words", BY_TYPE(m, launch_capture_of, a, n));
 }

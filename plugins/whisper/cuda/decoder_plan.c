@@ -34,6 +34,10 @@ void wh_cuda_decoder_place(struct wh_cuda_decoder_work *work, const struct wh_cu
     work->hidden = take(&at, N * F * value);
     work->partial = take(&at, wh_cuda_parts(c) * H * (WH_CUDA_HEAD + 2) * sizeof *work->partial);
     work->arrived = take(&at, N * H * sizeof *work->arrived);
+    size_t parts = wh_cuda_absorbed_parts(c) * H;
+    work->absorbed = take(&at, parts ? N * H * D * value : 0);
+    work->found = take(&at, parts * D * sizeof *work->found);
+    work->found_sums = take(&at, parts * 2 * sizeof *work->found_sums);
     work->weights = take(&at, s->n_alignment_heads * N * s->n_audio_ctx * sizeof *work->weights);
     work->probs = take(&at, N * sizeof *work->probs);
     work->chosen = take(&at, wh_cuda_logits_rows(c) * D * sizeof *work->chosen);
@@ -63,4 +67,11 @@ uint32_t wh_cuda_chunk_keys(const struct wh_cuda_config *c, uint32_t n_groups, u
     uint32_t n = min_u32(div_up(WAVES * (uint32_t)sm_count, blocks), WH_CUDA_CHUNKS);
     n = min_u32(n, (uint32_t)(wh_cuda_parts(c) / items));
     return min_u32(div_up(div_up(T, n), KEYS) * KEYS, SCORES / shared);
+}
+
+uint32_t wh_cuda_absorbed_chunk(const struct wh_cuda_config *c, uint32_t n_items, uint32_t n_rows,
+                                int sm_count) {
+    uint32_t n = min_u32(div_up(2 * (uint32_t)sm_count, n_rows), WH_CUDA_CHUNKS);
+    n = min_u32(n, (uint32_t)(wh_cuda_absorbed_parts(c) / n_items));
+    return div_up(div_up(c->dims.n_audio_ctx, n), 16) * 16;
 }

@@ -43,15 +43,32 @@ struct wh_cuda_decoder_work {
     void *hidden;        /* (N, F) in the type */
     float *partial;      /* (parts, H, d + 2): sums of a chunk of keys, its maximum and its sum */
     uint32_t *arrived;   /* (N, H): chunks that are done; zeros between kernels */
-    float *weights;      /* (alignment heads, N, T): of attention() */
-    float *probs;        /* (N): likewise */
-    float *chosen;       /* (logits rows, D): the rows of x whose logits are wanted */
+    void *absorbed;    /* (N, H, D) in the type: queries through the keys' matrix; but in STORED */
+    float *found;      /* (absorbed parts, H, D): sums of a chunk of positions; likewise */
+    float *found_sums; /* (absorbed parts, H, 2): maximum and sum of their weights; likewise */
+    float *weights;    /* (alignment heads, N, T): of attention() */
+    float *probs;      /* (N): likewise */
+    float *chosen;     /* (logits rows, D): the rows of x whose logits are wanted */
     size_t bytes;
 };
 
 /* Parts that `partial` has room for: an item's chunk each. */
 static inline size_t wh_cuda_parts(const struct wh_cuda_config *c) {
     return WH_CUDA_SHARED * ((size_t)c->n_tokens + 256);
+}
+
+/* Parts that `found` has room for. */
+static inline size_t wh_cuda_absorbed_parts(const struct wh_cuda_config *c) {
+    return c->cross == WH_CUDA_STORED ? 0 : 2 * (size_t)c->n_tokens + 288;
+}
+
+/* Whether a pass of so many groups of up to `shared` items reads the encoder's output instead of keys
+ * and values. Items that share a window share what is read of it, and only add to the work: then
+ * stored ones are the better choice. */
+static inline bool wh_cuda_absorbs(const struct wh_cuda_config *c, uint32_t n_groups,
+                                   uint32_t shared) {
+    return c->cross == WH_CUDA_ABSORBED ||
+           (c->cross == WH_CUDA_BY_BATCH && shared == 1 && n_groups >= WH_CUDA_ABSORB_FROM);
 }
 
 /* Gives every buffer its place from `base` on (NULL: only counts). */
@@ -63,6 +80,10 @@ void wh_cuda_decoder_place(struct wh_cuda_decoder_work *work, const struct wh_cu
  * for, no more scores than shared memory holds. In the exact mode always the same. */
 uint32_t wh_cuda_chunk_keys(const struct wh_cuda_config *c, uint32_t n_groups, uint32_t shared,
                             int sm_count);
+
+/* The same for blocks of cross_absorbed.cu, n_rows of them for all groups: a multiple of 16. */
+uint32_t wh_cuda_absorbed_chunk(const struct wh_cuda_config *c, uint32_t n_items, uint32_t n_rows,
+                                int sm_count);
 
 #ifdef __cplusplus
 }

@@ -25,6 +25,7 @@
 
 #include "num/cuda/attention.h"
 #include "num/cuda/norm.h"
+#include "whisper/cuda/kept.h"
 #include "whisper/cuda/load.h"
 
 static const uint32_t sizes[WH_CUDA_N_SIZES] = WH_CUDA_ENCODER_SIZES;
@@ -228,25 +229,44 @@ static void norm_last(struct wh_cuda_pass *p, uint32_t first, uint32_t slot, uin
                       num_cuda_norm_run(&norm, m->c.type, m->encode_stream));
 }
 
-/* Keys and values of all decoder layers for slots [slot, slot + n), whose outputs and keys and
- * values lie one behind the other: one product a layer, in one call. */
-static void project(struct wh_cuda_pass *p, uint32_t slot, uint32_t n) {
+/* Keys and values of decoder layers for slots [slot, slot + n): one product for `n_layers` at once, from
+ * `layer` on, whose results lie stride_ret values apart. */
+static void project(struct wh_cuda_pass *p, uint32_t slot, uint32_t n, uint32_t layer,
+                    uint32_t n_layers, void *ret, size_t stride_ret) {
     const struct wh_cuda *m = p->m;
-    const size_t T = m->c.dims.n_audio_ctx, D = m->c.dims.n_state;
+    const size_t D = m->c.dims.n_state;
     const struct num_cuda_product product = {
         .type = m->c.type,
         .ret_type = m->c.type,
-        .m = n * T,
+        .m = n * (size_t)m->c.dims.n_audio_ctx,
         .n = 2 * D,
         .k = D,
         .x = wh_cuda_encoded(m, slot),
-        .w = m->w.cross_kv.w,
-        .ret = wh_cuda_cross_kv(m, 0, slot),
-        .n_batch = m->c.dims.n_text_layers,
+        .w = m->w.decoder[layer].cross_kv.w,
+        .ret = ret,
+        .n_batch = n_layers,
         .stride_w = 2 * D * D,
-        .stride_ret = m->c.n_slots * T * 2 * D,
+        .stride_ret = stride_ret,
     };
     run_product(p, &product);
+}
+
+/* Stores the keys and values of slots [slot, slot + n): of all layers in one call as they are, or layer
+ * by layer where they become bytes, by way of the room that the MLP had. */
+static void store_cross(struct wh_cuda_pass *p, uint32_t slot, uint32_t n) {
+    const struct wh_cuda *m = p->m;
+    const size_t T = m->c.dims.n_audio_ctx, D = m->c.dims.n_state;
+    const uint32_t n_layers = m->c.dims.n_text_layers;
+    if (m->c.kept == WH_CUDA_KEPT_PLAIN) {
+        project(p, slot, n, 0, n_layers, wh_cuda_cross_kv(m, 0, slot), m->c.n_slots * T * 2 * D);
+        return;
+    }
+    for (uint32_t i = 0; i < n_layers; i++) {
+        project(p, slot, n, i, 1, p->work->hidden, 0);
+        if (!p->status)
+            wh_cuda_check(p, "storing keys and values",
+                          wh_cuda_keep(m, i, slot, n, p->work->hidden, m->encode_stream));
+    }
 }
 
 /* Fills the slots, runs of neighbours at once, as soon as the decoder has left them. */
@@ -260,8 +280,8 @@ static void fill_slots(struct wh_cuda_pass *p, const uint32_t *slots) {
         for (n = 1; first + n < p->n && slots[first + n] == slots[first] + n;)
             n++;
         norm_last(p, first, slots[first], n);
-        if (m->c.cross == WH_CUDA_STORED)
-            project(p, slots[first], n);
+        if (m->c.cross != WH_CUDA_ABSORBED)
+            store_cross(p, slots[first], n);
     }
     for (uint32_t i = 0; i < p->n; i++)
         wh_cuda_check(p, "encoding", cudaEventRecord(m->slot_ready[slots[i]], m->encode_stream));

@@ -131,19 +131,28 @@ size_t wh_cuda_gemm_bytes(const struct wh_cuda_config *c) {
     return bytes < WH_CUDA_GEMM_BYTES ? bytes : WH_CUDA_GEMM_BYTES;
 }
 
+size_t wh_cuda_cross_bytes(const struct wh_cuda_config *c) {
+    const size_t T = c->dims.n_audio_ctx, heads = 2 * (size_t)c->dims.n_text_heads;
+    const size_t values = T * heads * WH_CUDA_HEAD, scales = T * heads * sizeof(uint16_t);
+    if (c->kept == WH_CUDA_KEPT_PLAIN)
+        return values * num_cuda_type_bytes(c->type);
+    return (values + scales + WH_CUDA_ALIGN - 1) / WH_CUDA_ALIGN * WH_CUDA_ALIGN;
+}
+
 static void place_all(const struct wh_cuda_config *c, struct wh_cuda_plan *p) {
     const struct wh_dims *s = &c->dims;
     struct wh_cuda_weights ignored;
     struct walk walk = {c, 0};
     size_t D = s->n_state, value = num_cuda_type_bytes(c->type);
     size_t window = (size_t)c->n_slots * s->n_audio_ctx * D * value;
+    size_t cross = wh_cuda_cross_bytes(c) * c->n_slots * s->n_text_layers;
     size_t row = (size_t)s->n_text_ctx * 2 * D * value;
     const struct {
         size_t *ret, bytes;
     } parts[] = {
         {&p->weights, wh_cuda_weights_place(&ignored, c, NULL)},
         {&p->encoded, window},
-        {&p->cross_kv, c->cross == WH_CUDA_STORED ? 2 * window * s->n_text_layers : 0},
+        {&p->cross_kv, c->cross == WH_CUDA_ABSORBED ? 0 : cross},
         {&p->self_kv, row * c->n_rows * s->n_text_layers},
         {&p->encoder_work, wh_cuda_encoder_bytes(c)},
         {&p->decoder_work, wh_cuda_decoder_bytes(c)},
@@ -158,6 +167,14 @@ static void place_all(const struct wh_cuda_config *c, struct wh_cuda_plan *p) {
 
 static int32_t check_sizes(const struct wh_cuda_config *c, struct num_err *err) {
     const struct wh_dims *s = &c->dims;
+    if (c->type == NUM_CUDA_F32 && (c->cross != WH_CUDA_STORED || c->kept != WH_CUDA_KEPT_PLAIN))
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "compute: f32 is exact, and goes with cross_attention: stored and "
+                        "cross_kv: plain alone; use compute: f16 or bf16");
+    if (c->cross == WH_CUDA_ABSORBED && c->kept != WH_CUDA_KEPT_PLAIN)
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "cross_attention: absorbed stores no keys and values that cross_kv could "
+                        "keep in bytes; use one of the two");
     if (s->n_state != WH_CUDA_HEAD * s->n_text_heads ||
         s->n_state != WH_CUDA_HEAD * s->n_audio_heads)
         return num_fail(err, SLUICE_UNSUPPORTED,

@@ -29,18 +29,24 @@ enum wh_cuda_packing { WH_CUDA_PLAIN, WH_CUDA_INT8, WH_CUDA_INT4 };
 #define WH_CUDA_GROUP 64
 
 /* Cross-attention: keys and values of every layer stored, or made from the encoder's output as it
- * is read (ABSORBED: nothing is stored but the output). */
-enum wh_cuda_cross { WH_CUDA_STORED, WH_CUDA_ABSORBED };
+ * is read (ABSORBED: nothing is stored but the output); BY_BATCH: stored, and not used by passes of
+ * WH_CUDA_ABSORB_FROM windows and more. */
+enum wh_cuda_cross { WH_CUDA_STORED, WH_CUDA_ABSORBED, WH_CUDA_BY_BATCH };
+#define WH_CUDA_ABSORB_FROM 24
+
+/* What stored keys and values are kept in: the type, or bytes with scales, kept.cuh. */
+enum wh_cuda_kept { WH_CUDA_KEPT_PLAIN, WH_CUDA_KEPT_FP8, WH_CUDA_KEPT_INT8 };
 
 struct wh_cuda_config {
     struct wh_dims dims;
     enum num_cuda_type type;
     enum wh_cuda_packing packing;
-    enum wh_cuda_cross cross;
-    uint32_t n_slots;   /* windows that are held */
-    uint32_t n_rows;    /* sequences that are decoded at the same time */
-    uint32_t n_windows; /* encoded in one pass, at most n_slots */
-    uint32_t n_tokens;  /* of one pass of the decoder, at least wh_cuda_logits_rows() */
+    enum wh_cuda_cross cross; /* not STORED only in half types */
+    enum wh_cuda_kept kept;   /* likewise not PLAIN */
+    uint32_t n_slots;         /* windows that are held */
+    uint32_t n_rows;          /* sequences that are decoded at the same time */
+    uint32_t n_windows;       /* encoded in one pass, at most n_slots */
+    uint32_t n_tokens;        /* of one pass of the decoder, at least wh_cuda_logits_rows() */
 };
 
 /* ---- Weights on the device ------------------------------------------------------------------ */
@@ -95,7 +101,8 @@ size_t wh_cuda_weights_place(struct wh_cuda_weights *w, const struct wh_cuda_con
 struct wh_cuda_plan {
     size_t weights;
     size_t encoded;      /* (n_slots, T, D) in `type`: the encoder's output, normed */
-    size_t cross_kv;     /* STORED: (L, n_slots, T, 2 D): keys, and values without their bias */
+    size_t cross_kv;     /* (L, n_slots) of wh_cuda_cross_bytes(): keys, and values without their
+                            bias; ABSORBED: nothing */
     size_t self_kv;      /* (L, n_rows, C, 2 D): cells of keys and values, see decoder.h */
     size_t encoder_work; /* wh_cuda_encoder_bytes() */
     size_t decoder_work; /* wh_cuda_decoder_bytes() */
@@ -110,6 +117,9 @@ struct wh_cuda_plan {
 /* Rows of logits: n_rows, or somewhat more. A pass takes at least as many tokens. */
 uint32_t wh_cuda_logits_rows(const struct wh_cuda_config *c);
 size_t wh_cuda_gemm_bytes(const struct wh_cuda_config *c);
+
+/* Keys and values of a layer and a slot, as they are kept. */
+size_t wh_cuda_cross_bytes(const struct wh_cuda_config *c);
 
 /* What the two towers need between their kernels. encoder_plan.c and decoder_plan.c. */
 size_t wh_cuda_encoder_bytes(const struct wh_cuda_config *c);

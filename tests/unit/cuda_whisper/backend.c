@@ -27,15 +27,21 @@ static const struct wh_dims dims = {.n_mels = 80,
                                     .n_alignment_heads = 3,
                                     .alignment_heads = {{0, 1}, {1, 0}, {1, 2}}};
 
-static const struct {
+static const struct mode {
     const char *name;
     enum wh_compute compute;
     double bound;
-} modes[] = {{"f32", WH_COMPUTE_F32, 1e-5},
-             {"f16", WH_COMPUTE_F16, 0.01},
-             {"bf16", WH_COMPUTE_BF16, 0.06},
-             {"int8", WH_COMPUTE_INT8, 0.06},
-             {"int4", WH_COMPUTE_INT4, 0.9}};
+    enum wh_cross cross;
+    enum wh_kept kept;
+} modes[] = {{"f32", WH_COMPUTE_F32, 1e-5, WH_CROSS_AUTO, WH_KEPT_PLAIN},
+             {"f16", WH_COMPUTE_F16, 0.01, WH_CROSS_AUTO, WH_KEPT_PLAIN},
+             {"bf16", WH_COMPUTE_BF16, 0.06, WH_CROSS_AUTO, WH_KEPT_PLAIN},
+             {"int8", WH_COMPUTE_INT8, 0.06, WH_CROSS_AUTO, WH_KEPT_PLAIN},
+             {"int4", WH_COMPUTE_INT4, 0.9, WH_CROSS_AUTO, WH_KEPT_PLAIN},
+             {"f16, absorbed", WH_COMPUTE_F16, 0.01, WH_CROSS_ABSORBED, WH_KEPT_PLAIN},
+             {"bf16, absorbed", WH_COMPUTE_BF16, 0.06, WH_CROSS_ABSORBED, WH_KEPT_PLAIN},
+             {"f16, keys and values in fp8", WH_COMPUTE_F16, 0.05, WH_CROSS_AUTO, WH_KEPT_FP8},
+             {"f16, keys and values in int8", WH_COMPUTE_F16, 0.02, WH_CROSS_AUTO, WH_KEPT_INT8}};
 #define N_MODES (sizeof modes / sizeof *modes)
 
 struct model {
@@ -45,17 +51,26 @@ struct model {
 
 static struct made_weights made;
 
-static struct model load(const struct wh_backend *backend, enum wh_compute compute, uint32_t slots,
-                         uint32_t rows) {
+static struct model load_mode(const struct wh_backend *backend, const struct mode *mode,
+                              uint32_t slots, uint32_t rows) {
     struct num_err err = {0};
-    struct wh_limits limits = {
-        .n_threads = 2, .n_slots = slots, .n_rows = rows, .compute = compute};
+    struct wh_limits limits = {.n_threads = 2,
+                               .n_slots = slots,
+                               .n_rows = rows,
+                               .compute = mode->compute,
+                               .cross = mode->cross,
+                               .kept = mode->kept};
     struct model m = {.b = backend};
     if (!made.n)
         made_weights_make(&made, &dims, false);
     if (backend->load(&made.weights, &dims, &limits, &m.self, &err))
         TEST_FAIL("%s", err.text);
     return m;
+}
+
+static struct model load(const struct wh_backend *backend, enum wh_compute compute, uint32_t slots,
+                         uint32_t rows) {
+    return load_mode(backend, &(struct mode){.compute = compute}, slots, rows);
 }
 
 static void unload(struct model *m) {
@@ -106,7 +121,7 @@ TEST(logits_are_those_of_the_processor) {
     struct model cpu = load(&wh_backend_cpu, WH_COMPUTE_F32, 1, 2);
     float *want = follow(&cpu);
     for (size_t i = 0; i < N_MODES; i++) {
-        struct model m = load(&wh_backend_cuda, modes[i].compute, 1, 2);
+        struct model m = load_mode(&wh_backend_cuda, &modes[i], 1, 2);
         float *got = follow(&m);
         double error = relative_error(got, want, n);
         printf("  %s: logits off by %.2g\n", modes[i].name, error);

@@ -25,10 +25,9 @@ static int32_t on_segment(void *ctx, const struct wh_segment *s) {
     return 0;
 }
 
-static struct said transcribe(const struct wh_backend *backend, enum wh_compute compute,
-                              uint32_t beams, const float *pcm, size_t n) {
+static struct said transcribe_as(const struct wh_backend *backend, struct wh_limits limits,
+                                 uint32_t beams, const float *pcm, size_t n) {
     struct num_err err = {0};
-    struct wh_limits limits = {.n_threads = 1, .n_slots = 1, .n_rows = beams, .compute = compute};
     struct wh_options options = options_greedy();
     struct said said = {0};
     struct wh_listener listener = {.ctx = &said, .segment = on_segment};
@@ -46,6 +45,13 @@ static struct said transcribe(const struct wh_backend *backend, enum wh_compute 
     wh_longform_destroy(lf);
     wh_model_finish(&m);
     return said;
+}
+
+static struct said transcribe(const struct wh_backend *backend, enum wh_compute compute,
+                              uint32_t beams, const float *pcm, size_t n) {
+    const struct wh_limits limits = {
+        .n_threads = 1, .n_slots = 1, .n_rows = beams, .compute = compute};
+    return transcribe_as(backend, limits, beams, pcm, n);
 }
 
 static void check_same(enum wh_compute compute, uint32_t beams) {
@@ -75,6 +81,46 @@ TEST(beams_are_equal_in_f32) {
 
 TEST(greedy_tokens_are_equal_in_f16) {
     check_same(WH_COMPUTE_F16, 1);
+}
+
+/* Tokens of `got` that are those of `want` at their places. */
+static double agreement(const struct said *got, const struct said *want) {
+    uint32_t n = 0, most = got->n_tokens > want->n_tokens ? got->n_tokens : want->n_tokens;
+    for (uint32_t i = 0; i < got->n_tokens && i < want->n_tokens; i++)
+        n += got->tokens[i] == want->tokens[i];
+    return (double)n / most;
+}
+
+TEST(tokens_agree_however_windows_are_read) {
+    static const struct {
+        const char *name;
+        enum wh_cross cross;
+        enum wh_kept kept;
+        double least;
+    } modes[] = {{"absorbed", WH_CROSS_ABSORBED, WH_KEPT_PLAIN, 1},
+                 {"fp8", WH_CROSS_STORED, WH_KEPT_FP8, 0.9},
+                 {"int8", WH_CROSS_STORED, WH_KEPT_INT8, 1}};
+    const char *seed = getenv("SLUICE_EMU_SEED");
+    if (seed && strcmp(seed, "0") == 0)
+        SKIP("another seed runs this");
+    size_t n;
+    float *pcm = clip_read("meeting", &n);
+    n = n < MAX_SAMPLES ? n : MAX_SAMPLES;
+    struct said want = transcribe(&wh_backend_cpu, WH_COMPUTE_F32, 1, pcm, n);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        const struct wh_limits limits = {.n_threads = 1,
+                                         .n_slots = 1,
+                                         .n_rows = 1,
+                                         .compute = WH_COMPUTE_F16,
+                                         .cross = modes[i].cross,
+                                         .kept = modes[i].kept};
+        struct said got = transcribe_as(&wh_backend_cuda, limits, 1, pcm, n);
+        double share = agreement(&got, &want);
+        printf("  %s: %.0f %% of %u tokens:%s\n", modes[i].name, 100 * share, want.n_tokens,
+               got.text);
+        CHECK(share >= modes[i].least);
+    }
+    free(pcm);
 }
 
 TEST_MAIN()
