@@ -283,12 +283,11 @@ static int32_t window_language(struct wh_seat *seat, size_t seek, const struct w
     struct wh_run *r = &seat->run;
     const struct wh_model *m = r->lf->model;
     const struct wh_watch watch = {file_cancelled, r->file};
-    const float *mel = seat->frames;
     double at = wh_now_s();
-    int32_t status = wh_window_spectrum(r, seek, 2 * (size_t)m->dims.n_audio_ctx, true);
+    int32_t status = wh_window_prepare(r, 0, seek, 2 * (size_t)m->dims.n_audio_ctx, true);
     at = wh_spend(at, &r->file->report.mel_s);
     if (!status)
-        status = m->backend->encode(m->self, &mel, &seat->slot, 1, &watch, r->err);
+        status = wh_windows_encode(r->lf, 1, &watch, r->err);
     wh_spend(at, &r->file->report.encode_s);
     return status ? status : wh_window_language(r, ret, ret_prob);
 }

@@ -17,16 +17,21 @@
 /* ---- Buffers ----------------------------------------------------------------------------------
  */
 
-static int32_t seat_init(struct wh_seat *seat, const struct wh_dims *s, uint32_t slot,
+/* Frames are NULL for a backend that listens. */
+static int32_t seat_init(struct wh_seat *seat, const struct wh_model *m, uint32_t slot,
                          struct num_err *err) {
+    const struct wh_dims *s = &m->dims;
+    bool listens = m->backend->listen != NULL;
     size_t window = 2 * (size_t)s->n_audio_ctx, C = s->n_text_ctx;
     seat->slot = slot;
-    seat->frames = malloc((window + 2) * s->n_mels * sizeof *seat->frames);
+    if (!listens)
+        seat->frames = malloc((window + 2) * s->n_mels * sizeof *seat->frames);
     seat->tokens = malloc((C + 1) * sizeof *seat->tokens);
     seat->prompt = malloc((2 * C + 8) * sizeof *seat->prompt);
     seat->previous = malloc((C + 1) * sizeof *seat->previous);
     seat->drafts = malloc((C + 1) * sizeof *seat->drafts);
-    if (!seat->frames || !seat->tokens || !seat->prompt || !seat->previous || !seat->drafts)
+    if (!(seat->frames || listens) || !seat->tokens || !seat->prompt || !seat->previous ||
+        !seat->drafts)
         return num_fail_memory(err, "a window", window * s->n_mels * sizeof *seat->frames);
     return SLUICE_OK;
 }
@@ -42,14 +47,17 @@ static void seat_finish(struct wh_seat *seat) {
 static int32_t buffers_alloc(struct wh_longform *lf, struct num_err *err) {
     const struct wh_model *m = lf->model;
     size_t pass = WH_MAX_PASS_FRAMES * (size_t)m->dims.n_mels;
-    lf->pass_frames = malloc(pass * sizeof *lf->pass_frames);
+    bool listens = m->backend->listen != NULL;
+    if (!listens)
+        lf->pass_frames = malloc(pass * sizeof *lf->pass_frames);
     lf->seats = calloc(m->limits.n_slots, sizeof *lf->seats);
     lf->mels = calloc(m->limits.n_slots, sizeof *lf->mels);
+    lf->excerpts = calloc(m->limits.n_slots, sizeof *lf->excerpts);
     lf->slots = calloc(m->limits.n_slots, sizeof *lf->slots);
-    if (!lf->pass_frames || !lf->seats || !lf->mels || !lf->slots)
+    if (!(lf->pass_frames || listens) || !lf->excerpts || !lf->seats || !lf->mels || !lf->slots)
         return num_fail_memory(err, "the spectrogram", pass * sizeof *lf->pass_frames);
     for (; lf->n_seats < m->limits.n_slots; lf->n_seats++) {
-        int32_t status = seat_init(&lf->seats[lf->n_seats], &m->dims, lf->n_seats, err);
+        int32_t status = seat_init(&lf->seats[lf->n_seats], m, lf->n_seats, err);
         if (status) {
             seat_finish(&lf->seats[lf->n_seats]);
             return status;
@@ -68,7 +76,7 @@ int32_t wh_longform_create(struct wh_model *model, struct wh_longform **ret, str
         status = num_mel_create(model->dims.n_mels, &lf->mel, err);
     if (!status)
         status = num_pool_create(model->limits.n_threads, &lf->pool, err);
-    if (!status && model->limits.n_threads > 1)
+    if (!status && model->limits.n_threads > 1 && !model->backend->listen)
         status = wh_ahead_create(lf->mel, model->dims.n_mels, 2 * model->dims.n_audio_ctx + 2,
                                  &lf->ahead, err);
     if (!status)
@@ -95,6 +103,7 @@ void wh_longform_destroy(struct wh_longform *longform) {
     free(longform->pass_frames);
     free(longform->seats);
     free(longform->mels);
+    free(longform->excerpts);
     free(longform->slots);
     free(longform);
 }
@@ -267,7 +276,6 @@ static bool all_cancelled(void *ctx) {
 /* Encodes the windows that wait for it, all together. */
 static int32_t encode_windows(struct wh_longform *lf, struct num_err *err) {
     const struct wh_watch watch = {all_cancelled, lf};
-    const struct wh_model *m = lf->model;
     uint32_t n = 0;
     for (uint32_t i = 0; i < lf->n_seats; i++) {
         struct wh_seat *seat = &lf->seats[i];
@@ -275,18 +283,17 @@ static int32_t encode_windows(struct wh_longform *lf, struct num_err *err) {
         double at = wh_now_s();
         if (seat->state != WH_SEAT_TO_ENCODE)
             continue;
-        int32_t status = wh_window_spectrum(r, r->window.seek, r->window.n_frames,
-                                            r->options->silence_behind_end);
+        int32_t status = wh_window_prepare(r, n, r->window.seek, r->window.n_frames,
+                                           r->options->silence_behind_end);
         wh_spend(at, &r->file->report.mel_s);
         if (status) {
             end_file(r->file, status);
             continue;
         }
-        lf->mels[n] = seat->frames;
-        lf->slots[n++] = seat->slot;
+        n++;
     }
     double at = wh_now_s(), spent = 0;
-    int32_t status = n ? m->backend->encode(m->self, lf->mels, lf->slots, n, &watch, err) : 0;
+    int32_t status = wh_windows_encode(lf, n, &watch, err);
     wh_spend(at, &spent);
     for (uint32_t i = 0; !status && i < n; i++) {
         struct wh_seat *seat = &lf->seats[lf->slots[i]];

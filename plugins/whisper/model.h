@@ -148,6 +148,13 @@ static inline bool wh_cancelled(const struct wh_watch *watch) {
     return watch && watch->cancelled && watch->cancelled(watch->ctx);
 }
 
+/* A window's place in its audio, for a backend that makes spectrograms itself. */
+struct wh_excerpt {
+    const float *pcm;          /* (n_samples), 16 kHz: the whole audio */
+    uint64_t n_samples, first; /* frame of the audio's spectrogram */
+    uint32_t n_frames;         /* at most 2 T; the window's rows behind them are zeros */
+};
+
 /*
  * A prompt for one row. Rows and slots are numbers below the limits: a row is a sequence with its
  * self-attention keys and values, a slot a window with its cross-attention keys and values. Several
@@ -196,6 +203,17 @@ struct wh_backend {
      * (NULL: nobody) now and then, and returns SLUICE_CANCELLED when told to. */
     int32_t (*encode)(void *self, const float *const *mel, const uint32_t *slots, uint32_t n,
                       const struct wh_watch *watch, struct num_err *err);
+
+    /*
+     * For a backend that makes spectrograms itself, else NULL both: encode() is not called then.
+     * listen(): windows of `slot` are excerpts of this audio from now on, whose spectrogram's first
+     * n_frames frames tell how loud it is. encode_audio(): as encode(); windows[i] is an excerpt of
+     * what slots[i] listens to. Samples are borrowed for the call.
+     */
+    int32_t (*listen)(void *self, uint32_t slot, const float *pcm, uint64_t n_samples,
+                      uint64_t n_frames, struct num_err *err);
+    int32_t (*encode_audio)(void *self, const struct wh_excerpt *windows, const uint32_t *slots,
+                            uint32_t n, const struct wh_watch *watch, struct num_err *err);
 
     /* Starts n rows anew with their prompts. */
     int32_t (*prefill)(void *self, const struct wh_prompt *prompts, uint32_t n,

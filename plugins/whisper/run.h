@@ -38,12 +38,13 @@ struct wh_longform {
     struct num_pool *pool;  /* for the spectrogram */
     struct wh_ahead *ahead; /* NULL where there is one thread */
     struct num_bpe_encoder *encoder;
-    float *pass_frames;    /* (WH_MAX_PASS_FRAMES, M) */
+    float *pass_frames;    /* (WH_MAX_PASS_FRAMES, M); NULL where the backend listens */
     struct wh_seat *seats; /* (n_seats), one for each slot of the model */
     uint32_t n_seats;
-    const float **mels;    /* (n_seats): of windows that are encoded together ... */
-    uint32_t *slots;       /* ... and their slots */
-    struct wh_file *files; /* in the order in which they came */
+    const float **mels;          /* (n_seats): of windows that are encoded together, or ... */
+    struct wh_excerpt *excerpts; /* ... where they lie, for a backend that listens */
+    uint32_t *slots;             /* their slots */
+    struct wh_file *files;       /* in the order in which they came */
 };
 
 /* A segment in the making: tokens [first, first + n_tokens) of the window. */
@@ -128,7 +129,7 @@ struct wh_seat {
     enum wh_seat_state state;
     uint32_t slot;
     struct wh_run run;
-    float *frames;           /* (2 T + 2, M): the window */
+    float *frames;           /* (2 T + 2, M): the window; NULL where the backend listens */
     int32_t *tokens;         /* (C + 1): of the window */
     int32_t *prompt;         /* (2 C + 8) */
     int32_t *previous;       /* (C + 1): the end of the text so far */
@@ -186,14 +187,21 @@ void wh_file_progress(struct wh_file *file, double done_s);
 
 /* ---- spectrum.c ---- */
 
-/* The maximum of the clip's whole spectrogram, which the normalisation needs. */
+/* The maximum of the clip's whole spectrogram, which the normalisation needs: found here, or by a
+ * backend that listens. */
 int32_t wh_run_find_max(struct wh_run *r);
 
 /*
- * The normalised spectrogram of the window, into seat->frames. What lies behind n_frames is
- * silence, or zeros of the normalised spectrogram, as `silence` says.
+ * Makes n_frames of the clip from `seek` on the index-th window to encode. What lies behind them is
+ * silence, or zeros of the normalised spectrogram, as `silence` says. The spectrogram is computed into
+ * seat->frames, unless the backend listens.
  */
-int32_t wh_window_spectrum(struct wh_run *r, size_t seek, size_t n_frames, bool silence);
+int32_t wh_window_prepare(struct wh_run *r, uint32_t index, size_t seek, size_t n_frames,
+                          bool silence);
+
+/* Encodes the first n windows that were prepared. */
+int32_t wh_windows_encode(struct wh_longform *lf, uint32_t n, const struct wh_watch *watch,
+                          struct num_err *err);
 
 /* Starts on frames that will be needed next, while others are decoded. */
 void wh_look_ahead(struct wh_longform *lf);

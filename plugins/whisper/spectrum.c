@@ -3,7 +3,8 @@
  *
  * That of a whole clip is never kept, unless it fits a window: a first pass finds its maximum, and
  * each window's frames are computed when they are needed, or ahead of that where it is known which
- * will be (ahead.h): those of the next clip, or those behind the window in a long clip.
+ * will be (ahead.h): those of the next clip, or those behind the window in a long clip. A
+ * backend that listens does all that on its device, and is told where samples lie.
  */
 #include <math.h>
 #include <string.h>
@@ -45,7 +46,10 @@ static int32_t find_max_and_keep(struct wh_run *r) {
 
 int32_t wh_run_find_max(struct wh_run *r) {
     struct wh_longform *lf = r->lf;
-    size_t M = lf->model->dims.n_mels, end = frames_with_sound(r->n_frames);
+    const struct wh_model *m = lf->model;
+    size_t M = m->dims.n_mels, end = frames_with_sound(r->n_frames);
+    if (m->backend->listen)
+        return m->backend->listen(m->self, r->seat->slot, r->pcm, r->n_samples, end, r->err);
     if (r->n_frames <= 2 * (size_t)lf->model->dims.n_audio_ctx)
         return find_max_and_keep(r);
     r->max = -INFINITY;
@@ -63,9 +67,10 @@ int32_t wh_run_find_max(struct wh_run *r) {
     return SLUICE_OK;
 }
 
-int32_t wh_window_spectrum(struct wh_run *r, size_t seek, size_t n_frames, bool silence) {
+/* The normalised spectrogram of the window, into the seat's frames. */
+static int32_t make_spectrum(struct wh_run *r, size_t seek, size_t n) {
     size_t M = r->lf->model->dims.n_mels, window = 2 * (size_t)r->lf->model->dims.n_audio_ctx;
-    size_t n = silence ? window : n_frames, kept = seek == 0 ? r->n_kept : 0;
+    size_t kept = seek == 0 ? r->n_kept : 0;
     float *frames = r->seat->frames;
     int32_t status = kept < n ? log_frames(r, seek + kept, n - kept, frames + kept * M) : SLUICE_OK;
     r->n_kept = 0;
@@ -74,6 +79,26 @@ int32_t wh_window_spectrum(struct wh_run *r, size_t seek, size_t n_frames, bool 
     num_mel_normalise(frames, n * M, r->max, frames);
     memset(frames + n * M, 0, (window - n) * M * sizeof *frames);
     return SLUICE_OK;
+}
+
+int32_t wh_window_prepare(struct wh_run *r, uint32_t index, size_t seek, size_t n_frames,
+                          bool silence) {
+    struct wh_longform *lf = r->lf;
+    size_t n = silence ? 2 * (size_t)lf->model->dims.n_audio_ctx : n_frames;
+    lf->slots[index] = r->seat->slot;
+    lf->mels[index] = r->seat->frames;
+    lf->excerpts[index] = (struct wh_excerpt){r->pcm, r->n_samples, seek, (uint32_t)n};
+    return lf->model->backend->listen ? SLUICE_OK : make_spectrum(r, seek, n);
+}
+
+int32_t wh_windows_encode(struct wh_longform *lf, uint32_t n, const struct wh_watch *watch,
+                          struct num_err *err) {
+    const struct wh_model *m = lf->model;
+    if (n == 0)
+        return SLUICE_OK;
+    if (m->backend->listen)
+        return m->backend->encode_audio(m->self, lf->excerpts, lf->slots, n, watch, err);
+    return m->backend->encode(m->self, lf->mels, lf->slots, n, watch, err);
 }
 
 /* What will be needed next: the beginning of a clip that waits for a seat, or what follows the

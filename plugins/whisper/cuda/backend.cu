@@ -236,14 +236,34 @@ int32_t cuda_load(const struct wh_weights *weights, const struct wh_dims *dims,
 
 /* ---- The rest of the table ------------------------------------------------------------------ */
 
-int32_t cuda_encode(void *self, const float *const *mel, const uint32_t *slots, uint32_t n,
-                    const struct wh_watch *watch, struct num_err *err) {
-    struct wh_cuda *m = (struct wh_cuda *)self;
+int32_t check_slots(const struct wh_cuda *m, const uint32_t *slots, uint32_t n,
+                    struct num_err *err) {
     for (uint32_t i = 0; i < n; i++)
         if (slots[i] >= m->c.n_slots)
             return num_fail(err, SLUICE_INTERNAL, "the encoder was given slot %u of %u", slots[i],
                             m->c.n_slots);
-    return wh_cuda_encode(m, mel, slots, n, watch, err);
+    return SLUICE_OK;
+}
+
+int32_t cuda_encode(void *self, const float *const *mel, const uint32_t *slots, uint32_t n,
+                    const struct wh_watch *watch, struct num_err *err) {
+    struct wh_cuda *m = (struct wh_cuda *)self;
+    int32_t status = check_slots(m, slots, n, err);
+    return status ? status : wh_cuda_encode(m, mel, slots, n, watch, err);
+}
+
+int32_t cuda_listen(void *self, uint32_t slot, const float *pcm, uint64_t n_samples,
+                    uint64_t n_frames, struct num_err *err) {
+    struct wh_cuda *m = (struct wh_cuda *)self;
+    int32_t status = check_slots(m, &slot, 1, err);
+    return status ? status : wh_cuda_listen(m, slot, pcm, n_samples, n_frames, err);
+}
+
+int32_t cuda_encode_audio(void *self, const struct wh_excerpt *windows, const uint32_t *slots,
+                          uint32_t n, const struct wh_watch *watch, struct num_err *err) {
+    struct wh_cuda *m = (struct wh_cuda *)self;
+    int32_t status = check_slots(m, slots, n, err);
+    return status ? status : wh_cuda_encode_audio(m, windows, slots, n, watch, err);
 }
 
 float widen(enum num_cuda_type type, const void *values, size_t i) {
@@ -293,6 +313,7 @@ void cuda_info(void *self, struct wh_device_info *ret) {
 } // namespace
 
 extern "C" const struct wh_backend wh_backend_cuda = {
-    "cuda",       cuda_load,       cuda_free,         cuda_encode,  wh_cuda_prefill,
-    wh_cuda_step, wh_cuda_reorder, wh_cuda_attention, cuda_encoded, cuda_info,
+    "cuda",          cuda_load,         cuda_free,       cuda_encode,
+    cuda_listen,     cuda_encode_audio, wh_cuda_prefill, wh_cuda_step,
+    wh_cuda_reorder, wh_cuda_attention, cuda_encoded,    cuda_info,
 };

@@ -70,22 +70,11 @@ void wh_cuda_encoder_destroy(struct wh_cuda *m);
 int32_t wh_cuda_encode(struct wh_cuda *m, const float *const *mel, const uint32_t *slots,
                        uint32_t n, const struct wh_watch *watch, struct num_err *err);
 
-/* A window of audio whose samples are on the host: frames [first, first + n_frames) of the whole
- * audio's spectrogram, at most 2 T; rows of the window behind them are zeros. */
-struct wh_cuda_audio {
-    const float *pcm; /* (n_samples), 16 kHz: the whole audio */
-    uint64_t n_samples, first;
-    uint32_t n_frames;
-    float max_power; /* of the whole audio: wh_cuda_mel_max() */
-};
-
-/* The largest mel power of n_frames frames of an audio, for all its windows. Waits for the
- * result. */
-int32_t wh_cuda_mel_max(struct wh_cuda *m, const float *pcm, uint64_t n_samples, uint64_t n_frames,
-                        float *ret_max_power, struct num_err *err);
-
-/* As wh_cuda_encode(), from samples: the spectrogram is computed on the device. */
-int32_t wh_cuda_encode_audio(struct wh_cuda *m, const struct wh_cuda_audio *windows,
+/* struct wh_backend's; the maximum of a slot's spectrogram stays on the device, so neither waits for
+ * it. */
+int32_t wh_cuda_listen(struct wh_cuda *m, uint32_t slot, const float *pcm, uint64_t n_samples,
+                       uint64_t n_frames, struct num_err *err);
+int32_t wh_cuda_encode_audio(struct wh_cuda *m, const struct wh_excerpt *windows,
                              const uint32_t *slots, uint32_t n, const struct wh_watch *watch,
                              struct num_err *err);
 

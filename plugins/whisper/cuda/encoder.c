@@ -292,7 +292,7 @@ static void fill_slots(struct wh_cuda_pass *p, const uint32_t *slots) {
 /* Windows of either kind; the other is NULL. */
 struct source {
     const float *const *mel;
-    const struct wh_cuda_audio *audio;
+    const struct wh_excerpt *audio;
 };
 
 static int32_t encode_pass(struct wh_cuda *m, const struct source *source, uint32_t first,
@@ -300,7 +300,7 @@ static int32_t encode_pass(struct wh_cuda *m, const struct source *source, uint3
     struct wh_cuda_encoder *e = m->encoder;
     struct wh_cuda_pass pass = {.m = m, .work = &e->work, .n = n, .err = err}, *p = &pass;
     const float *mel = source->mel ? wh_cuda_feed_mel(p, source->mel + first)
-                                   : wh_cuda_feed_audio(p, source->audio + first);
+                                   : wh_cuda_feed_audio(p, source->audio + first, slots);
     convolve(p, &m->w.conv1, mel, NUM_CUDA_F32, m->c.dims.n_mels, 1, e->work.wide);
     wh_cuda_check(p, "encoding", cudaEventRecord(e->consumed[p->feed], m->encode_stream));
     if (!p->status)
@@ -329,7 +329,7 @@ int32_t wh_cuda_encode(struct wh_cuda *m, const float *const *mel, const uint32_
     return encode(m, &(struct source){.mel = mel}, slots, n, watch, err);
 }
 
-int32_t wh_cuda_encode_audio(struct wh_cuda *m, const struct wh_cuda_audio *windows,
+int32_t wh_cuda_encode_audio(struct wh_cuda *m, const struct wh_excerpt *windows,
                              const uint32_t *slots, uint32_t n, const struct wh_watch *watch,
                              struct num_err *err) {
     return encode(m, &(struct source){.audio = windows}, slots, n, watch, err);

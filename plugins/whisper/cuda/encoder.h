@@ -54,6 +54,7 @@ void wh_cuda_feed_destroy(struct wh_cuda_encoder *e);
 /* Bring the mel frames (n, 2 T, M) of a pass's windows to the device; return where they lie once
  * encode_stream comes to what is queued next. */
 const float *wh_cuda_feed_mel(struct wh_cuda_pass *p, const float *const *mel);
-const float *wh_cuda_feed_audio(struct wh_cuda_pass *p, const struct wh_cuda_audio *windows);
+const float *wh_cuda_feed_audio(struct wh_cuda_pass *p, const struct wh_excerpt *windows,
+                                const uint32_t *slots);
 
 #endif

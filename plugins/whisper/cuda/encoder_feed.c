@@ -6,8 +6,9 @@
  * a stream of its own while the pass before it is computed. The host waits for the copy of the pass
  * before the last, no more. A feed of samples holds, for the windows of config.n_windows,
  *
- *     struct num_cuda_mel_piece (n) | maxima that are given (n) | maxima that are found (n) | ...
- *     samples of window 0 | samples of window 1 | ...     from n x WH_CUDA_PIECE_BYTES on
+ *     struct num_cuda_mel_piece (n) | samples of window 0 | samples of window 1 | ...
+ *
+ * the samples from n x WH_CUDA_PIECE_BYTES on. How loud an audio is, is found and kept on the device.
  */
 #include "whisper/cuda/encoder.h"
 
@@ -54,23 +55,18 @@ const float *wh_cuda_feed_mel(struct wh_cuda_pass *p, const float *const *mel) {
 /* The parts of a feed of samples, on the host or on the device. */
 struct parts {
     struct num_cuda_mel_piece *pieces;
-    float *given, *found;
     char *samples;
 };
 
-_Static_assert(sizeof(struct num_cuda_mel_piece) + 2 * sizeof(float) <= WH_CUDA_PIECE_BYTES,
+_Static_assert(sizeof(struct num_cuda_mel_piece) <= WH_CUDA_PIECE_BYTES,
                "a window's description has room");
 
 static struct parts parts_of(const struct wh_cuda_config *c, void *feed) {
-    struct parts p = {.pieces = feed};
-    p.given = (float *)(p.pieces + c->n_windows);
-    p.found = p.given + c->n_windows;
-    p.samples = (char *)feed + (size_t)c->n_windows * WH_CUDA_PIECE_BYTES;
-    return p;
+    return (struct parts){feed, (char *)feed + (size_t)c->n_windows * WH_CUDA_PIECE_BYTES};
 }
 
-/* Describes frames [first, first + n_frames) as piece i and copies the samples that they see. */
-static void put_piece(struct wh_cuda_pass *p, uint32_t i, const struct wh_cuda_audio *a,
+/* Describes an excerpt of what `slot` listens to as piece i, and copies the samples that it sees. */
+static void put_piece(struct wh_cuda_pass *p, uint32_t i, const struct wh_excerpt *a, uint32_t slot,
                       float *ret_mel) {
     const struct wh_cuda_config *c = &p->m->c;
     const size_t room = wh_cuda_window_samples(c);
@@ -88,13 +84,11 @@ static void put_piece(struct wh_cuda_pass *p, uint32_t i, const struct wh_cuda_a
         .n_samples = start + n,
         .first = a->first,
         .n_frames = a->n_frames,
-        .group = i,
+        .group = slot,
         .ret_log = ret_mel,
         .ret_mel = ret_mel,
         .n_rows = 2 * c->dims.n_audio_ctx,
     };
-    host.given[i] = a->max_power;
-    host.found[i] = 0;
 }
 
 static size_t sample_bytes(const struct wh_cuda_pass *p) {
@@ -103,66 +97,62 @@ static size_t sample_bytes(const struct wh_cuda_pass *p) {
            p->n * wh_cuda_window_samples(c) * sizeof(float);
 }
 
-const float *wh_cuda_feed_audio(struct wh_cuda_pass *p, const struct wh_cuda_audio *windows) {
+/* Powers may be added to the maximum again: no frame is louder than what was listened to. */
+const float *wh_cuda_feed_audio(struct wh_cuda_pass *p, const struct wh_excerpt *windows,
+                                const uint32_t *slots) {
     const struct wh_cuda *m = p->m;
     const size_t M = m->c.dims.n_mels, rows = 2 * (size_t)m->c.dims.n_audio_ctx;
     begin(p);
     for (uint32_t i = 0; !p->status && i < p->n; i++)
-        put_piece(p, i, &windows[i], p->work->mel + i * rows * M);
+        put_piece(p, i, &windows[i], slots[i], p->work->mel + i * rows * M);
     copy(p, sample_bytes(p));
     wh_cuda_check(p, "copying windows",
                   cudaStreamWaitEvent(m->encode_stream, m->encoder->copied[p->feed], 0));
-    const struct parts device = parts_of(&m->c, p->work->feed[p->feed]);
+    const struct num_cuda_mel_piece *pieces = parts_of(&m->c, p->work->feed[p->feed]).pieces;
     if (!p->status)
         wh_cuda_check(p, "the spectrogram",
-                      num_cuda_mel_power(p->work->mel_tables, M, device.pieces, p->n, rows,
-                                         device.found, m->encode_stream));
+                      num_cuda_mel_power(p->work->mel_tables, M, pieces, p->n, rows,
+                                         p->work->mel_max, m->encode_stream));
     if (!p->status)
         wh_cuda_check(p, "the spectrogram",
-                      num_cuda_mel_normalise(M, device.pieces, p->n, rows, device.given,
-                                             NUM_CUDA_F32, m->encode_stream));
+                      num_cuda_mel_normalise(M, pieces, p->n, rows, p->work->mel_max, NUM_CUDA_F32,
+                                             m->encode_stream));
     return p->work->mel;
 }
 
-/* One feed's worth of frames from *at on, towards the maximum. On the copy stream alone. */
-static void look_at(struct wh_cuda_pass *p, const struct wh_cuda_audio *all, uint64_t n_frames,
-                    uint64_t *at) {
+/* One feed's worth of frames from *at on, towards the slot's maximum. On the copy stream alone. */
+static void look_at(struct wh_cuda_pass *p, const struct wh_excerpt *all, uint32_t slot,
+                    uint64_t n_frames, uint64_t *at) {
     const struct wh_cuda *m = p->m;
     const size_t M = m->c.dims.n_mels, rows = 2 * (size_t)m->c.dims.n_audio_ctx;
     begin(p);
-    const struct parts host = parts_of(&m->c, m->encoder->pinned[p->feed]);
     for (p->n = 0; !p->status && p->n < m->c.n_windows && *at < n_frames; p->n++) {
-        struct wh_cuda_audio piece = *all;
+        struct wh_excerpt piece = *all;
         piece.first = *at;
         piece.n_frames = n_frames - *at < rows ? (uint32_t)(n_frames - *at) : (uint32_t)rows;
-        put_piece(p, p->n, &piece, NULL);
-        host.pieces[p->n].group = 0;
+        put_piece(p, p->n, &piece, slot, NULL);
         *at += piece.n_frames;
     }
     copy(p, sample_bytes(p));
-    const struct parts device = parts_of(&m->c, p->work->feed[p->feed]);
+    const struct num_cuda_mel_piece *pieces = parts_of(&m->c, p->work->feed[p->feed]).pieces;
     if (!p->status)
         wh_cuda_check(p, "the spectrogram's maximum",
-                      num_cuda_mel_power(p->work->mel_tables, M, device.pieces, p->n, rows,
+                      num_cuda_mel_power(p->work->mel_tables, M, pieces, p->n, rows,
                                          p->work->mel_max, m->encoder->copy_stream));
 }
 
-int32_t wh_cuda_mel_max(struct wh_cuda *m, const float *pcm, uint64_t n_samples, uint64_t n_frames,
-                        float *ret_max_power, struct num_err *err) {
+int32_t wh_cuda_listen(struct wh_cuda *m, uint32_t slot, const float *pcm, uint64_t n_samples,
+                       uint64_t n_frames, struct num_err *err) {
     struct wh_cuda_encoder *e = m->encoder;
     struct wh_cuda_pass p = {.m = m, .work = &e->work, .err = err};
-    const struct wh_cuda_audio all = {.pcm = pcm, .n_samples = n_samples};
-    float max = 0;
+    const struct wh_excerpt all = {.pcm = pcm, .n_samples = n_samples};
+    for (int i = 0; i < 2; i++) /* windows of what was listened to before are past their maximum */
+        wh_cuda_check(&p, "the spectrogram's maximum",
+                      cudaStreamWaitEvent(e->copy_stream, e->consumed[i], 0));
     wh_cuda_check(&p, "the spectrogram's maximum",
-                  cudaMemsetAsync(e->work.mel_max, 0, sizeof max, e->copy_stream));
+                  cudaMemsetAsync(e->work.mel_max + slot, 0, sizeof(float), e->copy_stream));
     for (uint64_t at = 0; !p.status && at < n_frames;)
-        look_at(&p, &all, n_frames, &at);
-    wh_cuda_check(
-        &p, "the spectrogram's maximum",
-        cudaMemcpyAsync(&max, e->work.mel_max, sizeof max, cudaMemcpyDeviceToHost, e->copy_stream));
-    wh_cuda_check(&p, "the spectrogram's maximum", cudaStreamSynchronize(e->copy_stream));
-    if (!p.status)
-        *ret_max_power = max;
+        look_at(&p, &all, slot, n_frames, &at);
     return p.status;
 }
 

@@ -30,7 +30,7 @@ void wh_cuda_encoder_place(struct wh_cuda_encoder_work *work, const struct wh_cu
     for (int i = 0; i < 2; i++)
         work->feed[i] = take(&at, wh_cuda_feed_bytes(c));
     work->mel_tables = take(&at, WH_CUDA_MEL_TABLES(s->n_mels));
-    work->mel_max = take(&at, sizeof *work->mel_max);
+    work->mel_max = take(&at, c->n_slots * sizeof *work->mel_max);
     work->mel = work->x = take(&at, rows * largest(2 * (size_t)s->n_mels, D, 0) * sizeof(float));
     work->norm = take(&at, rows * D * value);
     work->wide = work->qkv = work->add = take(&at, rows * 3 * D * value);

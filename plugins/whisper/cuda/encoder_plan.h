@@ -27,7 +27,7 @@ size_t wh_cuda_feed_bytes(const struct wh_cuda_config *c);
 struct wh_cuda_encoder_work {
     void *feed[2];    /* wh_cuda_feed_bytes(): one is filled while one is read */
     void *mel_tables; /* num_cuda_mel_tables_fill() */
-    float *mel_max;   /* (1): the largest mel power of an audio, while it is looked for */
+    float *mel_max;   /* (n_slots): the largest mel power of the audio that a slot listens to */
     float *mel;       /* (B, 2 T, M): of samples; then ... */
     float *x;         /* ... (B, T, D): the residual stream */
     void *norm;       /* (B, T, D) type: what a product reads: normed rows, what attention found */

@@ -6,7 +6,7 @@
 
 #include "num/mel.h"
 #include "unit/whisper/make_model.h"
-#include "whisper/cuda/cuda.h"
+#include "whisper/cuda/encoder.h"
 #include "whisper/cuda/load.h"
 
 #define N_SLOTS   7
@@ -256,8 +256,7 @@ static float *sound(size_t n) {
 }
 
 /* The CPU's frames of a window, as window.c makes them. */
-static void cpu_window(const struct wh_dims *s, const struct wh_cuda_audio *a, float max,
-                       float *ret) {
+static void cpu_window(const struct wh_dims *s, const struct wh_excerpt *a, float max, float *ret) {
     struct num_mel *mel;
     struct num_pool *pool;
     struct num_err err;
@@ -273,6 +272,15 @@ static void cpu_window(const struct wh_dims *s, const struct wh_cuda_audio *a, f
     num_mel_destroy(mel);
 }
 
+/* The largest mel power of what a slot listens to. */
+static float heard(const struct wh_cuda *m, uint32_t slot) {
+    CHECK_CUDA(cudaStreamSynchronize(m->encoder->copy_stream));
+    float *all = host_values(m->encoder->work.mel_max, N_SLOTS, NUM_CUDA_F32);
+    const float power = all[slot];
+    free(all);
+    return power;
+}
+
 /* Windows at the start, in the middle, at the end and behind it, more than fit a pass: as from the
  * CPU's mel frames. These differ by 1e-4 at most, and two layers pass that on. */
 TEST(windows_from_samples) {
@@ -281,20 +289,19 @@ TEST(windows_from_samples) {
     struct made *made = made_create(&dims, NUM_WEIGHT_F32, 6);
     struct wh_weights weights = weights_of(made);
     struct wh_cuda *m = model_make(&dims, &weights, NUM_CUDA_F32);
-    float *pcm = sound(N), max_power = 0;
+    float *pcm = sound(N);
     struct num_err err;
-    CHECK_INT(wh_cuda_mel_max(m, pcm, N, FRAMES + 2, &max_power, &err), 0);
-    struct wh_cuda_audio windows[] = {{pcm, N, 0, 100, 0},  {pcm, N, 1, 100, 0},
-                                      {pcm, N, 77, 64, 0},  {pcm, N, 150, 100, 0},
-                                      {pcm, N, 240, 12, 0}, {pcm, N, 300, 100, 0}};
+    const struct wh_excerpt windows[] = {{pcm, N, 0, 100},   {pcm, N, 1, 100},  {pcm, N, 77, 64},
+                                         {pcm, N, 150, 100}, {pcm, N, 240, 12}, {pcm, N, 300, 100}};
     enum { N_AUDIO = sizeof windows / sizeof *windows };
     uint32_t slots[N_AUDIO] = {0, 1, 2, 3, 4, 5};
     size_t values = 2 * (size_t)dims.n_audio_ctx * dims.n_mels;
     float *mel = keep(malloc(N_AUDIO * values * sizeof *mel));
-    for (int i = 0; i < N_AUDIO; i++) {
-        windows[i].max_power = max_power;
-        cpu_window(&dims, &windows[i], log10f(max_power), mel + i * values);
-    }
+    for (uint32_t i = 0; i < N_AUDIO; i++)
+        CHECK_INT(wh_cuda_listen(m, i, pcm, N, FRAMES + 2, &err), 0);
+    const float max = log10f(heard(m, 0));
+    for (int i = 0; i < N_AUDIO; i++)
+        cpu_window(&dims, &windows[i], max, mel + i * values);
     float *want = cpu_outputs(&weights, &dims, mel, N_AUDIO);
     for (int pass = 0; pass < 2; pass++) {
         if (wh_cuda_encode_audio(m, windows, slots, N_AUDIO, NULL, &err))
@@ -320,18 +327,18 @@ TEST(the_maximum_of_an_audio) {
     struct num_mel *mel;
     struct num_pool *pool;
     struct num_err err;
-    float *pcm = sound(N), max_power = 0, *want = keep(malloc(FRAMES * 80 * sizeof *want));
+    float *pcm = sound(N), *want = keep(malloc(FRAMES * 80 * sizeof *want));
     CHECK_INT(num_mel_create(80, &mel, &err), 0);
     keep(mel);
     CHECK_INT(num_pool_create(1, &pool, &err), 0);
     keep(pool);
     CHECK_INT(num_mel_log(mel, pool, pcm, N, 0, FRAMES, want, &err), 0);
     for (int i = 0; i < 2; i++) {
-        CHECK_INT(wh_cuda_mel_max(m, pcm, N, FRAMES, &max_power, &err), 0);
-        CHECK_NEAR(log10f(max_power), num_mel_max(want, FRAMES * 80), 1e-5);
+        CHECK_INT(wh_cuda_listen(m, 3, pcm, N, FRAMES, &err), 0);
+        CHECK_NEAR(log10f(heard(m, 3)), num_mel_max(want, FRAMES * 80), 1e-5);
     }
-    CHECK_INT(wh_cuda_mel_max(m, NULL, 0, 2, &max_power, &err), 0);
-    CHECK_NEAR(log10f(max_power), -10, 1e-5);
+    CHECK_INT(wh_cuda_listen(m, 3, NULL, 0, 2, &err), 0);
+    CHECK_NEAR(log10f(heard(m, 3)), -10, 1e-5);
     model_free(m);
     made_free(made);
 }

@@ -22,7 +22,7 @@ static const struct wh_dims dims = {.n_mels = 80,
                                     .n_alignment_heads = 1};
 
 static struct made_weights made;
-static float mel[16 * 80], logits[4 * 33];
+static float mel[16 * 80], pcm[6000], logits[4 * 33];
 
 static int32_t load(void **ret, struct num_err *err) {
     struct wh_limits limits = {
@@ -42,7 +42,12 @@ static int32_t decode(void *self, uint32_t slot, struct num_err *err) {
     struct wh_prompt prompt = {0, slot, tokens, 2, 1, logits};
     struct wh_step steps[] = {{0, 4}, {1, 5}};
     struct wh_alignment a = {0, slot, tokens, 3, weights, 2, 1, 30, &prob};
+    const struct wh_excerpt window = {pcm, sizeof pcm / sizeof *pcm, 1, 12};
     int32_t status = b->encode(self, mels, &slot, 1, NULL, err);
+    if (!status)
+        status = b->listen(self, slot, pcm, sizeof pcm / sizeof *pcm, 40, err);
+    if (!status)
+        status = b->encode_audio(self, &window, &slot, 1, NULL, err);
     if (!status)
         status = b->prefill(self, &prompt, 1, err);
     if (!status)
