@@ -173,10 +173,19 @@ static int digest_folder(struct making *m, const char *path, int depth, int *n_f
 
 /* ---- Parameters ------------------------------------------------------------------------------ */
 
+/* Whether a parameter of this name names a model. */
+static bool names_model(const char *param) {
+    static const char *const names[] = {"model", "segmentation", "embedding", "plda"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(param, names[i]) == 0)
+            return true;
+    return false;
+}
+
 /* A model, or a file that a text names; owned; NULL: it is only a text. */
 static char *named_by(const struct sl_recipes *rs, const char *param, const char *text) {
     struct stat st;
-    if (strcmp(param, "model") == 0)
+    if (names_model(param) && *text)
         return sl_model_find(text, rs->run->places.share_dir);
     if (!strchr(text, '/') || stat(text, &st) < 0 || !S_ISREG(st.st_mode))
         return NULL;

@@ -204,6 +204,20 @@ class Cache(Case):
         self.run_it(stages, outputs)
         self.assertIn("model.bin is another one", self.misses()["up"])
 
+    def test_models_that_are_folders(self):
+        """Parameters that name models stand for what is in the folder."""
+        outputs = "  txt: { use: fixture/upper, in: { text: up.text } }\n"
+        for name in ("model", "segmentation", "embedding", "plda"):
+            config = self.write(f"{name}/config.json", "{}")
+            stages = "  up: { use: exec/command, in: { text: inputs.text }, cache: true, with: { argv: [cp, \"${in.text}\", " \
+                     f"\"${{out.text}}\"], outputs: {{ text: text/1 }}, env: {{ {name}: {os.path.dirname(config)} }} }} }}\n"
+            self.run_it(stages, outputs)
+            self.run_it(stages, outputs)
+            self.assertEqual(self.reused(), {"up", "txt"}, name)
+            self.write(f"{name}/config.json", "{ }")
+            self.run_it(stages, outputs)
+            self.assertNotIn("up", self.reused(), name)
+
     def test_ls_and_prune(self):
         for i in range(4):
             self.write(f"f{i}.txt", f"text {i}\n" * 1000)
