@@ -16,7 +16,7 @@ MOST_BYTES = 24 * 1000 * 1000
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "tools", "train"))
-from material import minutes  # noqa: E402
+from material import english, minutes  # noqa: E402
 
 
 def can(*modules):
@@ -29,7 +29,7 @@ class Command(ToolCase):
     def test_the_models_are_listed(self):
         status, out, _ = self.run_tool("--list")
         self.assertEqual((status, out.split()),
-                         (0, ["scribe-synth", "speaker-synth/embedding", "speaker-synth/segmentation", "vad-synth"]))
+                         (0, ["scribe-synth", "speaker-synth/embedding", "speaker-synth/segmentation", "vad-synth", "whisper-synth"]))
 
     def test_a_model_and_a_folder_have_to_be_said(self):
         for arguments in ([], ["vad-synth"], ["no-such-model", "-o", "x"]):
@@ -89,6 +89,13 @@ class Minutes(unittest.TestCase):
     def test_the_same_seed_gives_the_same_meeting(self):
         texts = [minutes.transcript(minutes.meeting(random.Random(7))) for _ in range(2)]
         self.assertEqual(*texts)
+
+
+class English(unittest.TestCase):
+    def test_texts_can_be_written_with_the_tokens(self):
+        r = random.Random(3)
+        for _ in range(500):
+            self.assertRegex(english.text(r), r"^[A-Z][A-Za-z' ,]*([.,?] ?[A-Za-z' ,]*)*[.?]$")
 
 
 class Cards(unittest.TestCase):

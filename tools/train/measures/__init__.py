@@ -8,7 +8,7 @@ import wave
 
 import numpy as np
 
-NAMES = {"vad-synth": "vad", "speaker-synth": "speakers", "scribe-synth": "scribe"}
+NAMES = {"vad-synth": "vad", "speaker-synth": "speakers", "scribe-synth": "scribe", "whisper-synth": "whisper"}
 
 
 def measure(name, options):
@@ -26,7 +26,7 @@ def sluice(options, pipeline, files, *more):
     with open(path, "w", encoding="utf-8") as file:
         file.write(pipeline)
     environment = dict(os.environ, SLUICE_STATE=os.path.join(folder.name, "state"))
-    done = subprocess.run([options.sluice, "run", path, *files, "-o", out, *more], env=environment, stdout=subprocess.PIPE,
+    done = subprocess.run([options.sluice, "run", path, *files, "-o", out, "--no-cache", *more], env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, universal_newlines=True)
     if done.returncode:
         raise Failed("sluice run ended with %d: %s" % (done.returncode, done.stdout[-2000:]))

@@ -14,7 +14,7 @@ from measures import Failed, percent, read_json, sluice
 from training.folder import Card, table
 
 TOOLS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-COUNT, SEED, TUNE_COUNT, TUNE_SEED = 50, 20262, 24, 20263
+COUNT, SEED, TUNE_COUNT, TUNE_SEED = 50, 20262, 16, 20263
 
 PIPELINE = """
 sluice: 1
@@ -33,7 +33,7 @@ outputs:
 """
 
 SEGMENTATION = """
-Who of up to three voices speaks in each frame of ten seconds (PyanNet with classes for sets of speakers; its published shape,
+Who of up to three voices speaks in each frame of five seconds (PyanNet with classes for sets of speakers; its published shape,
 but smaller), trained from nothing on synthetic conversations. One half of the model for `diarize/speakers`; the other is
 [the embedding](../embedding/README.md).
 

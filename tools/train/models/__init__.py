@@ -3,7 +3,7 @@ import importlib
 import os
 
 NAMES = {"vad-synth": "vad", "speaker-synth/segmentation": "segmentation", "speaker-synth/embedding": "embedding",
-         "scribe-synth": "scribe"}
+         "scribe-synth": "scribe", "whisper-synth": "whisper"}
 
 
 def module(name):

@@ -1,4 +1,4 @@
-"""speaker-synth/segmentation: who of up to three voices speaks in each frame of ten seconds, in the shape of PyanNet.
+"""speaker-synth/segmentation: who of up to three voices speaks in each frame of five seconds, in the shape of PyanNet.
 
 plugins/diarize/pyannet.h names the papers. Smaller than the published model: 64 fixed filters every 20 samples, so that a
 frame is 34 ms, and two layers of LSTM. Trained with permutations: which voice is the first is up to the network.
@@ -15,7 +15,7 @@ from material import sounds, speech
 from material.scene import HOP, Scenes
 from training import folder
 
-N, STRIDE, SIZE, BANDS = 160000, 20, 251, 32
+N, STRIDE, SIZE, BANDS = 80000, 20, 251, 32  # N: 5 s; of 10 s, voices are confused more often
 CHANNELS, HIDDEN, LAYERS, LINEAR = (2 * BANDS, 48, 48), 48, 2, 64
 LOCAL, AT_ONCE = 3, 2
 SETS = [s for k in range(AT_ONCE + 1) for s in itertools.combinations(range(LOCAL), k)]  # pyannet.c: list_sets()
@@ -77,7 +77,7 @@ class Task:
     smoke_steps, smoke_loss = 60, 1.20
 
     def __init__(self, options):
-        self.size = 6 if options.smoke else 16
+        self.size = 8 if options.smoke else 32
         shards = 2 if options.smoke else 24
         pool = speech.Pool(os.path.join(options.cache, "speech"), shards)
         bank = sounds.Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)

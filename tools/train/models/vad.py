@@ -83,7 +83,7 @@ class Task:
             x = x + scenes.background(rng) * 10 ** (-rng.uniform(-4, 35) / 20)
         if rng.random() < 0.35:
             x = x + scenes.background(rng, 0) * 10 ** (-rng.uniform(3, 40) / 20)
-        x = scenes.record(rng, x)
+        x = scenes.record(rng, x, -80, -8)
         if rng.random() < 0.08:  # the line drops out
             at, n = int(rng.integers(len(share))), int(rng.integers(3, 40))
             x[at * FRAME:(at + n) * FRAME] = share[at:at + n] = 0
