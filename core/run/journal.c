@@ -52,7 +52,7 @@ static int sync_now(struct sl_journal *j, struct sl_err *err) {
     return 0;
 }
 
-int sl_journal_flush(struct sl_journal *j, bool force, struct sl_err *err) {
+int sl_journal_write(struct sl_journal *j, struct sl_err *err) {
     if (j->pending.len) {
         int rc = sl_write_all(j->fd, j->pending.data, j->pending.len, err);
         if (rc < 0)
@@ -61,7 +61,7 @@ int sl_journal_flush(struct sl_journal *j, bool force, struct sl_err *err) {
         if (!j->unsynced_ms)
             j->unsynced_ms = sl_now_ms();
     }
-    return j->unsynced_ms && (force || sl_journal_due_ms(j) == 0) ? sync_now(j, err) : 0;
+    return 0;
 }
 
 int sl_journal_due_ms(const struct sl_journal *j) {
@@ -72,7 +72,9 @@ int sl_journal_due_ms(const struct sl_journal *j) {
 }
 
 int sl_journal_close(struct sl_journal *j, struct sl_err *err) {
-    int rc = sl_journal_flush(j, true, err);
+    int rc = sl_journal_write(j, err);
+    if (rc == 0 && j->unsynced_ms)
+        rc = sync_now(j, err);
     sl_close(&j->fd);
     sl_str_finish(&j->pending);
     return rc;

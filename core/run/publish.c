@@ -3,8 +3,8 @@
  * temporary name and rename(), so a core that is killed leaves a stray name only between these two calls. Where the file
  * system has no O_TMPFILE the temporary name is there from the beginning.
  *
- * Written slices are handed to the disk as they come (sync_file_range), so that the fsync before the name has little left
- * to wait for.
+ * Written slices are handed to the disk as they come (sync_file_range), so that the sync before the name has little left to
+ * wait for.
  */
 #include "run/publish.h"
 
@@ -121,7 +121,11 @@ static int copy_some(struct sl_publish *p, uint64_t end, struct sl_err *err) {
     return 0;
 }
 
-static int give_name(struct sl_publish *p, struct sl_err *err) {
+int sl_publish_fd(const struct sl_publish *p) {
+    return p->to;
+}
+
+int sl_publish_name(struct sl_publish *p, struct sl_err *err) {
     char self[64];
     snprintf(self, sizeof self, "/proc/self/fd/%d", p->to);
     if (!p->is_named && linkat(AT_FDCWD, self, AT_FDCWD, p->path, AT_SYMLINK_FOLLOW) == 0)
@@ -141,8 +145,7 @@ int sl_publish_step(struct sl_publish *p, uint64_t max, struct sl_err *err) {
     if (XXH3_64bits_digest(p->state) != p->hash)
         return sl_err_set(err, SLUICE_INTERNAL,
                           "%s: its artifact was changed after it was committed", p->path);
-    if (p->durable && fsync(p->to) < 0)
-        return failed(p, err);
-    rc = give_name(p, err);
+    sl_close(&p->from);
+    rc = p->durable ? 0 : sl_publish_name(p, err);
     return rc < 0 ? rc : 1;
 }

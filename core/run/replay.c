@@ -24,6 +24,11 @@ static void task_finish(struct sl_replay_task *t) {
     t->artifacts = t->sources = t->task = NULL;
 }
 
+static void set_carry(struct sl_replay_task *t, json_t *carry) {
+    json_decref(t->carry);
+    t->carry = json_is_object(carry) ? json_incref(carry) : NULL;
+}
+
 static void task_open(struct sl_replay_task *t) {
     task_finish(t);
     t->state = SL_REPLAY_OPEN;
@@ -35,8 +40,10 @@ struct sl_replay_task *sl_replay_task(const struct sl_replay *r, int item, int s
 }
 
 void sl_replay_finish(struct sl_replay *r) {
-    for (size_t i = 0; r->tasks && i < (size_t)r->cap_items * (size_t)r->n_stages; i++)
+    for (size_t i = 0; r->tasks && i < (size_t)r->cap_items * (size_t)r->n_stages; i++) {
+        set_carry(&r->tasks[i], NULL);
         task_finish(&r->tasks[i]);
+    }
     free(r->tasks);
     free(r->items);
     json_decref(r->run);
@@ -138,6 +145,12 @@ static void on_attempt_end(struct sl_replay *r, const json_t *record) {
         t->failed++;
 }
 
+static void on_retry(struct sl_replay *r, const json_t *record) {
+    struct sl_replay_task *t = task_of(r, record);
+    if (t)
+        set_carry(t, json_object_get(record, "carry"));
+}
+
 static void on_reuse(struct sl_replay *r, const json_t *record) {
     struct sl_replay_task *t = task_of(r, record);
     if (!t)
@@ -164,9 +177,10 @@ static void on_task(struct sl_replay *r, const json_t *record) {
     bool done = strcmp(state, "done") == 0, absent = strcmp(state, "absent") == 0;
     if (!done)
         task_open(t);
-    if (done)
+    if (done) {
         t->state = SL_REPLAY_DONE;
-    else if (absent || strcmp(state, "failed") == 0) {
+        set_carry(t, NULL);
+    } else if (absent || strcmp(state, "failed") == 0) {
         t->state = absent ? SL_REPLAY_ABSENT : SL_REPLAY_FAILED;
         t->task = json_incref((json_t *)record);
     }
@@ -207,6 +221,7 @@ static void each_record(void *ctx, const json_t *record) {
         {"items", on_items},       {"attempt", on_attempt}, {"attempt_end", on_attempt_end},
         {"artifact", on_artifact}, {"task", on_task},       {"item", on_item},
         {"reuse", on_reuse},       {"end", on_end},         {"resume", on_resume},
+        {"retry", on_retry},
     };
     struct sl_replay *r = ctx;
     const char *type = sl_json_str(record, "type", "");
@@ -336,6 +351,7 @@ void sl_replay_reopen(struct sl_replay *r, bool failed) {
         for (int s = 0; again && s < r->n_stages; s++) {
             struct sl_replay_task *t = sl_replay_task(r, i, s);
             t->failed = 0;
+            set_carry(t, NULL);
             if (t->state == SL_REPLAY_FAILED)
                 task_open(t);
         }

@@ -26,6 +26,7 @@ struct sl_replay_task {
     json_t *artifacts; /* port -> the artifact's record; NULL: none */
     json_t *sources;   /* port -> stamp of the user's file that was read (sl_file_stamp); or NULL */
     json_t *task;      /* the record that settled it as ABSENT or FAILED; or NULL */
+    json_t *carry;     /* while it is open: what its failures have led to (sched/carry.c); or NULL */
 };
 
 struct sl_replay {

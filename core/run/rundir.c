@@ -93,7 +93,13 @@ int sl_rundir_make_folders(const struct sl_rundir *rd, struct sl_err *err) {
 
 int sl_rundir_create(struct sl_rundir *ret, struct sl_err *err) {
     sl_autofree char *root = sl_runs_root();
+    bool is_new = !sl_path_exists(root);
     int rc = sl_make_dirs(root, err);
+    if (rc == 0 && is_new) {
+        sl_autofree char *state = sl_xstrndup(root, strlen(root) - strlen("/runs"));
+        sl_sync_folder_of(root);
+        sl_sync_folder_of(state);
+    }
     if (rc < 0)
         return sl_err_wrap(err, "the folder of runs (set SLUICE_STATE to choose another)");
     struct sl_rundir rd = {.lock_fd = -1};

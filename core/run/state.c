@@ -182,6 +182,7 @@ static void reopen_item(json_t *item, bool failed) {
         return;
     sl_json_set(item, "state", json_string("open"));
     json_object_del(item, "message");
+    json_array_clear(json_object_get(item, "outputs"));
     json_array_foreach(json_object_get(item, "stages"), s, stage) {
         const char *was = sl_json_str(stage, "state", "");
         json_array_foreach(json_object_get(stage, "attempts"), a,

@@ -388,6 +388,27 @@ uint64_t sl_admission_largest_card(const struct run *run) {
     return largest_card(run->admission);
 }
 
+json_t *sl_admission_card_names(const struct run *run, uint64_t cards) {
+    const struct sl_gpus *g = &run->admission->cards.gpus;
+    json_t *names = json_array();
+    for (int i = 0; i < g->n; i++)
+        if (cards >> i & 1)
+            json_array_append_new(names, json_string(g->cards[i].uuid));
+    return names;
+}
+
+uint64_t sl_admission_cards_named(const struct run *run, const json_t *names) {
+    const struct sl_gpus *g = &run->admission->cards.gpus;
+    uint64_t cards = 0;
+    size_t k;
+    json_t *name;
+    json_array_foreach(names, k, name)
+        for (int i = 0; json_is_string(name) && i < g->n; i++)
+            if (strcmp(json_string_value(name), g->cards[i].uuid) == 0)
+                cards |= (uint64_t)1 << i;
+    return cards;
+}
+
 /* ---- The whole ------------------------------------------------------------------------------- */
 
 /* Stages that can never run here, all in one message; those that are optional fail when their turn comes. */

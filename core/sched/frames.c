@@ -194,7 +194,8 @@ static bool is_ours(void *ctx, pid_t pid) {
     for (const struct carrier *c = run->carriers; c; c = c->next)
         if (c->worker && c->worker->pid == pid)
             return true;
-    return sl_forkserver_pid(run->forkserver) == pid || sl_admission_helper_pid(run) == pid;
+    return sl_forkserver_pid(run->forkserver) == pid || sl_admission_helper_pid(run) == pid ||
+           sl_durable_pid(run) == pid;
 }
 
 static void kill_orphans(struct run *run) {

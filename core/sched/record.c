@@ -101,7 +101,7 @@ int sl_record_begin(struct run *run, struct sl_err *err) {
     sl_run_emit(run,
                 &(struct sl_event){
                     .type = SL_EVENT_RUN_BEGIN, .item = -1, .stage = -1, .text = run->dir->path});
-    return sl_journal_flush(&run->journal, true, err);
+    return sl_journal_write(&run->journal, err);
 }
 
 int sl_record_resume(struct run *run, struct sl_err *err) {
@@ -125,7 +125,7 @@ int sl_record_resume(struct run *run, struct sl_err *err) {
     sl_run_emit(run,
                 &(struct sl_event){
                     .type = SL_EVENT_RUN_BEGIN, .item = -1, .stage = -1, .text = run->dir->path});
-    return sl_journal_flush(&run->journal, true, err);
+    return sl_journal_write(&run->journal, err);
 }
 
 void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct carrier *c) {
@@ -192,6 +192,7 @@ void sl_record_artifact(struct run *run, const struct sl_task *task, int port) {
     sl_json_set(r, "size", json_integer((json_int_t)art->size));
     sl_json_set(r, "xxh3", json_string(hash));
     sl_journal_add(&run->journal, r);
+    sl_durable_add(run, task->item, task->stage, port);
 }
 
 static void journal_task(struct run *run, const struct sl_task *task) {
@@ -243,6 +244,7 @@ void sl_record_retry(struct run *run, const struct sl_task *task, int cls, const
     json_t *r = task_record(run, "retry", task->item, task->stage);
     sl_json_set(r, "after_attempt", json_integer(task->attempt));
     sl_json_set(r, "delay_s", json_real(delay_s));
+    sl_json_set(r, "carry", sl_carry_json(run, task));
     sl_journal_add(&run->journal, r);
     sl_run_emit(run, &(struct sl_event){.type = SL_EVENT_RETRY,
                                         .item = task->item,

@@ -236,6 +236,8 @@ static void restore_open(struct going *g, int item) {
             restore_settled(g, task);
             continue;
         }
+        if (t->state == SL_REPLAY_OPEN && t->carry)
+            sl_carry_restore(g->run, task, t->carry);
         sl_task_drop_artifacts(task, g->run->plan->stages[s].n_outputs);
         remove_unrecorded(g, task);
     }

@@ -121,6 +121,8 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
         rc = take_signals(run, ret_before, err);
     if (rc == 0)
         rc = open_files(run, err);
+    if (rc == 0)
+        rc = sl_durable_start(run, err);
     if (rc < 0)
         return rc;
     attach_observers(run, run->loop);
@@ -155,6 +157,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
     while (run->carriers)
         sl_run_carrier_destroy(run->carriers);
     sl_forkserver_destroy(run->forkserver);
+    sl_durable_finish(run);
     sl_incoming_finish(run);
     sl_admission_detach(run);
     if (run->admission != run->spec->admission)
@@ -177,7 +180,7 @@ static void tear_down(struct run *run, const sigset_t *before) {
     free(run->health);
     free(run->late);
     sl_outputs_drop(run);
-    free(run->done_items);
+    free(run->done);
     free(run->begun);
     free(run->held);
     if (run->adopts)
@@ -186,10 +189,12 @@ static void tear_down(struct run *run, const sigset_t *before) {
 }
 
 /* A journal that cannot be written ends the run: without it nothing that was done would be known. */
-static void flush_journal(struct run *run, bool force, struct sl_err *err) {
+static void write_journal(struct run *run, struct sl_err *err) {
     if (run->journal_failed)
         return;
-    run->journal_failed = sl_journal_flush(&run->journal, force, err);
+    run->journal_failed = sl_journal_write(&run->journal, err);
+    if (!run->journal_failed)
+        run->journal_failed = sl_durable_turn(run, err);
     if (run->journal_failed)
         sl_run_cancel_all(run, err->msg);
 }
@@ -205,16 +210,19 @@ static int loop(struct run *run, struct sl_err *err) {
         bool more = sl_run_hash_some(run);
         more |= sl_outputs_write_some(run);
         more |= sl_reuse_some(run);
-        flush_journal(run, false, err);
+        write_journal(run, err);
         sl_artifacts_remove(run, DONE_BYTES_KEPT);
         if (!goes_on(run))
             break; /* there may be nobody to end the wait */
-        int rc = sl_loop_turn(run->loop, more ? 0 : sl_journal_due_ms(&run->journal), err);
+        int rc = sl_loop_turn(run->loop, more ? 0 : sl_durable_due_ms(run), err);
         if (rc < 0)
             return rc;
     }
+    if (run->journal_failed)
+        return run->journal_failed; /* what is there may be needed again */
+    int rc = sl_durable_end(run, err);
     sl_artifacts_remove(run, 0);
-    return run->journal_failed;
+    return rc < 0 ? rc : sl_durable_end(run, err);
 }
 
 static void init(struct run *run, const struct sl_run_spec *spec, const struct sl_rundir *dir) {
@@ -243,8 +251,11 @@ int sl_run(const struct sl_run_spec *spec, const struct sl_rundir *dir, struct s
     run.result.seconds = (double)(sl_now_ms() - run.began_ms) / 1000;
     /* Before the record: a run that has ended is not resumed, so nobody would do it later. */
     remove_scratch(&run);
-    if (rc == 0)
+    if (rc == 0) {
         sl_record_end(&run);
+        rc = sl_journal_write(&run.journal, err);
+        run.journal.unsynced_ms = 0; /* what it says follows from what is on the disk */
+    }
     struct sl_err closing = {0};
     if (run.journal.fd >= 0 && sl_journal_close(&run.journal, &closing) < 0 && rc == 0) {
         rc = closing.cls;

@@ -6,12 +6,14 @@
  *   frames.c    what workers say, and how they end
  *   outcome.c   what that means for attempts, tasks and items: failures, retries, timeouts
  *   rescue.c    on_oom, quarantine
+ *   carry.c     what of these the next core has to know
  *   logs.c      what workers print is kept within bounds
  *   admission.c who fits into memory, of the machine and of cards
  *   holds.c     what each worker holds of it
  *   cards.c     what the driver says of cards
  *   guard.c     limits: what a worker is started with, watching, the limit behind a failure
  *   record.c    journal, run log, events
+ *   durable.c   what is on the disk, should the power be cut
  *   incoming.c  items from a watched folder
  *   outputs.c   the files in the user's folder
  *   resume.c    going on where another core ended
@@ -114,12 +116,19 @@ struct late_hash {
 };
 
 struct sl_inbox;
+struct sl_durable;
 
-/* An item whose outputs are being written: up to output `port` of stage `stage` all are. */
-struct writing {
-    int item, stage, port;
-    struct sl_publish *file; /* that output; NULL: not begun */
-    bool began, any;
+/* An open file or folder that shall be on the disk; its owner keeps it, and the descriptor, until it is settled. */
+struct sl_sync_ask {
+    int fd;
+    enum { SL_ASK_OPEN, SL_ASK_DONE, SL_ASK_FAILED } state;
+};
+
+struct writing;
+
+struct done {
+    int item;
+    uint64_t bytes; /* of its artifacts */
 };
 
 struct run {
@@ -129,6 +138,7 @@ struct run {
     struct sl_loop *loop;
     struct sl_tasks tasks;
     struct sl_journal journal;
+    struct sl_durable *durable;
     struct sl_log log;
     struct sl_places places;
     enum sl_containment containment;
@@ -159,10 +169,12 @@ struct run {
     bool interrupted;
     struct late_hash *late;
     int n_late, cap_late;
-    struct writing *writing;
+    struct writing **writing; /* items whose outputs are being written */
     int n_writing, cap_writing;
-    int *done_items; /* whose artifacts are to be removed when there is time */
+    int n_unnamed; /* of their files that wait for the disk */
+    struct done *done; /* items whose artifacts are to be removed when there is time, as they ended */
     int n_done, cap_done;
+    int n_done_sent, n_done_safe; /* of these, whose records are on their way to the disk, or there */
     uint64_t done_bytes;
     struct sl_cache_use *cache; /* results of earlier runs; NULL: none are used */
     int open_items;
@@ -231,6 +243,9 @@ void sl_admission_fall_back(struct carrier *c);
 /* Cards that the task may be tried on beside the one it was on and those it avoids, and what the largest of all holds. */
 int sl_admission_other_cards(const struct run *run, const struct sl_task *task);
 uint64_t sl_admission_largest_card(const struct run *run);
+/* UUIDs of the cards of which a bit is set, a list; and back: unknown ones have no bit. */
+json_t *sl_admission_card_names(const struct run *run, uint64_t cards);
+uint64_t sl_admission_cards_named(const struct run *run, const json_t *names);
 /* "cpu" or "cuda": where the stage's tasks run; and whether that is not what it was when the run began. */
 const char *sl_admission_device(const struct run *run, int stage);
 bool sl_admission_device_changed(const struct run *run, int stage);
@@ -278,6 +293,11 @@ void sl_run_note_death(struct run *run, const struct carrier *c, const struct sl
 /* Not NULL: the task has killed enough workers and is not tried again; the reason for its message, owned. The report is
  * written. */
 char *sl_run_quarantine(struct run *run, struct sl_task *task, int cls);
+
+/* carry.c */
+/* What the failures of the task have led to, owned; NULL: nothing. And back. */
+json_t *sl_carry_json(const struct run *run, const struct sl_task *task);
+void sl_carry_restore(const struct run *run, struct sl_task *task, const json_t *o);
 
 /* logs.c */
 void sl_logs_watch(struct run *run);         /* a worker was spawned */
@@ -329,6 +349,25 @@ void sl_record_item(struct run *run, int item, const char *message);
 void sl_record_end(struct run *run);
 void sl_run_emit(struct run *run, const struct sl_event *ev);
 
+/* durable.c */
+int sl_durable_start(struct run *run, struct sl_err *err);
+/* The record of an artifact was added to the journal. */
+void sl_durable_add(struct run *run, int item, int stage, int port);
+/* A name relative to the run folder; one that ends with a slash is a folder, removed if it is empty then. */
+void sl_durable_remove_later(struct run *run, const char *name);
+/* Settled by a later turn. */
+void sl_durable_ask(struct run *run, struct sl_sync_ask *ask);
+/* Why the last one that failed did. */
+const char *sl_durable_why(const struct run *run);
+/* Call once a loop turn, after the journal was written: sends what is due. Fails where something cannot be brought to the
+ * disk. */
+int sl_durable_turn(struct run *run, struct sl_err *err);
+int sl_durable_due_ms(const struct run *run); /* until the next call; -1: not before something happens */
+/* Waits until all that was written is on the disk, and what is to be removed is gone. */
+int sl_durable_end(struct run *run, struct sl_err *err);
+void sl_durable_finish(struct run *run); /* before the loop is destroyed */
+pid_t sl_durable_pid(const struct run *run); /* of its process; -1: none */
+
 /* resume.c */
 /* Sets tasks and items to where the journal left them. */
 int sl_resume_restore(struct run *run, const struct sl_replay *replay, struct sl_err *err);
@@ -345,7 +384,8 @@ bool sl_outputs_write_some(struct run *run);
 /* Frees the queue; what was not finished is not there. */
 void sl_outputs_drop(struct run *run);
 void sl_artifacts_remove_later(struct run *run, int item);
-/* Removes the artifacts of finished items if they are more than `bytes_to_keep`; 0: in any case. */
+/* Removes the artifacts of finished items if they are more than `bytes_to_keep`; 0: in any case. Of those items only whose
+ * records a power cut does not take: else what is removed would be missing. */
 void sl_artifacts_remove(struct run *run, uint64_t bytes_to_keep);
 
 #endif

@@ -5,6 +5,7 @@
  *     sluice-worker --socket 3 --no-init           the same without an init of its own: under a debugger
  *     sluice-worker --fork-server 3                fork workers at the core's request on descriptor 3 (forkserver.h)
  *     sluice-worker --gpu 3                        tell the core on descriptor 3 of the cards (nvml.h)
+ *     sluice-worker --sync 3                       bring files of a run to the disk for the core on descriptor 3 (sync.h)
  *     sluice-worker --describe FILE.so [--fd N]    print what the plugin declares as JSON
  *     sluice-worker --inspect FILE.so --fd N       write what loading it does to a process as JSON
  */
@@ -22,6 +23,7 @@
 #include "worker/init.h"
 #include "worker/inspect.h"
 #include "worker/nvml.h"
+#include "worker/sync.h"
 
 #define EXIT_USAGE 64
 
@@ -67,6 +69,8 @@ int main(int argc, char **argv) {
         return serve(sl_forkserver_serve(parse_fd(argv[2])), true);
     if (argc == 3 && strcmp(argv[1], "--gpu") == 0 && parse_fd(argv[2]) >= 0)
         return sl_nvml_serve(parse_fd(argv[2]));
+    if (argc == 3 && strcmp(argv[1], "--sync") == 0 && parse_fd(argv[2]) >= 0)
+        return sl_sync_serve(parse_fd(argv[2]));
     if (argc == 3 && strcmp(argv[1], "--describe") == 0)
         describe(argv[2], -1);
     if (argc == 5 && strcmp(argv[1], "--describe") == 0 && strcmp(argv[3], "--fd") == 0 &&

@@ -57,8 +57,8 @@ def children_of(pid):
 
 
 def workers_of(pid):
-    """The children of a core, without its fork server and the process that asks the driver of the cards."""
-    return [child for child, name in children_of(pid).items() if name not in ("sluice-fork", "sluice-gpu")]
+    """The children of a core, without its fork server, the process that asks the driver of the cards, and the one that syncs."""
+    return [child for child, name in children_of(pid).items() if name not in ("sluice-fork", "sluice-gpu", "sluice-sync")]
 
 
 def fork_server_of(pid):

@@ -248,6 +248,9 @@ TEST(output_appears_whole_and_replaces_an_older_one) {
         }
         CHECK_INT(rc, 1);
         CHECK_INT(steps, 2);
+        CHECK_INT(sl_path_exists(path), round);
+        CHECK_INT(fsync(sl_publish_fd(p)), 0);
+        CHECK_INT(sl_publish_name(p, &err), 0);
         sl_publish_destroy(p);
         CHECK_INT(sl_read_file(path, 1 << 20, &data, &len, &err), 0);
         CHECK_INT(XXH3_64bits(data, len) == hash, 1);
