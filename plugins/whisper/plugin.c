@@ -218,6 +218,12 @@ static void set_metrics(const struct work *w, double audio_s, const struct wh_re
     };
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         st_metric(w->stage->host, w->job, values[i].name, values[i].value);
+    const struct wh_model *m = &w->stage->model;
+    struct wh_device_info info;
+    if (!m->backend->info)
+        return;
+    m->backend->info(m->self, &info);
+    st_metric(w->stage->host, w->job, "gpu_peak_bytes", (double)info.bytes);
 }
 
 static int32_t commit_transcript(struct work *w, const char *language, double audio_s) {

@@ -6,7 +6,7 @@
  *
  * Prints one JSON object a line: name, ms (best of five groups of ten, by events), and GB/s or TFLOP/s with their
  * share of the ceiling: a copy of 2 GiB within the card, and a bf16 product of 8192 on all sides. Bytes are those that have to
- * move, FLOP those that the result needs. Operands are random: zeros would let the card clock higher.
+ * move, FLOP those that the result needs. Without a card it says that nothing was measured, and exits with 77. Operands are random: zeros would let the card clock higher.
  */
 #include <cuda_runtime.h>
 #include <stdbool.h>
@@ -202,7 +202,11 @@ static void bench_mel(struct bench *b) {
 static void bench_init(struct bench *b) {
     struct num_cuda_device device;
     struct num_err err = {0};
-    if (num_cuda_device_open(0, &device, &err) || num_cuda_gemm_open(&b->gemm, &err) ||
+    if (num_cuda_device_open(0, &device, &err)) {
+        printf("bench_kernels: not measured: %s\n", err.text);
+        exit(77);
+    }
+    if (num_cuda_gemm_open(&b->gemm, &err) ||
         num_cuda_conv_open(&b->conv, &err))
         die("opening the card", err.text);
     char **buffers[] = {&b->a, &b->b, &b->c};

@@ -159,11 +159,3 @@ void num_cuda_mark_gap(void *at, size_t bytes) {
     emu_gap(at, bytes);
 #endif
 }
-
-void num_cuda_mark_fresh(void *at, size_t bytes) {
-    (void)at;
-    (void)bytes;
-#ifdef SLUICE_CUDA_EMU
-    emu_fresh(at, bytes);
-#endif
-}

@@ -48,10 +48,9 @@ bool num_cuda_is_broken(void);
 int32_t num_cuda_block_alloc(void **ret_block, size_t bytes, uint64_t cap, struct num_err *err);
 void num_cuda_block_free(void *block);
 
-/* For checks: that nothing lies in these bytes of a block (a gap between two buffers), and that these hold nothing
- * yet. Does nothing on a card; the emulated card reports who reads or writes there. */
+/* For checks: that nothing lies in these bytes of a block, a gap between two buffers. Does nothing on a card; the
+ * emulated card under AddressSanitizer reports who reads or writes there. */
 void num_cuda_mark_gap(void *at, size_t bytes);
-void num_cuda_mark_fresh(void *at, size_t bytes);
 
 #ifdef __cplusplus
 }

@@ -150,6 +150,15 @@ int32_t plan(struct wh_cuda *m, struct num_err *err) {
     return SLUICE_OK;
 }
 
+/* Lets the emulated card see who writes behind a part of the block. */
+void mark_gaps(const struct wh_cuda *m) {
+    const struct wh_cuda_plan *p = &m->plan;
+    const size_t parts[] = {p->encoded,      p->cross_kv, p->self_kv,      p->encoder_work,
+                            p->decoder_work, p->logits,   p->gemm_work[0], p->gemm_work[1]};
+    for (size_t at : parts)
+        num_cuda_mark_gap(m->block + at - WH_CUDA_ALIGN, WH_CUDA_ALIGN);
+}
+
 int32_t take_memory(struct wh_cuda *m, struct num_err *err) {
     const struct wh_dims *s = &m->c.dims;
     const size_t logits = (size_t)wh_cuda_logits_rows(&m->c) * s->n_vocab;
@@ -160,6 +169,7 @@ int32_t take_memory(struct wh_cuda *m, struct num_err *err) {
         num_cuda_block_alloc((void **)&m->block, m->plan.bytes, m->limits.device_memory, err);
     if (status)
         return status;
+    mark_gaps(m);
     cudaError_t error = cudaStreamCreateWithFlags(&m->encode_stream, cudaStreamNonBlocking);
     if (!error)
         error = cudaStreamCreateWithFlags(&m->decode_stream, cudaStreamNonBlocking);

@@ -160,8 +160,10 @@ static void place_all(const struct wh_cuda_config *c, struct wh_cuda_plan *p) {
         {&p->gemm_work[0], wh_cuda_gemm_bytes(c)},
         {&p->gemm_work[1], wh_cuda_gemm_bytes(c)},
     };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         *parts[i].ret = (uintptr_t)take(&walk, parts[i].bytes);
+        walk.at += WH_CUDA_ALIGN;
+    }
     p->bytes = walk.at;
 }
 

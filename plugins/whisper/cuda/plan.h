@@ -97,7 +97,7 @@ size_t wh_cuda_weights_place(struct wh_cuda_weights *w, const struct wh_cuda_con
 
 /* ---- The block ------------------------------------------------------------------------------ */
 
-/* Offsets from the start of the block. */
+/* Offsets from the start of the block. WH_CUDA_ALIGN bytes before each part but the first are a gap. */
 struct wh_cuda_plan {
     size_t weights;
     size_t encoded;      /* (n_slots, T, D) in `type`: the encoder's output, normed */

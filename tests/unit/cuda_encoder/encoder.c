@@ -5,7 +5,7 @@
 #include "device.h"
 
 #include "num/mel.h"
-#include "unit/whisper/make_model.h"
+#include "unit/cuda_whisper/made.h"
 #include "whisper/cuda/encoder.h"
 #include "whisper/cuda/load.h"
 
@@ -14,27 +14,17 @@
 
 /* Odd sizes: a window is less than one tile of attention; 80 bands; two heads. */
 static struct wh_dims small_dims(void) {
-    struct wh_dims dims = made_dims(80, 128, 300, 2);
-    dims.n_audio_ctx = 50;
-    dims.n_audio_heads = dims.n_text_heads = 2;
-    return dims;
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const struct num_weights *)a)->name, ((const struct num_weights *)b)->name);
-}
-
-static struct wh_weights weights_of(const struct made *made) {
-    struct num_weights *tensors = keep(malloc(made->n_tensors * sizeof *tensors));
-    for (size_t i = 0; i < made->n_tensors; i++) {
-        tensors[i] = made->tensors[i].view;
-        tensors[i].name = made->tensors[i].ours;
-    }
-    qsort(tensors, made->n_tensors, sizeof *tensors, by_name);
-    return (struct wh_weights){.tensors = tensors,
-                               .n_tensors = made->n_tensors,
-                               .path = "random",
-                               .sizes_from = "the test"};
+    return (struct wh_dims){.n_mels = 80,
+                            .n_audio_ctx = 50,
+                            .n_text_ctx = 32,
+                            .n_state = 128,
+                            .n_vocab = 300,
+                            .n_audio_layers = 2,
+                            .n_audio_heads = 2,
+                            .n_audio_ffn = 512,
+                            .n_text_layers = 2,
+                            .n_text_heads = 2,
+                            .n_text_ffn = 512};
 }
 
 static float *windows_make(const struct wh_dims *s, size_t n) {
@@ -190,8 +180,9 @@ static void check_cross(const struct wh_cuda *m, const struct wh_weights *weight
 
 static void check_type(enum num_cuda_type type) {
     const struct wh_dims dims = small_dims();
-    struct made *made = made_create(&dims, NUM_WEIGHT_F32, 3);
-    struct wh_weights weights = weights_of(made);
+    struct made_weights made;
+    made_weights_make(&made, &dims, false);
+    const struct wh_weights weights = made.weights;
     float *mel = windows_make(&dims, N_SLOTS);
     float *want = cpu_outputs(&weights, &dims, mel, N_SLOTS);
     size_t values = (size_t)dims.n_audio_ctx * dims.n_state;
@@ -204,7 +195,7 @@ static void check_type(enum num_cuda_type type) {
     for (uint32_t i = 0; i < N_SLOTS; i += 3)
         check_cross(m, &weights, slots[i]);
     model_free(m);
-    made_free(made);
+    made_weights_free(&made);
 }
 
 TEST(encoder_f32) {
@@ -223,8 +214,9 @@ TEST(encoder_bf16) {
  * bits, whatever stood in the buffers before. */
 TEST(a_window_is_the_same_in_every_pass) {
     const struct wh_dims dims = small_dims();
-    struct made *made = made_create(&dims, NUM_WEIGHT_F32, 4);
-    struct wh_weights weights = weights_of(made);
+    struct made_weights made;
+    made_weights_make(&made, &dims, false);
+    const struct wh_weights weights = made.weights;
     struct wh_cuda *m = model_make(&dims, &weights, NUM_CUDA_F32);
     float *mel = windows_make(&dims, N_SLOTS);
     size_t n = (size_t)dims.n_audio_ctx * dims.n_state;
@@ -239,7 +231,7 @@ TEST(a_window_is_the_same_in_every_pass) {
         free(got);
     }
     model_free(m);
-    made_free(made);
+    made_weights_free(&made);
 }
 
 /* ---- From samples --------------------------------------------------------------------------- */
@@ -286,8 +278,9 @@ static float heard(const struct wh_cuda *m, uint32_t slot) {
 TEST(windows_from_samples) {
     enum { N = 40000, FRAMES = N / NUM_MEL_HOP };
     const struct wh_dims dims = small_dims();
-    struct made *made = made_create(&dims, NUM_WEIGHT_F32, 6);
-    struct wh_weights weights = weights_of(made);
+    struct made_weights made;
+    made_weights_make(&made, &dims, false);
+    const struct wh_weights weights = made.weights;
     struct wh_cuda *m = model_make(&dims, &weights, NUM_CUDA_F32);
     float *pcm = sound(N);
     struct num_err err;
@@ -315,14 +308,15 @@ TEST(windows_from_samples) {
         }
     }
     model_free(m);
-    made_free(made);
+    made_weights_free(&made);
 }
 
 TEST(the_maximum_of_an_audio) {
     enum { N = 100000, FRAMES = N / NUM_MEL_HOP + 2 }; /* three feeds */
     const struct wh_dims dims = small_dims();
-    struct made *made = made_create(&dims, NUM_WEIGHT_F32, 7);
-    struct wh_weights weights = weights_of(made);
+    struct made_weights made;
+    made_weights_make(&made, &dims, false);
+    const struct wh_weights weights = made.weights;
     struct wh_cuda *m = model_make(&dims, &weights, NUM_CUDA_F32);
     struct num_mel *mel;
     struct num_pool *pool;
@@ -340,7 +334,7 @@ TEST(the_maximum_of_an_audio) {
     CHECK_INT(wh_cuda_listen(m, 3, NULL, 0, 2, &err), 0);
     CHECK_NEAR(log10f(heard(m, 3)), -10, 1e-5);
     model_free(m);
-    made_free(made);
+    made_weights_free(&made);
 }
 
 static bool yes(void *ctx) {
@@ -350,8 +344,9 @@ static bool yes(void *ctx) {
 
 TEST(encoding_stops_when_it_is_told_to) {
     const struct wh_dims dims = small_dims();
-    struct made *made = made_create(&dims, NUM_WEIGHT_F32, 5);
-    struct wh_weights weights = weights_of(made);
+    struct made_weights made;
+    made_weights_make(&made, &dims, false);
+    const struct wh_weights weights = made.weights;
     struct wh_cuda *m = model_make(&dims, &weights, NUM_CUDA_F32);
     float *mel = windows_make(&dims, 1);
     const float *window = mel;
@@ -359,7 +354,7 @@ TEST(encoding_stops_when_it_is_told_to) {
     struct num_err err;
     CHECK_INT(wh_cuda_encode(m, &window, (const uint32_t[]){0}, 1, &watch, &err), SLUICE_CANCELLED);
     model_free(m);
-    made_free(made);
+    made_weights_free(&made);
 }
 
 TEST_MAIN()
