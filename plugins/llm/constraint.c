@@ -125,8 +125,8 @@ int32_t lm_writer_complete(struct lm_writer *w, struct num_err *err) {
         status = num_fail_memory(err, "the end of an answer", MAX_SEARCHED * sizeof *s.list);
     else if (w->state == LM_DEAD || !find_end(w, &s) || w->text.failed)
         status = num_fail(err, SLUICE_RESOURCE,
-                          "the answer cannot be completed to JSON that the schema accepts within "
-                          "%d states; use a smaller schema",
+                          "the answer cannot be completed to what its schema or grammar accepts "
+                          "within %d states; use a smaller one",
                           MAX_SEARCHED);
     free(s.list);
     free(s.seen);

@@ -299,18 +299,21 @@ static int32_t check_ends(const struct lm_grammar *g, struct num_err *err) {
     return status;
 }
 
+/* Cuts the classes by one set after the other: bytes of a class that the set has become another. Classes
+ * are numbered by their first bytes. */
 static void find_classes(struct lm_grammar *g) {
-    g->n_classes = 0;
-    for (unsigned b = 0; b < 256; b++) {
-        unsigned like = 0;
-        for (; like < b; like++) {
-            size_t s = 0;
-            while (s < g->n_sets && lm_set_has(&g->sets[s], b) == lm_set_has(&g->sets[s], like))
-                s++;
-            if (s == g->n_sets)
-                break;
+    memset(g->class_of, 0, sizeof g->class_of);
+    g->n_classes = 1;
+    for (size_t s = 0; s < g->n_sets; s++) {
+        int16_t cut[256][2]; /* by class and whether the set has the byte: the new class */
+        memset(cut, -1, sizeof cut);
+        g->n_classes = 0;
+        for (unsigned b = 0; b < 256; b++) {
+            int16_t *class = &cut[g->class_of[b]][lm_set_has(&g->sets[s], b)];
+            if (*class < 0)
+                *class = (int16_t)g->n_classes++;
+            g->class_of[b] = (uint8_t) * class;
         }
-        g->class_of[b] = like < b ? g->class_of[like] : (uint8_t)g->n_classes++;
     }
 }
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "llm/gbnf.h"
 #include "llm/stage_model.h"
 
 #define PLACEHOLDER "{transcript}"
@@ -11,13 +12,15 @@ struct stage {
     struct lm_stage base;
     struct lm_ask ask;
     const char *prompt;
-    json_t *stop; /* owns the stop strings */
+    struct lm_grammar *grammar; /* NULL: any text */
+    json_t *stop;               /* owns the stop strings */
     const char *stops[LM_MAX_STOP_STRINGS];
 };
 
 void lm_generate_destroy(void *self) {
     struct stage *s = self;
     lm_stage_close(&s->base);
+    lm_grammar_destroy(s->grammar);
     json_decref(s->stop);
     free(s);
 }
@@ -45,6 +48,20 @@ static int32_t read_stops(const struct sluice_host *host, struct stage *s) {
     s->ask.stops = s->stops;
     s->ask.n_stops = (uint32_t)json_array_size(s->stop);
     return SLUICE_OK;
+}
+
+static int32_t read_grammar(const struct sluice_host *host, struct stage *s) {
+    struct num_err err = {0};
+    int32_t status = lm_stage_string(host, "grammar", &s->ask.gbnf);
+    if (status != SLUICE_OK || !s->ask.gbnf)
+        return status;
+    status = lm_gbnf_compile(s->ask.gbnf, strlen(s->ask.gbnf), &s->grammar, &err);
+    if (status != SLUICE_OK) {
+        num_fail_in(&err, "grammar");
+        host->error(host, err.text);
+    }
+    s->ask.grammar = s->grammar;
+    return status;
 }
 
 /* The texts of all segments, one a line, without speakers. */
@@ -111,6 +128,8 @@ int32_t lm_generate_create(const struct sluice_host *host, const struct lm_backe
     if (status == SLUICE_OK)
         status = read_stops(host, s);
     if (status == SLUICE_OK)
+        status = read_grammar(host, s);
+    if (status == SLUICE_OK)
         status = lm_stage_open(host, backend, "text", work, &s->base);
     if (status != SLUICE_OK)
         lm_generate_destroy(s);
@@ -130,3 +149,5 @@ LM_PARAM(lm_param_system, "system", .kind = SLUICE_PARAM_STRING,
          .doc = "What the model is told beforehand, as its system text.");
 LM_PARAM(lm_param_stop, "stop", .kind = SLUICE_PARAM_JSON,
          .doc = "Strings that end the answer and are no part of it.");
+LM_PARAM(lm_param_grammar, "grammar", .kind = SLUICE_PARAM_STRING,
+         .doc = "What the answer has to be, as a grammar in GBNF; by default any text.");

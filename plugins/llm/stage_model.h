@@ -23,7 +23,7 @@ extern const struct sluice_param lm_param_max_tokens, lm_param_temperature, lm_p
     lm_param_seed;
 /* What stages are told to do, and how. */
 extern const struct sluice_param lm_param_prompt_digest, lm_param_schema, lm_param_prompt_generate,
-    lm_param_system, lm_param_stop, lm_param_prompt_punctuate, lm_param_window,
+    lm_param_system, lm_param_stop, lm_param_grammar, lm_param_prompt_punctuate, lm_param_window,
     lm_param_to, lm_param_prompt_translate;
 
 extern const struct sluice_port lm_port_transcript, lm_port_summary, lm_port_answer, lm_port_json,

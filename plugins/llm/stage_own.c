@@ -124,8 +124,8 @@ const struct sluice_stage lm_generate_stage = {
     .summary = "Asks a language model anything about a transcript.",
     .outputs = (const struct sluice_port *const[]){&lm_port_answer, NULL},
     .params = (const struct sluice_param *const[]){&param_model, &lm_param_prompt_generate,
-                                                   &lm_param_system, &lm_param_stop, OF_SAMPLING,
-                                                   OF_MODEL},
+                                                   &lm_param_system, &lm_param_stop,
+                                                   &lm_param_grammar, OF_SAMPLING, OF_MODEL},
     .create = create_generate,
     .destroy = lm_generate_destroy};
 

@@ -3,6 +3,7 @@
  *
  *     bench_llm_cpu make SHAPE TYPE FILE.gguf            writes the model (shapes: 135m, 0.5b)
  *     bench_llm_cpu run FILE.gguf THREADS ROUNDS [COMPUTE]    measures; a line of JSON
+ *     bench_llm_cpu together FILE.gguf THREADS ROUNDS [COMPUTE]   tokens/s of 1, 2, 4, 8 requests at a time
  *
  * Prefill: 512 tokens of a prompt. Decode: 64 tokens after 128. Best of the rounds. Beside it the
  * speed of reading as many bytes as a token's weights. tests/bench/llm_cpu.py adds llama.cpp.
@@ -108,11 +109,58 @@ static int run(const char *path, uint32_t threads, int rounds, const char *compu
     return 0;
 }
 
+/* Seconds for a token of each of n requests at the same time. */
+static double step_s(struct lm_engine *engine, uint32_t n, uint32_t n_vocab) {
+    struct lm_stats before = lm_engine_stats(engine), after;
+    struct num_err err;
+    uint64_t id;
+    uint32_t n_left = n;
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t prompt[2] = {(int32_t)(i % n_vocab), 1};
+        struct lm_request request = {
+            .prompt = prompt, .n_prompt = 2, .max_tokens = TOKENS, .ignore_eos = true};
+        check(lm_engine_add(engine, &request, &id, &err), &err);
+    }
+    while (n_left)
+        check(lm_engine_step(engine, &n_left, &err), &err);
+    after = lm_engine_stats(engine);
+    return (after.token_s - before.token_s) / (TOKENS - 1);
+}
+
+static int together(const char *path, uint32_t threads, int rounds, const char *compute) {
+    static const uint32_t sizes[] = {1, 2, 4, 8};
+    double best[4] = {1e9, 1e9, 1e9, 1e9};
+    struct num_pool *pool;
+    struct lm_model *model;
+    struct lm_engine *engine;
+    struct num_err err;
+    struct lm_limits limits = {.n_requests = 8, .context = 256};
+    check(num_pool_create(threads, &pool, &err), &err);
+    check(lm_model_load(path, compute_of(compute), pool, 0, &model, &err), &err);
+    check(lm_engine_create(model, &limits, &engine, &err), &err);
+    uint32_t n_vocab = lm_model_config(model)->n_vocab;
+    for (int round = 0; round < rounds; round++)
+        for (int i = 0; i < 4; i++) {
+            double s = step_s(engine, sizes[i], n_vocab);
+            best[i] = s < best[i] ? s : best[i];
+        }
+    for (int i = 0; i < 4; i++)
+        printf("%u at a time: %.1f tokens/s, %.2f times as many as alone\n", sizes[i],
+               sizes[i] / best[i], sizes[i] * best[0] / best[i]);
+    lm_engine_destroy(engine);
+    lm_model_free(model);
+    num_pool_destroy(pool);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc == 5 && strcmp(argv[1], "make") == 0)
         return make(argv[2], argv[3], argv[4]);
     if (argc >= 5 && strcmp(argv[1], "run") == 0)
         return run(argv[2], (uint32_t)atoi(argv[3]), atoi(argv[4]), argc > 5 ? argv[5] : NULL);
-    fprintf(stderr, "bench_llm_cpu make SHAPE TYPE FILE | run FILE THREADS ROUNDS [COMPUTE]\n");
+    if (argc >= 5 && strcmp(argv[1], "together") == 0)
+        return together(argv[2], (uint32_t)atoi(argv[3]), atoi(argv[4]), argc > 5 ? argv[5] : NULL);
+    fprintf(stderr,
+            "bench_llm_cpu make SHAPE TYPE FILE | run|together FILE THREADS ROUNDS [COMPUTE]\n");
     return 2;
 }

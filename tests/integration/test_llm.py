@@ -32,7 +32,9 @@ class Summaries(Case):
         self.write("p.yaml", crashing)
         done = self.sluice(*fixtures("run", "p.yaml", WAV, "-o", "bad"), status=0)
         self.assertEqual([a["class"] for a in self.attempts("summary")], ["crash"] * 3)
-        self.assertIn("summary", done.stdout + done.stderr)
+        warnings = [line for line in (done.stdout + done.stderr).splitlines() if ": left out: " in line]
+        self.assertEqual(len(warnings), 1)
+        self.assertTrue(warnings[0].startswith("meeting: summary: left out: its process was killed by signal 9 (Killed)"), warnings)
         self.assertEqual(sorted(os.listdir(self.path("bad"))), FILES)
         for name in FILES:
             if name != "meeting.json":

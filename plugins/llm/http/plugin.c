@@ -155,7 +155,8 @@ static const struct sluice_stage generate = {
     .outputs = (const struct sluice_port *const[]){&lm_port_answer, NULL},
     .params = (const struct sluice_param *const[]){&param_endpoint, &param_model, &param_key,
                                                    &lm_param_prompt_generate, &lm_param_system,
-                                                   &lm_param_stop, OF_SAMPLING, OF_SERVER},
+                                                   &lm_param_stop, &lm_param_grammar, OF_SAMPLING,
+                                                   OF_SERVER},
     .create = create_generate,
     .destroy = lm_generate_destroy};
 
