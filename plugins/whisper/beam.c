@@ -87,12 +87,6 @@ static int32_t adopt(struct wh_search *s, const struct wh_group *g, struct num_e
     return n ? s->model->backend->reorder(s->model->self, s->to, s->from, n, err) : SLUICE_OK;
 }
 
-static uint32_t texts_wanted(const struct wh_request *request) {
-    double patience = request->patience > 0 ? request->patience : 1;
-    double n = rint(wh_request_rows(request) * patience);
-    return n < 1 ? 1 : (uint32_t)n;
-}
-
 /* Offers the best beams as they are, until as many texts as beams were looked at. */
 static void offer_unfinished(struct wh_search *s, struct wh_group *g) {
     bool offered[WH_MAX_CANDIDATES] = {false};
@@ -114,7 +108,7 @@ static void offer_unfinished(struct wh_search *s, struct wh_group *g) {
 int32_t wh_beam_advance(struct wh_search *s, struct wh_group *g, float *logits,
                         struct num_err *err) {
     const struct wh_request *request = g->request;
-    uint32_t n_beams = wh_request_rows(request), wanted = texts_wanted(request), n_new = 0;
+    uint32_t n_beams = wh_request_rows(request), wanted = wh_texts_wanted(request), n_new = 0;
     uint32_t n = gather(s, g, logits);
     for (uint32_t i = 0; i < n && n_new < n_beams; i++) {
         struct wh_candidate c = s->candidates[i];

@@ -186,6 +186,8 @@ struct wh_alignment {
     float *ret_probs; /* ... (n_probs); may be NULL where n_probs is 0 */
 };
 
+struct wh_backend_search;
+
 /*
  * A backend. One thread calls it; functions fail with a class and a sentence. `self` is one loaded
  * model.
@@ -237,6 +239,9 @@ struct wh_backend {
     /* NULL for a backend on the processor. wh_model_load() puts the slots and rows that there is
      * room for into the model's limits. */
     void (*info)(void *self, struct wh_device_info *ret);
+
+    /* NULL for a backend that gives logits only: request.h. */
+    const struct wh_backend_search *search;
 };
 
 extern const struct wh_backend wh_backend_cpu;

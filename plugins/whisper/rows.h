@@ -19,6 +19,7 @@ struct wh_row {
 /* A request on its way. */
 struct wh_group {
     const struct wh_request *request; /* NULL: free */
+    bool taken;                       /* the backend runs it: what follows but `rows` is unused */
     struct wh_result *result;         /* holds the best text so far */
     uint32_t rows[WH_MAX_CANDIDATES]; /* the backend's, any */
     uint32_t n_alive;                 /* that go on; beams: rows[0 .. n_alive) */
@@ -41,6 +42,8 @@ struct wh_search {
     struct wh_group *groups;         /* (n_rows): no request has fewer than one */
     struct wh_group **added;         /* (n_rows): not yet prefilled */
     uint32_t n_added;
+    struct wh_taken *taken;             /* (n_rows): of `added`, those that the backend runs */
+    struct wh_found *found;             /* (n_rows) */
     struct wh_prompt *prompts;          /* (n_rows) */
     struct wh_step *steps, *next_steps; /* (n_rows): the rows that go on */
     uint32_t n_next;                    /* in next_steps */

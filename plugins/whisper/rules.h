@@ -1,6 +1,7 @@
 /*
  * Which tokens a row may produce next, and which it takes: pure functions on one row's history and
- * logits, for the host and for device code. They follow decoding.py of github.com/openai/whisper
+ * logits, for the host and for device code, where the threads of a block share the loops over the
+ * vocabulary and call what is inside them. They follow decoding.py of github.com/openai/whisper
  * (SuppressBlank, SuppressTokens, ApplyTimestampRules), applied in that order:
  *
  *   - listed tokens never; some not at the beginning;
@@ -113,6 +114,19 @@ WH_FN void wh_suppress_list(const struct wh_rules *r, const int32_t *list, int32
             logits[list[i]] = -INFINITY;
 }
 
+WH_FN bool wh_is_forbidden(const struct wh_range *ranges, int n, int32_t token) {
+    bool forbidden = false;
+    for (int k = 0; k < n; k++)
+        forbidden |= token >= ranges[k].begin && token < ranges[k].end;
+    return forbidden;
+}
+
+/* Whether timestamps of that maximum, and that sum of exp(logit - max), are together likelier than a
+ * token of logit text_max; there must be one. */
+WH_FN bool wh_timestamps_win(float max, float sum, float text_max) {
+    return max + logf(sum) > text_max;
+}
+
 /* Whether the timestamps together are likelier than any other token. */
 WH_FN bool wh_timestamp_is_due(const struct wh_rules *r, const float *logits) {
     float text_max = -INFINITY, max = -INFINITY, sum = 0;
@@ -124,32 +138,48 @@ WH_FN bool wh_timestamp_is_due(const struct wh_rules *r, const float *logits) {
         return false;
     for (int32_t i = r->timestamp_begin; i < r->n_vocab; i++)
         sum += expf(logits[i] - max);
-    return max + logf(sum) > text_max;
+    return wh_timestamps_win(max, sum, text_max);
+}
+
+/* Whether token i of the list is there before i. */
+WH_FN bool wh_is_again(const int32_t *tokens, int32_t i) {
+    bool again = false;
+    for (int32_t k = 0; !again && k < i; k++)
+        again = tokens[k] == tokens[i];
+    return again;
+}
+
+WH_FN bool wh_has_penalty(const struct wh_rules *r) {
+    return r->repetition_penalty > 0 && r->repetition_penalty != 1;
+}
+
+WH_FN float wh_penalised(const struct wh_rules *r, float logit) {
+    return logit < 0 ? logit * r->repetition_penalty : logit / r->repetition_penalty;
 }
 
 /* Weakens each text among the row's n tokens once. */
 WH_FN void wh_penalise(const struct wh_rules *r, const int32_t *tokens, int32_t n, float *logits) {
-    for (int32_t i = 0; i < n; i++) {
-        bool again = tokens[i] >= r->eot;
-        for (int32_t k = 0; !again && k < i; k++)
-            again = tokens[k] == tokens[i];
-        float *x = logits + tokens[i];
-        if (!again)
-            *x = *x < 0 ? *x * r->repetition_penalty : *x / r->repetition_penalty;
-    }
+    for (int32_t i = 0; i < n; i++)
+        if (tokens[i] < r->eot && !wh_is_again(tokens, i))
+            logits[tokens[i]] = wh_penalised(r, logits[tokens[i]]);
+}
+
+/* Whether token i is a text, and the last of the row's n tokens stand before it: behind them it
+ * would make a sequence that the row holds already. */
+WH_FN bool wh_would_repeat(const struct wh_rules *r, const int32_t *tokens, int32_t n, int32_t i) {
+    int32_t before = r->no_repeat_ngram - 1, at = i - before;
+    bool same = at >= 0 && tokens[i] < r->eot;
+    for (int32_t k = 0; same && k < before; k++)
+        same = tokens[at + k] == tokens[n - before + k];
+    return same;
 }
 
 /* Forbids every text that would make the row's last tokens a sequence that it holds already. */
 WH_FN void wh_forbid_repeats(const struct wh_rules *r, const int32_t *tokens, int32_t n,
                              float *logits) {
-    int32_t before = r->no_repeat_ngram - 1;
-    for (int32_t at = 0; at + before < n; at++) {
-        bool same = tokens[at + before] < r->eot;
-        for (int32_t i = 0; same && i < before; i++)
-            same = tokens[at + i] == tokens[n - before + i];
-        if (same)
-            logits[tokens[at + before]] = -INFINITY;
-    }
+    for (int32_t i = 0; i < n; i++)
+        if (wh_would_repeat(r, tokens, n, i))
+            logits[tokens[i]] = -INFINITY;
 }
 
 /*
@@ -159,7 +189,7 @@ WH_FN void wh_forbid_repeats(const struct wh_rules *r, const int32_t *tokens, in
 WH_FN void wh_rules_apply(const struct wh_rules *r, struct wh_history h, const int32_t *tokens,
                           float *logits) {
     struct wh_range ranges[WH_MAX_RANGES];
-    if (r->repetition_penalty > 0 && r->repetition_penalty != 1)
+    if (wh_has_penalty(r))
         wh_penalise(r, tokens, h.n, logits);
     if (r->no_repeat_ngram > 0)
         wh_forbid_repeats(r, tokens, h.n, logits);
@@ -183,6 +213,17 @@ struct wh_noise {
 
 #define WH_MAX_GUMBEL 23.0f /* of 32 random bits: -log(-log(1 - 2^-33)) = 22.87 */
 
+WH_FN float wh_gumbel(uint32_t bits) {
+    return (float)-log(-log(num_uniform(bits)));
+}
+
+/* The random bits of tokens [4 group, 4 group + 4). */
+WH_FN struct num_philox wh_noise_bits(struct wh_noise noise, uint32_t sample, uint32_t step,
+                                      uint32_t group) {
+    struct num_philox counter = {{group, sample << 16 | step, noise.stream[0], noise.stream[1]}};
+    return num_philox(counter, noise.seed);
+}
+
 /*
  * A token drawn with the probabilities softmax(logits / temperature): the largest of logits /
  * temperature + noise of Gumbel's distribution. The noise of token v is a function of the seed, the
@@ -199,12 +240,10 @@ WH_FN int32_t wh_sample(const float *logits, int32_t n_vocab, float temperature,
         if (!(x + WH_MAX_GUMBEL > best))
             continue;
         if (held != v / 4) {
-            struct num_philox counter = {
-                {(uint32_t)(v / 4), sample << 16 | step, noise.stream[0], noise.stream[1]}};
             held = v / 4;
-            bits = num_philox(counter, noise.seed);
+            bits = wh_noise_bits(noise, sample, step, (uint32_t)held);
         }
-        x += (float)-log(-log(num_uniform(bits.v[v % 4])));
+        x += wh_gumbel(bits.v[v % 4]);
         if (x > best) {
             best = x;
             token = v;

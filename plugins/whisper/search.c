@@ -5,6 +5,9 @@
  * (beam.c) or samples. All rows that are not finished take one step together, so rows of different
  * windows and files share the work of a step; a finished request frees its rows for the next one. A
  * row's choice is made from its own logits only, and nothing is allocated after wh_search_create().
+ *
+ * Where the backend runs a request itself (request.h), the search only keeps its rows and takes its
+ * result.
  */
 #include "whisper/search.h"
 
@@ -31,6 +34,8 @@ int32_t wh_search_create(struct wh_model *model, struct wh_search **ret, struct 
         {&s->next_tokens, rows * (C + 1), sizeof *s->next_tokens},
         {&s->groups, rows, sizeof *s->groups},
         {&s->added, rows, sizeof(struct wh_group *)},
+        {&s->taken, rows, sizeof *s->taken},
+        {&s->found, rows, sizeof *s->found},
         {&s->prompts, rows, sizeof *s->prompts},
         {&s->steps, rows, sizeof *s->steps},
         {&s->next_steps, rows, sizeof *s->next_steps},
@@ -56,9 +61,10 @@ void wh_search_destroy(struct wh_search *search) {
     if (!search)
         return;
     void *blocks[] = {
-        search->rows,  search->next_rows,  search->tokens, search->next_tokens,  search->groups,
-        search->added, search->prompts,    search->steps,  search->next_steps,   search->to,
-        search->from,  search->candidates, search->logits, search->prompt_logits};
+        search->rows,    search->next_rows,  search->tokens,     search->next_tokens,
+        search->groups,  search->added,      search->taken,      search->found,
+        search->prompts, search->steps,      search->next_steps, search->to,
+        search->from,    search->candidates, search->logits,     search->prompt_logits};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         free(blocks[i]);
     free(search);
@@ -71,15 +77,8 @@ double wh_log_sum_exp(const struct wh_search *s, const float *logits, size_t n) 
     return max + log((double)s->kernels->sum_exp(logits, n, max));
 }
 
-/* How a text ranks: its log-probability, weakened by its length. */
-static double rank(const struct wh_request *request, uint32_t n, double sum) {
-    if (request->length_penalty >= 0)
-        return sum / pow((5 + (double)n) / 6, request->length_penalty);
-    return sum / (n ? n : 1);
-}
-
 void wh_group_offer(struct wh_group *group, const int32_t *tokens, uint32_t n, double sum) {
-    double score = rank(group->request, n, sum);
+    double score = wh_rank(group->request->length_penalty, n, sum);
     if (!(score > group->best_score))
         return;
     group->best_score = score;
@@ -136,10 +135,6 @@ static bool extend(struct wh_search *s, uint32_t row, const float *logits) {
 /* ---- Groups -----------------------------------------------------------------------------------
  */
 
-static bool is_beam_search(const struct wh_request *request) {
-    return request->temperature <= 0 && wh_request_rows(request) > 1;
-}
-
 bool wh_search_has_room(const struct wh_search *search, uint32_t n_rows) {
     return n_rows <= search->n_free;
 }
@@ -167,13 +162,18 @@ static int32_t check(const struct wh_search *s, const struct wh_request *q, stru
 int32_t wh_search_add(struct wh_search *search, const struct wh_request *request,
                       struct wh_result *result, struct num_err *err) {
     struct wh_search *s = search;
+    const struct wh_backend *backend = s->model->backend;
     struct wh_group *g = s->groups;
     int32_t status = check(s, request, err);
     if (status)
         return status;
     while (g->request)
         g++;
-    *g = (struct wh_group){.request = request, .result = result, .best_score = -INFINITY};
+    *g = (struct wh_group){.request = request,
+                           .result = result,
+                           .taken =
+                               backend->search && backend->search->takes(s->model->self, request),
+                           .best_score = -INFINITY};
     *result = (struct wh_result){.tokens = result->tokens};
     for (uint32_t i = 0; i < wh_request_rows(request); i++) {
         uint32_t row = g->rows[i] = wh_search_spare_row(s);
@@ -191,25 +191,35 @@ static void free_group(struct wh_search *s, struct wh_group *g) {
     g->request = NULL;
 }
 
-/* Takes the best of a request's samples, in their order, and frees its rows. */
-static void finish_group(struct wh_search *s, struct wh_group *g) {
-    const struct wh_request *q = g->request;
-    for (uint32_t i = 0; q->max_tokens && !is_beam_search(q) && i < wh_request_rows(q); i++) {
-        const struct wh_row *row = &s->rows[g->rows[i]];
-        wh_group_offer(g, wh_row_tokens(s, s->tokens, g->rows[i]), (uint32_t)row->history.n,
-                       row->sum);
-    }
+/* The result is there: frees the request's rows. */
+static void hand_over(struct wh_search *s, struct wh_group *g) {
     g->result->avg_logprob = g->result->sum_logprob / (g->result->n_tokens + 1);
     g->result->finished = true;
     free_group(s, g);
 }
 
+/* Takes the best of a request's samples, in their order. */
+static void finish_group(struct wh_search *s, struct wh_group *g) {
+    const struct wh_request *q = g->request;
+    for (uint32_t i = 0; q->max_tokens && !wh_is_beam_search(q) && i < wh_request_rows(q); i++) {
+        const struct wh_row *row = &s->rows[g->rows[i]];
+        wh_group_offer(g, wh_row_tokens(s, s->tokens, g->rows[i]), (uint32_t)row->history.n,
+                       row->sum);
+    }
+    hand_over(s, g);
+}
+
 void wh_search_drop(struct wh_search *search, const struct wh_result *result) {
     struct wh_search *s = search;
     uint32_t n_added = 0, n_next = 0;
-    for (uint32_t i = 0; i < s->model->limits.n_rows; i++)
-        if (s->groups[i].request && (!result || s->groups[i].result == result))
-            free_group(s, &s->groups[i]);
+    for (uint32_t i = 0; i < s->model->limits.n_rows; i++) {
+        struct wh_group *g = &s->groups[i];
+        if (!g->request || (result && g->result != result))
+            continue;
+        if (g->taken)
+            s->model->backend->search->drop(s->model->self, g->rows[0]);
+        free_group(s, g);
+    }
     for (uint32_t i = 0; i < s->n_added; i++)
         if (s->added[i]->request)
             s->added[n_added++] = s->added[i];
@@ -262,7 +272,7 @@ static int32_t start_group(struct wh_search *s, struct wh_group *g, float *logit
     int32_t status = SLUICE_OK;
     g->result->no_speech_prob = no_speech_prob(s, logits);
     logits += (q->n_prompt - 1 - q->sot_index) * (size_t)s->model->dims.n_vocab;
-    if (q->max_tokens && is_beam_search(q)) {
+    if (q->max_tokens && wh_is_beam_search(q)) {
         g->n_alive = 1;
         status = advance_beams(s, g, logits, err);
     } else if (q->max_tokens)
@@ -290,6 +300,21 @@ static uint32_t make_prompts(struct wh_search *s, uint32_t first) {
     return n;
 }
 
+/* Hands the requests that the backend runs over to it; the others stay in `added`. */
+static int32_t start_taken(struct wh_search *s, struct num_err *err) {
+    const struct wh_model *m = s->model;
+    uint32_t n_taken = 0, n_others = 0;
+    for (uint32_t i = 0; i < s->n_added; i++) {
+        struct wh_group *g = s->added[i];
+        if (g->taken)
+            s->taken[n_taken++] = (struct wh_taken){g->request, g->rows, m->tokens.no_speech};
+        else
+            s->added[n_others++] = g;
+    }
+    s->n_added = n_others;
+    return n_taken ? m->backend->search->start(m->self, s->taken, n_taken, err) : SLUICE_OK;
+}
+
 static int32_t start_added(struct wh_search *s, struct num_err *err) {
     const struct wh_model *m = s->model;
     for (uint32_t first = 0, n; first < s->n_added; first += n) {
@@ -315,7 +340,7 @@ static int32_t choose_all(struct wh_search *s, uint32_t n, struct num_err *err) 
         uint32_t row = s->steps[i].row;
         struct wh_group *g = s->rows[row].group;
         float *logits = s->logits + i * V;
-        if (is_beam_search(g->request)) {
+        if (wh_is_beam_search(g->request)) {
             i += g->n_alive;
             status = advance_beams(s, g, logits, err);
         } else {
@@ -326,6 +351,24 @@ static int32_t choose_all(struct wh_search *s, uint32_t n, struct num_err *err) 
         }
         if (!status && g->n_alive == 0)
             finish_group(s, g);
+    }
+    return status;
+}
+
+/* Lets the backend continue what it runs, and takes what it has found. */
+static int32_t run_taken(struct wh_search *s, struct num_err *err) {
+    const struct wh_model *m = s->model;
+    uint32_t n = 0;
+    int32_t status = m->backend->search->run(m->self, s->found, &n, err);
+    for (uint32_t i = 0; !status && i < n; i++) {
+        const struct wh_found *found = &s->found[i];
+        struct wh_group *g = s->rows[found->row].group;
+        g->result->n_tokens = found->n_tokens;
+        g->result->sum_logprob = found->sum_logprob;
+        g->result->no_speech_prob = found->no_speech_prob;
+        if (found->n_tokens)
+            memcpy(g->result->tokens, found->tokens, found->n_tokens * sizeof *found->tokens);
+        hand_over(s, g);
     }
     return status;
 }
@@ -350,7 +393,11 @@ int32_t wh_search_step(struct wh_search *search, struct num_err *err) {
     if (!status)
         status = choose_all(s, n, err);
     if (!status)
+        status = start_taken(s, err);
+    if (!status)
         status = start_added(s, err);
+    if (!status && m->backend->search)
+        status = run_taken(s, err);
     if (status)
         wh_search_drop(s, NULL);
     return status;

@@ -18,29 +18,13 @@
 #define WH_SEARCH_H
 
 #include "whisper/model.h"
-
-#define WH_MAX_CANDIDATES 32 /* beams or samples of one request */
+#include "whisper/request.h"
 
 /* Buffers for the rows of one model; made once. */
 struct wh_search;
 
 int32_t wh_search_create(struct wh_model *model, struct wh_search **ret, struct num_err *err);
 void wh_search_destroy(struct wh_search *search);
-
-/* One window to decode. */
-struct wh_request {
-    uint32_t slot;
-    const int32_t *prompt;
-    uint32_t n_prompt;
-    uint32_t sot_index;  /* of <|startoftranscript|> in the prompt: there the silence is judged */
-    uint32_t max_tokens; /* at most this many are produced; n_prompt + max_tokens <= C + 1 */
-    struct wh_rules rules;
-    float temperature;     /* 0: beams, or the likeliest token; above: samples */
-    uint32_t n_candidates; /* rows that the request takes; 0 counts as 1 */
-    float patience; /* beams: n_candidates * patience texts are finished first; 0 counts as 1 */
-    float length_penalty;  /* alpha of Wu et al. 2016, equation 14; below 0: by plain length */
-    struct wh_noise noise; /* of samples */
-};
 
 struct wh_result {
     bool finished; /* the rest counts, and the request's rows are free */
@@ -53,11 +37,6 @@ struct wh_result {
     /* of <|nospeech|> where the transcript starts; 0 for models without it */
     double no_speech_prob;
 };
-
-/* Rows that a request takes. */
-static inline uint32_t wh_request_rows(const struct wh_request *request) {
-    return request->n_candidates ? request->n_candidates : 1;
-}
 
 /* Whether that many rows are free. */
 bool wh_search_has_room(const struct wh_search *search, uint32_t n_rows);

@@ -572,14 +572,14 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
-    EMU_CALL();
+    EMU_CALL_FREES();
     CHECK_STREAM(s);
     CUgraph_st *g = s->capture;
     if (!g || g->origin != s)
         return emu_error(cudaErrorStreamCaptureUnmatched);
     cudaError_t result = g->status == cudaStreamCaptureStatusInvalidated
                              ? cudaErrorStreamCaptureInvalidated
-                             : cudaSuccess;
+                             : injected;
     for (auto &[other, nodes] : g->of_stream)
         if (g->seen[s][other] < (int)nodes.size())
             result = result ? result : cudaErrorStreamCaptureUnjoined;
@@ -688,11 +688,12 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 /* ---- memory: what waits for the streams ---- */
 
 cudaError_t cudaFree(void *ptr) {
-    EMU_CALL();
+    EMU_CALL_FREES();
     if (cudaError_t refused = refuse_capture())
         return emu_error(refused);
     emu_drain_all();
-    return emu_error(emu_memory_free(ptr));
+    const cudaError_t error = emu_memory_free(ptr);
+    return emu_error(injected ? injected : error);
 }
 
 cudaError_t cudaMalloc(void **ptr, size_t size) {
@@ -716,7 +717,8 @@ cudaError_t cudaMallocHost(void **ptr, size_t size) {
 }
 
 cudaError_t cudaFreeHost(void *ptr) {
-    EMU_CALL();
+    EMU_CALL_FREES();
     emu_drain_all();
-    return emu_error(emu_pinned_free(ptr));
+    const cudaError_t error = emu_pinned_free(ptr);
+    return emu_error(injected ? injected : error);
 }

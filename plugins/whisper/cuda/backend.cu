@@ -9,6 +9,7 @@
 #include "num/half.h"
 #include "whisper/cuda/cross_absorbed.h"
 #include "whisper/cuda/cuda.h"
+#include "whisper/cuda/decoder.h"
 #include "whisper/cuda/decoder_plan.h"
 #include "whisper/cuda/load.h"
 
@@ -323,7 +324,17 @@ void cuda_info(void *self, struct wh_device_info *ret) {
 } // namespace
 
 extern "C" const struct wh_backend wh_backend_cuda = {
-    "cuda",          cuda_load,         cuda_free,       cuda_encode,
-    cuda_listen,     cuda_encode_audio, wh_cuda_prefill, wh_cuda_step,
-    wh_cuda_reorder, wh_cuda_attention, cuda_encoded,    cuda_info,
+    "cuda",
+    cuda_load,
+    cuda_free,
+    cuda_encode,
+    cuda_listen,
+    cuda_encode_audio,
+    wh_cuda_prefill,
+    wh_cuda_step,
+    wh_cuda_reorder,
+    wh_cuda_attention,
+    cuda_encoded,
+    cuda_info,
+    &wh_cuda_search_table,
 };

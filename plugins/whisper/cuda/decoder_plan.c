@@ -19,11 +19,13 @@ void wh_cuda_decoder_place(struct wh_cuda_decoder_work *work, const struct wh_cu
     const struct wh_dims *s = &c->dims;
     size_t N = c->n_tokens, D = s->n_state, F = s->n_text_ffn, H = s->n_text_heads;
     size_t value = num_cuda_type_bytes(c->type), cells = (size_t)c->n_rows * s->n_text_ctx;
+    size_t choices = (size_t)wh_cuda_logits_rows(c) * wh_cuda_parts_of(s->n_vocab);
     uintptr_t at = (uintptr_t)base;
     work->items = take(&at, N * sizeof *work->items);
     work->groups = take(&at, N * sizeof *work->groups);
     work->wanted = take(&at, N * sizeof *work->wanted);
     work->targets = take(&at, N * sizeof *work->targets);
+    work->seats = take(&at, N * sizeof *work->seats);
     work->inputs_bytes = at - (uintptr_t)base;
     work->cells = take(&at, cells * sizeof *work->cells);
     work->cell_copy = take(&at, cells * sizeof *work->cell_copy);
@@ -41,6 +43,13 @@ void wh_cuda_decoder_place(struct wh_cuda_decoder_work *work, const struct wh_cu
     work->weights = take(&at, s->n_alignment_heads * N * s->n_audio_ctx * sizeof *work->weights);
     work->probs = take(&at, N * sizeof *work->probs);
     work->chosen = take(&at, wh_cuda_logits_rows(c) * D * sizeof *work->chosen);
+    work->searches = take(&at, c->n_rows * sizeof *work->searches);
+    work->listed = take(&at, (size_t)c->n_rows * WH_CUDA_LISTED * sizeof *work->listed);
+    work->own = take(&at, cells * sizeof *work->own);
+    work->texts = take(&at, (cells + c->n_rows) * sizeof *work->texts);
+    work->over = take(&at, c->n_rows * sizeof *work->over);
+    work->parts = take(&at, choices * sizeof *work->parts);
+    work->offers = take(&at, choices * 2 * WH_CUDA_OFFERS * sizeof *work->offers);
     work->bytes = at - (uintptr_t)base;
 }
 
@@ -48,6 +57,21 @@ size_t wh_cuda_decoder_bytes(const struct wh_cuda_config *c) {
     struct wh_cuda_decoder_work work;
     wh_cuda_decoder_place(&work, c, NULL);
     return work.bytes;
+}
+
+size_t wh_cuda_search_place(struct wh_cuda_search_host *host, const struct wh_cuda_config *c,
+                            void *base) {
+    size_t rows = c->n_rows, C = c->dims.n_text_ctx;
+    uintptr_t at = (uintptr_t)base;
+    host->admitted = take(&at, rows * sizeof *host->admitted);
+    host->searches = take(&at, rows * sizeof *host->searches);
+    host->listed = take(&at, rows * WH_CUDA_LISTED * sizeof *host->listed);
+    host->own = take(&at, rows * C * sizeof *host->own);
+    host->found = take(&at, rows * sizeof *host->found);
+    host->found_tokens = take(&at, rows * (C + 1) * sizeof *host->found_tokens);
+    for (int i = 0; i < 2; i++)
+        host->over[i] = take(&at, rows * sizeof *host->over[i]);
+    return at - (uintptr_t)base;
 }
 
 static uint32_t min_u32(uint32_t a, uint32_t b) {

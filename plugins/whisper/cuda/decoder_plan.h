@@ -6,6 +6,7 @@
 #define WH_CUDA_DECODER_PLAN_H
 
 #include "whisper/cuda/plan.h"
+#include "whisper/cuda/search.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,9 +31,10 @@ struct wh_cuda_decoder_work {
     /* The inputs of a pass: they lie side by side, and come from the host in one copy. */
     struct wh_cuda_item *items;
     struct wh_cuda_group *groups;
-    uint32_t *wanted;    /* items whose logits are wanted */
-    int32_t *targets;    /* of each of these: the token whose probability is wanted */
-    size_t inputs_bytes; /* from items on */
+    uint32_t *wanted;           /* items whose logits are wanted */
+    int32_t *targets;           /* of each of these: the token whose probability is wanted */
+    struct wh_cuda_seat *seats; /* of the items, where the search chooses their tokens */
+    size_t inputs_bytes;        /* from items on */
 
     uint16_t *cells;     /* (n_rows, C) */
     uint16_t *cell_copy; /* (n_rows, C) */
@@ -49,6 +51,15 @@ struct wh_cuda_decoder_work {
     float *weights;    /* (alignment heads, N, T): of attention() */
     float *probs;      /* (N): likewise */
     float *chosen;     /* (logits rows, D): the rows of x whose logits are wanted */
+
+    /* Of the search: struct wh_cuda_choice says what they are. */
+    struct wh_cuda_search *searches;
+    int32_t *listed; /* (n_rows, WH_CUDA_LISTED) */
+    uint16_t *own;
+    int32_t *texts;
+    uint32_t *over;
+    struct wh_cuda_part *parts;
+    struct wh_cuda_offer *offers;
     size_t bytes;
 };
 
@@ -74,6 +85,10 @@ static inline bool wh_cuda_absorbs(const struct wh_cuda_config *c, uint32_t n_gr
 /* Gives every buffer its place from `base` on (NULL: only counts). */
 void wh_cuda_decoder_place(struct wh_cuda_decoder_work *work, const struct wh_cuda_config *c,
                            void *base);
+
+/* The same for the search's pinned memory; returns the bytes. */
+size_t wh_cuda_search_place(struct wh_cuda_search_host *host, const struct wh_cuda_config *c,
+                            void *base);
 
 /* Keys that one block of the cross-attention takes, where n_groups groups of up to `shared` items
  * attend, at most n_tokens in all: enough blocks for the card, no more parts than there is room

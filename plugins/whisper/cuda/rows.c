@@ -83,3 +83,15 @@ void wh_cuda_rows_copy(struct wh_cuda_rows *rows, const uint32_t *to, const uint
         r->slot[to[i]] = slots[i];
     }
 }
+
+void wh_cuda_rows_reserve(struct wh_cuda_rows *rows, const uint32_t *list, uint32_t n_list,
+                          uint32_t slot, uint32_t n_shared, uint32_t n) {
+    wh_cuda_rows_start(rows, list[0], slot);
+    for (uint32_t i = 0; i < n_shared; i++)
+        wh_cuda_rows_append(rows, list[0]);
+    for (uint32_t i = 1; i < n_list; i++)
+        wh_cuda_rows_copy(rows, &list[i], list, 1);
+    for (uint32_t i = 0; i < n_list; i++)
+        for (uint32_t k = 0; k < n; k++)
+            wh_cuda_rows_append(rows, list[i]);
+}

@@ -38,6 +38,11 @@ void wh_cuda_rows_start(struct wh_cuda_rows *rows, uint32_t row, uint32_t slot);
  * room. A row's own number where that cell is free. */
 uint16_t wh_cuda_rows_append(struct wh_cuda_rows *rows, uint32_t row);
 
+/* Room for rows that will be copied from each other on the device: list[0] starts anew with n_shared
+ * tokens, the others with those, and each gets n tokens of its own, at most n_positions in all. */
+void wh_cuda_rows_reserve(struct wh_cuda_rows *rows, const uint32_t *list, uint32_t n_list,
+                          uint32_t slot, uint32_t n_shared, uint32_t n);
+
 /* Row to[i] reads what row from[i] read before the call, for different rows `to`. */
 void wh_cuda_rows_copy(struct wh_cuda_rows *rows, const uint32_t *to, const uint32_t *from,
                        uint32_t n);
