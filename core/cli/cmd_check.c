@@ -45,8 +45,9 @@ static void print_limits(void) {
     sl_limiter_finish(&limiter);
 }
 
-/* Looks at the machine; at its cards only where a stage could use one. */
-static int print_plan(const struct sl_plan *plan) {
+/* Looks at the machine; at its cards only where a stage could use one. With `into`, it is a key of that object, else it is
+ * printed. */
+static int look_at_plan(const struct sl_plan *plan, json_t *into) {
     struct sl_install install = sl_install_find();
     struct sl_machine_room room;
     struct sl_gpus gpus = {0};
@@ -59,12 +60,33 @@ static int print_plan(const struct sl_plan *plan) {
     if (sl_plan_wants_cards(plan))
         sl_gpus_look(install.worker, &gpus);
     struct sl_machine machine = {room.capacity, &gpus, &peaks};
-    bool fits = sl_fit_print(plan, &machine, cpus, &out);
+    json_t *found = into ? sl_fit_json(plan, &machine, cpus) : NULL;
+    bool fits = into ? json_is_true(json_object_get(found, "fits"))
+                     : sl_fit_print(plan, &machine, cpus, &out);
+    sl_json_set(into, "plan", found);
     fputs(sl_str_text(&out), stdout);
     sl_gpus_finish(&gpus);
     sl_peaks_finish(&peaks);
     sl_install_finish(&install);
     return fits ? SL_EXIT_OK : SL_EXIT_USAGE;
+}
+
+static int print_json(const struct sl_plan *plan, const char *file, int n_outputs, bool with_plan) {
+    struct sl_confinement c = sl_confinement_detect();
+    struct sl_limiter limiter;
+    sl_autojson json_t *o = json_object();
+    sl_limiter_init(&limiter);
+    sl_json_set(o, "file", sl_json_text(file));
+    sl_json_set(o, "pipeline", sl_json_text(plan->name));
+    sl_json_set(o, "n_stages", json_integer(plan->n_stages - n_outputs));
+    sl_json_set(o, "n_outputs", json_integer(n_outputs));
+    sl_json_set(o, "limits", sl_json_text(limiter.text));
+    sl_json_set(o, "sandbox", sl_json_text(sl_confinement_text(&c)));
+    int status = with_plan ? look_at_plan(plan, o) : SL_EXIT_OK;
+    sl_autofree char *line = sl_json_line(o);
+    puts(line);
+    sl_limiter_finish(&limiter);
+    return status;
 }
 
 /* Which way stages are confined, and those that are not. */
@@ -84,12 +106,21 @@ static void print_sandbox(const struct sl_plan *plan) {
         printf("  with network: %s\n", network.data);
 }
 
+static int print_text(const struct sl_plan *plan, const char *file, int n_outputs, bool with_plan) {
+    printf("%s: ok: pipeline \"%s\", %d stages, %d outputs\n", file, plan->name,
+           plan->n_stages - n_outputs, n_outputs);
+    print_limits();
+    print_sandbox(plan);
+    return with_plan ? look_at_plan(plan, NULL) : SL_EXIT_OK;
+}
+
 int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
     struct arguments a = {0};
     struct sl_loaded l = {0};
-    bool plan = false;
+    bool plan = false, json = false;
     const struct sl_option table[] = {
         {"plan", 0, SL_OPT_FLAG, &plan, NULL, "say whether and how it fits this machine"},
+        {"json", 0, SL_OPT_FLAG, &json, NULL, "the same as one JSON object"},
         {"set", 0, SL_OPT_LIST, &a.settings, "NAME=VALUE", "set a parameter of the pipeline"},
         {"plugins", 0, SL_OPT_LIST, &a.plugins, "DIR", "look for plugins here first"},
         {0},
@@ -106,11 +137,7 @@ int sl_cmd_check(const struct sl_command *self, int argc, char **argv) {
         int outputs = 0;
         for (int i = 0; i < l.plan->n_stages; i++)
             outputs += l.plan->stages[i].is_output;
-        printf("%s: ok: pipeline \"%s\", %d stages, %d outputs\n", a.rest.items[0], l.plan->name,
-               l.plan->n_stages - outputs, outputs);
-        print_limits();
-        print_sandbox(l.plan);
-        status = plan ? print_plan(l.plan) : SL_EXIT_OK;
+        status = (json ? print_json : print_text)(l.plan, a.rest.items[0], outputs, plan);
     }
     finish(&a, &l);
     return status;

@@ -194,6 +194,12 @@ static void find_needs(struct fit *f) {
     }
 }
 
+static void finish(struct fit *f) {
+    for (int i = 0; i < f->plan->n_stages; i++)
+        sl_stage_need_finish(&f->needs[i]);
+    free(f->needs);
+}
+
 bool sl_fit_print(const struct sl_plan *plan, const struct sl_machine *machine, int cpus,
                   struct sl_str *out) {
     struct fit f = {.plan = plan, .machine = machine, .out = out};
@@ -203,8 +209,78 @@ bool sl_fit_print(const struct sl_plan *plan, const struct sl_machine *machine, 
     print_choices(&f);
     print_pairs(&f);
     bool fits = print_verdict(&f);
-    for (int i = 0; i < plan->n_stages; i++)
-        sl_stage_need_finish(&f.needs[i]);
-    free(f.needs);
+    finish(&f);
     return fits;
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static json_t *size_json(uint64_t bytes) {
+    return json_integer((json_int_t)bytes);
+}
+
+static json_t *cards_json(const struct fit *f) {
+    json_t *cards = json_array();
+    for (int i = 0; i < f->machine->gpus->n; i++) {
+        const struct sl_gpu *g = &f->machine->gpus->cards[i];
+        json_t *one = json_object();
+        sl_json_set(one, "name", sl_json_text(g->name));
+        sl_json_set(one, "uuid", sl_json_text(g->uuid));
+        sl_json_set(one, "memory", size_json(g->capacity));
+        sl_json_set(one, "free", size_json(g->free));
+        sl_json_set(one, "error", g->error ? sl_json_text(g->error) : NULL);
+        json_array_append_new(cards, one);
+    }
+    return cards;
+}
+
+static json_t *stage_json(const struct fit *f, int i) {
+    const struct sl_plan_stage *stage = &f->plan->stages[i];
+    const struct sl_stage_need *n = &f->needs[i];
+    int count = n->never ? 0 : count_at_once(f, n);
+    json_t *one = json_object();
+    sl_json_set(one, "name", json_string(stage->name));
+    sl_json_set(one, "device", json_string(n->on_gpu ? "cuda" : "cpu"));
+    sl_json_set(one, "card", n->card >= 0 ? json_integer(n->card) : NULL);
+    sl_json_set(one, "memory", n->memory_from ? size_json(n->memory) : NULL);
+    sl_json_set(one, "memory_from", json_string(sl_need_from_name(n->memory_from)));
+    if (n->on_gpu) {
+        sl_json_set(one, "gpu_memory", n->gpu_from ? size_json(n->gpu_memory) : NULL);
+        sl_json_set(one, "gpu_memory_from", json_string(sl_need_from_name(n->gpu_from)));
+    }
+    sl_json_set(one, "at_once", count == MAX_AT_ONCE ? NULL : json_integer(count));
+    sl_json_set(one, "optional", json_boolean(stage->retry.ignore));
+    sl_json_set(one, "why", n->why ? sl_json_text(n->why) : NULL);
+    sl_json_set(one, "never", n->never ? sl_json_text(n->never) : NULL);
+    return one;
+}
+
+static json_t *pairs_json(const struct fit *f) {
+    json_t *pairs = json_array();
+    for (int i = 0; i < f->plan->n_stages; i++)
+        for (int k = i + 1; k < f->plan->n_stages; k++)
+            if (!f->needs[i].never && !f->needs[k].never &&
+                !fit_together(f, &f->needs[i], &f->needs[k]))
+                json_array_append_new(
+                    pairs, json_pack("[s,s]", f->plan->stages[i].name, f->plan->stages[k].name));
+    return pairs;
+}
+
+json_t *sl_fit_json(const struct sl_plan *plan, const struct sl_machine *machine, int cpus) {
+    struct fit f = {.plan = plan, .machine = machine};
+    json_t *o = json_object(), *stages = json_array();
+    bool fits = true;
+    find_needs(&f);
+    for (int i = 0; i < plan->n_stages; i++) {
+        json_array_append_new(stages, stage_json(&f, i));
+        fits &= !f.needs[i].never || plan->stages[i].retry.ignore;
+    }
+    sl_json_set(o, "fits", json_boolean(fits));
+    sl_json_set(o, "cpus", json_integer(cpus));
+    sl_json_set(o, "memory", size_json(machine->memory));
+    sl_json_set(o, "cards", cards_json(&f));
+    sl_json_set(o, "stages", stages);
+    sl_json_set(o, "apart", pairs_json(&f));
+    finish(&f);
+    return o;
 }

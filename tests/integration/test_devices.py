@@ -163,6 +163,21 @@ class Doctor(Cards):
         self.assertRegex(plan, r"a +cuda +unknown +8\.0 GiB declared +3\n")
         self.assertIn("a and b run one after the other: they do not fit beside each other", plan)
 
+    def test_the_plan_as_json(self):
+        self.machine(card())
+        found = json.loads(self.sluice("check", "--plan", "--json", self.stages(a=(8, 8), b=(22, 22)), *fixtures()).stdout)
+        plan = found["plan"]
+        self.assertEqual((found["n_stages"], plan["fits"], plan["apart"]), (2, True, [["a", "b"]]))
+        self.assertEqual([(c["uuid"], c["memory"], c["free"]) for c in plan["cards"]], [("GPU-aaaa", 24 << 30, 24 << 30)])
+        a = plan["stages"][0]
+        self.assertEqual((a["name"], a["device"], a["gpu_memory"], a["gpu_memory_from"], a["memory_from"], a["at_once"]),
+                         ("a", "cuda", 8 << 30, "declared", "unknown", 3))
+        large = self.sluice("check", "--plan", "--json", self.stages(a=(30, 30)), *fixtures(), status=2)
+        plan = json.loads(large.stdout)["plan"]
+        self.assertFalse(plan["fits"])
+        self.assertIn("30", plan["stages"][0]["never"])
+        self.assertNotIn("plan", json.loads(self.sluice("check", "--json", self.stages(a=(8, 8)), *fixtures()).stdout))
+
 
 if __name__ == "__main__":
     main()

@@ -111,6 +111,33 @@ class Policies(Case):
 
     # ---- quarantine
 
+    def resume_after(self, n_retries, stages, *args, status=0):
+        """Kills the core when attempts were to be tried again so often, and resumes."""
+        pipeline = self.pipeline(stages, head=HEAD)
+        process = self.start("run", pipeline, self.wave("a.wav"), "-o", "out", "--json", *args, *fixtures())
+        for line in process.stdout:
+            n_retries -= json.loads(line)["event"] == "retry"
+            if n_retries == 0:
+                break
+        time.sleep(0.2)
+        process.kill()
+        process.communicate()
+        return self.sluice("resume", "last", status=status)
+
+    def test_steps_of_on_oom_outlive_the_core(self):
+        self.resume_after(2, self.decode() + "  asr: { use: whisper/transcribe, in: { audio: decode.audio }, with: { batch_size: 8 },"
+                          " retry: { attempts: 1 }, on_oom: [shrink] }\n", "--inject", "asr:oom@1,asr:oom@2,asr:slow@3")
+        task = [t for t in self.journal("task") if t["stage"] == "asr"][-1]
+        self.assertEqual((task["state"], task["on_oom"]), ("done", "shrink to batch_size 4, shrink to batch_size 2"))
+        self.assertEqual([a["class"] for a in self.attempts("asr")], ["resource", "resource", "lost", "ok"])
+
+    def test_workers_killed_are_counted_across_cores(self):
+        done = self.resume_after(2, "  c: { use: fixture/crash, retry: { attempts: 9, backoff: 3s } }\n", status=1)
+        self.assertIn("quarantined: it killed 3 workers in a row; report: quarantine/a/c.txt", done.stderr)
+        self.assertEqual([a["class"] for a in self.attempts("c")], ["crash"] * 3)
+        report = self.read(os.path.relpath(self.run_folder(), self.folder), "quarantine/a/c.txt")
+        self.assertEqual([n for n in "123" if f"attempt {n}, process" in report], ["1", "2", "3"])
+
     def test_an_item_that_kills_its_workers_is_quarantined(self):
         files = [self.write(f"f{i}.txt", "x") for i in range(4)]
         pipeline = self.pipeline("  b: { use: fixture/hostile, with: { how: exit_thread, only: f1 }, keep: batch,"
