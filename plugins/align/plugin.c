@@ -87,6 +87,9 @@ static int32_t align_by_ctc(struct work *w, const struct al_watch *watch) {
     set_metric(w, "words", (double)report.n_words);
     set_metric(w, "words_left", (double)report.n_others);
     set_metric(w, "words_with_star", (double)report.n_stars);
+    struct al_device_info info;
+    if (al_ctc_words_device(w->self->ctc, &info))
+        set_metric(w, "gpu_peak_bytes", (double)info.bytes);
     return SLUICE_OK;
 }
 

@@ -1,4 +1,4 @@
-/* See models.h: three times the same steps, a mapped file, what is made of it, and its name in messages. */
+/* See models.h. */
 #include "diarize/models.h"
 
 #include <stdio.h>
@@ -13,40 +13,91 @@ static void name_kind(const struct dz_weights *w, char *ret, size_t size) {
     snprintf(ret, size, "resnet-%016llx", (unsigned long long)hash);
 }
 
-static int32_t load_segmentation(const char *path, enum num_compute compute, struct num_pool *pool,
-                                 struct dz_models *m, struct num_err *err) {
-    struct dz_weights w = {0};
-    int32_t status = dz_weights_open(path, "pyannet", &w, err);
-    if (status == SLUICE_OK)
-        status = dz_pyannet_create(&w, compute, pool, &m->segmentation, err);
-    dz_weights_close(&w);
-    return status == SLUICE_OK ? status : num_fail_in(err, "segmentation");
+/* ---- the processor ---- */
+
+static void cpu_shape(const void *self, struct dz_pyannet_shape *ret) {
+    dz_pyannet_shape(((const struct dz_models *)self)->segmentation, ret);
 }
 
-static int32_t load_embedding(const char *path, enum num_compute compute, struct num_pool *pool,
-                              struct dz_models *m, struct num_err *err) {
-    struct dz_weights w = {0};
-    int32_t status = dz_weights_open(path, "resnet", &w, err);
-    if (status == SLUICE_OK)
-        status = dz_resnet_create(&w, compute, pool, &m->embedding, err);
-    if (status == SLUICE_OK)
-        status = dz_weights_number(&w, "threshold", 0, 2, 0, &m->threshold, err);
-    if (status == SLUICE_OK)
-        name_kind(&w, m->kind, sizeof m->kind);
-    dz_weights_close(&w);
+static uint8_t cpu_set(const void *self, size_t class_) {
+    return dz_pyannet_set(((const struct dz_models *)self)->segmentation, class_);
+}
+
+static size_t cpu_size(const void *self) {
+    return dz_resnet_size(((const struct dz_models *)self)->embedding);
+}
+
+static int32_t cpu_segment(void *self, const float *const *windows, size_t n, float *ret,
+                           struct num_err *err) {
+    return dz_pyannet_run(((const struct dz_models *)self)->segmentation, windows, n, ret, err);
+}
+
+/* The network runs once a window, whoever is heard in it. */
+static int32_t cpu_hear(void *self, const float *const *windows, size_t n,
+                        const struct dz_heard *heard, size_t n_heard, struct num_err *err) {
+    const struct dz_models *m = self;
+    struct dz_pyannet_shape s;
+    int32_t status = SLUICE_OK;
+    (void)n;
+    dz_pyannet_shape(m->segmentation, &s);
+    for (size_t i = 0; status == SLUICE_OK && i < n_heard; i++) {
+        const struct dz_heard *h = &heard[i];
+        if (i == 0 || h->window != heard[i - 1].window)
+            status = dz_resnet_run(m->embedding, windows[h->window], s.window, err);
+        if (status == SLUICE_OK)
+            status = dz_resnet_pool(m->embedding, h->mask, s.n_frames, h->ret, err);
+    }
+    return status;
+}
+
+const struct dz_backend dz_backend_cpu = {
+    .name = "cpu",
+    .n_windows = 1,
+    .shape = cpu_shape,
+    .set = cpu_set,
+    .size = cpu_size,
+    .segment = cpu_segment,
+    .hear = cpu_hear,
+};
+
+/* ---- loading ---- */
+
+static int32_t open_models(const struct dz_model_paths *paths, struct dz_weights *segmentation,
+                           struct dz_weights *embedding, struct num_err *err) {
+    int32_t status = dz_weights_open(paths->segmentation, "pyannet", segmentation, err);
+    if (status != SLUICE_OK)
+        return num_fail_in(err, "segmentation");
+    status = dz_weights_open(paths->embedding, "resnet", embedding, err);
+    return status == SLUICE_OK ? status : num_fail_in(err, "embedding");
+}
+
+static int32_t load_networks(const struct dz_model_paths *paths, struct num_pool *pool,
+                             const struct dz_weights *segmentation,
+                             const struct dz_weights *embedding, struct dz_models *m,
+                             struct num_err *err) {
+    enum num_compute compute = paths->options.compute;
+    m->backend = paths->backend ? paths->backend : &dz_backend_cpu;
+    if (m->backend->create)
+        return m->backend->create(segmentation, embedding, &paths->options, &m->card, err);
+    int32_t status = dz_pyannet_create(segmentation, compute, pool, &m->segmentation, err);
+    if (status != SLUICE_OK)
+        return num_fail_in(err, "segmentation");
+    status = dz_resnet_create(embedding, compute, pool, &m->embedding, err);
     return status == SLUICE_OK ? status : num_fail_in(err, "embedding");
 }
 
 static int32_t load_plda(const char *path, struct dz_models *m, struct num_err *err) {
     struct dz_weights w = {0};
+    struct dz_neural neural = dz_models_neural(m);
+    size_t size = neural.backend->size(neural.networks);
     int32_t status = dz_weights_open(path, "plda", &w, err);
     if (status == SLUICE_OK)
         status = dz_plda_load(&w, &m->plda, err);
     m->has_plda = status == SLUICE_OK;
-    if (status == SLUICE_OK && m->plda.n_in != dz_resnet_size(m->embedding))
+    if (status == SLUICE_OK && m->plda.n_in != size)
         status =
             num_fail(err, SLUICE_INPUT, "it is for embeddings of %zu values, and these have %zu",
-                     m->plda.n_in, dz_resnet_size(m->embedding));
+                     m->plda.n_in, size);
     dz_weights_close(&w);
     return status == SLUICE_OK ? status : num_fail_in(err, "plda");
 }
@@ -54,11 +105,18 @@ static int32_t load_plda(const char *path, struct dz_models *m, struct num_err *
 int32_t dz_models_load(const struct dz_model_paths *paths, struct num_pool *pool,
                        struct dz_models *ret, struct num_err *err) {
     struct dz_models m = {0};
-    int32_t status = load_segmentation(paths->segmentation, paths->compute, pool, &m, err);
+    struct dz_weights segmentation = {0}, embedding = {0};
+    int32_t status = open_models(paths, &segmentation, &embedding, err);
     if (status == SLUICE_OK)
-        status = load_embedding(paths->embedding, paths->compute, pool, &m, err);
+        status = load_networks(paths, pool, &segmentation, &embedding, &m, err);
+    if (status == SLUICE_OK)
+        status = dz_weights_number(&embedding, "threshold", 0, 2, 0, &m.threshold, err);
+    if (status == SLUICE_OK)
+        name_kind(&embedding, m.kind, sizeof m.kind);
     if (status == SLUICE_OK && paths->plda)
         status = load_plda(paths->plda, &m, err);
+    dz_weights_close(&segmentation);
+    dz_weights_close(&embedding);
     if (status != SLUICE_OK) {
         dz_models_finish(&m);
         return status;
@@ -70,6 +128,13 @@ int32_t dz_models_load(const struct dz_model_paths *paths, struct num_pool *pool
 void dz_models_finish(struct dz_models *models) {
     dz_pyannet_destroy(models->segmentation);
     dz_resnet_destroy(models->embedding);
+    if (models->card)
+        models->backend->destroy(models->card);
     dz_plda_finish(&models->plda);
     *models = (struct dz_models){0};
+}
+
+struct dz_neural dz_models_neural(const struct dz_models *models) {
+    return (struct dz_neural){models->backend, models->card ? models->card : (void *)models,
+                              models->has_plda ? &models->plda : NULL};
 }

@@ -71,7 +71,8 @@ static void keep_sets(struct diarization *d, size_t first, size_t n, const float
     const struct dz_pyannet_shape *s = &d->shape;
     for (size_t w = first; w < first + n; w++)
         for (size_t t = 0; t < s->n_frames; t++, scores += s->n_classes) {
-            uint8_t set = dz_pyannet_set(d->models->segmentation, best_of(scores, s->n_classes));
+            uint8_t set =
+                d->models->backend->set(d->models->networks, best_of(scores, s->n_classes));
             d->sets[w * s->n_frames + t] = set;
             for (size_t i = 0; i < s->n_local; i++) {
                 d->active[w * s->n_local + i] += set >> i & 1;
@@ -99,45 +100,50 @@ static void make_finite(float *x, size_t n) {
         memset(x, 0, n * sizeof *x);
 }
 
-static int32_t embed(struct diarization *d, size_t window, const float *pcm, float *mask) {
+struct batch {
+    float *rooms; /* (DZ_BATCH, window) */
+    const float *windows[DZ_BATCH];
+    float *scores;
+    float *masks; /* (DZ_BATCH, n_local, n_frames) */
+    struct dz_heard heard[DZ_BATCH * DZ_MAX_LOCAL];
+};
+
+/* The embeddings of windows [at, at + n) of a batch that begins with window `first`. */
+static int32_t embed(struct diarization *d, struct batch *b, size_t first, size_t at, size_t n) {
     const struct dz_pyannet_shape *s = &d->shape;
-    bool heard = false;
-    int32_t status = SLUICE_OK;
-    for (size_t i = 0; status == SLUICE_OK && i < s->n_local; i++) {
-        size_t at = window * s->n_local + i;
-        if (d->active[at] == 0)
+    const struct dz_neural *m = d->models;
+    size_t n_heard = 0;
+    for (size_t i = 0; i < n * s->n_local; i++) {
+        size_t window = first + at + i / s->n_local, speaker = i % s->n_local;
+        size_t row = window * s->n_local + speaker;
+        float *mask = b->masks + i * s->n_frames;
+        if (d->active[row] == 0)
             continue;
-        if (!heard)
-            status = dz_resnet_run(d->models->embedding, pcm, s->window, d->err);
-        heard = true;
-        make_mask(d, window, i, mask);
-        if (status == SLUICE_OK)
-            status = dz_resnet_pool(d->models->embedding, mask, s->n_frames,
-                                    d->embeddings + at * d->size, d->err);
-        if (status == SLUICE_OK)
-            make_finite(d->embeddings + at * d->size, d->size);
+        make_mask(d, window, speaker, mask);
+        b->heard[n_heard++] =
+            (struct dz_heard){i / s->n_local, mask, d->embeddings + row * d->size};
     }
+    int32_t status = m->backend->hear(m->networks, b->windows + at, n, b->heard, n_heard, d->err);
+    for (size_t i = 0; status == SLUICE_OK && i < n_heard; i++)
+        make_finite(b->heard[i].ret, d->size);
     return status;
 }
 
-struct batch {
-    float *rooms; /* (DZ_PYANNET_BATCH, window) */
-    const float *windows[DZ_PYANNET_BATCH];
-    float *scores, *mask;
-};
-
 static int32_t run_batch(struct diarization *d, struct batch *b, size_t first, size_t n) {
+    const struct dz_neural *m = d->models;
+    size_t step = m->backend->n_windows;
     for (size_t i = 0; i < n; i++)
         b->windows[i] = window_at(d, first + i, b->rooms + i * d->shape.window);
-    int32_t status = dz_pyannet_run(d->models->segmentation, b->windows, n, b->scores, d->err);
+    int32_t status = m->backend->segment(m->networks, b->windows, n, b->scores, d->err);
     if (status == SLUICE_OK)
         keep_sets(d, first, n, b->scores);
-    for (size_t i = 0; status == SLUICE_OK && i < n; i++) {
+    for (size_t i = 0; status == SLUICE_OK && i < n; i += step) {
+        size_t some = n - i < step ? n - i : step;
         status = cancelled(d);
         if (status == SLUICE_OK)
-            status = embed(d, first + i, b->windows[i], b->mask);
+            status = embed(d, b, first, i, some);
         d->watch->progress(d->watch->ctx,
-                           NETWORK_SHARE * (double)(first + i + 1) / (double)d->n_windows);
+                           NETWORK_SHARE * (double)(first + i + some) / (double)d->n_windows);
     }
     return status;
 }
@@ -145,22 +151,22 @@ static int32_t run_batch(struct diarization *d, struct batch *b, size_t first, s
 static int32_t run_networks(struct diarization *d) {
     const struct dz_pyannet_shape *s = &d->shape;
     struct batch b = {
-        .rooms = malloc(DZ_PYANNET_BATCH * s->window * sizeof(float)),
-        .scores = malloc(DZ_PYANNET_BATCH * s->n_frames * s->n_classes * sizeof(float)),
-        .mask = malloc(s->n_frames * sizeof(float)),
+        .rooms = malloc(DZ_BATCH * s->window * sizeof(float)),
+        .scores = malloc(DZ_BATCH * s->n_frames * s->n_classes * sizeof(float)),
+        .masks = malloc(DZ_BATCH * s->n_local * s->n_frames * sizeof(float)),
     };
-    int32_t status = b.rooms && b.scores && b.mask
+    int32_t status = b.rooms && b.scores && b.masks
                          ? SLUICE_OK
-                         : num_fail_memory(d->err, "windows", DZ_PYANNET_BATCH * s->window * 4);
-    for (size_t at = 0; status == SLUICE_OK && at < d->n_windows; at += DZ_PYANNET_BATCH) {
+                         : num_fail_memory(d->err, "windows", DZ_BATCH * s->window * 4);
+    for (size_t at = 0; status == SLUICE_OK && at < d->n_windows; at += DZ_BATCH) {
         size_t left = d->n_windows - at;
         status = cancelled(d);
         if (status == SLUICE_OK)
-            status = run_batch(d, &b, at, left < DZ_PYANNET_BATCH ? left : DZ_PYANNET_BATCH);
+            status = run_batch(d, &b, at, left < DZ_BATCH ? left : DZ_BATCH);
     }
     free(b.rooms);
     free(b.scores);
-    free(b.mask);
+    free(b.masks);
     return status;
 }
 
@@ -457,8 +463,8 @@ int32_t dz_neural_run(const struct dz_neural *models, const float *pcm, size_t n
                             .options = *options,
                             .watch = watch,
                             .err = err,
-                            .size = dz_resnet_size(models->embedding)};
-    dz_pyannet_shape(models->segmentation, &d.shape);
+                            .size = models->backend->size(models->networks)};
+    models->backend->shape(models->networks, &d.shape);
     if (d.options.max_speakers == 0 || d.options.max_speakers > DZ_MAX_CLUSTERS)
         d.options.max_speakers = DZ_MAX_CLUSTERS;
     if (d.options.min_speakers == 0)

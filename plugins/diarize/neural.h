@@ -13,16 +13,15 @@
 #ifndef DIARIZE_NEURAL_H
 #define DIARIZE_NEURAL_H
 
-#include "diarize/pyannet.h"
-#include "diarize/resnet.h"
+#include "diarize/backend.h"
 #include "diarize/turns.h"
 #include "diarize/vbx.h"
 #include "diarize/watch.h"
 
 struct dz_neural {
-    struct dz_pyannet *segmentation;
-    struct dz_resnet *embedding;
-    const struct dz_plda *plda; /* or NULL: agglomerative clustering alone */
+    const struct dz_backend *backend; /* of the networks, */
+    void *networks;                   /* which are its own */
+    const struct dz_plda *plda;       /* or NULL: agglomerative clustering alone */
 };
 
 struct dz_neural_options {

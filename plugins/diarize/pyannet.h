@@ -16,7 +16,7 @@
 #ifndef DIARIZE_PYANNET_H
 #define DIARIZE_PYANNET_H
 
-#include "diarize/pyannet_model.h"
+#include "diarize/backend.h"
 #include "num/cpu/kernels.h"
 #include "num/pool.h"
 
@@ -34,7 +34,7 @@ void dz_pyannet_shape(const struct dz_pyannet *net, struct dz_pyannet_shape *ret
 uint8_t dz_pyannet_set(const struct dz_pyannet *net, size_t class);
 
 /* Windows that suit one call. */
-#define DZ_PYANNET_BATCH 64
+#define DZ_PYANNET_BATCH DZ_BATCH
 
 /*
  * Scores, logarithms of probabilities but for a constant, of n windows, n at most DZ_PYANNET_BATCH:

@@ -2,8 +2,6 @@
  * Maps are (bands, frames + 2, channels): a column of zeros at either side is what the kernels see
  * beyond the edges in time; beyond the bands there is no line to multiply with. A task is one band
  * of a layer's output.
- *
- * Normalisations over the batch are part of the weights: tools/convert_diarization folds them in.
  */
 #include "diarize/resnet.h"
 
@@ -14,10 +12,9 @@
 #include "diarize/cells.h"
 #include "diarize/conv.h"
 #include "diarize/fbank.h"
+#include "diarize/resnet_model.h"
 
-#define N_LAYERS   4
-#define MAX_BLOCKS 64
-#define N_MAPS     3
+#define N_MAPS 3
 
 struct block {
     struct dz_conv first, second, shortcut;
@@ -39,7 +36,7 @@ struct dz_resnet {
     struct dz_fbank *fbank;
     size_t n_bands;
     struct dz_conv stem;
-    struct block blocks[MAX_BLOCKS];
+    struct block blocks[DZ_RESNET_BLOCKS];
     size_t n_blocks;
     float *weight, *bias;  /* of the embedding: (size, 2 * channels * bands), (size) */
     size_t size, n_pooled; /* n_pooled: channels * bands */
@@ -55,72 +52,7 @@ struct dz_resnet {
 
 /* ---- loading ---- */
 
-/* A convolution with a square kernel of `width`; *n is the channels that go in and then come out. */
-static int32_t load_conv(struct dz_resnet *net, const struct dz_weights *w, const char *name,
-                         enum num_compute compute, size_t width, size_t stride, size_t *n,
-                         struct dz_conv *ret, struct num_err *err) {
-    size_t shape[] = {0, *n, width, width};
-    float *weight = NULL, *bias = NULL;
-    int32_t status = dz_weights_take(w, 4, shape, &weight, err, "%s.weight", name);
-    if (status == SLUICE_OK)
-        status = dz_weights_take(w, 1, shape, &bias, err, "%s.bias", name);
-    if (status == SLUICE_OK && (shape[0] > 2048 || shape[0] % 2 != 0))
-        status = num_fail(err, SLUICE_INPUT,
-                          "%s.weight has %zu channels; an even number up to 2,048 is expected",
-                          name, shape[0]);
-    if (status == SLUICE_OK)
-        status = dz_conv_init(ret, compute, shape[0], *n, width, width, stride, weight, bias,
-                              &net->arena, err);
-    free(weight);
-    free(bias);
-    *n = shape[0];
-    return status;
-}
-
-static int32_t load_block(struct dz_resnet *net, const struct dz_weights *w, const char *name,
-                          size_t stride, size_t *n, struct num_err *err) {
-    struct block *block = &net->blocks[net->n_blocks++];
-    char part[64];
-    size_t n_in = *n, n_short = *n;
-    snprintf(part, sizeof part, "%s.conv1", name);
-    int32_t status = load_conv(net, w, part, net->compute, 3, stride, n, &block->first, err);
-    snprintf(part, sizeof part, "%s.conv2", name);
-    if (status == SLUICE_OK)
-        status = load_conv(net, w, part, net->compute, 3, 1, n, &block->second, err);
-    block->has_shortcut = dz_weights_has(w, "%s.shortcut.weight", name);
-    if (status == SLUICE_OK && block->has_shortcut) {
-        snprintf(part, sizeof part, "%s.shortcut", name);
-        status = load_conv(net, w, part, net->compute, 1, stride, &n_short, &block->shortcut, err);
-    }
-    if (status == SLUICE_OK && (n_short != *n || (stride > 1 && !block->has_shortcut)))
-        status = num_fail(err, SLUICE_INPUT,
-                          "%s: %zu channels in, %zu out, and no shortcut to match", name, n_in, *n);
-    return status;
-}
-
-static int32_t load_blocks(struct dz_resnet *net, const struct dz_weights *w, size_t *n,
-                           struct num_err *err) {
-    for (size_t layer = 1; layer <= N_LAYERS; layer++)
-        for (size_t i = 0; i == 0 || dz_weights_has(w, "layer%zu.%zu.conv1.weight", layer, i);
-             i++) {
-            char name[32];
-            snprintf(name, sizeof name, "layer%zu.%zu", layer, i);
-            if (net->n_blocks == MAX_BLOCKS)
-                return num_fail(err, SLUICE_INPUT, "more than %d blocks", MAX_BLOCKS);
-            int32_t status = load_block(net, w, name, i == 0 && layer > 1 ? 2 : 1, n, err);
-            if (status != SLUICE_OK)
-                return status;
-        }
-    return SLUICE_OK;
-}
-
-static size_t halved(size_t n, size_t times) {
-    for (size_t i = 0; i < times; i++)
-        n = (n + 1) / 2;
-    return n;
-}
-
-static int32_t keep(struct dz_resnet *net, float *values, size_t n, float **ret,
+static int32_t keep(struct dz_resnet *net, const float *values, size_t n, float **ret,
                     struct num_err *err) {
     int32_t status = num_arena_take(&net->arena, n * sizeof *values, "the embedding", ret, err);
     if (status == SLUICE_OK)
@@ -128,38 +60,49 @@ static int32_t keep(struct dz_resnet *net, float *values, size_t n, float **ret,
     return status;
 }
 
-static int32_t load_head(struct dz_resnet *net, const struct dz_weights *w, size_t n,
-                         struct num_err *err) {
-    net->n_pooled = n * halved(net->n_bands, N_LAYERS - 1);
-    size_t shape[] = {0, 2 * net->n_pooled};
-    float *weight = NULL, *bias = NULL;
-    int32_t status = dz_weights_take(w, 2, shape, &weight, err, "embedding.weight");
+static int32_t make_conv(struct dz_resnet *net, const struct dz_resnet_conv *c,
+                         enum num_compute compute, struct dz_conv *ret, struct num_err *err) {
+    return dz_conv_init(ret, compute, c->n_out, c->n_in, c->width, c->width, c->stride, c->weight,
+                        c->bias, &net->arena, err);
+}
+
+static int32_t make_block(struct dz_resnet *net, const struct dz_resnet_block *from,
+                          struct block *to, struct num_err *err) {
+    int32_t status = make_conv(net, &from->first, net->compute, &to->first, err);
     if (status == SLUICE_OK)
-        status = dz_weights_take(w, 1, shape, &bias, err, "embedding.bias");
-    if (status == SLUICE_OK && shape[0] > 4096)
-        status = num_fail(err, SLUICE_INPUT, "an embedding of %zu values", shape[0]);
-    if (status == SLUICE_OK)
-        status = keep(net, weight, shape[0] * shape[1], &net->weight, err);
-    if (status == SLUICE_OK)
-        status = keep(net, bias, shape[0], &net->bias, err);
-    net->size = shape[0];
-    free(weight);
-    free(bias);
+        status = make_conv(net, &from->second, net->compute, &to->second, err);
+    to->has_shortcut = from->shortcut.width > 0;
+    if (status == SLUICE_OK && to->has_shortcut)
+        status = make_conv(net, &from->shortcut, net->compute, &to->shortcut, err);
     return status;
 }
 
+static int32_t make_layers(struct dz_resnet *net, const struct dz_resnet_model *m,
+                           struct num_err *err) {
+    net->n_bands = m->n_bands;
+    net->n_blocks = m->n_blocks;
+    net->size = m->size;
+    net->n_pooled = m->n_pooled;
+    int32_t status = dz_fbank_create(m->n_bands, &net->fbank, err);
+    if (status == SLUICE_OK)
+        status = make_conv(net, &m->stem, NUM_COMPUTE_F32, &net->stem, err);
+    for (size_t i = 0; status == SLUICE_OK && i < m->n_blocks; i++)
+        status = make_block(net, &m->blocks[i], &net->blocks[i], err);
+    if (status == SLUICE_OK)
+        status = keep(net, m->weight, m->size * 2 * m->n_pooled, &net->weight, err);
+    return status == SLUICE_OK ? keep(net, m->bias, m->size, &net->bias, err) : status;
+}
+
 static int32_t load(struct dz_resnet *net, const struct dz_weights *w, struct num_err *err) {
-    double bands = 0;
-    size_t n = 1;
-    int32_t status = dz_weights_number(w, "mel_bands", 8, 128, 80, &bands, err);
-    net->n_bands = (size_t)bands;
+    struct dz_resnet_model *m = calloc(1, sizeof *m);
+    if (!m)
+        return num_fail_memory(err, "the embedding model", sizeof *m);
+    int32_t status = dz_resnet_model_load(w, m, err);
     if (status == SLUICE_OK)
-        status = dz_fbank_create(net->n_bands, &net->fbank, err);
-    if (status == SLUICE_OK)
-        status = load_conv(net, w, "stem", NUM_COMPUTE_F32, 3, 1, &n, &net->stem, err);
-    if (status == SLUICE_OK)
-        status = load_blocks(net, w, &n, err);
-    return status == SLUICE_OK ? load_head(net, w, n, err) : status;
+        status = make_layers(net, m, err);
+    dz_resnet_model_finish(m);
+    free(m);
+    return status;
 }
 
 static void drop_buffers(struct dz_resnet *net) {
@@ -379,7 +322,7 @@ static int32_t make_buffers(struct dz_resnet *net, size_t n, struct num_err *err
         return SLUICE_OK;
     drop_buffers(net);
     size_t n_frames = dz_fbank_frames(n), values = map_values(net, n_frames);
-    size_t n_last = net->n_pooled * halved(n_frames, N_LAYERS - 1);
+    size_t n_last = net->n_pooled * dz_resnet_halved(n_frames, DZ_RESNET_LAYERS - 1);
     net->sums_size = sums_values(net, n_frames);
     bool there = true;
     for (size_t i = 0; i < N_MAPS; i++)
@@ -444,12 +387,6 @@ const float *dz_resnet_maps(const struct dz_resnet *net, size_t *ret_bands, size
 
 /* ---- pooling ---- */
 
-/* The mask at frame t of n: its nearest value, as torch's interpolation takes it. */
-static float mask_at(const float *mask, size_t n_mask, size_t t, size_t n) {
-    size_t at = n == n_mask ? t : (size_t)floorf((float)t * ((float)n_mask / (float)n));
-    return mask[at < n_mask ? at : n_mask - 1];
-}
-
 /*
  * Weighted mean and standard deviation over time of each channel of each band, which torch's order
  * puts at [channel * bands + band] of `pooled`, deviations behind the means. 1e-8 as in the source.
@@ -498,7 +435,7 @@ int32_t dz_resnet_pool(const struct dz_resnet *net, const float *mask, size_t n_
         return num_fail_memory(err, "the embedding", (n + 2 * net->n_pooled) * sizeof *weights);
     struct pooling p = {net, weights, weights + n, 1e-8, 0};
     for (size_t t = 0; t < n; t++) {
-        weights[t] = mask_at(mask, n_mask, t, n);
+        weights[t] = dz_resnet_mask_at(mask, n_mask, t, n);
         p.sum += weights[t];
         p.squares += (double)weights[t] * weights[t];
     }

@@ -2,8 +2,10 @@
  * The stage diarize/speakers: the glue between the host and the two methods, classic.h and neural.h.
  * Turns become JSON and the speakers' vectors a safetensors file.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -31,7 +33,7 @@ struct speakers {
     const struct sluice_host *host;
     struct options options;
     struct num_pool *pool;
-    struct dz_models models; /* without a segmentation: the classic method */
+    struct dz_models models; /* without a backend: the classic method */
 };
 
 struct work {
@@ -142,6 +144,11 @@ static void set_metrics(const struct work *w) {
         st_metric(host, w->job, "speech_s", (double)n_frames / DZ_FRAMES_PER_S);
     st_metric(host, w->job, "speakers", w->turns.n_speakers);
     st_metric(host, w->job, "turns", (double)w->turns.n_turns);
+    if (w->self->models.card) {
+        struct dz_device_info info;
+        w->self->models.backend->info(w->self->models.card, &info);
+        st_metric(host, w->job, "gpu_peak_bytes", (double)info.bytes);
+    }
 }
 
 /* ---- job ---- */
@@ -172,14 +179,28 @@ static int32_t run_classic(struct work *w, const struct dz_watch *watch) {
                           watch, &w->turns, w->embeddings, &w->err);
 }
 
+/* A card that has failed for this process fails every job to come. The process ends, which counts as a
+ * crash of its job, so that this is tried again in a fresh one. */
+static void leave_lost_card(const struct speakers *self) {
+    struct dz_device_info info = {0};
+    if (self->models.card)
+        self->models.backend->info(self->models.card, &info);
+    if (!info.lost)
+        return;
+    self->host->log(self->host, SLUICE_LOG_ERROR,
+                    "the card has failed and cannot be used by this process any more: it ends, so "
+                    "that another one can try");
+    _exit(EXIT_FAILURE);
+}
+
 static int32_t run_neural(struct work *w, const struct dz_watch *watch) {
     const struct options *o = &w->self->options;
     const struct dz_models *m = &w->self->models;
-    struct dz_neural models = {m->segmentation, m->embedding, m->has_plda ? &m->plda : NULL};
+    struct dz_neural models = dz_models_neural(m);
     double own = m->has_plda ? 0 : m->threshold;
     struct dz_neural_options options = {o->threshold > 0 ? o->threshold : own, o->step_s,
                                         o->min_speakers, o->max_speakers};
-    w->size = dz_resnet_size(m->embedding);
+    w->size = models.backend->size(models.networks);
     w->kind = m->kind;
     return dz_neural_run(&models, w->audio.pcm, w->audio.n, &options, watch, &w->turns,
                          &w->exclusive, &w->embeddings, &w->err);
@@ -189,7 +210,7 @@ static int32_t run(struct work *w) {
     struct dz_watch watch = {w, is_cancelled, report_progress};
     int32_t status = read_audio(w);
     if (status == SLUICE_OK)
-        status = w->self->models.segmentation ? run_neural(w, &watch) : run_classic(w, &watch);
+        status = w->self->models.backend ? run_neural(w, &watch) : run_classic(w, &watch);
     if (status == SLUICE_OK)
         status = commit_turns(w);
     if (status == SLUICE_OK)
@@ -209,6 +230,8 @@ static int32_t speakers_process(void *instance, struct sluice_job *job) {
     w->self = self;
     w->job = job;
     int32_t status = run(w);
+    if (status != SLUICE_OK)
+        leave_lost_card(self);
     st_end(self->host, job, status, &w->err);
     dz_turns_finish(&w->turns);
     dz_turns_finish(&w->exclusive);
@@ -264,39 +287,84 @@ static int32_t find_models(const struct sluice_host *host, char rooms[3][NUM_MOD
     return status == SLUICE_OK ? path_of(host, "plda", rooms[2], &ret->plda, err) : status;
 }
 
+/* The backend that the host's device asks for. */
+static int32_t choose_backend(const struct sluice_host *host, struct dz_model_paths *paths,
+                              struct num_err *err) {
+    const struct sluice_budget *budget = host->budget(host);
+    if (budget->device != SLUICE_DEVICE_CUDA)
+        return SLUICE_OK;
+#ifdef DZ_HAVE_CUDA
+    (void)err;
+    paths->backend = &dz_backend_cuda;
+    paths->options.device = budget->device_index;
+    paths->options.device_memory = budget->gpu_memory;
+    return SLUICE_OK;
+#else
+    (void)paths;
+    return num_fail(err, SLUICE_UNSUPPORTED,
+                    "device: cuda was asked for, and this build has no CUDA backend; build it with "
+                    "the CUDA Toolkit, or use device: cpu");
+#endif
+}
+
+static void log_device(const struct speakers *self) {
+    struct dz_device_info info = {0};
+    char text[160];
+    if (!self->models.card)
+        return;
+    self->models.backend->info(self->models.card, &info);
+    snprintf(text, sizeof text, "runs on %.63s, with %.2f GiB of its memory", info.name,
+             (double)info.bytes / (1 << 30));
+    self->host->log(self->host, SLUICE_LOG_INFO, text);
+}
+
+/* A method that is of no use to a card. */
+static int32_t stay_classic(const struct sluice_host *host, bool chosen, struct num_err *err) {
+    if (host->budget(host)->device == SLUICE_DEVICE_CUDA)
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "the classic method runs on the processor alone; use device: cpu");
+    if (!chosen)
+        host->log(host, SLUICE_LOG_INFO,
+                  "method auto: no models are given, so voices are told apart without; "
+                  "overlapping speech goes to one speaker");
+    return SLUICE_OK;
+}
+
 /* The models, where the method takes them; says which method it is. */
 static int32_t load_models(struct speakers *self, struct num_err *err) {
     const struct sluice_host *host = self->host;
     const char *method = NULL, *compute = NULL;
     char rooms[3][NUM_MODEL_PATH];
-    struct dz_model_paths paths = {.compute = NUM_COMPUTE_F32};
+    struct dz_model_paths paths = {.options = {.compute = NUM_COMPUTE_F32}};
     if (host->param_string(host, "method", &method) ||
         host->param_string(host, "compute", &compute))
         return num_fail(err, SLUICE_INTERNAL, "cannot read the parameters");
     if (strcmp(method, "classic") == 0)
-        return SLUICE_OK;
+        return stay_classic(host, true, err);
     int32_t status = find_models(host, rooms, &paths, err);
     if (status != SLUICE_OK)
         return status;
     bool asked = strcmp(method, "neural") == 0, given = paths.segmentation || paths.embedding;
-    if (!asked && !given) {
-        host->log(host, SLUICE_LOG_INFO,
-                  "method auto: no models are given, so voices are told apart without; "
-                  "overlapping speech goes to one speaker");
-        return SLUICE_OK;
-    }
+    if (!asked && !given)
+        return stay_classic(host, false, err);
     if (!paths.segmentation || !paths.embedding)
         return num_fail(err, SLUICE_INPUT,
                         "the neural method needs two models, `segmentation` and `embedding`; `%s` "
                         "is missing",
                         paths.segmentation ? "embedding" : "segmentation");
+    status = choose_backend(host, &paths, err);
+    if (status != SLUICE_OK)
+        return status;
     if (strcmp(compute, "bf16") == 0 ||
-        (strcmp(compute, "auto") == 0 && num_kernels()->native_bf16))
-        paths.compute = NUM_COMPUTE_BF16;
+        (strcmp(compute, "auto") == 0 && (paths.backend || num_kernels()->native_bf16)))
+        paths.options.compute = NUM_COMPUTE_BF16;
     if (!paths.plda)
         host->log(host, SLUICE_LOG_INFO,
                   "no PLDA is given: clustering is agglomerative alone, without VBx");
-    return dz_models_load(&paths, self->pool, &self->models, err);
+    status = dz_models_load(&paths, self->pool, &self->models, err);
+    if (status == SLUICE_OK)
+        log_device(self);
+    return status;
 }
 
 static void speakers_destroy(void *instance) {
@@ -391,7 +459,9 @@ static const struct sluice_param compute_param = {
     .name = "compute",
     .default_value = "auto",
     .choices = (const char *const[]){"auto", "f32", "bf16", NULL},
-    .doc = "Numbers that the networks multiply; auto: bf16 where the processor multiplies it."};
+    .doc =
+        "Numbers that the networks multiply; auto: bf16 where the processor multiplies it, and on "
+        "a card."};
 
 #define PATH(param, what)                                                                          \
     static const struct sluice_param param##_param = {.size = SLUICE_SIZED(struct sluice_param),   \
@@ -407,9 +477,15 @@ PATH(embedding,
      "(tools/convert_diarization).");
 PATH(plda, "Folder of the PLDA with which VBx clusters; without one clustering is agglomerative.");
 
+#ifdef DZ_HAVE_CUDA
+#define STAGE_FLAGS (SLUICE_STAGE_DETERMINISTIC | SLUICE_STAGE_CUDA)
+#else
+#define STAGE_FLAGS SLUICE_STAGE_DETERMINISTIC
+#endif
+
 const struct sluice_stage dz_speakers_stage = {
     .size = SLUICE_SIZED(struct sluice_stage),
-    .flags = SLUICE_STAGE_DETERMINISTIC,
+    .flags = STAGE_FLAGS,
     .id = "diarize/speakers",
     .version = "1",
     .summary = "Finds who speaks when.",

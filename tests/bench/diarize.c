@@ -108,7 +108,7 @@ int main(int argc, char **argv) {
     struct bench b = {.n = strtoul(argv[5], NULL, 10)};
     uint32_t threads = (uint32_t)strtoul(argv[4], NULL, 10);
     enum num_compute compute = strcmp(argv[3], "bf16") == 0 ? NUM_COMPUTE_BF16 : NUM_COMPUTE_F32;
-    struct dz_model_paths paths = {argv[1], argv[2], NULL, compute};
+    struct dz_model_paths paths = {argv[1], argv[2], NULL, {.compute = compute}, NULL};
     struct num_pool *pool = NULL;
     CHECKED(num_pool_create(threads, &pool, &err));
     CHECKED(dz_models_load(&paths, pool, &b.models, &err));

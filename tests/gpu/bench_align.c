@@ -14,7 +14,17 @@
 #include "align/backend.h"
 #include "num/cuda/gemm.h"
 
-enum { D = 768, F = 3072, V = 32, C = 512, LAYERS = 12, TAPS = 128, GROUPS = 16, MOST = 300, ROUNDS = 5 };
+enum {
+    D = 768,
+    F = 3072,
+    V = 32,
+    C = 512,
+    LAYERS = 12,
+    TAPS = 128,
+    GROUPS = 16,
+    MOST = 300,
+    ROUNDS = 5
+};
 enum { FRAMES = 1499, TEXTS = 32, TOKENS = 400, COLUMNS = 28 };
 
 struct made {
@@ -50,14 +60,17 @@ static float *random_values(size_t n, float scale, float shift) {
 }
 
 /* A tensor (d0, d1, d2), trailing zeros left out. */
-static void add(struct made *m, const char *name, uint64_t d0, uint64_t d1, uint64_t d2, float shift) {
+static void add(struct made *m, const char *name, uint64_t d0, uint64_t d1, uint64_t d2,
+                float shift) {
     struct num_tensor *t = &m->tensors[m->n];
     uint64_t n = d0 * (d1 ? d1 : 1) * (d2 ? d2 : 1);
-    snprintf(m->names[m->n], sizeof m->names[0], "%s%s", strncmp(name, "lm_head", 7) ? "wav2vec2." : "",
-             name);
+    snprintf(m->names[m->n], sizeof m->names[0], "%s%s",
+             strncmp(name, "lm_head", 7) ? "wav2vec2." : "", name);
     *t = (struct num_tensor){.name = m->names[m->n++],
                              .dtype = NUM_F32,
-                             .n_dims = d2 ? 3 : d1 ? 2 : 1,
+                             .n_dims = d2   ? 3
+                                       : d1 ? 2
+                                            : 1,
                              .shape = {d0, d1, d2},
                              .n_elements = n,
                              .data = random_values(n, d1 ? 0.05f : 0.1f, shift)};
@@ -72,8 +85,9 @@ static void add_pair(struct made *m, const char *name, uint64_t d0, uint64_t d1,
 }
 
 static void make(struct made *m, struct al_config *c) {
-    static const char *const matrices[] = {"attention.q_proj", "attention.k_proj", "attention.v_proj",
-                                           "attention.out_proj", "layer_norm", "final_layer_norm"};
+    static const char *const matrices[] = {"attention.q_proj", "attention.k_proj",
+                                           "attention.v_proj", "attention.out_proj",
+                                           "layer_norm",       "final_layer_norm"};
     char name[90];
     *c = (struct al_config){.projection_norm = true,
                             .normalize = true,
@@ -130,9 +144,11 @@ static double ceiling(void) {
     double best = 1e9;
     if (num_cuda_gemm_open(&gemm, &err))
         die("products", err.text);
-    if (cudaMalloc((void **)&x, (size_t)3 * N * N * 2 + (32 << 20)) || cudaMemset(x, 0x3c, (size_t)3 * N * N * 2))
+    if (cudaMalloc((void **)&x, (size_t)3 * N * N * 2 + (32 << 20)) ||
+        cudaMemset(x, 0x3c, (size_t)3 * N * N * 2))
         die("products", "no memory");
-    struct num_cuda_product p = {.type = NUM_CUDA_BF16, .ret_type = NUM_CUDA_BF16, .m = N, .n = N, .k = N};
+    struct num_cuda_product p = {
+        .type = NUM_CUDA_BF16, .ret_type = NUM_CUDA_BF16, .m = N, .n = N, .k = N};
     p.x = x;
     p.w = x + (size_t)N * N * 2;
     p.ret = x + (size_t)2 * N * N * 2;
@@ -162,7 +178,8 @@ static void measure_network(void *net, const struct al_config *c, double most) {
         if (i && now_s() - start < best)
             best = now_s() - start;
     }
-    printf("{\"name\": \"align network, wav2vec2-base, 30 s, bf16\", \"ms\": %.3f, \"tflop_per_s\": %.1f, "
+    printf("{\"name\": \"align network, wav2vec2-base, 30 s, bf16\", \"ms\": %.3f, "
+           "\"tflop_per_s\": %.1f, "
            "\"share\": %.3f}\n",
            1e3 * best, flop(c) / best / 1e12, flop(c) / best / most);
     free(pcm);
@@ -191,7 +208,8 @@ static void measure_paths(void *net) {
         if (i && now_s() - start < best)
             best = now_s() - start;
     }
-    printf("{\"name\": \"align paths, %d texts of 30 s and %d tokens\", \"ms\": %.3f, \"us_per_text\": %.1f}\n",
+    printf("{\"name\": \"align paths, %d texts of 30 s and %d tokens\", \"ms\": %.3f, "
+           "\"us_per_text\": %.1f}\n",
            TEXTS, TOKENS, 1e3 * best, 1e6 * best / TEXTS);
     free(logp);
 }
@@ -207,7 +225,8 @@ int main(void) {
     make(&made, &config);
     struct num_safetensors file = {.tensors = made.tensors, .n_tensors = made.n};
     const struct al_files files = {&file, 1};
-    const struct al_net_options options = {.compute = NUM_COMPUTE_BF16, .n_threads = 1, .max_frames = FRAMES};
+    const struct al_net_options options = {
+        .compute = NUM_COMPUTE_BF16, .n_threads = 1, .max_frames = FRAMES};
     double most = ceiling();
     if (al_backend_cuda.create(&files, &config, &options, &net, &err))
         die("the model", err.text);

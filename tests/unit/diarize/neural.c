@@ -27,12 +27,12 @@ struct set_up {
 };
 
 static void set_up(struct set_up *s, uint32_t threads) {
-    struct dz_model_paths paths = {EXPECTED "pyannet", EXPECTED "resnet34", NULL, NUM_COMPUTE_F32};
+    struct dz_model_paths paths = {EXPECTED "pyannet", EXPECTED "resnet34", NULL, {0}, NULL};
     struct num_err err = {0};
     s->pool = make_pool(threads);
     if (dz_models_load(&paths, s->pool, &s->models, &err) != SLUICE_OK)
         TEST_FAIL("%s", err.text);
-    s->neural = (struct dz_neural){s->models.segmentation, s->models.embedding, NULL};
+    s->neural = dz_models_neural(&s->models);
 }
 
 static void tear_down(struct set_up *s) {
