@@ -174,6 +174,48 @@ TEST(a_question_can_be_cancelled) {
     lm_session_close(s);
 }
 
+struct watched {
+    uint32_t n_texts, stop_at;
+    bool stop;
+};
+
+static void watch_text(void *ctx, const char *text, size_t len) {
+    struct watched *w = ctx;
+    (void)text, (void)len;
+    w->stop |= ++w->n_texts == w->stop_at;
+}
+
+static bool watch_stop(void *ctx) {
+    return ((const struct watched *)ctx)->stop;
+}
+
+/* No token is begun after the one that cancelled() became true in. */
+TEST(cancelling_ends_within_a_token) {
+    struct lm_session *s = session_of(chat, 0, 1);
+    for (uint32_t stop_at = 1; stop_at < 30; stop_at += 7) {
+        struct watched w = {.stop_at = stop_at};
+        struct num_err err;
+        struct lm_question q = {.ask = {.user = "Go on.",
+                                        .user_len = 6,
+                                        .sampling = {.temperature = 1, .seed = 5},
+                                        .ctx = &w,
+                                        .text = watch_text,
+                                        .cancelled = watch_stop}};
+        CHECK_INT(lm_session_ask_all(s, &q, 1, NULL, NULL, &err), SLUICE_CANCELLED);
+        CHECK(w.n_texts <= stop_at + 1); /* what is held back of a character comes at the end */
+        uint32_t n_tokens = q.answer.n_tokens;
+        CHECK(n_tokens >= stop_at);
+        num_buf_finish(&q.out);
+        q = (struct lm_question){.ask = q.ask};
+        w = (struct watched){0};
+        q.ask.max_tokens = n_tokens;
+        CHECK_INT(lm_session_ask_all(s, &q, 1, NULL, NULL, &err), SLUICE_OK);
+        CHECK_INT(w.n_texts, stop_at); /* so the token that was last gave that text */
+        num_buf_finish(&q.out);
+    }
+    lm_session_close(s);
+}
+
 TEST(a_question_longer_than_the_context_is_refused) {
     struct lm_session *s = session_of(NULL, 128, 1);
     num_autobuf out = {0};
