@@ -1,20 +1,33 @@
 /*
- * The detector without weights: what it must find, what it must not, and what must not change its
- * mind.
+ * The detectors that come along, VAD_MODEL or the regression: what they must find, what they must
+ * not, and what must not change their mind.
  */
 #include "vad.h"
 
 #include "audio/vad/embedded.h"
+#include "audio/vad/silero.h"
 
 #define RATE VAD_RATE
 
 /* The stage's defaults. */
 static const struct vad_rules rules = {0.5, 0.35, 4000, 8000, 6400, INFINITY};
 
+#ifdef VAD_MODEL
+static int32_t open_detector(struct vad_detector *ret, struct num_err *err) {
+    struct vad_silero_weights *w = calloc(1, sizeof *w);
+    int32_t status = vad_silero_load(VAD_MODEL, w, err);
+    status = status == SLUICE_OK ? vad_silero_create(w, ret, err) : status;
+    free(w);
+    return status;
+}
+#else
+#define open_detector vad_embedded_create
+#endif
+
 static struct vad_detector create(void) {
     struct vad_detector d;
-    struct num_err err;
-    if (vad_embedded_create(&d, &err))
+    struct num_err err = {0};
+    if (open_detector(&d, &err))
         TEST_FAIL("%s", err.text);
     return d;
 }

@@ -40,8 +40,10 @@ ABOUT = """
 A detector of speech in the shape of Silero VAD 5, trained from nothing on synthetic material; `audio/vad` runs it with the
 code that runs Silero's weights. Frames of 32 ms, 16 kHz.
 
-It knows the voices of synthesisers. It tells speech from noise, music made of notes and drums, and many voices at once; it
-has never heard a person, a song with words, laughter or a real room. For recordings of meetings take Silero's own weights.
+It knows the voices of synthesisers. It tells speech from noise, music made of notes and drums, and, where the voices are soft,
+many of them at once; it has never heard a person, a song with words, laughter or a real room. In meeting rooms it takes
+much for speech that is none, and in steady noise up to a third of a second at the beginning. For recordings of people take
+Silero's own weights; the default of `audio/vad`, a regression, misses less there.
 """
 
 
@@ -158,7 +160,8 @@ def measure(options):
     card.add("Wrong frames (of speech missed, of the rest taken for speech)", table(["", *scores], rows) + """
 Frames of 10 ms against labels that are exact: where the clean signal is within 40 dB of its peak, gaps up to 120 ms included.
 %d clips of 16 s; voices, noises and music are others than those of training, but made in the same ways, which favours this
-model. Of recordings the labels are the turns of their RTTM files, short pauses included. All through `sluice run`.
+model. Of recordings, excerpts of 30 s with people, the labels are the turns of their RTTM files, short pauses included; trn00,
+trn01 and trn02 have loud speech that is not in their turns. All through `sluice run`.
 """ % len(clips))
     card.figures = {"wrong frames": scores["vad-synth"]["all"].text().split(" (")[0]}
     card.write(options.folder)

@@ -84,7 +84,7 @@ class Network(nn.Module):
 class Task:
     name = "speaker-synth/embedding"
     rate, decay, clip = 2e-3, 0.02, 3.0
-    smoke_steps, smoke_loss = 60, 6.0
+    smoke_steps, smoke_loss = 150, 7.5
 
     def __init__(self, options):
         self.size = 6 if options.smoke else 12
