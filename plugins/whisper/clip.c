@@ -139,11 +139,9 @@ static int32_t emit_all(struct wh_run *r) {
 }
 
 /* Word times, and where they say that the next window starts; *ret_drop: nothing is to be kept. */
-static int32_t align(struct wh_run *r, bool *ret_drop) {
+static int32_t take_words(struct wh_run *r, bool *ret_drop) {
     struct wh_window *w = &r->window;
-    double at = wh_now_s();
-    int32_t status = wh_window_align(r, w);
-    wh_spend(at, &r->file->report.align_s);
+    int32_t status = wh_words_end(r, w);
     if (status)
         return status;
     double last = wh_last_end(r, w);
@@ -155,20 +153,13 @@ static int32_t align(struct wh_run *r, bool *ret_drop) {
     return SLUICE_OK;
 }
 
-/* The segments of a window whose text is settled; sets where the next one starts. */
+/* The segments of a settled window; sets where the next one starts. */
 static int32_t conclude(struct wh_run *r) {
     struct wh_window *w = &r->window;
-    int32_t status = SLUICE_OK;
     bool drop = false;
-    w->next_seek = w->seek + w->n_frames;
-    if (wh_window_is_silence(r, w))
-        return SLUICE_OK;
-    wh_window_cut(r, w);
-    if (r->options->word_timestamps)
-        status = align(r, &drop);
+    int32_t status = w->words ? take_words(r, &drop) : SLUICE_OK;
     if (!status && !drop)
         status = emit_all(r);
-    wh_words_destroy(w->words);
     if (w->next_seek <= w->seek) /* never stay */
         w->next_seek = w->seek + w->n_frames;
     return status;
@@ -248,19 +239,33 @@ int32_t wh_clip_begin(struct wh_seat *seat, struct wh_file *file, bool *ret_over
     return SLUICE_OK;
 }
 
-int32_t wh_clip_go_on(struct wh_seat *seat, bool *ret_over) {
+int32_t wh_clip_settle(struct wh_seat *seat, bool *ret_words) {
     struct wh_run *r = &seat->run;
+    struct wh_window *w = &r->window;
     bool again = false;
     int32_t status = wh_window_judge(r, &again);
+    *ret_words = false;
     if (status)
         return status;
     if (again) {
-        r->window.attempt++;
+        w->attempt++;
         seat->state = WH_SEAT_TO_DECODE;
-        *ret_over = false;
         return SLUICE_OK;
     }
-    status = conclude(r);
+    seat->state = WH_SEAT_SETTLED;
+    w->next_seek = w->seek + w->n_frames;
+    w->silence = wh_window_is_silence(r, w);
+    if (!w->silence)
+        wh_window_cut(r, w);
+    *ret_words = !w->silence && r->options->word_timestamps;
+    return SLUICE_OK;
+}
+
+int32_t wh_clip_go_on(struct wh_seat *seat, bool *ret_over) {
+    struct wh_run *r = &seat->run;
+    int32_t status = r->window.silence ? SLUICE_OK : conclude(r);
+    wh_words_destroy(r->window.words);
+    r->window.words = NULL;
     if (status)
         return status;
     size_t seek = r->window.next_seek;

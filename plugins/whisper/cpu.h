@@ -132,6 +132,7 @@ int32_t wh_cpu_prefill(void *self, const struct wh_prompt *prompts, uint32_t n,
                        struct num_err *err);
 int32_t wh_cpu_step(void *self, const struct wh_step *steps, uint32_t n, float *ret_logits,
                     struct num_err *err);
-int32_t wh_cpu_attention(void *self, const struct wh_alignment *alignment, struct num_err *err);
+int32_t wh_cpu_attention(void *self, const struct wh_alignment *alignments, uint32_t n,
+                         struct num_err *err);
 
 #endif

@@ -5,9 +5,11 @@
  * values (the tokens of a prompt, beams of one window) attend together. Nothing is allocated, and
  * what an item yields does not depend on which others share the pass.
  */
+#include "num/dtw.h"
 #include "whisper/cpu.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_ITEMS  128 /* of one pass; longer prompts take several */
@@ -460,11 +462,47 @@ int32_t wh_cpu_prefill(void *self, const struct wh_prompt *prompts, uint32_t n,
     return SLUICE_OK;
 }
 
-int32_t wh_cpu_attention(void *self, const struct wh_alignment *a, struct num_err *err) {
+/* Where the tokens begin, from what they looked at, which is overwritten. */
+static int32_t find_starts(const struct wh_cpu *cpu, const struct wh_alignment *a, float *weights,
+                           struct num_err *err) {
+    size_t T = cpu->dims.n_audio_ctx, heads = cpu->dims.n_alignment_heads, rows = a->end - a->first;
+    float *fit = malloc(rows * a->n_frames * sizeof *fit);
+    if (!fit)
+        return num_fail_memory(err, "the alignment of words", rows * a->n_frames * sizeof *fit);
+    num_attention_cut(weights, heads * a->n_tokens, T, a->n_frames);
+    int32_t status = num_attention_matrix(weights, heads, a->n_tokens, T, a->n_frames, a->first,
+                                          a->end, fit, err);
+    if (!status)
+        status = num_dtw(fit, rows, a->n_frames, a->ret_starts, err);
+    free(fit);
+    return status;
+}
+
+static int32_t align_text(struct wh_cpu *cpu, const struct wh_alignment *a, struct num_err *err) {
+    size_t n = (size_t)cpu->dims.n_alignment_heads * a->n_tokens * cpu->dims.n_audio_ctx;
     if (a->n_probs && (a->first_prob == 0 || a->first_prob + a->n_probs > a->n_tokens))
         return num_fail(err, SLUICE_INTERNAL, "probabilities of %u tokens from %u on, of %u",
                         a->n_probs, a->first_prob, a->n_tokens);
-    return run_row(self, a->row, a->slot, a->tokens, a->n_tokens, a->n_tokens, NULL, a, err);
+    struct wh_alignment own = *a;
+    own.ret_weights = malloc((n + 1) * sizeof *own.ret_weights);
+    if (!own.ret_weights)
+        return num_fail_memory(err, "the alignment of words", n * sizeof *own.ret_weights);
+    int32_t status =
+        run_row(cpu, a->row, a->slot, a->tokens, a->n_tokens, a->n_tokens, NULL, &own, err);
+    if (!status && a->ret_weights)
+        memcpy(a->ret_weights, own.ret_weights, n * sizeof *own.ret_weights);
+    if (!status && a->ret_starts)
+        status = find_starts(cpu, a, own.ret_weights, err);
+    free(own.ret_weights);
+    return status;
+}
+
+int32_t wh_cpu_attention(void *self, const struct wh_alignment *alignments, uint32_t n,
+                         struct num_err *err) {
+    int32_t status = SLUICE_OK;
+    for (uint32_t i = 0; !status && i < n; i++)
+        status = align_text(self, &alignments[i], err);
+    return status;
 }
 
 int32_t wh_cpu_step(void *self, const struct wh_step *steps, uint32_t n, float *ret_logits,

@@ -54,7 +54,11 @@ static int32_t buffers_alloc(struct wh_longform *lf, struct num_err *err) {
     lf->mels = calloc(m->limits.n_slots, sizeof *lf->mels);
     lf->excerpts = calloc(m->limits.n_slots, sizeof *lf->excerpts);
     lf->slots = calloc(m->limits.n_slots, sizeof *lf->slots);
-    if (!(lf->pass_frames || listens) || !lf->excerpts || !lf->seats || !lf->mels || !lf->slots)
+    lf->alignments = calloc(m->limits.n_slots, sizeof *lf->alignments);
+    lf->aligned = calloc(m->limits.n_slots, sizeof(struct wh_seat *));
+    lf->spare_rows = calloc(m->limits.n_slots, sizeof *lf->spare_rows);
+    if (!(lf->pass_frames || listens) || !lf->excerpts || !lf->alignments || !lf->aligned ||
+        !lf->spare_rows || !lf->seats || !lf->mels || !lf->slots)
         return num_fail_memory(err, "the spectrogram", pass * sizeof *lf->pass_frames);
     for (; lf->n_seats < m->limits.n_slots; lf->n_seats++) {
         int32_t status = seat_init(&lf->seats[lf->n_seats], m, lf->n_seats, err);
@@ -105,6 +109,9 @@ void wh_longform_destroy(struct wh_longform *longform) {
     free(longform->mels);
     free(longform->excerpts);
     free(longform->slots);
+    free(longform->alignments);
+    free(longform->aligned);
+    free(longform->spare_rows);
     free(longform);
 }
 
@@ -160,6 +167,7 @@ int32_t wh_longform_add(struct wh_longform *longform, const struct wh_input *inp
 
 /* Forgets the clip of a seat. */
 static void clear_seat(struct wh_seat *seat) {
+    wh_words_destroy(seat->run.window.words);
     seat->state = WH_SEAT_FREE;
     seat->run = (struct wh_run){0};
 }
@@ -347,12 +355,57 @@ static int32_t decode_windows(struct wh_longform *lf, struct num_err *err) {
     return status;
 }
 
-/* Segments of the windows that are finished, and what comes next in their clips. */
+/* Judges the windows that are finished; returns how many of those that are settled have words to be
+ * aligned. */
+static uint32_t settle_windows(struct wh_longform *lf) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < lf->n_seats; i++) {
+        struct wh_seat *seat = &lf->seats[i];
+        const struct wh_alignment *alignment = NULL;
+        bool words = false;
+        if (seat->state != WH_SEAT_DECODING || !seat->run.window.result.finished)
+            continue;
+        int32_t status = wh_clip_settle(seat, &words);
+        if (!status && words)
+            status = wh_words_begin(&seat->run, &seat->run.window, &alignment);
+        if (status)
+            end_file(seat->run.file, status);
+        else if (alignment) {
+            lf->aligned[n] = seat;
+            lf->alignments[n++] = *alignment;
+        }
+    }
+    return n;
+}
+
+/* Aligns the words of n windows together, in rows that these have left. Windows whose file has failed
+ * meanwhile are left out. */
+static int32_t align_windows(struct wh_longform *lf, uint32_t n, struct num_err *err) {
+    const struct wh_model *m = lf->model;
+    double at = wh_now_s(), spent = 0;
+    uint32_t n_left = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (lf->aligned[i]->state == WH_SEAT_SETTLED) {
+            lf->aligned[n_left] = lf->aligned[i];
+            lf->alignments[n_left++] = lf->alignments[i];
+        }
+    wh_search_spare_rows(lf->search, n_left, lf->spare_rows);
+    for (uint32_t i = 0; i < n_left; i++)
+        lf->alignments[i].row = lf->spare_rows[i];
+    int32_t status =
+        n_left ? m->backend->attention(m->self, lf->alignments, n_left, err) : SLUICE_OK;
+    wh_spend(at, &spent);
+    for (uint32_t i = 0; i < n_left; i++)
+        lf->aligned[i]->run.file->report.align_s += spent / n_left;
+    return status;
+}
+
+/* Segments of the windows that are settled, and what comes next in their clips. */
 static void go_on(struct wh_longform *lf) {
     for (uint32_t i = 0; i < lf->n_seats; i++) {
         struct wh_seat *seat = &lf->seats[i];
         bool over = false;
-        if (seat->state != WH_SEAT_DECODING || !seat->run.window.result.finished)
+        if (seat->state != WH_SEAT_SETTLED)
             continue;
         int32_t status = wh_clip_go_on(seat, &over);
         if (status)
@@ -372,6 +425,8 @@ void wh_longform_step(struct wh_longform *longform) {
     wh_look_ahead(longform);
     if (!status)
         status = decode_windows(longform, &err);
+    if (!status)
+        status = align_windows(longform, settle_windows(longform), &err);
     if (status)
         end_all(longform, &err);
     else

@@ -174,16 +174,20 @@ struct wh_step {
     int32_t token;
 };
 
-/* A text to align with a window: what each of its tokens looked at, and how likely it was. */
+/* A text to align with a window: where each of its tokens begins, and how likely it was. */
 struct wh_alignment {
     uint32_t row, slot;
     const int32_t *tokens;
     uint32_t n_tokens;
-    float *ret_weights;           /* (n_alignment_heads, n_tokens, T): softmaxed cross-attention */
+    uint32_t n_frames;   /* positions of the window that hold audio, 1 ... T */
+    uint32_t first, end; /* tokens that are aligned with them: by dynamic time warping, num/dtw.h */
+    uint32_t *ret_starts; /* (end - first): the position where each of them begins; NULL: none */
     uint32_t first_prob, n_probs; /* of tokens [first_prob, first_prob + n_probs), first_prob > 0 */
     uint32_t
         n_text; /* ... the probability behind those before it, among the ids below n_text ... */
     float *ret_probs; /* ... (n_probs); may be NULL where n_probs is 0 */
+    float
+        *ret_weights; /* (n_alignment_heads, n_tokens, T): softmaxed cross-attention; NULL: none */
 };
 
 struct wh_backend_search;
@@ -229,8 +233,10 @@ struct wh_backend {
     int32_t (*reorder)(void *self, const uint32_t *to, const uint32_t *from, uint32_t n,
                        struct num_err *err);
 
-    /* Runs the tokens through the row anew, reading the slot, and stores what is asked for. */
-    int32_t (*attention)(void *self, const struct wh_alignment *alignment, struct num_err *err);
+    /* Runs the tokens of n texts through their rows anew, each reading its slot, and stores what is asked
+     * for. */
+    int32_t (*attention)(void *self, const struct wh_alignment *alignments, uint32_t n,
+                         struct num_err *err);
 
     /* The encoder's output of `slot`, (T, D). Borrowed until the slot is encoded again; NULL where
      * a backend keeps none. For tests and for stages that need the embedding. */

@@ -41,10 +41,13 @@ struct wh_longform {
     float *pass_frames;    /* (WH_MAX_PASS_FRAMES, M); NULL where the backend listens */
     struct wh_seat *seats; /* (n_seats), one for each slot of the model */
     uint32_t n_seats;
-    const float **mels;          /* (n_seats): of windows that are encoded together, or ... */
-    struct wh_excerpt *excerpts; /* ... where they lie, for a backend that listens */
-    uint32_t *slots;             /* their slots */
-    struct wh_file *files;       /* in the order in which they came */
+    const float **mels;              /* (n_seats): of windows that are encoded together, or ... */
+    struct wh_excerpt *excerpts;     /* ... where they lie, for a backend that listens */
+    struct wh_alignment *alignments; /* (n_seats): of windows that are aligned together, ... */
+    struct wh_seat **aligned;        /* ... their seats ... */
+    uint32_t *spare_rows;            /* ... and rows */
+    uint32_t *slots;                 /* their slots */
+    struct wh_file *files;           /* in the order in which they came */
 };
 
 /* A segment in the making: tokens [first, first + n_tokens) of the window. */
@@ -65,6 +68,7 @@ struct wh_window {
     bool single_ending; /* ends with a timestamp that follows text: nothing is left open */
     bool open_text;     /* there is text behind the last segment: next_seek is before it */
     uint32_t n_drafts;
+    bool silence;           /* nothing was said, and nothing is kept */
     struct wh_words *words; /* NULL without word timestamps */
 };
 
@@ -123,6 +127,7 @@ enum wh_seat_state {
     WH_SEAT_TO_ENCODE, /* run.window is the next one */
     WH_SEAT_TO_DECODE, /* it is encoded, and waits for rows at its temperature */
     WH_SEAT_DECODING,
+    WH_SEAT_SETTLED, /* its text will not change: words, segments, and the next window come next */
 };
 
 struct wh_seat {
@@ -175,8 +180,12 @@ int32_t wh_file_prepare(struct wh_seat *seat, struct wh_file *file);
  * none and is over: *ret_over. */
 int32_t wh_clip_begin(struct wh_seat *seat, struct wh_file *file, bool *ret_over);
 
-/* Behind a decoded window: its segments are handed out, or it is to be decoded at the next
- * temperature, as the seat's state says. *ret_over: it was the clip's last. */
+/* Judges a decoded window: it is to be decoded at the next temperature, or settled and cut into drafts,
+ * as the seat's state says. *ret_words: its words are wanted. */
+int32_t wh_clip_settle(struct wh_seat *seat, bool *ret_words);
+
+/* Behind that, and its words where wh_words_begin() was called: hands out the segments of a settled
+ * window, and takes the next one. *ret_over: it was the clip's last. */
 int32_t wh_clip_go_on(struct wh_seat *seat, bool *ret_over);
 
 /* No more segments come from the file's clip; those that waited for it are handed out. */
@@ -235,8 +244,12 @@ double wh_last_end(const struct wh_run *r, const struct wh_window *w);
 
 /* ---- words.c ---- */
 
-/* Finds the words of all drafts and moves the drafts' times to them. */
-int32_t wh_window_align(struct wh_run *r, struct wh_window *w);
+/* Begins the words of a window whose drafts are cut: *ret is what the backend is to do for it (its row
+ * is the caller's to say), NULL: nothing. Borrowed from w->words. */
+int32_t wh_words_begin(struct wh_run *r, struct wh_window *w, const struct wh_alignment **ret);
+
+/* Behind that: finds the words of all drafts and moves the drafts' times to them. */
+int32_t wh_words_end(struct wh_run *r, struct wh_window *w);
 void wh_words_destroy(struct wh_words *words);
 
 /* Words of a draft. Borrowed from `words`. */

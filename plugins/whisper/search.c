@@ -146,6 +146,12 @@ uint32_t wh_search_spare_row(const struct wh_search *search) {
     return row;
 }
 
+void wh_search_spare_rows(const struct wh_search *search, uint32_t n, uint32_t *ret_rows) {
+    for (uint32_t i = 0, row = 0; i < n; row++)
+        if (!search->rows[row].group)
+            ret_rows[i++] = row;
+}
+
 static int32_t check(const struct wh_search *s, const struct wh_request *q, struct num_err *err) {
     const struct wh_model *m = s->model;
     if (q->n_prompt <= q->sot_index || q->n_prompt > m->dims.n_text_ctx ||

@@ -62,6 +62,9 @@ void wh_search_drop(struct wh_search *search, const struct wh_result *result);
  * wh_search_add(). There must be one. */
 uint32_t wh_search_spare_row(const struct wh_search *search);
 
+/* n of them. */
+void wh_search_spare_rows(const struct wh_search *search, uint32_t n, uint32_t *ret_rows);
+
 /*
  * Decodes n requests whose rows are together at most the model's n_rows, and nothing else. Asks
  * `watch` before every step. On failure the results are undefined; SLUICE_CANCELLED where `watch`

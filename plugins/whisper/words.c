@@ -1,6 +1,6 @@
 /*
- * The words of a window with their times: one pass of the decoder over the text of all drafts, its
- * cross-attention aligned (num/dtw.h), tokens joined to words (split.h), punctuation joined to its
+ * The words of windows with their times: the backend finds where the tokens of all drafts begin, of many
+ * windows at once; tokens are joined to words (split.h), punctuation joined to its
  * word, and durations that cannot be kept down. After timing.py of github.com/openai/whisper, whose
  * constants these are.
  *
@@ -28,6 +28,11 @@ struct timing {
 };
 
 struct wh_words {
+    struct wh_alignment alignment; /* what the backend does; n_tokens 0: nothing */
+    int32_t *tokens;               /* start tokens, <|notimestamps|>, texts, end of text */
+    float *probs;                  /* (n_text) */
+    uint32_t *starts;              /* (n_text + 1): positions of 20 ms */
+    float *weights;                /* (n_heads, n_tokens, T), or NULL */
     struct wh_split split;
     struct timing *timings;
     uint32_t n_timings;
@@ -42,6 +47,10 @@ void wh_words_destroy(struct wh_words *words) {
     if (!words)
         return;
     wh_split_finish(&words->split);
+    free(words->tokens);
+    free(words->probs);
+    free(words->starts);
+    free(words->weights);
     free(words->timings);
     free(words->texts);
     free(words->words);
@@ -67,141 +76,120 @@ struct wh_attention wh_attention_of(const struct wh_words *words, const struct w
 /* ---- Alignment --------------------------------------------------------------------------------
  */
 
-struct alignment {
-    struct wh_run *run;
-    int32_t *tokens; /* start tokens, <|notimestamps|>, texts, end of text */
-    uint32_t n_start, n_text, n_tokens;
-    float *weights;   /* (n_heads, n_tokens, T) */
-    float *probs;     /* (n_text) */
-    float *fit;       /* (n_text + 1, n_frames) */
-    uint32_t *starts; /* (n_text + 1): positions of 20 ms */
-    size_t n_frames;
-};
+/* Texts that are aligned: tokens [first + 1, end) are words', and the end of text lies behind. */
+static uint32_t n_text_of(const struct wh_words *words) {
+    return words->alignment.end - words->alignment.first - 1;
+}
 
 /* The texts of all drafts, at most as many as the decoder takes in one pass. */
-static void collect(struct alignment *a, const struct wh_window *w) {
-    const struct wh_run *r = a->run;
+static void collect(const struct wh_run *r, const struct wh_window *w, struct wh_words *words) {
     struct wh_options plain = *r->options;
     plain.without_timestamps = true;
-    uint32_t n = wh_start_tokens(r->lf->model, r->language, &plain, a->tokens);
+    struct wh_alignment *a = &words->alignment;
+    uint32_t n = wh_start_tokens(r->lf->model, r->language, &plain, words->tokens);
     uint32_t C = r->lf->model->dims.n_text_ctx;
-    a->n_start = n - 1;
+    a->first = n - 1;
     for (uint32_t i = 0; i < w->n_drafts; i++)
         for (uint32_t k = 0; k < r->seat->drafts[i].n_tokens && n + 1 < C; k++) {
             int32_t token = w->result.tokens[r->seat->drafts[i].first + k];
             if (token < r->setup->rules.eot)
-                a->tokens[n++] = token;
+                words->tokens[n++] = token;
         }
-    a->n_text = n - a->n_start - 1;
-    a->tokens[n++] = r->setup->rules.eot;
+    a->end = n;
+    words->tokens[n++] = r->setup->rules.eot;
     a->n_tokens = n;
 }
 
-static int32_t run_decoder(struct alignment *a) {
-    const struct wh_model *m = a->run->lf->model;
-    struct wh_alignment q = {.row = wh_search_spare_row(a->run->lf->search),
-                             .slot = a->run->seat->slot,
-                             .tokens = a->tokens,
-                             .n_tokens = a->n_tokens,
-                             .ret_weights = a->weights,
-                             .first_prob = a->n_start + 1,
-                             .n_probs = a->n_text,
-                             .n_text = (uint32_t)m->rules.eot,
-                             .ret_probs = a->probs};
-    return m->backend->attention(m->self, &q, a->run->err);
+/* Describes the alignment to the backend. */
+static void describe(const struct wh_run *r, const struct wh_window *w, struct wh_words *words) {
+    struct wh_alignment *a = &words->alignment;
+    a->slot = r->seat->slot;
+    a->tokens = words->tokens;
+    a->n_frames = (uint32_t)(w->n_frames / WH_FRAMES_PER_TIMESTAMP);
+    a->first_prob = a->first + 1;
+    a->n_probs = n_text_of(words);
+    a->n_text = (uint32_t)r->lf->model->rules.eot;
+    if (n_text_of(words) == 0 || a->n_frames == 0)
+        a->n_tokens = 0;
 }
 
-/* Keeps the rows from which the text tokens were written. */
-static int32_t keep_attention(const struct alignment *a, struct wh_words *words) {
-    const struct wh_dims *dims = &a->run->lf->model->dims;
-    size_t T = dims->n_audio_ctx, n = a->n_frames;
-    words->attention = malloc(dims->n_alignment_heads * a->n_text * n * sizeof(float) + 1);
-    if (!words->attention)
-        return num_fail_memory(a->run->err, "the attention", a->n_text * n * sizeof(float));
-    words->n_heads = dims->n_alignment_heads;
-    words->n_text = a->n_text;
-    words->n_frames = (uint32_t)n;
-    for (size_t h = 0; h < words->n_heads; h++)
-        for (size_t i = 0; i < a->n_text; i++)
-            memcpy(words->attention + (h * a->n_text + i) * n,
-                   a->weights + (h * a->n_tokens + a->n_start + i) * T, n * sizeof(float));
+int32_t wh_words_begin(struct wh_run *r, struct wh_window *w, const struct wh_alignment **ret) {
+    const struct wh_dims *s = &r->lf->model->dims;
+    struct wh_words *words = calloc(1, sizeof *words);
+    if (!words)
+        return num_fail_memory(r->err, "words", sizeof *words);
+    w->words = words;
+    words->tokens = malloc((s->n_text_ctx + 8) * sizeof *words->tokens);
+    if (!words->tokens)
+        return num_fail_memory(r->err, "the alignment of words", s->n_text_ctx * sizeof(int32_t));
+    collect(r, w, words);
+    describe(r, w, words);
+    struct wh_alignment *a = &words->alignment;
+    size_t n_weights = (size_t)s->n_alignment_heads * a->n_tokens * s->n_audio_ctx;
+    bool keep = r->options->attention && a->n_tokens;
+    a->ret_probs = words->probs = malloc((a->n_probs + 1) * sizeof *words->probs);
+    a->ret_starts = words->starts = malloc((a->n_probs + 2) * sizeof *words->starts);
+    a->ret_weights = words->weights = keep ? malloc((n_weights + 1) * sizeof(float)) : NULL;
+    if (!words->probs || !words->starts || (keep && !words->weights))
+        return num_fail_memory(r->err, "the alignment of words", n_weights * sizeof(float));
+    *ret = a->n_tokens ? a : NULL;
     return SLUICE_OK;
 }
 
-static int32_t align(struct alignment *a, struct wh_words *words) {
-    const struct wh_dims *dims = &a->run->lf->model->dims;
-    size_t n_weights = (size_t)dims->n_alignment_heads * a->n_tokens * dims->n_audio_ctx;
-    size_t n_fit = (a->n_text + 1) * a->n_frames;
-    a->weights = malloc(n_weights * sizeof *a->weights);
-    a->probs = malloc((a->n_text + 1) * sizeof *a->probs);
-    a->fit = malloc((n_fit + 1) * sizeof *a->fit);
-    a->starts = malloc((a->n_text + 1) * sizeof *a->starts);
-    if (!a->weights || !a->probs || !a->fit || !a->starts)
-        return num_fail_memory(a->run->err, "the alignment of words",
-                               (n_weights + n_fit) * sizeof(float));
-    int32_t status = run_decoder(a);
-    if (!status)
-        num_attention_cut(a->weights, (size_t)dims->n_alignment_heads * a->n_tokens,
-                          dims->n_audio_ctx, a->n_frames);
-    if (!status && a->run->options->attention)
-        status = keep_attention(a, words);
-    if (!status)
-        status = num_attention_matrix(a->weights, dims->n_alignment_heads, a->n_tokens,
-                                      dims->n_audio_ctx, a->n_frames, a->n_start, a->n_tokens - 1,
-                                      a->fit, a->run->err);
-    if (!status)
-        status = num_dtw(a->fit, a->n_text + 1, a->n_frames, a->starts, a->run->err);
-    return status;
+/* Keeps the rows from which the text tokens were written. */
+static int32_t keep_attention(const struct wh_run *r, struct wh_words *words) {
+    const struct wh_dims *dims = &r->lf->model->dims;
+    const struct wh_alignment *a = &words->alignment;
+    size_t T = dims->n_audio_ctx, n = a->n_frames, n_text = n_text_of(words);
+    words->attention = malloc(dims->n_alignment_heads * n_text * n * sizeof(float) + 1);
+    if (!words->attention)
+        return num_fail_memory(r->err, "the attention", n_text * n * sizeof(float));
+    words->n_heads = dims->n_alignment_heads;
+    words->n_text = (uint32_t)n_text;
+    words->n_frames = (uint32_t)n;
+    num_attention_cut(words->weights, (size_t)dims->n_alignment_heads * a->n_tokens, T, n);
+    for (size_t h = 0; h < words->n_heads; h++)
+        for (size_t i = 0; i < n_text; i++)
+            memcpy(words->attention + (h * n_text + i) * n,
+                   words->weights + (h * a->n_tokens + a->first + i) * T, n * sizeof(float));
+    return SLUICE_OK;
 }
 
 /* One timing for each word of the split. */
-static int32_t make_timings(const struct alignment *a, struct wh_words *words) {
+static int32_t make_timings(const struct wh_run *r, struct wh_words *words) {
     struct wh_split *split = &words->split;
     words->timings = calloc(split->n + 1, sizeof *words->timings);
     if (!words->timings)
-        return num_fail_memory(a->run->err, "words", split->n * sizeof *words->timings);
+        return num_fail_memory(r->err, "words", split->n * sizeof *words->timings);
     uint32_t token = 0;
     for (uint32_t i = 0; i < split->n; i++) {
         const struct wh_piece *p = &split->pieces[i];
         double sum = 0;
         for (uint32_t k = 0; k < p->n_tokens; k++)
-            sum += a->probs[token + k];
-        words->timings[i] = (struct timing){.text = p->text,
-                                            .len = p->len,
-                                            .n_tokens = p->n_tokens,
-                                            .start = a->starts[token] / (double)TIMESTAMPS_PER_S,
-                                            .probability = sum / p->n_tokens};
+            sum += words->probs[token + k];
+        words->timings[i] =
+            (struct timing){.text = p->text,
+                            .len = p->len,
+                            .n_tokens = p->n_tokens,
+                            .start = words->starts[token] / (double)TIMESTAMPS_PER_S,
+                            .probability = sum / p->n_tokens};
         token += p->n_tokens;
-        words->timings[i].end = a->starts[token] / (double)TIMESTAMPS_PER_S;
+        words->timings[i].end = words->starts[token] / (double)TIMESTAMPS_PER_S;
     }
     words->n_timings = split->n;
     return SLUICE_OK;
 }
 
 /* Fills `words` with the timings of the window's text; none where there is no text or no audio. */
-static int32_t find_timings(struct wh_run *r, const struct wh_window *w, struct wh_words *words) {
-    struct alignment a = {.run = r, .n_frames = w->n_frames / WH_FRAMES_PER_TIMESTAMP};
-    uint32_t C = r->lf->model->dims.n_text_ctx;
+static int32_t find_timings(const struct wh_run *r, struct wh_words *words) {
     const char *language = r->language ? r->language->code : NULL;
-    a.tokens = malloc((C + 8) * sizeof *a.tokens);
-    if (!a.tokens)
-        return num_fail_memory(r->err, "the alignment of words", C * sizeof *a.tokens);
-    collect(&a, w);
-    int32_t status = SLUICE_OK;
-    if (a.n_text && a.n_frames) {
-        status = align(&a, words);
-        if (!status)
-            status = wh_split(r->lf->model, a.tokens + a.n_start + 1, a.n_text, language,
-                              &words->split, r->err);
-        if (!status)
-            status = make_timings(&a, words);
-    }
-    free(a.tokens);
-    free(a.weights);
-    free(a.probs);
-    free(a.fit);
-    free(a.starts);
-    return status;
+    if (words->alignment.n_tokens == 0)
+        return SLUICE_OK;
+    int32_t status = words->weights ? keep_attention(r, words) : SLUICE_OK;
+    if (!status)
+        status = wh_split(r->lf->model, words->tokens + words->alignment.first + 1,
+                          n_text_of(words), language, &words->split, r->err);
+    return status ? status : make_timings(r, words);
 }
 
 /* ---- Durations and punctuation ----------------------------------------------------------------
@@ -383,14 +371,11 @@ static int32_t hand_to_drafts(struct wh_run *r, struct wh_window *w, double medi
     return SLUICE_OK;
 }
 
-int32_t wh_window_align(struct wh_run *r, struct wh_window *w) {
-    struct wh_words *words = calloc(1, sizeof *words);
+int32_t wh_words_end(struct wh_run *r, struct wh_window *w) {
+    struct wh_words *words = w->words;
     double median = 0;
     bool any = false;
-    if (!words)
-        return num_fail_memory(r->err, "words", sizeof *words);
-    w->words = words;
-    int32_t status = find_timings(r, w, words);
+    int32_t status = find_timings(r, words);
     if (!status)
         status = median_duration(words, &median, &any, r->err);
     if (status)

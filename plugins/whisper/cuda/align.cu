@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(THREADS)
                    lane = threadIdx.x % num::WARP;
     if (row >= n_heads * a.n_tokens)
         return;
-    float *weights = a.weights + (size_t)row * T;
+    float *weights = a.weights + row / a.n_tokens * a.head + (size_t)(row % a.n_tokens) * T;
     double sum = 0;
     for (unsigned t = lane; t < a.n_frames; t += num::WARP)
         sum += weights[t];
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(THREADS) normalise_columns(const text *texts, 
     const unsigned t = blockIdx.x * THREADS + threadIdx.x;
     if (t >= a.n_frames)
         return;
-    float *column = a.weights + (size_t)blockIdx.y * a.n_tokens * T + t;
+    float *column = a.weights + blockIdx.y * a.head + t;
     double mean = 0, variance = 0;
     for (unsigned i = 0; i < a.n_tokens; i++)
         mean += column[(size_t)i * T];
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(THREADS)
         return;
     float sum = 0;
     for (unsigned h = 0; h < n_heads; h++) {
-        const float *row = a.weights + ((size_t)h * a.n_tokens + a.first + blockIdx.y) * T;
+        const float *row = a.weights + h * a.head + (size_t)(a.first + blockIdx.y) * T;
         float x[7];
 #pragma unroll
         for (int i = 0; i < 7; i++)
@@ -182,9 +182,11 @@ cudaError_t wh_cuda_align(const struct wh_cuda_align_text *texts, size_t n_texts
     if (n == 0)
         return cudaSuccess;
     const unsigned columns = blocks(max_frames, THREADS);
-    cudaError_t e = num::launch(cut_rows, dim3(blocks(n_heads * max_tokens, WARPS), n),
-                                dim3(THREADS), 0, stream, texts, heads, (unsigned)T);
-    if (e == cudaSuccess)
+    cudaError_t e = cudaSuccess;
+    if (heads)
+        e = num::launch(cut_rows, dim3(blocks(n_heads * max_tokens, WARPS), n), dim3(THREADS), 0,
+                        stream, texts, heads, (unsigned)T);
+    if (e == cudaSuccess && heads)
         e = num::launch(normalise_columns, dim3(columns, heads, n), dim3(THREADS), 0, stream, texts,
                         (unsigned)T);
     if (e == cudaSuccess)

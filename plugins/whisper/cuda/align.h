@@ -18,6 +18,7 @@ extern "C" {
 /* One text. Pointers are the device's. */
 struct wh_cuda_align_text {
     float *weights; /* (n_heads, n_tokens, T): softmaxed attention, overwritten */
+    size_t head;    /* values from one head to the next, at least n_tokens * T */
     uint32_t n_tokens;
     uint32_t n_frames;    /* positions that hold audio, 1 ... T */
     uint32_t first, end;  /* tokens to align, at least one, at most WH_CUDA_ALIGN_ROWS */

@@ -14,7 +14,7 @@
 #include "whisper/cuda/load.h"
 
 #define MAX_WINDOWS 16  /* of one pass of the encoder: more of them win nothing */
-#define TOKENS      256 /* of one pass of the decoder, or as many as there are rows */
+#define TOKENS      256 /* of one pass of the decoder, or as many as a text has, or rows there are */
 #define SPARE_BYTES                                                                                \
     (64u << 20) /* of what is free on the card: for graphs, and what the driver takes */
 
@@ -111,7 +111,9 @@ struct wh_cuda_config configure(const struct wh_dims *dims, const struct wh_limi
     c.n_slots = limits->n_slots;
     c.n_rows = limits->n_rows;
     c.n_windows = c.n_slots < MAX_WINDOWS ? c.n_slots : MAX_WINDOWS;
-    c.n_tokens = c.n_rows > TOKENS ? c.n_rows : TOKENS;
+    c.n_tokens = dims->n_text_ctx > TOKENS ? dims->n_text_ctx : TOKENS;
+    if (c.n_tokens < c.n_rows)
+        c.n_tokens = c.n_rows;
     return c;
 }
 

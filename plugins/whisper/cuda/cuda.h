@@ -90,7 +90,8 @@ int32_t wh_cuda_step(void *self, const struct wh_step *steps, uint32_t n, float 
                      struct num_err *err);
 int32_t wh_cuda_reorder(void *self, const uint32_t *to, const uint32_t *from, uint32_t n,
                         struct num_err *err);
-int32_t wh_cuda_attention(void *self, const struct wh_alignment *alignment, struct num_err *err);
+int32_t wh_cuda_attention(void *self, const struct wh_alignment *alignments, uint32_t n,
+                          struct num_err *err);
 
 #ifdef __cplusplus
 }

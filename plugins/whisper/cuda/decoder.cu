@@ -20,27 +20,6 @@ using wh::pass;
 
 /* ---- Kernels -------------------------------------------------------------------------------- */
 
-/* The probability of targets[i] among the first n_text of row i of the logits. Grid: rows. Block:
- * 256. Shared: 32 floats. */
-__global__ void __launch_bounds__(256)
-    target_probs(const float *logits, unsigned V, unsigned n_text, const int32_t *targets,
-                 float *ret) {
-    float *red = num::dynamic_shared<float>();
-    wh::after_previous();
-    const float *row = logits + (size_t)blockIdx.x * V;
-    const unsigned target = targets[blockIdx.x];
-    float max = -INFINITY, sum = 0;
-    for (unsigned v = threadIdx.x; v < n_text; v += 256)
-        max = fmaxf(max, row[v]);
-    max = num::block_max<256>(max, red);
-    __syncthreads();
-    for (unsigned v = threadIdx.x; v < n_text; v += 256)
-        sum += expf(row[v] - max);
-    sum = num::block_sum<256>(sum, red);
-    if (threadIdx.x == 0)
-        ret[blockIdx.x] = target < n_text ? expf(row[target] - max) / sum : 0;
-}
-
 constexpr unsigned LIST = 512;
 
 /* Rows to copy, as an argument: it lies with the launch, so the host may go on at once. */
@@ -197,82 +176,6 @@ int32_t wh_cuda_reorder(void *self, const uint32_t *to, const uint32_t *from, ui
         }
     if (!p.status)
         wh_cuda_rows_copy(&d->rows, to, from, n);
-    return p.status;
-}
-
-/* ---- Alignment ------------------------------------------------------------------------------ */
-
-namespace {
-
-/* The weights of positions [at, at + n) of an alignment, to the host. */
-void take_weights(struct pass *p, const struct wh_alignment *a, uint32_t at, uint32_t n) {
-    const size_t T = p->m->c.dims.n_audio_ctx;
-    for (uint32_t i = 0; !p->status && i < p->m->c.dims.n_alignment_heads; i++)
-        check(p, "attention of the words",
-              cudaMemcpyAsync(a->ret_weights + ((size_t)i * a->n_tokens + at) * T,
-                              p->d->work.weights + (size_t)i * p->m->c.n_tokens * T,
-                              n * T * sizeof(float), cudaMemcpyDeviceToHost, p->m->decode_stream));
-}
-
-/* Probabilities [first, first + n) of an alignment whose pass began at position `at`. */
-void take_some_probs(struct pass *p, const struct wh_alignment *a, uint32_t at, uint32_t first,
-                     uint32_t n) {
-    struct wh_cuda *m = p->m;
-    for (uint32_t i = 0; i < n; i++) {
-        p->d->host.wanted[i] = a->first_prob + first + i - 1 - at;
-        p->d->host.targets[i] = a->tokens[a->first_prob + first + i];
-    }
-    upload(p);
-    choose_rows(p, n);
-    run_logits(p, p->d->work.chosen, n);
-    if (!p->status)
-        check(p, "probabilities of the words",
-              num::launch(target_probs, dim3(n), dim3(256), 32 * sizeof(float), m->decode_stream,
-                          wh_cuda_logits(m), m->c.dims.n_vocab, a->n_text, p->d->work.targets,
-                          p->d->work.probs));
-    if (!p->status)
-        check(p, "probabilities of the words",
-              cudaMemcpyAsync(a->ret_probs + first, p->d->work.probs, n * sizeof(float),
-                              cudaMemcpyDeviceToHost, m->decode_stream));
-    wait_for_device(p);
-}
-
-/* Those probabilities that positions [at, at + n) know. */
-void take_probs(struct pass *p, const struct wh_alignment *a, uint32_t at, uint32_t n) {
-    const uint32_t most = wh_cuda_logits_rows(&p->m->c);
-    uint32_t first = at + 1 > a->first_prob ? at + 1 - a->first_prob : 0;
-    const uint32_t known = at + n + 1 > a->first_prob ? at + n + 1 - a->first_prob : 0;
-    const uint32_t end = known < a->n_probs ? known : a->n_probs;
-    while (!p->status && first < end) {
-        const uint32_t some = end - first < most ? end - first : most;
-        take_some_probs(p, a, at, first, some);
-        first += some;
-    }
-}
-
-} // namespace
-
-int32_t wh_cuda_attention(void *self, const struct wh_alignment *a, struct num_err *err) {
-    struct wh_cuda *m = (struct wh_cuda *)self;
-    struct pass p;
-    begin(&p, m, err);
-    if (a->n_probs && (a->first_prob == 0 || a->first_prob + a->n_probs > a->n_tokens))
-        return num_fail(err, SLUICE_INTERNAL, "probabilities of %u tokens from %u on, of %u",
-                        a->n_probs, a->first_prob, a->n_tokens);
-    p.status = wh::start_row(m, a->row, a->slot, a->tokens, a->n_tokens, err);
-    p.capture = true;
-    for (uint32_t at = 0; !p.status && at < a->n_tokens; at += m->c.n_tokens) {
-        const uint32_t left = a->n_tokens - at, n = left < m->c.n_tokens ? left : m->c.n_tokens;
-        p.shape.n = 0;
-        for (uint32_t i = 0; i < n; i++)
-            push(&p, a->row, a->tokens[at + i]);
-        group_items(&p);
-        upload(&p);
-        run_layers(&p);
-        take_weights(&p, a, at, n);
-        wait_for_device(&p);
-        take_probs(&p, a, at, n);
-    }
     return p.status;
 }
 

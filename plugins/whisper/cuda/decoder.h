@@ -14,6 +14,7 @@
 #ifndef WH_CUDA_DECODER_H
 #define WH_CUDA_DECODER_H
 
+#include "whisper/cuda/align.h"
 #include "whisper/cuda/cuda.h"
 #include "whisper/cuda/decoder_plan.h"
 #include "whisper/cuda/rows.h"
@@ -56,7 +57,8 @@ struct wh_cuda_decoder {
     bool inputs_busy;
     struct wh_cuda_rows rows;
     struct wh_cuda_searches search;
-    void *wishes; /* (n_tokens): of wh_cuda_prefill() */
+    struct wh_cuda_align_text to_align[WH_CUDA_TEXTS]; /* on their way to work.to_align */
+    void *wishes;                                      /* (n_tokens): of wh_cuda_prefill() */
     struct wh_cuda_graph graphs[WH_CUDA_MAX_GRAPHS];
     uint32_t n_graphs;
 };

@@ -4,6 +4,8 @@
  */
 #include "whisper/cuda/decoder_plan.h"
 
+#include "whisper/cuda/align.h"
+
 #define SCORES 1536 /* positions times items whose scores one block keeps: 24 KiB for four heads */
 #define WAVES  3    /* blocks for each multiprocessor that hide each other's latency */
 #define KEYS   32   /* a block's warps take keys in turn, several at a time */
@@ -42,6 +44,10 @@ void wh_cuda_decoder_place(struct wh_cuda_decoder_work *work, const struct wh_cu
     work->found_sums = take(&at, parts * 2 * sizeof *work->found_sums);
     work->weights = take(&at, s->n_alignment_heads * N * s->n_audio_ctx * sizeof *work->weights);
     work->probs = take(&at, N * sizeof *work->probs);
+    work->to_align = take(&at, WH_CUDA_TEXTS * sizeof *work->to_align);
+    work->fit = take(&at, N * s->n_audio_ctx * sizeof *work->fit);
+    work->steps = take(&at, N * s->n_audio_ctx);
+    work->starts = take(&at, N * sizeof *work->starts);
     work->chosen = take(&at, wh_cuda_logits_rows(c) * D * sizeof *work->chosen);
     work->searches = take(&at, c->n_rows * sizeof *work->searches);
     work->listed = take(&at, (size_t)c->n_rows * WH_CUDA_LISTED * sizeof *work->listed);

@@ -13,6 +13,7 @@ extern "C" {
 #endif
 
 #define WH_CUDA_SHARED 8  /* items of one window that attend to it together, at most */
+#define WH_CUDA_TEXTS  64 /* that are aligned together, at most */
 #define WH_CUDA_CHUNKS 32 /* parts that the keys of a window are cut into, at most */
 
 /* A token at a position; row < 0: nothing. `cell`: see rows.h. */
@@ -20,6 +21,8 @@ struct wh_cuda_item {
     int32_t row, position, token;
     uint32_t slot, cell;
 };
+
+struct wh_cuda_align_text; /* align.h */
 
 /* Items [first, first + n) read window `slot`; n is at most WH_CUDA_SHARED, 0: nothing. */
 struct wh_cuda_group {
@@ -50,7 +53,11 @@ struct wh_cuda_decoder_work {
     float *found_sums; /* (absorbed parts, H, 2): maximum and sum of their weights; likewise */
     float *weights;    /* (alignment heads, N, T): of attention() */
     float *probs;      /* (N): likewise */
-    float *chosen;     /* (logits rows, D): the rows of x whose logits are wanted */
+    struct wh_cuda_align_text *to_align; /* (WH_CUDA_TEXTS): likewise, as are ... */
+    float *fit;                          /* (N, T) */
+    uint8_t *steps;                      /* (N, T) */
+    uint32_t *starts;                    /* (N) */
+    float *chosen; /* (logits rows, D): the rows of x whose logits are wanted */
 
     /* Of the search: struct wh_cuda_choice says what they are. */
     struct wh_cuda_search *searches;

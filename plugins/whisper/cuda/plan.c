@@ -207,7 +207,8 @@ static uint32_t half(uint32_t n, uint32_t least) {
 
 /* Makes one number smaller; false where none can be. */
 static bool shrink(struct wh_cuda_config *c, uint32_t least_slots, uint32_t least_rows) {
-    uint32_t least_tokens = wh_cuda_logits_rows(c);
+    uint32_t rows = wh_cuda_logits_rows(c), C = c->dims.n_text_ctx;
+    uint32_t least_tokens = rows > C ? rows : C;
     if (c->n_windows > 1)
         c->n_windows /= 2;
     else if (c->n_slots > least_slots) {

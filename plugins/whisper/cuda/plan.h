@@ -46,7 +46,7 @@ struct wh_cuda_config {
     uint32_t n_slots;         /* windows that are held */
     uint32_t n_rows;          /* sequences that are decoded at the same time */
     uint32_t n_windows;       /* encoded in one pass, at most n_slots */
-    uint32_t n_tokens;        /* of one pass of the decoder, at least wh_cuda_logits_rows() */
+    uint32_t n_tokens; /* of one pass of the decoder, at least wh_cuda_logits_rows(), and C */
 };
 
 /* ---- Weights on the device ------------------------------------------------------------------ */

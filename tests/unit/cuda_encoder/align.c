@@ -37,6 +37,7 @@ static void check_texts(struct attended *texts, size_t n, size_t n_heads, size_t
         size_t rows = a->end - a->first;
         on_device[i] = (struct wh_cuda_align_text){
             .weights = device_copy(a->weights, n_heads * a->n_tokens * T * 4),
+            .head = a->n_tokens * T,
             .n_tokens = (uint32_t)a->n_tokens,
             .n_frames = (uint32_t)a->n_frames,
             .first = (uint32_t)a->first,
@@ -57,7 +58,7 @@ static void check_texts(struct attended *texts, size_t n, size_t n_heads, size_t
         uint32_t *want = keep(malloc(rows * 4)), *got = keep(malloc(rows * 4));
         num_attention_cut(a->weights, n_heads * a->n_tokens, T, a->n_frames);
         CHECK_INT(num_attention_matrix(a->weights, n_heads, a->n_tokens, T, a->n_frames, a->first,
-                                      a->end, fit, &err),
+                                       a->end, fit, &err),
                   0);
         CHECK_INT(num_dtw(fit, rows, a->n_frames, want, &err), 0);
         float *got_fit = host_values(on_device[i].fit, rows * a->n_frames, NUM_CUDA_F32);

@@ -245,7 +245,7 @@ TEST(attention_and_probabilities_are_those_of_the_processor) {
                                  .n_probs = N - 5,
                                  .n_text = 480,
                                  .ret_probs = probs[k]};
-        CHECK_INT(m->b->attention(m->self, &a, &err), 0);
+        CHECK_INT(m->b->attention(m->self, &a, 1, &err), 0);
     }
     CHECK(relative_error(weights[1], weights[0], n_weights) < 1e-5);
     CHECK(relative_error(probs[1], probs[0], N - 5) < 1e-5);
@@ -253,6 +253,36 @@ TEST(attention_and_probabilities_are_those_of_the_processor) {
         free(weights[k]);
         unload(&both[k]);
     }
+}
+
+/* Texts of two windows in one call, one of them in two groups; and one that asks for starts alone. */
+TEST(tokens_begin_where_the_processor_says) {
+    enum { N = 23 };
+    struct num_err err = {0};
+    struct model both[] = {load(&wh_backend_cpu, WH_COMPUTE_F32, 2, 3),
+                           load(&wh_backend_cuda, WH_COMPUTE_F32, 2, 3)};
+    uint32_t starts[2][3][N];
+    float probs[2][N];
+    int32_t tokens[N];
+    for (int i = 0; i < N; i++)
+        tokens[i] = i * 37 % 500;
+    for (int k = 0; k < 2; k++) {
+        struct model *m = &both[k];
+        encode(m, 0, 0);
+        encode(m, 1, 1);
+        const struct wh_alignment texts[] = {
+            {2, 1, tokens, N, 140, 2, N - 1, starts[k][0], 3, N - 4, 480, probs[k], NULL},
+            {0, 0, tokens + 5, 9, 150, 0, 9, starts[k][1], 0, 0, 0, NULL, NULL},
+            {1, 0, tokens, 4, 1, 1, 3, starts[k][2], 0, 0, 0, NULL, NULL}};
+        CHECK_INT(m->b->attention(m->self, texts, 3, &err), 0);
+        unload(m);
+    }
+    for (int i = 0; i < N - 3; i++)
+        CHECK_NEAR(starts[1][0][i], starts[0][0][i], 1);
+    for (int i = 0; i < 9; i++)
+        CHECK_NEAR(starts[1][1][i], starts[0][1][i], 1);
+    CHECK_INT(starts[1][2][1], 0);
+    CHECK(relative_error(probs[1], probs[0], N - 4) < 1e-5);
 }
 
 TEST(wrong_calls_are_errors) {

@@ -99,7 +99,7 @@ static void attend(void *self, struct outcome *ret) {
         tokens[i] = i * 17 % 65;
     const struct wh_alignment a = {
         .row = 3, .slot = 2, .tokens = tokens, .n_tokens = TOKENS, .ret_weights = ret->weights};
-    CHECK_INT(wh_backend_cuda.attention(self, &a, &err), 0);
+    CHECK_INT(wh_backend_cuda.attention(self, &a, 1, &err), 0);
 }
 
 static double relative_error(const float *a, const float *b, size_t n) {

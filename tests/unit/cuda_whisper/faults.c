@@ -78,7 +78,18 @@ static int32_t decode(void *self, uint32_t slot, struct num_err *err) {
     uint32_t runs;
     struct wh_prompt prompt = {0, slot, tokens, 2, 1, logits};
     struct wh_step steps[] = {{0, 4}, {1, 5}};
-    struct wh_alignment a = {0, slot, tokens, 3, weights, 2, 1, 30, &prob};
+    uint32_t starts[2];
+    const struct wh_alignment a = {.slot = slot,
+                                   .tokens = tokens,
+                                   .n_tokens = 3,
+                                   .n_frames = 7,
+                                   .end = 2,
+                                   .ret_starts = starts,
+                                   .first_prob = 2,
+                                   .n_probs = 1,
+                                   .n_text = 30,
+                                   .ret_probs = &prob,
+                                   .ret_weights = weights};
     const struct wh_excerpt window = {pcm, sizeof pcm / sizeof *pcm, 1, 12};
     int32_t status = b->encode(self, mels, &slot, 1, NULL, err);
     if (!status)
@@ -92,7 +103,7 @@ static int32_t decode(void *self, uint32_t slot, struct num_err *err) {
     for (int i = 0; !status && i < 2; i++)
         status = b->step(self, steps, 2, logits, err);
     if (!status)
-        status = b->attention(self, &a, err);
+        status = b->attention(self, &a, 1, err);
     if (!status)
         status = start_search(self, slot, 4, err);
     if (!status)

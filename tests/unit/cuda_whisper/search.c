@@ -224,7 +224,7 @@ static void interrupt(struct wh_model *m, struct wh_search *search) {
                              .n_tokens = 5,
                              .ret_weights = weights};
     CHECK_INT(wh_search_start_logits(search, 2, &logits, &err), 0);
-    CHECK_INT(m->backend->attention(m->self, &a, &err), 0);
+    CHECK_INT(m->backend->attention(m->self, &a, 1, &err), 0);
 }
 
 /* What happens at one step of requests that come and go. */

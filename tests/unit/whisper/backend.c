@@ -151,7 +151,7 @@ TEST(attention_is_a_distribution_over_the_window) {
                                      .n_probs = N - 1,
                                      .n_text = 512,
                                      .ret_probs = probs};
-    CHECK_INT(m.backend->attention(m.self, &alignment, &err), 0);
+    CHECK_INT(m.backend->attention(m.self, &alignment, 1, &err), 0);
     float *all = calloc(N * m.dims.n_vocab, sizeof *all);
     struct wh_prompt prompt = {0, 0, tokens, N, 0, all};
     CHECK_INT(m.backend->prefill(m.self, &prompt, 1, &err), 0);
@@ -163,7 +163,7 @@ TEST(attention_is_a_distribution_over_the_window) {
     }
     free(all);
     alignment.n_probs = N;
-    CHECK_INT(m.backend->attention(m.self, &alignment, &err), SLUICE_INTERNAL);
+    CHECK_INT(m.backend->attention(m.self, &alignment, 1, &err), SLUICE_INTERNAL);
     for (size_t r = 0; r < rows; r++) {
         double sum = 0;
         for (size_t t = 0; t < T; t++) {
