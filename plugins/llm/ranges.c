@@ -19,7 +19,7 @@ struct list {
 struct rounds {
     const struct lm_ranges_job *job;
     struct lm_ranges_report report;
-    size_t n_asked; /* of questions of the rounds before and this one */
+    size_t n_asked; /* of this round */
 };
 
 static void list_finish(struct list *l) {

@@ -48,9 +48,13 @@ static void keep(void *ctx, const char *text, size_t len) {
 static void keep_and_show(void *ctx, const char *text, size_t len) {
     struct lm_question *q = ctx;
     num_buf_add(&q->out, text, len);
-    q->shown = true;
     if (q->ask.text)
         q->ask.text(q->ask.ctx, text, len);
+}
+
+void lm_question_restart(struct lm_question *q) {
+    num_buf_finish(&q->out);
+    q->thought = (struct lm_thought){q->strips ? LM_THOUGHT_BEFORE : LM_THOUGHT_BEHIND, {0}, 0};
 }
 
 void lm_question_text(struct lm_question *q, const char *text, size_t len, bool show) {
@@ -79,13 +83,12 @@ void lm_question_end(struct lm_question *q, int32_t status) {
     if (status == SLUICE_OK && q->out.failed)
         status = num_fail_memory(&q->err, "an answer", q->out.len);
     q->status = status;
-    q->work = NULL;
     atomic_store(&q->done, true);
 }
 
 void lm_session_start(struct lm_session *s, struct lm_question *q) {
     q->strips = !s->thoughts && !q->ask.grammar;
-    q->thought = (struct lm_thought){q->strips ? LM_THOUGHT_BEFORE : LM_THOUGHT_BEHIND, {0}, 0};
+    lm_question_restart(q);
     int32_t status = check_texts(q->ask.system, q->ask.user, q->ask.user_len, &q->err);
     if (status == SLUICE_OK)
         s->ops->start(s, q);

@@ -30,9 +30,9 @@ struct lm_ask {
     const char *gbnf;     /* the same for a grammar in that notation */
     bool checks; /* who asks checks the answer: one that is cut off or of no form is no failure */
     void *ctx;   /* of the following, each of which may be NULL */
-    bool (*cancelled)(
-        void *ctx); /* asked before each token and between layers of a prompt, and of a
-                                     server some ten times a second */
+    /* Asked before each token and between layers of a prompt, and some ten times a second while a
+     * server works. */
+    bool (*cancelled)(void *ctx);
     void (*text)(void *ctx, const char *text, size_t len); /* the answer as it comes */
 };
 
@@ -54,8 +54,6 @@ struct lm_question {
     atomic_bool stop; /* set by the owner: it is to end as cancelled */
     struct lm_thought thought;
     bool strips; /* thoughts are taken out */
-    bool shown;  /* something was given to ask.text */
-    void *work;  /* the session's, NULL when done */
 };
 
 struct lm_session;
@@ -118,6 +116,8 @@ void lm_session_start(struct lm_session *s, struct lm_question *q);
 void lm_session_step(struct lm_session *s);
 
 bool lm_question_cancelled(const struct lm_question *q);
+/* Takes back what was answered so far, for another attempt. */
+void lm_question_restart(struct lm_question *q);
 /* A part of the answer; `show` false: not for whoever watches. */
 void lm_question_text(struct lm_question *q, const char *text, size_t len, bool show);
 /* The end, with q->err where `status` is a failure: the answer is made clean and `done` is set. */

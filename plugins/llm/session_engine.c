@@ -341,7 +341,6 @@ static void start(struct lm_session *base, struct lm_question *q) {
         return;
     }
     a->q = q;
-    q->work = a;
     int32_t status = prompt_text(s, q->ask.system, q->ask.user, q->ask.user_len, &text, &q->err);
     if (status == SLUICE_OK)
         status = encode(s, &text, &tokens, &n, &q->err);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define MAX_PART (32 << 10) /* bytes that the host takes at a time */
+
 LM_PARAM(lm_param_context, "context", .kind = SLUICE_PARAM_INT, .default_value = "8192",
          LM_RANGE(0, 4194304), .unit = "tokens",
          .doc = "Most tokens of question and answer, at most the model's own; 0 is just that.");
@@ -68,10 +70,17 @@ void lm_watch_progress(void *watch, double fraction) {
     w->host->progress(w->job, fraction, NULL);
 }
 
+/* In parts that the host takes, cut between characters. */
 void lm_watch_text(void *watch, const char *text, size_t len) {
     const struct lm_watch *w = watch;
-    if (w->stream)
-        w->stream->publish(w->job, "text", text, len);
+    while (w->stream && len) {
+        size_t n = len < MAX_PART ? len : MAX_PART;
+        while (n < len && n > 1 && ((uint8_t)text[n] & 0xc0) == 0x80)
+            n--;
+        w->stream->publish(w->job, "text", text, n);
+        text += n;
+        len -= n;
+    }
 }
 
 void lm_work_ranges(const struct lm_work *w, const struct lm_ranges_report *r) {

@@ -12,7 +12,7 @@ class Chat:
     more, "garbage" is a page of HTML, "noise" bytes at random, "error" an error within the stream, "huge" never ends, "whole" one
     object and no stream, "filter" withholds. Whatever comes is kept in `requests`."""
 
-    def __init__(self, answer="Fine."):
+    def __init__(self, answer="Fine.", tls=None):
         self.answer, self.faults, self.requests, self.keys, self.pause = answer, [], [], [], 0
         self.most_at_once, self.at_once, self.lock = 0, 0, threading.Lock()
         chat = self
@@ -39,9 +39,15 @@ class Chat:
             daemon_threads = True
             request_queue_size = 64
 
+            def handle_error(self, *_):  # clients that go away
+                pass
+
         self.server = Server(("127.0.0.1", 0), Handler)
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
+        if tls:  # an ssl.SSLContext
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+            self.url = f"https://localhost:{self.port}/v1"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):

@@ -1,5 +1,6 @@
 """The stages of llm_http with a server on the loopback interface: answers, faults, what is sent, and what is never said."""
 import collections
+import ssl
 
 from chat import Chat
 from harness import *
@@ -109,6 +110,24 @@ outputs:
         said = self.ask(status=1, network="false")
         self.assertIn("give it `network: true`", said)
         self.assertEqual(self.chat.requests, [])
+
+    @unittest.skipUnless(shutil.which("openssl"), "skipped: no openssl to make a certificate")
+    def test_certificates_are_verified(self):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                        "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", self.path("key.pem"), "-out",
+                        self.path("cert.pem")], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.path("cert.pem"), self.path("key.pem"))
+        chat = Chat("All is fine.", tls=context)
+        try:
+            self.assertIn("certificate", self.ask(status=1, endpoint=chat.url))
+            self.assertEqual(self.attempts("out")[0]["class"], "input")
+            self.assertEqual(self.ask(endpoint=chat.url, more=f", ca: {self.path('cert.pem')}", timeout=10), "All is fine.\n")
+            other = chat.url.replace("localhost", "127.0.0.1")
+            self.assertIn("127.0.0.1", self.ask(status=1, endpoint=other, more=f", ca: {self.path('cert.pem')}"))
+            self.assertEqual(len(chat.requests), 1)
+        finally:
+            chat.close()
 
     def test_no_proxy_stands_before_loopback(self):
         env = {name: "http://127.0.0.1:1" for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY")}

@@ -130,9 +130,7 @@ static void begin(struct post *p) {
     p->details[0] = '\0';
     p->alive = now_s();
     p->reply = (struct lm_reply){.text = on_text, .ctx = p};
-    num_buf_finish(&p->q->out);
-    p->q->thought =
-        (struct lm_thought){p->q->strips ? LM_THOUGHT_BEFORE : LM_THOUGHT_BEHIND, {0}, 0};
+    lm_question_restart(p->q);
     set_options(p, easy);
     curl_multi_add_handle(c->multi, easy);
     c->n_running++;

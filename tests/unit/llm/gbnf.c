@@ -51,9 +51,10 @@ TEST(repetitions) {
 }
 
 TEST(rules_and_lines) {
-    check("# a list\nroot ::= item (\", \"  # then\n   item)*\nitem ::= word |\n  \"-\" word | \"\"\n"
-          "word ::=\n  [a-z]+ # letters\n",
-          LIST("a", "a, -b", ", "), LIST("-", "a,b"));
+    check(
+        "# a list\nroot ::= item (\", \"  # then\n   item)*\nitem ::= word |\n  \"-\" word | \"\"\n"
+        "word ::=\n  [a-z]+ # letters\n",
+        LIST("a", "a, -b", ", "), LIST("-", "a,b"));
     check("a-1 ::= \"x\"\r\nroot ::= a-1 a-1", LIST("xx"), LIST("x"));
     check("root ::= \"(\" root \")\" | \"\"", LIST("", "(())"), LIST("(", ")("));
     check("root ::= x | \"y\"\nx ::= \"x\"", LIST("x", "y"), LIST("xy"));
