@@ -96,7 +96,8 @@ static void settle_asks(struct sl_durable *d, uint64_t failed) {
     }
     d->n_asks -= n_sent;
     d->n_sent = 0;
-    memmove(d->asks, d->asks + n_sent, (size_t)d->n_asks * sizeof *d->asks);
+    if (d->n_asks > 0) /* else there may be no list */
+        memmove(d->asks, d->asks + n_sent, (size_t)d->n_asks * sizeof *d->asks);
 }
 
 /* ---- The process ----------------------------------------------------------------------------- */
@@ -220,6 +221,8 @@ static void add_item_folder(struct run *run, struct sl_str *names, int item) {
 static void add_artifacts(struct run *run, struct sl_str *names) {
     struct sl_durable *d = run->durable;
     int n = 0, last = -1, n_taken = d->n_fresh < MAX_OUTPUTS ? d->n_fresh : MAX_OUTPUTS;
+    if (n_taken == 0) /* there may be no list */
+        return;
     qsort(d->fresh, (size_t)n_taken, sizeof *d->fresh, by_item);
     for (; n < n_taken && names->len < SL_DURABLE_MAX_BYTES - 2 * MAX_NAME_BYTES; n++) {
         const struct output_of *o = &d->fresh[n];
