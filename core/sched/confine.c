@@ -119,6 +119,28 @@ const char **sl_confine_folders(const struct sl_item *items, int n, struct sl_ar
 
 /* ---- The frame ------------------------------------------------------------------------------- */
 
+/* Its process takes one item after the other, or several. */
+static bool takes_many(const struct run *run, int stage) {
+    return sl_run_keeps(run, stage) || run->plan->stages[stage].max_jobs > 1;
+}
+
+/* What other stages made: of all items, where it takes several, else what it takes. */
+static void add_artifacts(struct paths *p, const struct run *run, const struct sl_task *task) {
+    const struct sl_plan_stage *s = &run->plan->stages[task->stage];
+    if (takes_many(run, task->stage)) {
+        sl_autofree char *items = sl_path_join(run->places.run, "items");
+        add(p, items);
+        return;
+    }
+    for (int i = 0; i < s->n_inputs; i++) {
+        const struct sl_plan_input *in = &s->inputs[i];
+        const struct sl_task *from =
+            in->from_stage < 0 ? NULL : sl_task_at(&run->tasks, task->item, in->from_stage);
+        if (from && from->artifacts && from->artifacts[in->from_port].path)
+            add(p, from->artifacts[in->from_port].path);
+    }
+}
+
 /* Files of the user's that the stage reads by their names. */
 static void add_inputs(struct paths *p, const struct run *run, int stage,
                        const struct sl_task *task) {
@@ -129,7 +151,7 @@ static void add_inputs(struct paths *p, const struct run *run, int stage,
             continue;
         if (in->from_port > 0)
             add(p, run->places.inputs[in->from_port]);
-        else if (sl_run_keeps(run, stage) || s->max_jobs > 1)
+        else if (takes_many(run, stage))
             for (int k = 0; k < run->n_item_folders; k++)
                 add(p, run->item_folders[k]);
         else
@@ -142,11 +164,11 @@ static void add_inputs(struct paths *p, const struct run *run, int stage,
 static void add_reads(struct paths *p, const struct run *run, int stage, const struct sl_task *task,
                       const char *params) {
     sl_autofree char *plugin = folder_of(run->plan->stages[stage].desc->plugin->path);
-    sl_autofree char *models = sl_models_folder(), *items = sl_path_join(run->places.run, "items");
+    sl_autofree char *models = sl_models_folder();
     sl_autofree char *installed = sl_path_join(run->places.share_dir, "models");
     sl_autojson json_t *values = json_loads(params, 0, NULL);
     add(p, plugin);
-    add(p, items);
+    add_artifacts(p, run, task);
     add_with_links(p, run->places.share_dir);
     add_with_links(p, installed);
     if (models)

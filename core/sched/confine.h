@@ -1,8 +1,8 @@
 /*
  * What a worker's sandbox lets it read and write (worker/sandbox.h), from what its stage is about:
  *   read    the plugin's folder, share/sluice, the folder of models, files and folders that its parameters name, the
- *           run's artifacts, and where the stage takes files of the user's, those: the item's own, or for a process that
- *           takes several items the folders of all
+ *           artifacts that it takes, and where the stage takes files of the user's, those: the item's own, or for a
+ *           process that takes several items the artifacts and folders of all
  *   write   the run's scratch folder
  * Links in the folders of models are followed, as those of download caches must be.
  */

@@ -1,6 +1,8 @@
 /* How long the journal of a large batch takes to be replayed, as `sluice resume` does it.
  *
- *     bench_replay [ITEMS [STAGES]]      default: 100000 items of 1 and of 4 stages
+ *     bench_replay [ITEMS [STAGES [FOLDER]]]      default: 100000 items of 1 and of 4 stages
+ *
+ * With FOLDER, which has to exist, the journal is left there: `sluice show` reads it where it is a run folder.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +14,7 @@
 #include "run/replay.h"
 #include "unit/run/made_journal.h"
 
-static void measure(const char *folder, int n_items, int n_stages) {
+static void measure(const char *folder, bool keep, int n_items, int n_stages) {
     sl_autofree char *path = sl_path_join(folder, "journal");
     struct sl_journal j;
     struct sl_replay r;
@@ -25,7 +27,8 @@ static void measure(const char *folder, int n_items, int n_stages) {
     int64_t began = sl_now_ns();
     int rc = sl_replay_read(folder, &r, &err);
     double seconds = (double)(sl_now_ns() - began) * 1e-9;
-    unlink(path);
+    if (!keep)
+        unlink(path);
     if (rc < 0) {
         fprintf(stderr, "%s\n", err.msg);
         exit(1);
@@ -38,13 +41,17 @@ static void measure(const char *folder, int n_items, int n_stages) {
 int main(int argc, char **argv) {
     char folder[] = "/tmp/bench-replay-XXXXXX";
     int n = argc > 1 ? atoi(argv[1]) : 100000;
+    if (argc > 3) {
+        measure(argv[3], true, n, atoi(argv[2]));
+        return 0;
+    }
     if (!mkdtemp(folder))
         return 1;
     if (argc > 2) {
-        measure(folder, n, atoi(argv[2]));
+        measure(folder, false, n, atoi(argv[2]));
     } else {
-        measure(folder, n, 1);
-        measure(folder, n, 4);
+        measure(folder, false, n, 1);
+        measure(folder, false, n, 4);
     }
     rmdir(folder);
     return 0;

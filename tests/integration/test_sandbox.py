@@ -57,6 +57,26 @@ class Sandbox(Case):
         else:
             print("    files: skipped: this kernel has no Landlock", file=sys.stderr)
 
+    def test_artifacts_of_other_items_are_hidden(self):
+        """A stage with a process for each item sees what it takes, and nothing else of the run."""
+        if not self.has_landlock:
+            self.skipTest("this kernel has no Landlock")
+        for name in "ab":
+            self.write(f"in/{name}.txt", f"this is {name}\n")
+        self.pipeline("""\
+  up:  { use: fixture/upper, in: { text: inputs.text }, sandbox: none }
+  spy: { use: exec/command, in: { text: up.text }, sandbox: "${params.sandbox}",
+         with: { argv: [sh, -c, 'd=$(dirname "$1"); { cat "$1" "$d/../a/up.text.txt"; ls "$d"; } >"$2" 2>/dev/null; true',
+                        sh, "${in.text}", "${out.text}"], outputs: { text: text/1 } } }
+""", "  txt: { use: exec/command, in: { text: spy.text }, sandbox: none, with: { argv: [cp, \"${in.text}\", \"${out.text}\"], outputs: { text: text/1 } } }\n",
+                      "inputs: { text: { type: text/1 } }\nparams: { sandbox: { default: default } }\n")
+        args = fixtures("run", "p.yaml", "in/a.txt", "in/b.txt", "-o", "out", "-j", "1", "--keep-artifacts")
+        self.sluice(*args)
+        self.assertEqual(self.read("out/b.txt"), "THIS IS B\n")
+        self.sluice(*args, "--set", "sandbox=none")
+        self.assertIn("THIS IS B\nTHIS IS A\n", self.read("out/b.txt"))
+        self.assertIn("up.text.txt", self.read("out/b.txt"))
+
     def test_one_stage_by_hand(self):
         """A stage under a debugger is not confined."""
         self.make()
