@@ -1,5 +1,5 @@
 /*
- * Hugging Face folders converted to GGUF by tools/convert: the same logits and tokens come of both, for
+ * Hugging Face folders converted to GGUF by tools/convert, and back: the same logits and tokens, for
  * every family and every way to scale positions that GGUF files can say.
  */
 #include "unit/llm/case.h"
@@ -72,6 +72,13 @@ static void check_case(const json_t *one, struct num_pool *pool) {
         float worst = compare(a, b, one);
         printf("  %-18s logits within %.1e\n", name, worst);
         CHECK(worst < 1e-5f); /* angles of scaled positions are rounded elsewhere */
+        lm_model_free(b);
+        snprintf(command, sizeof command, "%s -o %s/back", path, folder);
+        if (convert(command, said))
+            TEST_FAIL("%s, back: %s", name, said);
+        snprintf(path, sizeof path, "%s/back", folder);
+        b = load(path, pool);
+        CHECK(compare(a, b, one) < 1e-5f);
         lm_model_free(a);
         lm_model_free(b);
     }
@@ -136,12 +143,26 @@ TEST(types_of_weights) {
     json_decref(all);
 }
 
+static void check_tokens(const struct lm_model *a, const struct lm_model *b, const char *text) {
+    int32_t *x, *y;
+    size_t n, n_y, len = strlen(text);
+    struct num_err err;
+    CHECK_INT(lm_tokenizer_encode(lm_model_tokenizer(a), text, len, LM_ENCODE_BOS, &x, &n, &err),
+              SLUICE_OK);
+    CHECK_INT(lm_tokenizer_encode(lm_model_tokenizer(b), text, len, LM_ENCODE_BOS, &y, &n_y, &err),
+              SLUICE_OK);
+    CHECK_INT(n, n_y);
+    CHECK(memcmp(x, y, n * sizeof *x) == 0);
+    free(x);
+    free(y);
+}
+
 /* SentencePiece's tokens from the list of merges: texts are cut as the folder's tokenizer cuts them. */
 TEST(tokens_of_a_real_vocabulary) {
     static const char *const texts[] = {"Once upon a time, there was a little girl named Lily.", "",
                                         "  two  blanks ", "h\u00e9llo \u4f60\u597d \U0001F600",
                                         "a\nb\t3.14"};
-    char folder[] = "/tmp/sluice-convert-XXXXXX", arguments[400], path[2][64], said[512];
+    char folder[] = "/tmp/sluice-convert-XXXXXX", arguments[400], path[3][64], said[512];
     struct num_pool *pool = case_pool(1);
     if (access(STORIES "/stories260K.bin", R_OK))
         SKIP("%s is absent", STORIES);
@@ -154,24 +175,18 @@ TEST(tokens_of_a_real_vocabulary) {
     snprintf(arguments, sizeof arguments, "%s -o %s", path[0], path[1]);
     if (convert(arguments, said))
         TEST_FAIL("%s", said);
-    struct lm_model *a = load(path[0], pool), *b = load(path[1], pool);
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        int32_t *x, *y;
-        size_t n, n_y;
-        struct num_err err;
-        CHECK_INT(lm_tokenizer_encode(lm_model_tokenizer(a), texts[i], strlen(texts[i]),
-                                      LM_ENCODE_BOS, &x, &n, &err),
-                  SLUICE_OK);
-        CHECK_INT(lm_tokenizer_encode(lm_model_tokenizer(b), texts[i], strlen(texts[i]),
-                                      LM_ENCODE_BOS, &y, &n_y, &err),
-                  SLUICE_OK);
-        CHECK_INT(n, n_y);
-        CHECK(memcmp(x, y, n * sizeof *x) == 0);
-        free(x);
-        free(y);
-    }
-    lm_model_free(a);
-    lm_model_free(b);
+    snprintf(path[2], sizeof path[2], "%s/back", folder);
+    snprintf(arguments, sizeof arguments, "%s -o %s", path[1], path[2]);
+    if (convert(arguments, said))
+        TEST_FAIL("%s", said);
+    struct lm_model *models[3];
+    for (int i = 0; i < 3; i++)
+        models[i] = load(path[i], pool);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        for (int other = 1; other < 3; other++)
+            check_tokens(models[0], models[other], texts[i]);
+    for (int i = 0; i < 3; i++)
+        lm_model_free(models[i]);
     num_pool_destroy(pool);
     snprintf(arguments, sizeof arguments, "rm -r %s", folder);
     CHECK_INT(system(arguments), 0);
