@@ -336,17 +336,33 @@ static int32_t submit(struct wh_seat *seat) {
     return status;
 }
 
-/* A token for every row; the time it takes is shared by the windows. */
+/* Whether the seat's window can be decoded without keeping other windows waiting for its encoder. */
+static bool is_encoded(const struct wh_longform *lf, const struct wh_seat *seat) {
+    const struct wh_model *m = lf->model;
+    return !m->backend->is_encoded || m->backend->is_encoded(m->self, seat->slot);
+}
+
+static uint32_t count_decoding(const struct wh_longform *lf) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < lf->n_seats; i++)
+        n += lf->seats[i].state == WH_SEAT_DECODING;
+    return n;
+}
+
+/* A token for every row; the time it takes is shared by the windows. New windows join as soon as they are
+ * encoded, which a device does beside the steps of others. */
 static int32_t decode_windows(struct wh_longform *lf, struct num_err *err) {
     double at = wh_now_s(), spent = 0;
-    uint32_t n = 0;
+    uint32_t busy = count_decoding(lf), n;
     for (uint32_t i = 0; i < lf->n_seats; i++) {
         struct wh_seat *seat = &lf->seats[i];
-        int32_t status = seat->state == WH_SEAT_TO_DECODE ? submit(seat) : SLUICE_OK;
+        if (seat->state != WH_SEAT_TO_DECODE || (busy && !is_encoded(lf, seat)))
+            continue;
+        int32_t status = submit(seat);
         if (status)
             end_file(seat->run.file, status);
-        n += seat->state == WH_SEAT_DECODING;
     }
+    n = count_decoding(lf);
     int32_t status = wh_search_step(lf->search, err);
     wh_spend(at, &spent);
     for (uint32_t i = 0; i < lf->n_seats; i++)

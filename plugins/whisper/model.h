@@ -221,6 +221,10 @@ struct wh_backend {
     int32_t (*encode_audio)(void *self, const struct wh_excerpt *windows, const uint32_t *slots,
                             uint32_t n, const struct wh_watch *watch, struct num_err *err);
 
+    /* Whether the window of `slot` is encoded, so that rows that start to read it keep no others waiting.
+     * NULL: it always is, once encode() has returned. */
+    bool (*is_encoded)(void *self, uint32_t slot);
+
     /* Starts n rows anew with their prompts. */
     int32_t (*prefill)(void *self, const struct wh_prompt *prompts, uint32_t n,
                        struct num_err *err);

@@ -279,6 +279,15 @@ int32_t cuda_encode_audio(void *self, const struct wh_excerpt *windows, const ui
     return status ? status : wh_cuda_encode_audio(m, windows, slots, n, watch, err);
 }
 
+/* An event that cannot be asked counts as over: what waits for it says why. */
+bool cuda_is_encoded(void *self, uint32_t slot) {
+    const struct wh_cuda *m = (const struct wh_cuda *)self;
+    if (slot >= m->c.n_slots || cudaEventQuery(m->slot_ready[slot]) != cudaErrorNotReady)
+        return true;
+    cudaGetLastError(); /* no failure, and not to be taken for one */
+    return false;
+}
+
 float widen(enum num_cuda_type type, const void *values, size_t i) {
     switch (type) {
     case NUM_CUDA_F16:
@@ -332,6 +341,7 @@ extern "C" const struct wh_backend wh_backend_cuda = {
     cuda_encode,
     cuda_listen,
     cuda_encode_audio,
+    cuda_is_encoded,
     wh_cuda_prefill,
     wh_cuda_step,
     wh_cuda_reorder,

@@ -211,6 +211,43 @@ TEST(a_batch_changes_no_byte_of_greedy_text_without_times) {
     check_batches(&o, 4);
 }
 
+static uint32_t n_asked_encoded;
+
+static bool every_fifth_time(void *self, uint32_t slot) {
+    (void)self;
+    (void)slot;
+    return ++n_asked_encoded % 5 == 0;
+}
+
+/* A backend that encodes beside the steps of others: new windows let these go on, and join later. */
+TEST(windows_join_once_they_are_encoded) {
+    size_t n_samples;
+    float *pcm = sound(4, &n_samples);
+    struct wh_input input = {.pcm = pcm, .n_samples = n_samples};
+    struct wh_backend late = wh_backend_cpu;
+    struct wh_options o = everything();
+    char *texts[2];
+    o.batch_size = 3;
+    late.is_encoded = every_fifth_time;
+    struct wh_span *spans = random_spans(4, pcm, n_samples, &input.n_spans);
+    input.spans = spans;
+    for (int i = 0; i < 2; i++) {
+        struct wh_model m;
+        struct wh_report report;
+        open_toy(&m, 1, &o);
+        m.backend = i ? &late : &wh_backend_cpu;
+        m.limits.n_rows = 2 * wh_options_rows(&o); /* so that the third window starts by itself */
+        texts[i] = transcribe(&m, &input, &o, &report);
+        wh_model_finish(&m);
+    }
+    CHECK_STR(texts[1], texts[0]);
+    CHECK(n_asked_encoded > 10);
+    free(texts[0]);
+    free(texts[1]);
+    free(spans);
+    free(pcm);
+}
+
 /* A span alone, and as a file of its own whose times start with 0. */
 TEST(a_span_is_a_file_of_its_own) {
     struct wh_model m;
