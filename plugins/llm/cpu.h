@@ -12,6 +12,7 @@
 #ifndef LM_CPU_H
 #define LM_CPU_H
 
+#include "llm/card.h"
 #include "llm/generate.h"
 #include "llm/weights.h"
 #include "num/cpu/linear.h"
@@ -51,12 +52,24 @@ struct lm_model {
     float *rope_factors;         /* (d / 2), or NULL */
     struct lm_linear vocabulary; /* D -> V */
     uint64_t bytes;
+    const struct lm_card *card; /* where it runs; NULL: the processor, which has `layers` */
+    void *on_card;              /* the card's weights */
+    uint64_t card_room;         /* for these and an engine, bytes */
     struct lm_tokenizer *tokenizer;
     char *chat_template;
 };
 
 static inline size_t lm_padded(size_t n) {
     return NUM_PANELS(n) * NUM_PANEL;
+}
+
+/* The row of the file that holds output `out`; `head`: rows of a head whose pairs are interleaved, 0 where
+ * rows are in order. */
+static inline size_t lm_row_of(size_t out, size_t head) {
+    if (head == 0)
+        return out;
+    size_t e = out % head, half = head / 2;
+    return out - e + (e < half ? 2 * e : 2 * (e - half) + 1);
 }
 
 /* ---- Products (products.c) ------------------------------------------------------------------- */

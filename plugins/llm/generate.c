@@ -35,7 +35,8 @@ struct request {
 struct lm_engine {
     const struct lm_model *model;
     struct lm_plan plan;
-    struct lm_cpu *cpu;
+    struct lm_cpu *cpu; /* NULL: the model is on a card */
+    void *on_card;
     struct lm_pages *pages;
     struct lm_sampler sampler;
     struct request *rows[LM_MAX_REQUESTS]; /* that are past their prompt, oldest first */
@@ -48,6 +49,7 @@ struct lm_engine {
     size_t longest_token;
     struct lm_item items[LM_CHUNK];
     struct lm_stats stats;
+    struct num_err err; /* of a card */
 };
 
 /* ---- Life ----------------------------------------------------------------------------------- */
@@ -70,7 +72,9 @@ int32_t lm_engine_create(const struct lm_model *model, const struct lm_limits *l
     e->model = model;
     e->longest_token = longest_token(model->tokenizer);
     int32_t status = lm_plan(model, limits, &e->plan, err);
-    if (!status)
+    if (!status && model->card)
+        status = model->card->create(model, &e->plan, &e->on_card, err);
+    else if (!status)
         status = lm_cpu_create(model, e->plan.n_requests, e->plan.n_pages, e->plan.context,
                                e->plan.kv, &e->cpu, err);
     if (!status)
@@ -103,6 +107,8 @@ void lm_engine_destroy(struct lm_engine *e) {
         e->waiting = r->next;
         request_free(r);
     }
+    if (e->model->card)
+        e->model->card->destroy(e->on_card);
     lm_cpu_destroy(e->cpu);
     lm_pages_destroy(e->pages);
     lm_sampler_finish(&e->sampler);
@@ -213,7 +219,8 @@ static void end_request(struct lm_engine *e, struct request *r, enum lm_end why)
                                .logprobs = r->logprobs,
                                .n_tokens = r->n_tokens - r->n_prompt,
                                .n_prompt = r->n_prompt,
-                               .n_cached = r->n_cached};
+                               .n_cached = r->n_cached,
+                               .err = why == LM_END_FAILED ? &e->err : NULL};
     size_t shown = r->text.clean_len;
     lm_text_end(&r->text);
     if (r->asked.text && r->text.clean_len > shown)
@@ -223,7 +230,6 @@ static void end_request(struct lm_engine *e, struct request *r, enum lm_end why)
     if (r->asked.done)
         r->asked.done(r->asked.ctx, &result);
     request_free(r);
-    (void)e;
 }
 
 /* The same for one that holds pages. */
@@ -361,32 +367,57 @@ static void share_pages(struct lm_engine *e, struct request *r, uint32_t first, 
         lm_pages_fill(e->pages, r->pages, i, r->tokens + i * LM_PAGE);
 }
 
-static void step_prompt(struct lm_engine *e) {
+/* The pass of n items of one prompt; false: it was stopped. */
+static bool pass_prompt(struct lm_engine *e, struct request *r, uint32_t n, bool logits,
+                        int32_t *ret_status) {
+    bool stopped = false;
+    *ret_status = SLUICE_OK;
+    if (!e->cpu)
+        *ret_status = e->model->card->prompt(e->on_card, e->items, n, logits, stop_prompt, r,
+                                             &stopped, &e->err);
+    else
+        stopped = !lm_cpu_prompt(e->cpu, e->items, n, logits, stop_prompt, r);
+    return !stopped;
+}
+
+/* Logits of item i of the last pass. */
+static const float *logits_of(const struct lm_engine *e, uint32_t i) {
+    if (!e->cpu)
+        return e->model->card->logits(e->on_card) + (size_t)i * e->model->config.n_vocab;
+    return e->cpu->logits + i * e->cpu->ld_logits;
+}
+
+static int32_t step_prompt(struct lm_engine *e) {
     struct request *r = e->prompt;
     uint32_t first = r->n_computed, left = r->n_prompt - first;
     uint32_t n = left < LM_CHUNK ? left : LM_CHUNK;
     enum lm_end why;
+    int32_t status;
     for (uint32_t i = 0; i < n; i++)
         e->items[i] = (struct lm_item){r->tokens[first + i], first + i, r->pages};
-    if (!lm_cpu_prompt(e->cpu, e->items, n, n == left, stop_prompt, r)) {
+    bool done = pass_prompt(e, r, n, n == left, &status);
+    if (status)
+        return status;
+    if (!done) {
         e->prompt = NULL;
         end_active(e, r, LM_END_CANCELLED);
-        return;
+        return SLUICE_OK;
     }
     r->n_computed += n;
     e->stats.n_prompt_tokens += n;
     share_pages(e, r, first, first + n);
     if (n < left)
-        return;
-    bool goes_on = take_token(e, r, e->cpu->logits, &why);
+        return SLUICE_OK;
+    bool goes_on = take_token(e, r, logits_of(e, 0), &why);
     e->prompt = NULL;
     if (goes_on)
         e->rows[e->n_rows++] = r;
     else
         end_active(e, r, why);
+    return SLUICE_OK;
 }
 
-static void step_tokens(struct lm_engine *e) {
+static int32_t step_tokens(struct lm_engine *e) {
     struct request *rows[LM_MAX_REQUESTS];
     uint32_t n = e->n_rows, kept = 0;
     enum lm_end why[LM_MAX_REQUESTS];
@@ -394,11 +425,17 @@ static void step_tokens(struct lm_engine *e) {
         struct request *r = e->rows[i];
         e->items[i] = (struct lm_item){r->tokens[r->n_computed], r->n_computed, r->pages};
     }
-    lm_cpu_tokens(e->cpu, e->items, n);
+    if (e->cpu) {
+        lm_cpu_tokens(e->cpu, e->items, n);
+    } else {
+        int32_t status = e->model->card->tokens(e->on_card, e->items, n, &e->err);
+        if (status)
+            return status;
+    }
     for (uint32_t i = 0; i < n; i++) {
         struct request *r = rows[i] = e->rows[i];
         r->n_computed++;
-        if (take_token(e, r, e->cpu->logits + i * e->cpu->ld_logits, &why[i]))
+        if (take_token(e, r, logits_of(e, i), &why[i]))
             rows[i] = NULL;
     }
     for (uint32_t i = 0; i < n; i++)
@@ -408,6 +445,25 @@ static void step_tokens(struct lm_engine *e) {
     for (uint32_t i = 0; i < n; i++)
         if (rows[i])
             end_active(e, rows[i], why[i]);
+    return SLUICE_OK;
+}
+
+/* A card that has failed once is not asked for what is under way: it may have lost all keys and values. */
+static void fail_all(struct lm_engine *e) {
+    struct request *waiting = e->waiting, *prompt = e->prompt, *rows[LM_MAX_REQUESTS];
+    uint32_t n_rows = e->n_rows;
+    memcpy(rows, e->rows, n_rows * sizeof *rows);
+    e->waiting = e->prompt = NULL;
+    e->n_waiting = e->n_rows = 0;
+    if (prompt)
+        end_active(e, prompt, LM_END_FAILED);
+    for (uint32_t i = 0; i < n_rows; i++)
+        end_active(e, rows[i], LM_END_FAILED);
+    while (waiting) {
+        struct request *r = waiting;
+        waiting = r->next;
+        end_request(e, r, LM_END_FAILED);
+    }
 }
 
 int32_t lm_engine_step(struct lm_engine *e, uint32_t *ret_n_left, struct num_err *err) {
@@ -419,15 +475,16 @@ int32_t lm_engine_step(struct lm_engine *e, uint32_t *ret_n_left, struct num_err
     admit(e);
     bool prompt = e->prompt && (e->prompts_turn || e->n_rows == 0);
     e->prompts_turn = !prompt;
-    if (prompt)
-        step_prompt(e);
-    else if (e->n_rows)
-        step_tokens(e);
+    int32_t status = prompt ? step_prompt(e) : e->n_rows ? step_tokens(e) : SLUICE_OK;
+    if (status)
+        fail_all(e);
     sweep(e);
     e->in_step = false;
     *(prompt ? &e->stats.prompt_s : &e->stats.token_s) += seconds() - start;
     *ret_n_left = e->n_rows + (e->prompt != NULL) + e->n_waiting;
-    return SLUICE_OK;
+    if (status && err)
+        *err = e->err;
+    return status;
 }
 
 static bool is_left(const struct lm_engine *e, uint64_t id) {

@@ -94,6 +94,7 @@ enum lm_end {
     LM_END_LENGTH,     /* max_tokens, or the context is full */
     LM_END_CONSTRAINT, /* no token may follow */
     LM_END_CANCELLED,
+    LM_END_FAILED, /* the card failed: see lm_result.err */
 };
 
 #define LM_MAX_STOP_STRINGS 16
@@ -108,8 +109,9 @@ struct lm_result {
     uint32_t n_tokens;
     const char *text; /* of the answer, valid UTF-8, NUL-terminated */
     size_t text_len;
-    uint32_t n_prompt; /* tokens of the prompt, */
-    uint32_t n_cached; /* ... of which so many were taken over */
+    uint32_t n_prompt;         /* tokens of the prompt, */
+    uint32_t n_cached;         /* ... of which so many were taken over */
+    const struct num_err *err; /* LM_END_FAILED: what happened */
 };
 
 /* Callbacks run inside lm_engine_step() (and lm_engine_cancel()), on its thread. They may call
@@ -158,7 +160,8 @@ int32_t lm_engine_add(struct lm_engine *engine, const struct lm_request *request
 /* Ends a request with LM_END_CANCELLED; one that is done or unknown is left alone. */
 void lm_engine_cancel(struct lm_engine *engine, uint64_t id);
 
-/* Works for about one token's time; *ret_n_left: requests that are not done. */
+/* Works for about one token's time; *ret_n_left: requests that are not done. Where a card fails, all requests end
+ * with LM_END_FAILED. */
 int32_t lm_engine_step(struct lm_engine *engine, uint32_t *ret_n_left, struct num_err *err);
 
 /* Adds the request, steps until it is done; others that are under way go on with it. */

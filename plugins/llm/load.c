@@ -65,14 +65,6 @@ struct source {
     size_t head; /* rows of a head whose pairs are interleaved; 0: rows are in order */
 };
 
-/* The row of the file that holds output `out`. */
-static size_t row_of(size_t out, size_t head) {
-    if (head == 0)
-        return out;
-    size_t e = out % head, half = head / 2;
-    return out - e + (e < half ? 2 * e : 2 * (e - half) + 1);
-}
-
 static void turn_task(void *ctx, uint32_t panel, uint32_t thread) {
     const struct source *s = ctx;
     const uint8_t *rows[NUM_PANEL] = {NULL};
@@ -80,7 +72,7 @@ static void turn_task(void *ctx, uint32_t panel, uint32_t thread) {
     for (size_t o = 0; o < NUM_PANEL; o++) {
         size_t out = (size_t)panel * NUM_PANEL + o;
         if (out < s->w->rows)
-            rows[o] = (const uint8_t *)s->w->data + row_of(out, s->head) * s->w->row_bytes;
+            rows[o] = (const uint8_t *)s->w->data + lm_row_of(out, s->head) * s->w->row_bytes;
     }
     num_stored_turn(&s->to->stored, s->l->m->kernels, panel, rows);
 }
@@ -90,7 +82,7 @@ static void pack_task(void *ctx, uint32_t panel, uint32_t thread) {
     size_t k = s->w->cols, first = (size_t)panel * NUM_PANEL;
     float *rows = s->l->staging + thread * s->l->staging_floats;
     for (size_t o = 0; o < NUM_PANEL && first + o < s->w->rows; o++)
-        num_weights_to_f32(s->w, row_of(first + o, s->head), 1, rows + o * k);
+        num_weights_to_f32(s->w, lm_row_of(first + o, s->head), 1, rows + o * k);
     num_linear_pack(&s->to->packed, s->l->m->kernels, panel, rows);
 }
 
@@ -113,7 +105,7 @@ static void read_bias(struct loader *l, const struct source *s, enum lm_tensor w
     float *floats = l->staging;
     num_weights_to_f32(bias, 0, 1, floats);
     for (size_t o = 0; o < n; o++)
-        to[o] = floats[row_of(o, s->head)];
+        to[o] = floats[lm_row_of(o, s->head)];
 }
 
 static void linear(struct loader *l, enum lm_tensor what, uint32_t layer, uint64_t n_out,
@@ -232,31 +224,51 @@ static void read_model(struct loader *l) {
 
 static enum lm_compute choose(const struct lm_model *m, enum lm_compute wanted,
                               struct num_err *err) {
+    if (m->card)
+        return wanted == LM_AUTO ? LM_BF16 : wanted;
     if (wanted != LM_AUTO)
         return wanted;
     return is_quantised(m, err) || m->kernels->native_bf16 ? LM_BF16 : LM_F32;
 }
 
+/* What passes read on the host, and the rest on the card. */
+static void load_card(struct loader *l, int device, uint64_t memory) {
+    struct lm_model *m = l->m;
+    if (m->config.has_rope_factors)
+        m->rope_factors = vector(l, LM_ROPE_FACTORS, 0, m->config.head_dim / 2);
+    if (!l->status)
+        l->status = m->card->load(m, device, memory, &m->on_card, &m->bytes, &m->card_room, l->err);
+}
+
 int32_t lm_model_load(const char *path, enum lm_compute compute, struct num_pool *pool,
                       uint64_t memory, struct lm_model **ret, struct num_err *err) {
+    return lm_model_load_on(path, compute, pool, memory, NULL, 0, ret, err);
+}
+
+int32_t lm_model_load_on(const char *path, enum lm_compute compute, struct num_pool *pool,
+                         uint64_t memory, const struct lm_card *card, int device,
+                         struct lm_model **ret, struct num_err *err) {
     struct lm_model *m = calloc(1, sizeof *m);
     struct loader l = {.m = m, .err = err};
     if (!m)
         return num_fail_memory(err, "a model", sizeof *m);
     m->pool = pool;
+    m->card = card;
     m->kernels = num_kernels();
     m->quant = num_quant_kernels(m->kernels);
     l.status = lm_weights_open(path, &m->files, err);
     if (!l.status) {
         m->config = *lm_weights_config(m->files);
         m->compute = choose(m, compute, err);
-        check(&l, memory);
+        check(&l, card ? 0 : memory);
     }
     if (!l.status)
         l.status = lm_weights_tokenizer(m->files, &m->tokenizer, err);
     if (!l.status)
         l.status = lm_weights_chat_template(m->files, &m->chat_template, err);
-    if (!l.status)
+    if (!l.status && card)
+        load_card(&l, device, memory);
+    else if (!l.status)
         read_model(&l);
     free(l.staging);
     if (l.status)
@@ -269,12 +281,20 @@ int32_t lm_model_load(const char *path, enum lm_compute compute, struct num_pool
 void lm_model_free(struct lm_model *m) {
     if (!m)
         return;
+    if (m->card)
+        m->card->unload(m->on_card);
     lm_tokenizer_destroy(m->tokenizer);
     lm_weights_close(m->files);
     num_arena_finish(&m->arena);
     free(m->chat_template);
     free(m->layers);
     free(m);
+}
+
+bool lm_model_card(const struct lm_model *m, struct lm_card_info *ret) {
+    if (m->card)
+        m->card->info(m->on_card, ret);
+    return m->card != NULL;
 }
 
 const struct lm_config *lm_model_config(const struct lm_model *m) {

@@ -26,6 +26,7 @@ extern "C" {
 enum lm_compute { LM_AUTO, LM_F32, LM_BF16, LM_INT8 };
 
 struct lm_model;
+struct lm_card; /* card.h */
 
 /*
  * Loads `path`, a .gguf file or a folder. `pool` is used while loading and by engines of the model;
@@ -35,7 +36,16 @@ struct lm_model;
  */
 int32_t lm_model_load(const char *path, enum lm_compute compute, struct num_pool *pool,
                       uint64_t memory, struct lm_model **ret, struct num_err *err);
+/* The same onto card `device`; `memory` is of the card, for weights and engine. LM_AUTO is LM_BF16 there, and
+ * LM_INT8 is not. `card` NULL: the processor. */
+int32_t lm_model_load_on(const char *path, enum lm_compute compute, struct num_pool *pool,
+                         uint64_t memory, const struct lm_card *card, int device,
+                         struct lm_model **ret, struct num_err *err);
 void lm_model_free(struct lm_model *model); /* takes NULL */
+
+struct lm_card_info;
+/* False: it is the processor's. */
+bool lm_model_card(const struct lm_model *model, struct lm_card_info *ret);
 
 /* Borrowed until the model is freed. */
 const struct lm_config *lm_model_config(const struct lm_model *model);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "llm/card.h"
 #include "llm/constraint.h"
 #include "llm/template.h"
 #include "num/unicode.h"
@@ -32,6 +33,8 @@ struct own {
     int32_t ends[LM_MAX_ENDS];
     uint32_t n_ends, n_own_ends;      /* the first ones are the model's own */
     struct lm_vocabulary *vocabulary; /* made for the first grammar */
+    void (*lost)(void *ctx);          /* the owner's */
+    void *ctx;
 };
 
 /* ---- Life ----------------------------------------------------------------------------------- */
@@ -88,7 +91,8 @@ static int32_t start_engine(struct own *s, const struct lm_session_options *o,
 static int32_t open_parts(struct own *s, const struct lm_session_options *o, struct num_err *err) {
     int32_t status = num_pool_create(o->n_threads, &s->pool, err);
     if (status == SLUICE_OK)
-        status = lm_model_load(o->model, o->compute, s->pool, o->memory, &s->model, err);
+        status = lm_model_load_on(o->model, o->compute, s->pool, o->memory, o->card, o->device,
+                                  &s->model, err);
     if (status != SLUICE_OK)
         return status;
     s->tokenizer = lm_model_tokenizer(s->model);
@@ -279,6 +283,8 @@ static void on_done(void *ctx, const struct lm_result *r) {
     q->answer = (struct lm_answer){r->n_prompt, r->n_cached, r->n_tokens, r->end};
     if (r->end == LM_END_CANCELLED)
         status = num_fail(&q->err, SLUICE_CANCELLED, "cancelled");
+    else if (r->end == LM_END_FAILED)
+        status = num_fail(&q->err, r->err->status, "%s", r->err->text);
     else if (q->ask.grammar)
         status = lm_writer_complete(&a->writer, &q->err);
     if (status == SLUICE_OK && q->ask.grammar)
@@ -355,9 +361,19 @@ static void start(struct lm_session *base, struct lm_question *q) {
         end(a, status);
 }
 
+/* What fails is in the questions, which have ended with it. */
 static void step(struct lm_session *base) {
+    struct own *s = (struct own *)base;
+    struct lm_card_info info = {0};
     uint32_t n_left;
-    lm_engine_step(((struct own *)base)->engine, &n_left, NULL); /* fails inside callbacks only */
+    if (lm_engine_step(s->engine, &n_left, NULL) == SLUICE_OK || !s->lost)
+        return;
+    if (lm_model_card(s->model, &info) && info.lost)
+        s->lost(s->ctx);
+}
+
+bool lm_session_card(const struct lm_session *base, struct lm_card_info *ret) {
+    return lm_model_card(((const struct own *)base)->model, ret);
 }
 
 /* ---- Opening -------------------------------------------------------------------------------- */
@@ -372,6 +388,8 @@ int32_t lm_session_open(const struct lm_session_options *options, struct lm_sess
     uint32_t most = options->parallel < LM_MAX_REQUESTS ? options->parallel : LM_MAX_REQUESTS;
     s->base = (struct lm_session){
         .ops = &own_ops, .parallel = most ? most : 1, .thoughts = options->thoughts};
+    s->lost = options->lost;
+    s->ctx = options->ctx;
     int32_t status = open_parts(s, options, err);
     if (status != SLUICE_OK)
         close_parts(&s->base);

@@ -21,13 +21,22 @@ struct lm_session_options {
     uint32_t n_threads; /* at least 1 */
     uint32_t
         parallel; /* questions at a time; 0: 1. Keys and values are taken for two of full length */
-    uint64_t memory; /* bytes, 0: any */
-    bool thoughts;   /* what a model thinks aloud is part of its answer */
+    uint64_t memory;            /* bytes, 0: any; of the card where there is one */
+    const struct lm_card *card; /* what runs the model; NULL: the processor */
+    int device;                 /* of cards: which */
+    /* The card can be used by this process no more; NULL: nobody wants to know. */
+    void (*lost)(void *ctx);
+    void *ctx;
+    bool thoughts; /* what a model thinks aloud is part of its answer */
 };
 
 /* SLUICE_INPUT, SLUICE_UNSUPPORTED and SLUICE_RESOURCE as lm_model_load() and lm_plan() have them. */
 int32_t lm_session_open(const struct lm_session_options *options, struct lm_session **ret,
                         struct num_err *err);
+
+struct lm_card_info;
+/* The card of a session of this kind; false: it is the processor's. */
+bool lm_session_card(const struct lm_session *s, struct lm_card_info *ret);
 
 /* The prompt's tokens, freed by the caller; of a session of this kind. Statuses as those of
  * lm_session_frame(). */

@@ -1,6 +1,10 @@
 /* The stages with a model on this machine, and the parameters that are theirs. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "llm/card.h"
 #include "llm/session_engine.h"
 #include "llm/stage_model.h"
 #include "num/files.h"
@@ -16,7 +20,7 @@ static LM_PARAM(param_compute, "compute", .kind = SLUICE_PARAM_STRING, .default_
                 .choices = computes,
                 .doc = "What to calculate with: f32 is exact; bf16 and int8 are faster; auto is "
                        "bf16 where the processor multiplies it or the file is quantised, else "
-                       "f32.");
+                       "f32; on a card it is bf16, and there is no int8.");
 static LM_PARAM(param_top_k, "top_k", .kind = SLUICE_PARAM_INT, .default_value = "0",
                 LM_RANGE(0, 1000000),
                 .doc = "Sample among so many of the likeliest tokens; 0: all.");
@@ -83,6 +87,49 @@ static int32_t read_options(const struct sluice_host *host, struct lm_session_op
     return SLUICE_OK;
 }
 
+/* A card that has failed for this process fails every job to come. The process ends, which counts as a
+ * crash of its jobs, so that they are tried again in a fresh one. */
+static void on_lost(void *ctx) {
+    const struct sluice_host *host = ctx;
+    host->log(host, SLUICE_LOG_ERROR,
+              "the card has failed and cannot be used by this process any more: it ends, so that "
+              "another one can try");
+    _exit(EXIT_FAILURE);
+}
+
+/* The card that the host's device asks for. */
+static int32_t choose_card(const struct sluice_host *host, struct lm_session_options *o,
+                           struct num_err *err) {
+    const struct sluice_budget *budget = host->budget(host);
+    if (budget->device != SLUICE_DEVICE_CUDA)
+        return SLUICE_OK;
+#ifdef LM_HAVE_CUDA
+    (void)err;
+    o->card = &lm_card_cuda;
+    o->device = budget->device_index;
+    o->memory = budget->gpu_memory;
+    o->lost = on_lost;
+    o->ctx = (void *)(uintptr_t)host;
+    return SLUICE_OK;
+#else
+    (void)o;
+    (void)on_lost;
+    return num_fail(err, SLUICE_UNSUPPORTED,
+                    "device: cuda was asked for, and this build has no CUDA backend; build it with "
+                    "the CUDA Toolkit, or use device: cpu");
+#endif
+}
+
+static void log_card(const struct sluice_host *host, const struct lm_session *session) {
+    struct lm_card_info info = {0};
+    char text[160];
+    if (!lm_session_card(session, &info))
+        return;
+    snprintf(text, sizeof text, "runs on %.63s, with weights of %.2f GiB", info.name,
+             (double)info.bytes / (1 << 30));
+    host->log(host, SLUICE_LOG_INFO, text);
+}
+
 static int32_t open_model(const struct sluice_host *host, struct lm_session **ret) {
     const struct sluice_budget *budget = host->budget(host);
     struct lm_session_options options = {.n_threads = budget->cpus, .memory = budget->memory};
@@ -92,11 +139,15 @@ static int32_t open_model(const struct sluice_host *host, struct lm_session **re
     if (status != SLUICE_OK)
         return status;
     const char *name = options.model;
-    status = num_model_find(name, host->share_dir(host), room, &options.model, &err);
+    status = choose_card(host, &options, &err);
+    if (status == SLUICE_OK)
+        status = num_model_find(name, host->share_dir(host), room, &options.model, &err);
     status = status == SLUICE_OK ? lm_session_open(&options, ret, &err)
                                  : num_fail_in(&err, "model \"%.100s\"", name);
     if (status != SLUICE_OK)
         host->error(host, err.text);
+    else
+        log_card(host, *ret);
     return status;
 }
 
@@ -108,8 +159,13 @@ static const struct lm_backend own = {open_model, read_sampling};
 #define OF_SAMPLING                                                                                \
     &lm_param_max_tokens, &lm_param_temperature, &param_top_k, &lm_param_top_p, &param_min_p,      \
         &param_repetition_penalty, &lm_param_seed
+#ifdef LM_HAVE_CUDA
+#define STAGE_FLAGS (SLUICE_STAGE_DETERMINISTIC | SLUICE_STAGE_CUDA)
+#else
+#define STAGE_FLAGS SLUICE_STAGE_DETERMINISTIC
+#endif
 #define COMMON                                                                                     \
-    .size = SLUICE_SIZED(struct sluice_stage), .flags = SLUICE_STAGE_DETERMINISTIC,                \
+    .size = SLUICE_SIZED(struct sluice_stage), .flags = STAGE_FLAGS,                               \
     .inputs = (const struct sluice_port *const[]){&lm_port_transcript, NULL},                      \
     .process = lm_stage_process, .max_jobs = LM_MAX_REQUESTS
 

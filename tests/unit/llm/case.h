@@ -42,9 +42,10 @@ static inline struct num_pool *case_pool(uint32_t n_threads) {
     return pool;
 }
 
-/* Writes the model into a folder of its own and loads it; the files are gone after that. */
-static inline struct lm_model *case_model(const json_t *one, enum lm_compute compute,
-                                          struct num_pool *pool) {
+/* Writes the model into a folder of its own and loads it; the files are gone after that. `card`: NULL, the
+ * processor. */
+static inline struct lm_model *case_model_on(const json_t *one, enum lm_compute compute,
+                                             struct num_pool *pool, const struct lm_card *card) {
     char folder[] = "/tmp/sluice-llm-XXXXXX", path[64], command[64];
     const json_t *config = json_object_get(one, "config");
     enum num_weight_type type = lm_made_type(json_string_value(json_object_get(one, "type")));
@@ -59,11 +60,16 @@ static inline struct lm_model *case_model(const json_t *one, enum lm_compute com
         lm_made_gguf(config, type, json_object_get(one, "rope_factors"), path);
     else
         lm_made_folder(config, type, two ? 2 : 1, folder);
-    int32_t status = lm_model_load(path, compute, pool, 0, &model, &err);
+    int32_t status = lm_model_load_on(path, compute, pool, 0, card, 0, &model, &err);
     if (status)
         TEST_FAIL("%s: %s", json_string_value(json_object_get(one, "name")), err.text);
     CHECK_INT(system(command), 0);
     return model;
+}
+
+static inline struct lm_model *case_model(const json_t *one, enum lm_compute compute,
+                                          struct num_pool *pool) {
+    return case_model_on(one, compute, pool, NULL);
 }
 
 /* What a request yielded; `ctx` of its callbacks. */
