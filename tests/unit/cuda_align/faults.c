@@ -44,12 +44,12 @@ TEST(calls_may_fail) {
     float *pcm = rm_audio(2, 0.5, &n);
     made_init(&m, "group");
     CHECK(succeeds(&m, pcm, n));
-    for (int call = 1;; call += 11, failed++) {
+    for (int call = 1;; call += 37, failed++) {
         emu_fail_call(NULL, call, cudaErrorMemoryAllocation);
         if (succeeds(&m, pcm, n))
             break;
     }
-    CHECK(failed > 10);
+    CHECK(failed > 4);
     rm_free(&m.model);
     free(pcm);
 }
