@@ -12,9 +12,11 @@
  *     step 1, 5, 8, ...       one token for so many rows, each with a window of its own; "step 5 beams":
  *                             rows of one window; of each way to read windows: stored keys and values
  *                             in bf16, fp8 and int8, and the encoder's output (absorbed)
- *     mix                     windows a second: passes of 16 windows, then 77 tokens for all of them
- *                             (MLPerf's whisper: 77 tokens and 23.6 s of audio a window), and what
- *                             multiple of real time that is
+ *     search 1, 5 beams, ...  a step with rules, choice and log-probabilities on the device, and with
+ *                             them on the host, of requests of 77 tokens with their prompts
+ *     mix                     windows a second: passes of 16 windows, then 77 tokens for all of them by
+ *                             the search on the device (MLPerf's whisper: 77 tokens and 23.6 s of audio
+ *                             a window), and what multiple of real time that is
  *
  * Without a card it says that nothing was measured, and exits with 77.
  */
@@ -23,6 +25,7 @@
 
 #include "num/cuda/device.h"
 #include "unit/cuda_whisper/made.h"
+#include "whisper/search.h"
 
 enum { STEPS = 77, GROUP = 20, GROUPS = 5, MAX_WINDOWS = 256 };
 static const double BYTES_PER_S =
@@ -123,6 +126,50 @@ static void step(const struct bench *b, uint32_t n, uint32_t token) {
     check(wh_backend_cuda.step(b->self, steps, n, b->logits, &err), &err);
 }
 
+/* The model as a search knows it. */
+static struct wh_search *open_search(const struct bench *b, const struct wh_backend *backend,
+                                     struct wh_model *ret_model) {
+    struct num_err err = {0};
+    struct wh_search *search;
+    *ret_model = (struct wh_model){.dims = b->dims,
+                                   .tokens = {.sot = 50258, .no_speech = 50363},
+                                   .backend = backend,
+                                   .self = b->self,
+                                   .limits = {.n_rows = MAX_WINDOWS}};
+    check(wh_search_create(ret_model, &search, &err), &err);
+    return search;
+}
+
+/* STEPS tokens for n windows, with timestamps, and lists as long as those of the published models. */
+static void decode(const struct bench *b, struct wh_search *search, uint32_t n, uint32_t n_beams) {
+    static const int32_t prompt[] = {50258, 50259, 50360};
+    static struct wh_request requests[MAX_WINDOWS];
+    static struct wh_result results[MAX_WINDOWS];
+    static int32_t tokens[MAX_WINDOWS][STEPS],
+        suppress[90] = {50257}; /* the end of the text, and */
+    struct num_err err = {0};
+    for (int32_t i = 1; i < 90; i++)
+        suppress[i] = i * 500;
+    for (uint32_t i = 0; i < n; i++) {
+        results[i] = (struct wh_result){.tokens = tokens[i]};
+        requests[i] = (struct wh_request){.slot = i,
+                                          .prompt = prompt,
+                                          .n_prompt = 3,
+                                          .max_tokens = STEPS,
+                                          .rules = {.n_vocab = (int32_t)b->dims.n_vocab,
+                                                    .eot = 50257,
+                                                    .no_timestamps = 50364,
+                                                    .timestamp_begin = 50365,
+                                                    .max_initial = 50,
+                                                    .timestamps = true,
+                                                    .suppress = suppress,
+                                                    .n_suppress = 90},
+                                          .n_candidates = n_beams,
+                                          .length_penalty = -1};
+    }
+    check(wh_search_run(search, requests, n, NULL, results, &err), &err);
+}
+
 /* Bytes that a step of n rows on n_slots windows reads at least: weights, keys and values. */
 static double step_bytes(const struct bench *b, uint32_t n, uint32_t n_slots) {
     const struct wh_dims *s = &b->dims;
@@ -163,14 +210,40 @@ static void measure_step(const struct bench *b, uint32_t n, bool beams) {
     fflush(stdout);
 }
 
+static double search_ms(const struct bench *b, const struct wh_backend *backend, uint32_t n,
+                        uint32_t n_beams) {
+    struct wh_model m;
+    struct wh_search *search = open_search(b, backend, &m);
+    double best = 1e9;
+    decode(b, search, n, n_beams);
+    for (int g = 0; g < 3; g++) {
+        double start = now_ms();
+        decode(b, search, n, n_beams);
+        double ms = (now_ms() - start) / STEPS;
+        best = ms < best ? ms : best;
+    }
+    wh_search_destroy(search);
+    return best;
+}
+
+static void measure_search(const struct bench *b, uint32_t n, uint32_t n_beams) {
+    struct wh_backend on_host = wh_backend_cuda;
+    on_host.search = NULL;
+    double device = search_ms(b, &wh_backend_cuda, n, n_beams);
+    double host = search_ms(b, &on_host, n, n_beams);
+    printf("{\"name\": \"%s search %u%s\", \"ms\": %.4f, \"on_host_ms\": %.4f}\n", b->name,
+           n * n_beams, n_beams > 1 ? " beams" : "", device, host);
+    fflush(stdout);
+}
+
 static void measure_mix(const struct bench *b) {
+    struct wh_model m;
+    struct wh_search *search = open_search(b, &wh_backend_cuda, &m);
     double best = 1e9;
     for (int g = 0; g < 3; g++) {
         double start = now_ms();
         encode(b, b->n_windows);
-        prefill(b, b->n_windows, 1);
-        for (uint32_t i = 1; i < STEPS; i++)
-            step(b, b->n_windows, i);
+        decode(b, search, b->n_windows, 1);
         double ms = now_ms() - start;
         best = ms < best ? ms : best;
     }
@@ -179,6 +252,7 @@ static void measure_mix(const struct bench *b) {
            "%.0f}\n",
            b->name, b->n_windows, windows, windows * WINDOW_S);
     fflush(stdout);
+    wh_search_destroy(search);
 }
 
 /* ---- A model -------------------------------------------------------------------------------- */
@@ -226,6 +300,9 @@ static void run_mode(struct bench *b, const struct made_weights *made) {
         measure_step(b, sizes[i], false);
     if (b->n_windows >= 5)
         measure_step(b, 5, true);
+    for (uint32_t n = 1; n <= b->n_windows; n *= 8)
+        measure_search(b, n, 1);
+    measure_search(b, 1, 5);
     measure_mix(b);
     wh_backend_cuda.free(b->self);
     free(b->logits);

@@ -13,7 +13,7 @@
  * its result go to pinned memory when it is finished; the host looks at a copy of `over` every few
  * steps, and lays the items out anew when requests come and go.
  *
- * choose.cu has the kernels, search.cu the host's side.
+ * scan.cu and choose.cu have the kernels, search.cu the host's side.
  */
 #ifndef WH_CUDA_SEARCH_H
 #define WH_CUDA_SEARCH_H

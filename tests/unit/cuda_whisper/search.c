@@ -170,6 +170,34 @@ static void check_variety(const struct wh_model *m, const struct wh_result *resu
     CHECK(n_ended >= 3 && n_ended < N && n_texts > 20 && n_times > 10);
 }
 
+/* A few tokens of beams under penalties, of beams, of samples and of the likeliest: all that the
+ * kernels do, as short as can be, for what looks at every access. */
+TEST(a_few_tokens_of_each_kind) {
+    enum { KINDS = 4 };
+    static const uint32_t which[KINDS] = {4, 6, 7, 9};
+    struct wh_model models[2];
+    struct wh_request requests[KINDS];
+    struct wh_result results[2][KINDS];
+    struct num_err err = {0};
+    for (int k = 0; k < 2; k++) {
+        open_model(&models[k], k ? &wh_backend_cuda : &wh_backend_cpu, WH_COMPUTE_F32, 10);
+        struct wh_search *search = open_search(&models[k]);
+        for (uint32_t i = 0; i < KINDS; i++) {
+            requests[i] = make_request(&models[k], which[i]);
+            requests[i].max_tokens = 4;
+            results[k][i] = (struct wh_result){.tokens = calloc(ROOM, sizeof(int32_t))};
+        }
+        if (wh_search_run(search, requests, KINDS, NULL, results[k], &err))
+            TEST_FAIL("%s", err.text);
+        close_model(&models[k], search);
+    }
+    for (uint32_t i = 0; i < KINDS; i++) {
+        check_same(&results[1][i], &results[0][i], 2e-3);
+        free(results[0][i].tokens);
+        free(results[1][i].tokens);
+    }
+}
+
 /* From the same logits, each request alone. */
 TEST(both_searches_choose_the_same_from_half_types) {
     struct wh_model m;
@@ -194,7 +222,7 @@ static struct wh_result run_widest(const struct wh_backend *backend, float tempe
     struct wh_request q = make_request(&m, 0);
     q.n_candidates = WH_MAX_CANDIDATES;
     q.temperature = temperature;
-    q.max_tokens = 4;
+    q.max_tokens = 3;
     if (wh_search_run(search, &q, 1, NULL, &result, &err))
         TEST_FAIL("%s", err.text);
     close_model(&m, search);
