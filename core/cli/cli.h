@@ -75,7 +75,10 @@ int sl_cli_load_plan(const char *name, const char *text, const struct sl_words *
                      const struct sl_words *settings, struct sl_loaded *ret);
 void sl_loaded_finish(struct sl_loaded *l);
 
-/* Opens the run that the first of at most `max_words` words names and reads its state. -1: go on; else the exit status. */
+/* Opens the run that the first of at most `max_words` words names. -1: go on; else the exit status. */
+int sl_cli_find_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
+                    struct sl_rundir *dir);
+/* And reads its state. */
 int sl_cli_open_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
                     struct sl_rundir *dir, json_t **state);
 

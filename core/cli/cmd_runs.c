@@ -17,34 +17,45 @@ static void print_when(const char *time) {
     printf("%.10s %.8s  ", time, strlen(time) > 19 ? time + 11 : "");
 }
 
-static void print_line(const json_t *state, const char *id) {
+static void print_line(const json_t *state, size_t n_items, const char *id) {
     char took[32] = "";
     double seconds = sl_json_num(state, "seconds", -1);
     if (seconds >= 0)
         sl_format_duration(seconds, took, sizeof took);
     print_when(sl_json_str(state, "started", ""));
-    printf("%-21s %-10s %5zu files %9s  %s\n", id, sl_json_str(state, "state", "?"),
-           json_array_size(json_object_get(state, "items")), took,
+    printf("%-21s %-10s %5zu files %9s  %s\n", id, sl_json_str(state, "state", "?"), n_items, took,
            sl_json_str(state, "pipeline", ""));
 }
 
 /* The summary of a run: the object of `show` without its items. */
-static void print_json_line(json_t *state, const char *id) {
-    size_t n = json_array_size(json_object_get(state, "items"));
-    json_object_del(state, "items");
+static void print_json_line(json_t *state, size_t n_items, const char *id) {
     sl_json_set(state, "id", json_string(id));
-    sl_json_set(state, "n_items", json_integer((json_int_t)n));
+    sl_json_set(state, "n_items", json_integer((json_int_t)n_items));
     sl_autofree char *line = sl_json_line(state);
     puts(line);
 }
 
+struct listed {
+    const char *id;
+    bool json;
+};
+
+static void print_listed(void *ctx, json_t *state, size_t n_items) {
+    const struct listed *l = ctx;
+    if (l->json)
+        print_json_line(state, n_items, l->id);
+    else
+        print_line(state, n_items, l->id);
+}
+
 static void list_run(const char *root, const char *id, bool json) {
     sl_autofree char *path = sl_path_join(root, id);
-    sl_autojson json_t *state = NULL;
+    struct listed l = {id, json};
     struct sl_err err;
-    if (sl_state_read(path, &state, &err) < 0)
-        state = json_pack("{s:s,s:s}", "state", "unreadable", "message", err.msg);
-    json ? print_json_line(state, id) : print_line(state, id);
+    if (sl_state_visit(path, &(struct sl_state_visitor){print_listed, NULL, &l}, &err) == 0)
+        return;
+    sl_autojson json_t *state = json_pack("{s:s,s:s}", "state", "unreadable", "message", err.msg);
+    print_listed(&l, state, 0);
 }
 
 int sl_cmd_runs(const struct sl_command *self, int argc, char **argv) {
@@ -161,13 +172,54 @@ static void print_run(const struct sl_rundir *dir, const json_t *state) {
     if (json_object_get(state, "sandbox"))
         printf("  sandbox      %s\n", sl_json_str(state, "sandbox", ""));
     printf("  folder       %s\n", dir->path);
-    json_array_foreach(json_object_get(state, "items"), i, item) print_item(item);
+}
+
+struct shown {
+    const struct sl_rundir *dir;
+    bool json;
+    size_t n; /* items so far */
+};
+
+static void show_run(void *ctx, json_t *run, size_t n_items) {
+    const struct shown *s = ctx;
+    sl_autofree char *line = s->json ? sl_json_line(run) : NULL;
+    (void)n_items;
+    if (s->json) {
+        printf("%.*s,\"items\":[", (int)strlen(line) - 1, line); /* goes on */
+        return;
+    }
+    make_printable(run);
+    print_run(s->dir, run);
+}
+
+static void show_item(void *ctx, json_t *item) {
+    struct shown *s = ctx;
+    sl_autofree char *line = s->json ? sl_json_line(item) : NULL;
+    if (s->json) {
+        printf("%s%s", s->n++ ? "," : "", line);
+        return;
+    }
+    make_printable(item);
+    print_item(item);
+}
+
+/* -1, or an exit status. */
+static int show(const struct sl_rundir *dir, bool json) {
+    struct shown s = {.dir = dir, .json = json};
+    struct sl_err err = {0};
+    int rc = sl_state_visit(dir->path, &(struct sl_state_visitor){show_run, show_item, &s}, &err);
+    if (rc < 0) {
+        sl_cli_error(&err);
+        return rc == SLUICE_INPUT ? SL_EXIT_USAGE : SL_EXIT_FAILED;
+    }
+    if (json)
+        puts("]}");
+    return -1;
 }
 
 int sl_cmd_show(const struct sl_command *self, int argc, char **argv) {
     struct sl_words rest = {0};
     struct sl_rundir dir = {.lock_fd = -1};
-    sl_autojson json_t *state = NULL;
     bool json = false;
     const struct sl_option table[] = {
         {"json", 0, SL_OPT_FLAG, &json, NULL, "the same as one JSON object"},
@@ -179,14 +231,9 @@ int sl_cmd_show(const struct sl_command *self, int argc, char **argv) {
         "of one, or \"last\".",
         table, argc, argv, &rest);
     if (status < 0)
-        status = sl_cli_open_run(self, &rest, 1, &dir, &state);
-    if (status < 0 && json) {
-        sl_autofree char *line = sl_json_line(state);
-        puts(line);
-    } else if (status < 0) {
-        make_printable(state);
-        print_run(&dir, state);
-    }
+        status = sl_cli_find_run(self, &rest, 1, &dir);
+    if (status < 0)
+        status = show(&dir, json);
     sl_rundir_finish(&dir);
     free(rest.items);
     return status < 0 ? SL_EXIT_OK : status;

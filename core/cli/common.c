@@ -159,8 +159,8 @@ const char **sl_cli_wrap(const char *text, struct sl_arena *arena) {
     return words;
 }
 
-int sl_cli_open_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
-                    struct sl_rundir *dir, json_t **state) {
+int sl_cli_find_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
+                    struct sl_rundir *dir) {
     struct sl_err err = {0};
     if (rest->n < 1 || rest->n > max_words) {
         fprintf(
@@ -171,7 +171,18 @@ int sl_cli_open_run(const struct sl_command *self, const struct sl_words *rest, 
     }
     int rc = sl_rundir_open(rest->items[0], dir, &err);
     if (rc == 0)
-        rc = sl_state_read(dir->path, state, &err);
+        return -1;
+    sl_cli_error(&err);
+    return rc == SLUICE_INPUT ? SL_EXIT_USAGE : SL_EXIT_FAILED;
+}
+
+int sl_cli_open_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
+                    struct sl_rundir *dir, json_t **state) {
+    struct sl_err err = {0};
+    int status = sl_cli_find_run(self, rest, max_words, dir);
+    if (status >= 0)
+        return status;
+    int rc = sl_state_read(dir->path, state, &err);
     if (rc == 0)
         return -1;
     sl_cli_error(&err);

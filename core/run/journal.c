@@ -165,3 +165,26 @@ int sl_journal_scan_file(const char *path, sl_journal_wants *wants,
         *ret_good = all;
     return 0;
 }
+
+/* ---- By their texts -------------------------------------------------------------------------- */
+
+static bool begins_with(const char *text, size_t len, const char *begin) {
+    size_t n = strlen(begin);
+    return len > n && memcmp(text, begin, n) == 0;
+}
+
+bool sl_journal_item(const char *text, size_t len, char ret_name[SL_JOURNAL_NAME_BYTES]) {
+    static const char head[] = "{\"type\":\"", joint[] = "\",\"item\":\"";
+    if (!begins_with(text, len, head))
+        return false;
+    const char *at = memchr(text + strlen(head), '"', len - strlen(head));
+    if (!at || !begins_with(at, len - (size_t)(at - text), joint))
+        return false;
+    at += strlen(joint);
+    const char *end = memchr(at, '"', len - (size_t)(at - text));
+    if (!end || end - at >= SL_JOURNAL_NAME_BYTES || memchr(at, '\\', (size_t)(end - at)))
+        return false;
+    memcpy(ret_name, at, (size_t)(end - at));
+    ret_name[end - at] = 0;
+    return true;
+}

@@ -59,4 +59,9 @@ int sl_journal_scan_file(const char *path, sl_journal_wants *wants,
                          void (*each)(void *ctx, const json_t *record), void *ctx,
                          uint64_t *ret_good, struct sl_err *err);
 
+/* The item that the text of a record names; false where it names none, or not as our writer writes it: then the record has to
+ * be taken apart. */
+#define SL_JOURNAL_NAME_BYTES 1024
+bool sl_journal_item(const char *text, size_t len, char ret_name[SL_JOURNAL_NAME_BYTES]);
+
 #endif

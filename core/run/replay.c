@@ -264,28 +264,9 @@ struct reading {
     json_t *done; /* names of the items that are ok: a set */
 };
 
-#define NAME_BYTES 1024
-
 static bool begins_with(const char *text, size_t len, const char *begin) {
     size_t n = strlen(begin);
     return len > n && memcmp(text, begin, n) == 0;
-}
-
-/* The item that the text names; false where it is not as our writer writes it: then the record is taken apart. */
-static bool item_of(const char *text, size_t len, char name[NAME_BYTES]) {
-    static const char head[] = "{\"type\":\"", joint[] = "\",\"item\":\"";
-    if (!begins_with(text, len, head))
-        return false;
-    const char *at = memchr(text + strlen(head), '"', len - strlen(head));
-    if (!at || !begins_with(at, len - (size_t)(at - text), joint))
-        return false;
-    at += strlen(joint);
-    const char *end = memchr(at, '"', len - (size_t)(at - text));
-    if (!end || end - at >= NAME_BYTES || memchr(at, '\\', (size_t)(end - at)))
-        return false;
-    memcpy(name, at, (size_t)(end - at));
-    name[end - at] = 0;
-    return true;
 }
 
 static void note_worker(struct sl_replay *r, const char *text, size_t len) {
@@ -311,11 +292,11 @@ static void note_done(void *ctx, const json_t *record) {
 
 static bool still_counts(void *ctx, const char *text, size_t len) {
     struct reading *reading = ctx;
-    char name[NAME_BYTES];
+    char name[SL_JOURNAL_NAME_BYTES];
     if (begins_with(text, len, "{\"type\":\"worker_end\",") ||
         begins_with(text, len, "{\"type\":\"output\","))
         return false;
-    if (is_item(NULL, text, len) || !item_of(text, len, name) ||
+    if (is_item(NULL, text, len) || !sl_journal_item(text, len, name) ||
         !json_object_get(reading->done, name))
         return true;
     if (begins_with(text, len, "{\"type\":\"attempt\","))

@@ -4,16 +4,17 @@
  */
 #include "run/state.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/mem.h"
 #include "run/journal.h"
 #include "run/rundir.h"
-
-#define JOURNAL_MAX_BYTES ((size_t)4 << 30)
 
 struct builder {
     json_t *run;    /* the result; NULL before the first record */
@@ -74,7 +75,7 @@ static void on_items(struct builder *b, const json_t *r) {
     }
 }
 
-static void on_run(struct builder *b, const json_t *r) {
+static void on_run_itself(struct builder *b, const json_t *r) {
     static const char *const keys[] = {"id",          "pipeline", "file",   "out",
                                        "containment", "limits",   "sluice", "pid",
                                        "watch",       "sandbox",  NULL};
@@ -83,6 +84,10 @@ static void on_run(struct builder *b, const json_t *r) {
     sl_json_set(b->run, "started", json_incref(json_object_get(r, "time")));
     new_array(b->run, "items");
     b->plan = json_incref(json_object_get(r, "stages"));
+}
+
+static void on_run(struct builder *b, const json_t *r) {
+    on_run_itself(b, r);
     on_items(b, r);
 }
 
@@ -107,7 +112,8 @@ static void on_attempt(struct builder *b, const json_t *r) {
     json_t *one = json_object();
     copy_keys(one, r,
               (const char *const[]){"attempt", "worker", "pid", "cpus", "device", "card",
-                                    "memory_limit", "gpu_memory_limit", "miss", "injected", "log", "log_from", NULL});
+                                    "memory_limit", "gpu_memory_limit", "miss", "injected", "log",
+                                    "log_from", NULL});
     sl_json_set(one, "started", json_incref(json_object_get(r, "time")));
     json_array_append_new(json_object_get(stage, "attempts"), one);
     sl_json_set(stage, "state", json_string("running"));
@@ -216,7 +222,7 @@ static void on_end(struct builder *b, const json_t *r) {
     sl_json_set(b->run, "ended", json_incref(json_object_get(r, "time")));
 }
 
-static void each_record(void *ctx, const json_t *r) {
+static void handle(struct builder *b, const json_t *r) {
     static const struct {
         const char *type;
         void (*handle)(struct builder *b, const json_t *r);
@@ -235,37 +241,217 @@ static void each_record(void *ctx, const json_t *r) {
         {"resume", on_resume},
         {"end", on_end},
     };
-    struct builder *b = ctx;
     const char *type = sl_json_str(r, "type", "");
-    bool first = strcmp(type, "run") == 0;
-    if (first == (b->run != NULL))
-        return;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i].type, type) == 0)
             table[i].handle(b, r);
+}
+
+static void each_record(void *ctx, const json_t *r) {
+    struct builder *b = ctx;
+    bool first = strcmp(sl_json_str(r, "type", ""), "run") == 0;
+    if (first != (b->run != NULL))
+        handle(b, r);
+}
+
+static int built(struct builder *b, bool live, json_t **ret, struct sl_err *err) {
+    json_decref(b->items);
+    json_decref(b->stages);
+    json_decref(b->plan);
+    if (!b->run)
+        return sl_err_set(err, SLUICE_INPUT, "the journal has no first record");
+    if (!json_object_get(b->run, "state"))
+        sl_json_set(b->run, "state", json_string(live ? "running" : "died"));
+    *ret = b->run;
+    return 0;
 }
 
 int sl_state_build(const char *journal, size_t len, bool live, json_t **ret, struct sl_err *err) {
     struct builder b = {.items = json_object(), .stages = json_object()};
     size_t good;
     sl_journal_read(journal, len, each_record, &b, &good);
-    json_decref(b.items);
-    json_decref(b.stages);
-    json_decref(b.plan);
-    if (!b.run)
-        return sl_err_set(err, SLUICE_INPUT, "the journal has no first record");
-    if (!json_object_get(b.run, "state"))
-        sl_json_set(b.run, "state", json_string(live ? "running" : "died"));
-    *ret = b.run;
-    return 0;
+    return built(&b, live, ret, err);
 }
 
 int sl_state_read(const char *run_path, json_t **ret, struct sl_err *err) {
-    sl_autofree char *path = sl_path_join(run_path, "journal"), *text = NULL;
-    size_t len;
+    sl_autofree char *path = sl_path_join(run_path, "journal");
     bool live = sl_rundir_is_live(run_path);
-    int rc = sl_read_file(path, JOURNAL_MAX_BYTES, &text, &len, err);
-    if (rc == 0 && (rc = sl_state_build(text, len, live, ret, err)) < 0)
-        sl_err_wrap(err, "%s", path);
+    struct builder b = {.items = json_object(), .stages = json_object()};
+    int rc = sl_journal_read_file(path, each_record, &b, NULL, err);
+    int end = built(&b, live, ret, rc < 0 ? NULL : err);
+    return rc < 0 ? rc : end < 0 ? sl_err_wrap(err, "%s", path) : 0;
+}
+
+/* ---- One item after the other ---------------------------------------------------------------- */
+
+/* A first look at the journal takes in what concerns the run, and notes where the records of each item are; those of one item
+ * after the other are then read again. A `resume` concerns all items: it is between their records where it was. */
+
+struct place {
+    uint64_t at; /* of the record's text */
+    uint32_t len;
+    int item;
+};
+
+struct scan {
+    struct builder run; /* without items */
+    json_t *list;       /* the items as they were announced */
+    json_t *index;      /* name -> number in the list */
+    struct place *places;
+    size_t n_places, cap_places;
+    struct {
+        uint64_t at;
+        json_t *record;
+    } * resumes;
+    size_t n_resumes, cap_resumes;
+    uint64_t at, len; /* of the text at hand */
+};
+
+static void note_place(struct scan *s, const char *name) {
+    const json_t *number = json_object_get(s->index, name);
+    if (!number)
+        return;
+    SL_PUSH_ROOM(s->places, s->n_places, s->cap_places);
+    s->places[s->n_places++] =
+        (struct place){s->at, (uint32_t)s->len, (int)json_integer_value(number)};
+}
+
+#define SUM_BYTES 17 /* before the text of a record; a newline follows it */
+
+static bool is_of_the_run(void *ctx, const char *text, size_t len) {
+    struct scan *s = ctx;
+    char name[SL_JOURNAL_NAME_BYTES];
+    s->at += s->len ? s->len + 1 + SUM_BYTES : SUM_BYTES;
+    s->len = len;
+    if (!sl_journal_item(text, len, name))
+        return true;
+    note_place(s, name);
+    return false;
+}
+
+static void announce(struct scan *s, const json_t *r) {
+    size_t i;
+    json_t *item;
+    json_array_foreach(json_object_get(r, "items"), i, item) {
+        json_object_set_new(s->index, sl_json_str(item, "name", ""),
+                            json_integer((json_int_t)json_array_size(s->list)));
+        json_array_append(s->list, item);
+    }
+}
+
+static void scan_record(void *ctx, const json_t *r) {
+    struct scan *s = ctx;
+    const char *type = sl_json_str(r, "type", ""), *item = sl_json_str(r, "item", NULL);
+    bool first = strcmp(type, "run") == 0;
+    if (first == (s->run.run != NULL))
+        return;
+    if (item) {
+        note_place(s, item);
+        return;
+    }
+    if (first || strcmp(type, "items") == 0)
+        announce(s, r);
+    if (first)
+        on_run_itself(&s->run, r);
+    else if (strcmp(type, "items") != 0)
+        handle(&s->run, r);
+    if (strcmp(type, "resume") != 0)
+        return;
+    SL_PUSH_ROOM(s->resumes, s->n_resumes, s->cap_resumes);
+    s->resumes[s->n_resumes].at = s->at;
+    s->resumes[s->n_resumes++].record = json_incref((json_t *)r);
+}
+
+static int by_item(const void *a, const void *b) {
+    const struct place *x = a, *y = b;
+    return x->item != y->item ? (x->item > y->item) - (x->item < y->item)
+                              : (x->at > y->at) - (x->at < y->at);
+}
+
+/* The record at a place, owned; NULL: it cannot be read, or is not as it was. */
+static json_t *read_place(int fd, const struct place *p, struct sl_str *buf) {
+    json_t *r = NULL;
+    sl_str_clear(buf);
+    sl_str_pad(buf, ' ', (int)p->len);
+    if (pread(fd, buf->data, p->len, (off_t)p->at) != (ssize_t)p->len ||
+        sl_json_parse(buf->data, p->len, &r, NULL) < 0)
+        return NULL;
+    return r;
+}
+
+/* Resumes that came before `until`, from number *next on. */
+static void pass_resumes(const struct scan *s, struct builder *b, size_t *next, uint64_t until) {
+    for (; *next < s->n_resumes && s->resumes[*next].at < until; ++*next)
+        handle(b, s->resumes[*next].record);
+}
+
+/* The item with its n records. */
+static void visit_item(const struct scan *s, size_t number, const struct place *places, size_t n,
+                       int fd, struct sl_str *buf, const struct sl_state_visitor *v) {
+    sl_autojson json_t *run = json_object(), *items = json_object(), *stages = json_object(),
+                       *one = json_pack("{s:[O]}", "items", json_array_get(s->list, number));
+    struct builder b = {.run = run, .plan = s->run.plan, .items = items, .stages = stages};
+    size_t resume = 0;
+    new_array(run, "items");
+    on_items(&b, one);
+    for (size_t i = 0; i < n; i++) {
+        sl_autojson json_t *r = read_place(fd, &places[i], buf);
+        pass_resumes(s, &b, &resume, places[i].at);
+        if (r)
+            handle(&b, r);
+    }
+    pass_resumes(s, &b, &resume, UINT64_MAX);
+    v->item(v->ctx, json_array_get(json_object_get(run, "items"), 0));
+}
+
+static int visit_items(struct scan *s, const char *path, const struct sl_state_visitor *v,
+                       struct sl_err *err) {
+    sl_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
+    sl_autostr struct sl_str buf = {0};
+    size_t from = 0;
+    if (fd < 0)
+        return sl_err_sys(err, SLUICE_INTERNAL, errno, "%s: cannot be opened", path);
+    if (s->n_places)
+        qsort(s->places, s->n_places, sizeof *s->places, by_item);
+    for (size_t number = 0; number < json_array_size(s->list); number++) {
+        size_t to = from;
+        while (to < s->n_places && s->places[to].item == (int)number)
+            to++;
+        visit_item(s, number, s->places + from, to - from, fd, &buf, v);
+        from = to;
+    }
+    return 0;
+}
+
+static void scan_finish(struct scan *s) {
+    for (size_t i = 0; i < s->n_resumes; i++)
+        json_decref(s->resumes[i].record);
+    free(s->resumes);
+    free(s->places);
+    json_decref(s->list);
+    json_decref(s->index);
+    json_decref(s->run.items);
+    json_decref(s->run.stages);
+    json_decref(s->run.plan);
+    json_decref(s->run.run);
+}
+
+int sl_state_visit(const char *run_path, const struct sl_state_visitor *v, struct sl_err *err) {
+    sl_autofree char *path = sl_path_join(run_path, "journal");
+    bool live = sl_rundir_is_live(run_path);
+    struct scan s = {.run = {.items = json_object(), .stages = json_object()},
+                     .list = json_array(),
+                     .index = json_object()};
+    int rc = sl_journal_scan_file(path, is_of_the_run, scan_record, &s, NULL, err);
+    if (rc == 0 && !s.run.run)
+        rc = sl_err_set(err, SLUICE_INPUT, "%s: the journal has no first record", path);
+    if (rc == 0) {
+        json_object_del(s.run.run, "items");
+        if (!json_object_get(s.run.run, "state"))
+            sl_json_set(s.run.run, "state", json_string(live ? "running" : "died"));
+        v->run(v->ctx, s.run.run, json_array_size(s.list));
+        rc = v->item ? visit_items(&s, path, v, err) : 0;
+    }
+    scan_finish(&s);
     return rc;
 }

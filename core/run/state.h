@@ -26,4 +26,12 @@ int sl_state_build(const char *journal, size_t len, bool live, json_t **ret, str
 /* From a run folder. */
 int sl_state_read(const char *run_path, json_t **ret, struct sl_err *err);
 
+/* The same one item after the other, so that of a long run only what is at hand is in memory. */
+struct sl_state_visitor {
+    void (*run)(void *ctx, json_t *run, size_t n_items); /* first: the run without "items"; borrowed */
+    void (*item)(void *ctx, json_t *item); /* each item, in order; borrowed; NULL: they are not looked at */
+    void *ctx;
+};
+int sl_state_visit(const char *run_path, const struct sl_state_visitor *v, struct sl_err *err);
+
 #endif
