@@ -91,9 +91,11 @@ class Task:
         scenes, n = self.scenes, rng.choice([1, 2, 3], p=[0.15, 0.5, 0.35])
         cast = list(rng.choice(scenes.pool.names, n, replace=False))
         x, activity = scenes.talk(rng, cast, overlap=rng.uniform(0, 0.35), busy=rng.uniform(0.4, 0.95), pauses=False)
+        if rng.random() < 0.12:  # nobody speaks
+            x, activity = np.zeros(N), np.zeros_like(activity)
         x = scenes.through(rng, x, room=0.5, channel=0.5)
         x /= np.sqrt(np.mean(np.square(x)) + 1e-9)
-        if rng.random() < 0.8:
+        if rng.random() < 0.8 or not activity.any():
             x = x + scenes.background(rng, 0.1) * 10 ** (-rng.uniform(3, 40) / 20)
         padded = np.zeros((LOCAL, N // HOP), bool)
         padded[:n] = activity
