@@ -22,9 +22,14 @@
 #define WH_CUDA_FEW        32 /* items of a pass that the kernels for few rows take */
 #define WH_CUDA_MAX_GRAPHS 64
 
+#ifdef __cplusplus
 namespace wh {
-struct pass;
+struct pass; /* pass.cuh */
 }
+typedef void wh_cuda_run(struct wh::pass *p);
+#else
+typedef void wh_cuda_run(void *pass);
+#endif
 
 /* How many items a pass takes, in how many groups of how many items at most. */
 struct wh_cuda_shape {
@@ -34,7 +39,7 @@ struct wh_cuda_shape {
 /* A recorded step, and what it was recorded from. */
 struct wh_cuda_graph {
     struct wh_cuda_shape shape;
-    void (*run)(struct wh::pass *p);
+    wh_cuda_run *run;
     cudaGraphExec_t exec;
 };
 
@@ -82,6 +87,8 @@ static inline float *wh_cuda_logits(const struct wh_cuda *m) {
 /* search.cu; called by the decoder's. destroy() takes what create() has left on failure. */
 int32_t wh_cuda_search_create(struct wh_cuda *m, struct num_err *err);
 void wh_cuda_search_destroy(struct wh_cuda *m);
+#ifdef __cplusplus
 extern "C" const struct wh_backend_search wh_cuda_search_table;
+#endif
 
 #endif

@@ -7,6 +7,10 @@
 
 #include "whisper/cuda/decoder.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* work.mixed of n items, from the queries in work.qkv and the cells of `layer`. */
 int32_t wh_cuda_attend_self(struct wh_cuda *m, uint32_t layer, uint32_t n, struct num_err *err);
 
@@ -22,5 +26,9 @@ int32_t wh_cuda_attend_cross(struct wh_cuda *m, uint32_t layer, uint32_t n, uint
  * queries (n, D) lie in work.qkv: (n, T) to `ret` on the device. */
 int32_t wh_cuda_attend_capture(struct wh_cuda *m, uint32_t layer, uint32_t head, uint32_t n,
                                uint32_t n_groups, float *ret, struct num_err *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

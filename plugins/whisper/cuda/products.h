@@ -8,6 +8,10 @@
 
 #include "whisper/cuda/decoder.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Where a product's results go. */
 enum wh_cuda_form {
     WH_CUDA_TO_CELLS,  /* (3 D): queries to y (n, 3 D) float, keys and values to the items' cells */
@@ -31,5 +35,9 @@ struct wh_cuda_product {
  * on the way. */
 int32_t wh_cuda_product_run(struct wh_cuda *m, const struct wh_cuda_product *p,
                             struct num_err *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
