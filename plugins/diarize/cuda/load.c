@@ -16,10 +16,14 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
+/* Behind each part is a gap, so that the emulated card sees who goes beyond its end. */
 void *dz_cuda_take(struct dz_cuda_room *room, size_t bytes) {
-    void *at = (void *)((uintptr_t)room->base + room->used);
-    room->used += (bytes + DZ_CUDA_ALIGN - 1) / DZ_CUDA_ALIGN * DZ_CUDA_ALIGN;
-    return at;
+    uintptr_t at = (uintptr_t)room->base + room->used;
+    size_t whole = (bytes + DZ_CUDA_ALIGN - 1) / DZ_CUDA_ALIGN * DZ_CUDA_ALIGN;
+    if (room->base)
+        num_cuda_mark_gap((void *)(at + whole), DZ_CUDA_ALIGN);
+    room->used += whole + DZ_CUDA_ALIGN;
+    return (void *)at;
 }
 
 static float *take_floats(struct dz_cuda_room *room, size_t n) {
