@@ -19,6 +19,7 @@ enum json_error_code { json_error_unknown, json_error_out_of_memory };
 #define JSON_REJECT_DUPLICATES   1
 #define JSON_DECODE_ANY          2
 #define JSON_COMPACT             4
+#define JSON_ALLOW_NUL           8
 #define JSON_INDENT(n)           0
 #define JSON_REAL_PRECISION(n)   0
 
@@ -72,6 +73,7 @@ STAND_IN(int, json_is_integer, 0)
 STAND_IN(int, json_is_number, 0)
 STAND_IN(int, json_is_boolean, 0)
 STAND_IN(int, json_is_false, 0)
+STAND_IN(int, json_is_true, 0)
 STAND_IN(int, json_is_null, 0)
 STAND_IN(void *, json_object_iter, NULL)
 #undef STAND_IN
