@@ -30,8 +30,9 @@ static int32_t take_buffers(struct al_net *net, struct num_err *err) {
     const struct al_config *c = &net->config;
     size_t rows = net->max_frames + AL_SLACK_ROWS, D = c->n_state;
     num_kv_init(&net->kv, net->act, net->max_frames, D / c->n_heads);
-    net->scratch_bytes = al_lines(max_size(
-        al_conv_scratch(net), max_size(al_layers_scratch(net), num_attend_bytes(&net->kv))));
+    net->scratch_bytes = al_lines(
+        max_size(al_conv_scratch(net),
+                 max_size(al_layers_scratch(net), num_attend_bytes(net->kernels, &net->kv))));
     const struct {
         size_t bytes;
         void *ret;

@@ -67,7 +67,7 @@ static size_t max_rows(const struct lm_model *m) {
 size_t lm_attend_prompt_scratch(const struct lm_model *m) {
     struct num_kv kv = panels_of(m, 1);
     size_t row = kv.d_words * sizeof(uint32_t) + kv.d * sizeof(float) + sizeof(struct num_sight);
-    return max_rows(m) * row + num_attend_bytes(&kv) + 4 * 64;
+    return max_rows(m) * row + num_attend_bytes(m->kernels, &kv) + 4 * 64;
 }
 
 static char *place(char *at, size_t bytes, void *ret) {

@@ -95,7 +95,7 @@ static size_t input_bytes(const struct encoder *e) {
 static size_t scratch_bytes(const struct encoder *e) {
     size_t mlp = lines(4 * e->W) + lines(4 * e->block) + lines(input_bytes(e)) +
                  e->block * max_size(e->ld_hidden, e->ld_kv) * e->act;
-    return lines(max_size(mlp, num_attend_bytes(&e->kv.head)));
+    return lines(max_size(mlp, num_attend_bytes(e->kernels, &e->kv.head)));
 }
 
 /* Gives the buffers of a window their places from `at` on (NULL: only counts) and returns the bytes. */

@@ -36,8 +36,13 @@ static struct num_sight sight_of(const struct group *g, size_t row) {
     return g->a->sight ? g->a->sight[g->first + row] : (struct num_sight){0, g->a->n_keys};
 }
 
-size_t num_attend_bytes(const struct num_kv *kv) {
+static size_t block_bytes(const struct num_kv *kv) {
     return QUERIES * (LD * (sizeof(float) + sizeof(uint16_t)) + padded(kv->d) * sizeof(float));
+}
+
+/* Where kernels have a way of their own, rows that it cannot do need the other one as well. */
+size_t num_attend_bytes(const struct num_kernels *kernels, const struct num_kv *kv) {
+    return block_bytes(kv) + NUM_FLASH_ROWS * 64 * sizeof(float) + kernels->flash_bytes;
 }
 
 static void group_init(struct group *g, const struct num_attend *a, size_t first, size_t n,
@@ -116,17 +121,55 @@ static void weigh(struct group *g, size_t t, size_t n) {
 
 /* ---- A group -------------------------------------------------------------------------------- */
 
-static void group_finish(struct group *g) {
-    const struct num_attend *a = g->a;
-    char *to = (char *)a->out + g->first * a->ld_out;
-    for (size_t r = 0; r < g->n; r++, to += a->ld_out) {
-        float *out = g->out + r * g->ld_out;
-        a->kernels->scale(out, 1 / g->run[r].sum, a->kv->d);
-        if (a->out_type == NUM_COMPUTE_F32)
-            memcpy(to, out, a->kv->d * sizeof *out);
-        else
-            a->kernels->to_bf16(out, a->kv->d, (uint16_t *)to);
+static void write_row(const struct num_attend *a, size_t row, float *out, float sum) {
+    char *to = (char *)a->out + row * a->ld_out;
+    a->kernels->scale(out, 1 / sum, a->kv->d);
+    if (a->out_type == NUM_COMPUTE_F32)
+        memcpy(to, out, a->kv->d * sizeof *out);
+    else
+        a->kernels->to_bf16(out, a->kv->d, (uint16_t *)to);
+}
+
+static void group_run(struct group *g) {
+    for (size_t t = g->low; t < g->high; t += KEYS) {
+        size_t n = g->high - t < KEYS ? g->high - t : KEYS;
+        score(g, t, n);
+        weigh(g, t, n);
+        mix(g, t, n);
     }
+}
+
+/* All of it at once; rows whose sums are too large are done as others are. */
+static void group_flash(struct group *g, void *work) {
+    const struct num_attend *a = g->a;
+    float sums[NUM_FLASH_ROWS], *out = work;
+    bool again = false;
+    struct num_flash f = {.q = (const char *)a->q + g->first * a->ldq,
+                          .ldq = a->ldq,
+                          .n_queries = g->n,
+                          .n_keys = a->n_keys,
+                          .len_words = a->kv->len_words,
+                          .keys = a->head,
+                          .values = a->head + a->kv->key_words,
+                          .scale = g->scale,
+                          .out = out,
+                          .ld_out = 64,
+                          .sums = sums};
+    a->kernels->flash(&f, out + NUM_FLASH_ROWS * f.ld_out);
+    for (size_t r = 0; r < g->n; r++)
+        again = again || !(sums[r] < NUM_FLASH_MOST);
+    if (again)
+        group_run(g);
+    for (size_t r = 0; r < g->n; r++)
+        if (sums[r] < NUM_FLASH_MOST)
+            write_row(a, g->first + r, out + r * f.ld_out, sums[r]);
+        else
+            write_row(a, g->first + r, g->out + r * g->ld_out, g->run[r].sum);
+}
+
+static bool has_flash(const struct num_attend *a) {
+    return a->kernels->flash && a->kv->type == NUM_COMPUTE_BF16 && !a->sight && a->kv->d > 32 &&
+           a->kv->d <= 64;
 }
 
 void num_attend(const struct num_attend *a, void *work) {
@@ -135,13 +178,13 @@ void num_attend(const struct num_attend *a, void *work) {
     a->kernels->enter();
     for (size_t r = 0; r < a->n_queries; r += step) {
         group_init(&g, a, r, a->n_queries - r < step ? a->n_queries - r : step, work);
-        for (size_t t = g.low; t < g.high; t += KEYS) {
-            size_t n = g.high - t < KEYS ? g.high - t : KEYS;
-            score(&g, t, n);
-            weigh(&g, t, n);
-            mix(&g, t, n);
+        if (has_flash(a)) {
+            group_flash(&g, (char *)work + block_bytes(a->kv));
+            continue;
         }
-        group_finish(&g);
+        group_run(&g);
+        for (size_t i = 0; i < g.n; i++)
+            write_row(a, r + i, g.out + i * g.ld_out, g.run[i].sum);
     }
     a->kernels->leave();
 }

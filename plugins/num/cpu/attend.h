@@ -6,7 +6,7 @@
  * Blocks of keys meet some queries with a running softmax over blocks (Milakov and Gimelshein,
  * "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022). Blocks begin
  * at fixed positions, whatever a query sees, so its result does not depend on its neighbours. In
- * bfloat16, weights are rounded and their sum is not.
+ * bfloat16, weights are rounded and their sum is not (on matrix tiles it is of rounded ones).
  */
 #ifndef NUM_CPU_ATTEND_H
 #define NUM_CPU_ATTEND_H
@@ -37,7 +37,7 @@ struct num_attend {
 };
 
 /* Bytes of working memory, on a cache line's boundary. */
-size_t num_attend_bytes(const struct num_kv *kv);
+size_t num_attend_bytes(const struct num_kernels *kernels, const struct num_kv *kv);
 
 /* On the calling thread, and not between the kernels' enter() and leave(). */
 void num_attend(const struct num_attend *a, void *work);

@@ -80,6 +80,21 @@ struct num_finish {
     const float *row_scale; /* bytes: (n_rows) */
 };
 
+/* Attention of up to NUM_FLASH_ROWS queries of one head to all of n_keys keys, all bfloat16. */
+struct num_flash {
+    const void *q; /* (n_queries, 32 words) */
+    size_t ldq;    /* bytes */
+    size_t n_queries, n_keys, len_words;
+    const uint32_t *keys, *values; /* panels, as num/cpu/kv.h has them */
+    float scale;                   /* of scores, for powers of 2 */
+    float *out; /* (n_queries, ld_out): sums of weights times values, 64 elements */
+    size_t ld_out;
+    float *sums; /* (n_queries): of weights */
+};
+
+#define NUM_FLASH_ROWS 32
+#define NUM_FLASH_MOST 0x1p60f
+
 /* Softmax of one block of scores in a running softmax over blocks, for each row. */
 struct num_running {
     float max; /* largest scaled score so far; start at minus infinity */
@@ -115,6 +130,11 @@ struct num_kernels {
      */
     void (*finish)(const struct num_finish *f, const void *sums, size_t ld, size_t first_row,
                    size_t n_rows, size_t first_out, size_t n_out);
+
+    /* block() and finish() at once, where that is faster for bfloat16 and bytes; else NULL. p's row 0 is
+     * first_row of f's y and row_scale, its first output first_out. f has a bias. The same sums. */
+    void (*layer)(const struct num_product *p, size_t n_rows, const struct num_finish *f,
+                  size_t first_row, size_t first_out);
 
     /* y[r][n] = sum_k x[r][k] * W[n][k] (+ bias[n]) (+ y[r][n] where `accumulate`) with panels of
      * floats: block() and finish() as one call. bias may be NULL. */
@@ -161,6 +181,12 @@ struct num_kernels {
     void (*running_softmax)(enum num_compute type, const float *x, size_t ld, size_t n_rows,
                             size_t n, size_t n_padded, float scale, struct num_running *run,
                             void *p, size_t ldp);
+
+    /* Attention in one go, where there is a way better than block() and running_softmax(); else NULL.
+     * Heads of 33 to 64 elements only. Between enter() and leave(). A row whose sum is not below
+     * NUM_FLASH_MOST has to be done in another way. `work`: flash_bytes, on a cache line. */
+    void (*flash)(const struct num_flash *f, void *work);
+    size_t flash_bytes;
 
     /* Largest of n values; minus infinity where there are none but NaN. */
     float (*max)(const float *x, size_t n);

@@ -204,11 +204,17 @@ static void amx_few(const struct num_product *p, size_t n_rows, void *sums, size
         row_as_tiles(p, q, 1, sums);
 }
 
-#define BLOCK      amx_block
-#define FEW        amx_few
-#define ENTER      amx_enter
-#define LEAVE      amx_leave
-#define BLOCK_ROWS 32
+#include "num/cpu/attend_amx.inc"
+#include "num/cpu/layer_amx.inc"
+
+#define LAYER       amx_layer
+#define FLASH       flash
+#define FLASH_BYTES sizeof(struct flash_work)
+#define BLOCK       amx_block
+#define FEW         amx_few
+#define ENTER       amx_enter
+#define LEAVE       amx_leave
+#define BLOCK_ROWS  32
 #define BLOCK_PANELS                                                                               \
     { 1, 1, 1 }
 #define FEW_ROWS 1

@@ -277,7 +277,12 @@ void num_linear_rows(const struct num_linear *l, const struct num_kernels *kerne
         return;
     }
     kernels->enter();
-    block_panels(l, kernels, first_panel, n_panels, x, first_row, n_rows, &f);
+    if (kernels->layer && l->type != NUM_COMPUTE_F32) {
+        struct num_product all = product(l, first_panel, n_panels, x, first_row);
+        kernels->layer(&all, n_rows, &f, first_row, first_panel * NUM_PANEL);
+    } else {
+        block_panels(l, kernels, first_panel, n_panels, x, first_row, n_rows, &f);
+    }
     kernels->leave();
 }
 

@@ -112,7 +112,7 @@ static void expect(const struct head *h, size_t i, double out[MAX_D]) {
 
 static float *attend(const struct head *h, const struct num_kernels *kernels, size_t first,
                      size_t n) {
-    void *work = aligned_alloc(64, (num_attend_bytes(&h->kv) + 63) / 64 * 64);
+    void *work = aligned_alloc(64, (num_attend_bytes(kernels, &h->kv) + 63) / 64 * 64);
     float *out = calloc(h->n_queries * h->d, sizeof *out);
     size_t ldq = h->ldq * 4 / num_per_word(h->type);
     struct num_attend a = {.kernels = kernels,
@@ -224,7 +224,7 @@ TEST(output_takes_the_place_of_queries) {
     struct head h;
     head_init(&h, NUM_COMPUTE_BF16, 64, 300, 50, 0);
     float *want = attend(&h, num_kernels(), 0, 50);
-    void *work = aligned_alloc(64, (num_attend_bytes(&h.kv) + 63) / 64 * 64);
+    void *work = aligned_alloc(64, (num_attend_bytes(num_kernels(), &h.kv) + 63) / 64 * 64);
     struct num_attend a = {.kernels = num_kernels(),
                            .kv = &h.kv,
                            .head = h.panels,
