@@ -13,19 +13,11 @@
 #include <unistd.h>
 
 #include "llm/card.h"
-#include "num/weights.h"
+#include "unit/cuda_llm/gguf.h"
 
-enum {
-    D = 4096,
-    F = 14336,
-    LAYERS = 32,
-    HEADS = 32,
-    KV_HEADS = 8,
-    HEAD = D / HEADS,
-    V = 128256,
-    CONTEXT = 8192
-};
 enum { PROMPT = 128, TOKENS = 128, LONG = 2048, TOGETHER = 64 };
+
+static const struct shape llama_3_8b = {4096, 14336, 32, 32, 8, 128256, 8192};
 
 static void die(const char *what, const char *why) {
     fprintf(stderr, "bench_llm: %s: %s\n", what, why);
@@ -36,139 +28,6 @@ static double now_s(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* ---- The file -------------------------------------------------------------------------------- */
-
-struct writer {
-    FILE *f;
-    uint64_t n_keys, n_tensors, offset;
-    uint32_t type; /* ggml's number, of matrices */
-    enum num_weight_type blocks;
-};
-
-static void put(struct writer *w, const void *bytes, size_t n) {
-    if (fwrite(bytes, 1, n, w->f) != n)
-        die("the model", "cannot be written");
-}
-
-static void put_u32(struct writer *w, uint32_t n) {
-    put(w, &n, 4);
-}
-
-static void put_u64(struct writer *w, uint64_t n) {
-    put(w, &n, 8);
-}
-
-static void put_text(struct writer *w, const char *text) {
-    put_u64(w, strlen(text));
-    put(w, text, strlen(text));
-}
-
-/* Types of values: GGUF's numbers. */
-static void put_key(struct writer *w, const char *name, uint32_t type) {
-    put_text(w, name);
-    put_u32(w, type);
-    w->n_keys++;
-}
-
-static void put_number(struct writer *w, const char *name, uint32_t n) {
-    put_key(w, name, 4);
-    put_u32(w, n);
-}
-
-static void put_float(struct writer *w, const char *name, float x) {
-    put_key(w, name, 6);
-    put(w, &x, 4);
-}
-
-static void put_string(struct writer *w, const char *name, const char *text) {
-    put_key(w, name, 8);
-    put_text(w, text);
-}
-
-static void put_keys(struct writer *w) {
-    put_string(w, "general.architecture", "llama");
-    put_number(w, "llama.block_count", LAYERS);
-    put_number(w, "llama.context_length", CONTEXT);
-    put_number(w, "llama.embedding_length", D);
-    put_number(w, "llama.feed_forward_length", F);
-    put_number(w, "llama.attention.head_count", HEADS);
-    put_number(w, "llama.attention.head_count_kv", KV_HEADS);
-    put_float(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    put_float(w, "llama.rope.freq_base", 500000);
-    put_string(w, "tokenizer.ggml.model", "gpt2");
-    put_string(w, "tokenizer.ggml.pre", "gpt-2");
-    put_key(w, "tokenizer.ggml.tokens", 9);
-    put_u32(w, 8);
-    put_u64(w, V);
-    for (int i = 0; i < V; i++) {
-        char text[16];
-        snprintf(text, sizeof text, "token%d", i);
-        put_text(w, text);
-    }
-    put_key(w, "tokenizer.ggml.merges", 9);
-    put_u32(w, 8);
-    put_u64(w, 0);
-    put_number(w, "tokenizer.ggml.bos_token_id", 1);
-    put_number(w, "tokenizer.ggml.eos_token_id", 2);
-}
-
-/* rows 0: a vector of floats. */
-static void put_tensor(struct writer *w, const char *name, uint64_t rows, uint64_t cols) {
-    enum num_weight_type type = rows ? w->blocks : NUM_WEIGHT_F32;
-    uint64_t row = cols / num_weight_block(type) * num_weight_block_bytes(type);
-    put_text(w, name);
-    put_u32(w, rows ? 2 : 1);
-    put_u64(w, cols);
-    if (rows)
-        put_u64(w, rows);
-    put_u32(w, rows ? w->type : 0);
-    put_u64(w, w->offset);
-    w->offset += ((rows ? rows : 1) * row + 31) / 32 * 32;
-    w->n_tensors++;
-}
-
-static void put_tensors(struct writer *w) {
-    static const struct {
-        const char *name;
-        uint64_t rows, cols;
-    } all[] = {{"attn_norm", 0, D},
-               {"ffn_norm", 0, D},
-               {"attn_q", D, D},
-               {"attn_k", KV_HEADS * HEAD, D},
-               {"attn_v", KV_HEADS * HEAD, D},
-               {"attn_output", D, D},
-               {"ffn_gate", F, D},
-               {"ffn_up", F, D},
-               {"ffn_down", D, F}};
-    put_tensor(w, "token_embd.weight", V, D);
-    put_tensor(w, "output.weight", V, D);
-    put_tensor(w, "output_norm.weight", 0, D);
-    for (int i = 0; i < LAYERS; i++)
-        for (size_t t = 0; t < sizeof all / sizeof *all; t++) {
-            char name[64];
-            snprintf(name, sizeof name, "blk.%d.%s.weight", i, all[t].name);
-            put_tensor(w, name, all[t].rows, all[t].cols);
-        }
-}
-
-static void make(const char *path, enum num_weight_type blocks, uint32_t type) {
-    struct writer w = {.f = fopen(path, "wb"), .blocks = blocks, .type = type};
-    if (!w.f)
-        die(path, "cannot be made");
-    put(&w, "GGUF", 4);
-    put_u32(&w, 3);
-    put_u64(&w, 0);
-    put_u64(&w, 0);
-    put_keys(&w);
-    put_tensors(&w);
-    uint64_t end = ((uint64_t)ftell(w.f) + 31) / 32 * 32;
-    fseek(w.f, 8, SEEK_SET);
-    put_u64(&w, w.n_tensors);
-    put_u64(&w, w.n_keys);
-    if (fflush(w.f) || ftruncate(fileno(w.f), (off_t)(end + w.offset)) || fclose(w.f))
-        die(path, "cannot be written");
 }
 
 /* ---- Measurements ---------------------------------------------------------------------------- */
@@ -201,7 +60,7 @@ static struct lm_stats ask(struct lm_engine *e, uint32_t n_requests, uint32_t n,
         uint64_t id;
         turn++;
         for (uint32_t i = 0; i < n; i++)
-            prompt[i] = (int32_t)((i * 7919 + (uint32_t)turn * 104729) % V);
+            prompt[i] = (int32_t)((i * 7919 + (uint32_t)turn * 104729) % llama_3_8b.n_vocab);
         struct lm_request request = {
             .prompt = prompt, .n_prompt = n, .max_tokens = tokens, .ignore_eos = true};
         if (lm_engine_add(e, &request, &id, &err))
@@ -263,7 +122,7 @@ int main(void) {
         die("threads", err.text);
     double most = bandwidth();
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        make(path, ways[i].blocks, ways[i].type);
+        make_file(path, &llama_3_8b, ways[i].blocks, ways[i].type);
         measure(ways[i].name, path, pool, most);
     }
     unlink(path);
