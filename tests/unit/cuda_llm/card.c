@@ -10,7 +10,9 @@
 
 enum { N_PROMPT = 12, N_TOKENS = 4 };
 
-static const struct shape small_shape = {256, 256, 2, 4, 2, 128, 128};
+/* Heads of 64, and heads of 8 of which 16 share keys and values; inputs of a whole tile and a half. */
+static const struct shape shapes[] = {{256, 1536, 2, 4, 2, 128, 128},
+                                      {256, 1536, 2, 32, 2, 128, 128}};
 
 static uint32_t next(uint32_t *state) {
     *state = *state * 1664525u + 1013904223u;
@@ -105,14 +107,17 @@ TEST(tokens_are_the_processors) {
     static const struct {
         enum num_weight_type type;
         uint32_t number;
-    } ways[] = {{NUM_WEIGHT_F32, 0}, {NUM_WEIGHT_Q8_0, 8}, {NUM_WEIGHT_Q4_K, 12}};
+        const struct shape *shape;
+    } ways[] = {{NUM_WEIGHT_F32, 0, &shapes[0]},
+                {NUM_WEIGHT_Q8_0, 8, &shapes[1]},
+                {NUM_WEIGHT_Q4_K, 12, &shapes[0]}};
     char path[] = "/tmp/sluice-llm-card-XXXXXX";
     CHECK_INT(close(mkstemp(path)), 0);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         struct answer host = {.n = 0}, card = {.n = 0};
         float worst = 0, most = 0;
-        uint64_t at = make_file(path, &small_shape, ways[i].type, ways[i].number);
-        fill(path, at, &small_shape, ways[i].type);
+        uint64_t at = make_file(path, ways[i].shape, ways[i].type, ways[i].number);
+        fill(path, at, ways[i].shape, ways[i].type);
         ask(path, NULL, &host);
         ask(path, &lm_card_cuda, &card);
         for (size_t v = 0; v < 128; v++) {
