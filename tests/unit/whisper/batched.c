@@ -241,7 +241,8 @@ TEST(windows_join_once_they_are_encoded) {
         wh_model_finish(&m);
     }
     CHECK_STR(texts[1], texts[0]);
-    CHECK(n_asked_encoded > 10);
+    CHECK(n_asked_encoded > 0);
+    CHECK_WORTH(n_asked_encoded > 10);
     free(texts[0]);
     free(texts[1]);
     free(spans);
