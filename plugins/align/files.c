@@ -67,3 +67,13 @@ const struct num_tensor *al_files_find(const struct al_files *files, const char 
         found = num_safetensors_find(&files->files[i], name);
     return found;
 }
+
+/* Tensors of a file that was parsed in memory are not its to give back. */
+void al_files_forget(const struct al_files *files, const struct num_weights *w) {
+    for (size_t i = 0; i < files->n_files; i++) {
+        const struct num_safetensors *f = &files->files[i];
+        uintptr_t at = (uintptr_t)w->data, map = (uintptr_t)f->map;
+        if (f->map && at >= map && at - map < f->map_len)
+            num_file_forget(w->data, w->rows * w->row_bytes);
+    }
+}

@@ -23,4 +23,7 @@ void al_files_close(struct al_files *files); /* takes a zeroed one too */
 /* The tensor of that name, or NULL. */
 const struct num_tensor *al_files_find(const struct al_files *files, const char *name);
 
+/* Of what is mapped, gives the memory back that a tensor takes which will not be read again. */
+void al_files_forget(const struct al_files *files, const struct num_weights *w);
+
 #endif

@@ -70,6 +70,8 @@ static void pack(struct loader *l, const struct num_weights *parts, size_t part_
                : num_fail_memory(l->tensors.err, "a layer's weights", bytes);
     if (!l->tensors.status)
         num_pool_run(l->net->pool, (uint32_t)NUM_PANELS(n_out), pack_task, &p);
+    for (size_t i = 0; !l->tensors.status && i < n_out / part_rows; i++)
+        al_files_forget(l->tensors.files, &parts[i]);
     free(p.rows);
 }
 

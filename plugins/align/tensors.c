@@ -49,8 +49,10 @@ static bool has(const struct al_tensors *t, const char *name) {
 
 void al_tensors_floats(struct al_tensors *t, const char *name, const uint64_t *shape, float *to) {
     struct num_weights w;
-    if (al_tensors_find(t, name, shape, &w))
-        num_weights_to_f32(&w, 0, w.rows, to);
+    if (!al_tensors_find(t, name, shape, &w))
+        return;
+    num_weights_to_f32(&w, 0, w.rows, to);
+    al_files_forget(t->files, &w);
 }
 
 void al_tensors_bias(struct al_tensors *t, const char *name, uint64_t n, float *to) {

@@ -10,10 +10,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "llm/cpu.h"
+#include "num/files.h"
 
 struct loader {
     struct lm_model *m;
@@ -34,15 +33,6 @@ static const struct num_weights *find(struct loader *l, enum lm_tensor what, uin
     if (!w)
         l->status = l->err->status;
     return w;
-}
-
-/* Whole pages of a mapped tensor that will not be read again. */
-static void drop(const struct num_weights *w) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)w->data;
-    uintptr_t end = (first + w->rows * w->row_bytes) / page * page;
-    first = (first + page - 1) / page * page;
-    if (end > first)
-        madvise((void *)first, end - first, MADV_DONTNEED);
 }
 
 static float *vector(struct loader *l, enum lm_tensor what, uint32_t layer, uint64_t n) {
@@ -123,7 +113,7 @@ static void linear(struct loader *l, enum lm_tensor what, uint32_t layer, uint64
     m->bytes +=
         stored ? num_stored_bytes(s.w->type, n_out, k) : num_linear_bytes(packed_type(m), n_out, k);
     num_pool_run(m->pool, (uint32_t)NUM_PANELS(n_out), stored ? turn_task : pack_task, &s);
-    drop(s.w);
+    num_file_forget(s.w->data, s.w->rows * s.w->row_bytes);
     if (bias)
         read_bias(l, &s, what, layer, stored ? ret->stored.bias : ret->packed.bias);
 }

@@ -127,6 +127,14 @@ void num_file_unmap(void *map, size_t len) {
     munmap(map, len);
 }
 
+void num_file_forget(const void *from, size_t len) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)from;
+    uintptr_t end = (first + len) / page * page;
+    first = (first + page - 1) / page * page;
+    if (end > first)
+        madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 /* ---- The index of shards -------------------------------------------------------------------- */
 
 static bool is_file_name(const char *name) {

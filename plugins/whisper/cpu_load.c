@@ -5,8 +5,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "whisper/cpu.h"
 
@@ -35,13 +33,10 @@ static const struct num_weights *find(struct loader *l, const char *prefix, cons
     return w;
 }
 
-/* Whole pages of a mapped tensor that will not be read again: they would count as memory twice. */
+/* A mapped tensor that will not be read again. */
 static void drop(const struct loader *l, const struct num_weights *w) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)w->data;
-    uintptr_t end = (first + w->rows * w->row_bytes) / page * page;
-    first = (first + page - 1) / page * page;
-    if (l->weights->mapped && end > first)
-        madvise((void *)first, end - first, MADV_DONTNEED);
+    if (l->weights->mapped)
+        num_file_forget(w->data, w->rows * w->row_bytes);
 }
 
 /* All values of a small tensor. */

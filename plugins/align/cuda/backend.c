@@ -28,15 +28,19 @@ static void cuda_destroy(void *self) {
     free(net);
 }
 
-/* Pinned memory holds a run's samples, its output, or texts with what describes them. */
+/* Pinned memory holds a run's samples, its output, or the first convolution of a sound. */
+static size_t pinned_bytes(const struct al_cuda_net *net) {
+    const struct al_config *c = &net->config;
+    size_t samples = al_cuda_samples(c, net->max_frames), output = net->max_frames * c->n_vocab;
+    size_t most = ((size_t)c->conv_kernel[0] + 1) * c->conv_dim[0];
+    most = samples > most ? samples : most;
+    return (output > most ? output : most) * sizeof(float);
+}
+
 static int32_t take_memory(struct al_cuda_net *net, uint64_t limit, struct num_err *err) {
-    size_t samples = al_cuda_samples(&net->config, net->max_frames) * sizeof(float);
     size_t free_bytes = net->device.free_bytes;
     uint64_t cap = free_bytes > SPARE_BYTES ? free_bytes - SPARE_BYTES : 1;
     net->bytes = al_cuda_place(net, NULL);
-    net->pinned_bytes = samples;
-    if (net->pinned_bytes < net->max_frames * net->config.n_vocab * sizeof(float))
-        net->pinned_bytes = net->max_frames * net->config.n_vocab * sizeof(float);
     if (limit && limit < cap)
         cap = limit;
     int32_t status = num_cuda_block_alloc((void **)&net->block, net->bytes, cap, err);
@@ -45,7 +49,7 @@ static int32_t take_memory(struct al_cuda_net *net, uint64_t limit, struct num_e
     al_cuda_place(net, net->block);
     cudaError_t error = cudaStreamCreateWithFlags(&net->stream, cudaStreamNonBlocking);
     if (!error)
-        error = cudaHostAlloc((void **)&net->pinned, net->pinned_bytes, cudaHostAllocDefault);
+        error = cudaHostAlloc((void **)&net->pinned, pinned_bytes(net), cudaHostAllocDefault);
     return num_cuda_fail(err, "pinned memory and a stream", error);
 }
 
@@ -91,10 +95,8 @@ static int32_t cuda_listen(void *self, const float *pcm, size_t n_samples, struc
     size_t n = c->conv_dim[0], taps = c->conv_kernel[0];
     float *bias = net->folded + n * taps, *spread = (float *)net->pinned;
     net->sound = al_sound_of(c, pcm, n_samples);
-    if (c->layer_norm_convs || (n * taps + n) * sizeof(float) > net->pinned_bytes)
-        return c->layer_norm_convs
-                   ? SLUICE_OK
-                   : num_fail(err, SLUICE_UNSUPPORTED, "%zu filters of %zu samples", n, taps);
+    if (c->layer_norm_convs)
+        return SLUICE_OK;
     const struct al_first first = {net->first_weight, net->gamma, net->beta};
     al_sound_fold(&net->sound, c, &first, net->folded, bias);
     for (size_t o = 0; o < n; o++)

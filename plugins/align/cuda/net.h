@@ -85,7 +85,6 @@ struct al_cuda_net {
     float *folded; /* (taps, dim) and (dim): the same for the sound at hand */
     struct al_sound sound;
     char *pinned; /* what goes to the card and comes back */
-    size_t pinned_bytes;
 };
 
 /* ---- net_load.c: gives every weight and buffer its place from `base` on (NULL: only counts); returns the bytes. */

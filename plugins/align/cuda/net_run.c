@@ -302,14 +302,12 @@ static void run_layer(struct run *r, const struct al_cuda_layer *l) {
              (struct finish){.type = net->type, .bias = true, .act = NUM_CUDA_ACT_GELU},
              net->b.wide);
     multiply(r, &l->fc2, net->b.wide, (struct finish){.type = type}, net->b.add);
-    if (net->config.n_adapter || stable)
+    if (stable)
         run_norm(r, type, n, D, x, net->b.add, l->fc2.bias, x, NULL, NULL);
-    if (net->config.n_adapter)
-        adapt(r, l);
-    if (!stable && net->config.n_adapter)
-        run_norm(r, type, n, D, x, NULL, NULL, NULL, &l->final_norm, x);
-    else if (!stable)
+    else
         run_norm(r, type, n, D, x, net->b.add, l->fc2.bias, NULL, &l->final_norm, x);
+    if (net->config.n_adapter) /* stable ones alone have any: config.c */
+        adapt(r, l);
 }
 
 /* Logits, and from them log probabilities. */

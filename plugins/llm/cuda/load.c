@@ -6,10 +6,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "llm/cuda/cuda.h"
+#include "num/files.h"
 #include "num/half.h"
 
 #define STAGE_BYTES ((size_t)16 << 20)
@@ -239,15 +238,6 @@ static void rows_task(void *ctx, uint32_t index, uint32_t thread) {
     }
 }
 
-/* Whole pages of a mapped tensor that will not be read again. */
-static void drop(const struct num_weights *w) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)w->data;
-    uintptr_t end = (first + w->rows * w->row_bytes) / page * page;
-    first = (first + page - 1) / page * page;
-    if (end > first)
-        madvise((void *)first, end - first, MADV_DONTNEED);
-}
-
 /* Rows at a time that fit the stage. */
 static void copy_matrix(struct source *s) {
     const struct lm_cuda_matrix *to = s->to;
@@ -271,7 +261,7 @@ static void copy_matrix(struct source *s) {
         if (super)
             send(s->l, to->super + s->first * super, s->super, s->n * super);
     }
-    drop(s->w);
+    num_file_forget(s->w->data, s->w->rows * s->w->row_bytes);
 }
 
 static enum num_weight_type type_of(const struct loader *l, const struct num_weights *w) {
