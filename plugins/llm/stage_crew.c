@@ -22,7 +22,6 @@ struct member {
     struct crew *crew;
     struct member *next;
     struct sluice_job *job;
-    bool taken;      /* from the host: it is ours to finish */
     uint64_t n_seen; /* of crew.n_answered */
     struct lm_work work;
     pthread_t thread;
@@ -140,7 +139,7 @@ static struct lm_work work_of(const struct lm_stage *stage, struct sluice_job *j
                             .session = session};
 }
 
-static int32_t begin_member(struct crew *c, struct sluice_job *job, bool taken) {
+static int32_t begin_member(struct crew *c, struct sluice_job *job) {
     struct num_err err;
     struct member *m = calloc(1, sizeof *m);
     if (!m)
@@ -149,7 +148,6 @@ static int32_t begin_member(struct crew *c, struct sluice_job *job, bool taken) 
     m->session.ops = &member_ops;
     m->crew = c;
     m->job = job;
-    m->taken = taken;
     m->n_seen = c->n_answered;
     m->work = work_of(c->stage, job, &m->session);
     if (pthread_create(&m->thread, NULL, work, m)) {
@@ -163,8 +161,8 @@ static int32_t begin_member(struct crew *c, struct sluice_job *job, bool taken) 
     return SLUICE_OK;
 }
 
-/* Ends jobs whose threads are through; *ret_first is the status of the one that was not taken. */
-static void end_members(struct crew *c, int32_t *ret_first) {
+/* Ends jobs whose threads are through, process()'s own too: others may come without end. */
+static void end_members(struct crew *c) {
     for (struct member **at = &c->members; *at;) {
         struct member *m = *at;
         pthread_mutex_lock(&c->lock);
@@ -178,10 +176,7 @@ static void end_members(struct crew *c, int32_t *ret_first) {
         *at = m->next;
         c->n_members--;
         int32_t status = conclude(c->stage, &m->work, m->status, &m->err);
-        if (m->taken)
-            c->stage->host->finish(m->job, status);
-        else
-            *ret_first = status;
+        c->stage->host->finish(m->job, status);
         free(m);
     }
 }
@@ -244,7 +239,7 @@ static void take_jobs(struct crew *c) {
         struct sluice_job *job = host->take(host, 0);
         if (!job)
             break;
-        int32_t status = begin_member(c, job, true);
+        int32_t status = begin_member(c, job);
         if (status != SLUICE_OK)
             host->finish(job, status);
     }
@@ -255,14 +250,14 @@ static int32_t together(const struct lm_stage *stage, struct sluice_job *job) {
     pthread_mutex_init(&c.lock, NULL);
     pthread_cond_init(&c.asked, NULL);
     pthread_cond_init(&c.answered, NULL);
-    int32_t status = begin_member(&c, job, false);
+    int32_t status = begin_member(&c, job);
     while (c.n_members) {
         take_jobs(&c);
         begin_questions(&c);
         if (c.begun)
             lm_session_step(stage->session);
         give_answers(&c);
-        end_members(&c, &status);
+        end_members(&c);
     }
     pthread_cond_destroy(&c.answered);
     pthread_cond_destroy(&c.asked);

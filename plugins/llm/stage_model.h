@@ -41,7 +41,7 @@ struct lm_backend {
 struct lm_watch {
     const struct sluice_host *host;
     struct sluice_job *job;
-    double fraction;
+    _Atomic double fraction;            /* read by the main thread beside the work's */
     const struct sluice_stream *stream; /* NULL: nobody watches */
 };
 

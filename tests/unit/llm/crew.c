@@ -77,6 +77,7 @@ struct fake_crew {
     struct sluice_job jobs[N_JOBS];
     int n_taken;
     int cancelled; /* the number of a job that is, -1: none */
+    bool endless;  /* jobs come again until the first has ended */
 };
 
 static struct fake_crew crew;
@@ -109,7 +110,14 @@ static int32_t commit(struct sluice_job *job, const char *port, uint64_t len) {
 
 static struct sluice_job *take(const struct sluice_host *host, int32_t wait_ms) {
     (void)host, (void)wait_ms;
-    return crew.n_taken < N_JOBS ? &crew.jobs[crew.n_taken++] : NULL;
+    if (crew.n_taken < N_JOBS)
+        return &crew.jobs[crew.n_taken++];
+    for (int i = 1; crew.endless && !crew.jobs[0].ended && i < N_JOBS; i++)
+        if (crew.jobs[i].ended) {
+            crew.jobs[i].ended = false;
+            return &crew.jobs[i];
+        }
+    return NULL;
 }
 
 static void finish(struct sluice_job *job, int32_t status) {
@@ -147,7 +155,7 @@ static int32_t ask_five(const void *stage, struct lm_work *w, struct num_err *er
     return status;
 }
 
-static void run(uint32_t parallel, int cancelled, struct fake *f) {
+static void run_with(uint32_t parallel, int cancelled, bool endless, struct fake *f) {
     struct lm_stage stage = {&crew.host, &f->base, "text", ask_five};
     f->base = (struct lm_session){&ops, 4096, parallel, false};
     memset(&crew, 0, sizeof crew);
@@ -160,14 +168,19 @@ static void run(uint32_t parallel, int cancelled, struct fake *f) {
                                      .finish = finish,
                                      .extension = extension};
     crew.cancelled = cancelled;
+    crew.endless = endless;
     for (int i = 0; i < N_JOBS; i++)
         crew.jobs[i].number = i;
     if (parallel > 1)
         crew.n_taken = 1;
-    finish(&crew.jobs[0], SLUICE_OK); /* its status is what process() returns */
-    crew.jobs[0].ended = false;
-    crew.jobs[0].status = lm_stage_process(&stage, &crew.jobs[0]);
+    int32_t status = lm_stage_process(&stage, &crew.jobs[0]);
+    if (!crew.jobs[0].ended)
+        finish(&crew.jobs[0], status);
     CHECK_INT(f->n, 0);
+}
+
+static void run(uint32_t parallel, int cancelled, struct fake *f) {
+    run_with(parallel, cancelled, false, f);
 }
 
 static void check_output(int job) {
@@ -201,6 +214,12 @@ TEST(one_that_is_cancelled_leaves_the_others) {
     run(PARALLEL, 0, &f);
     CHECK_INT(crew.jobs[0].status, SLUICE_CANCELLED);
     check_output(1);
+}
+
+TEST(a_job_ends_while_others_still_come) {
+    struct fake f = {0};
+    run_with(PARALLEL, -1, true, &f);
+    check_output(0);
 }
 
 TEST(one_at_a_time_takes_no_other) {
