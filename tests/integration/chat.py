@@ -9,7 +9,8 @@ import time
 class Chat:
     """Answers each question with `answer`, a text or a function of the request's body. `faults` is a list of words, one used up by
     each request: "status:503" or "status:429:retry-after:1" refuse, "cut" ends the connection in the middle, "stall" sends nothing
-    more, "garbage" is a page of HTML, "noise" bytes at random, "error" an error within the stream, "huge" never ends, "whole" one
+    more, "garbage" is a page of HTML, "noise" bytes at random, "flood" a
+    refusal that never ends, "error" an error within the stream, "huge" never ends, "whole" one
     object and no stream, "filter" withholds. Whatever comes is kept in `requests`."""
 
     def __init__(self, answer="Fine.", tls=None):
@@ -66,6 +67,11 @@ class Chat:
             words = fault.split(":")
             message = {"error": {"message": f"not now, {h.headers.get('Authorization')}"}}
             return self.refuse(h, int(words[1]), message, {"Retry-After": words[3]} if len(words) > 3 else {})
+        if fault == "flood":
+            h.send_response(503)
+            h.end_headers()
+            while True:
+                h.wfile.write(b"busy " * 9999)
         text = self.answer(body) if callable(self.answer) else self.answer
         if fault == "garbage":
             return self.send(h, b"<html><body>It works: yes!</body></html>")

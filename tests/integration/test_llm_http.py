@@ -71,7 +71,7 @@ outputs:
                  ("cut", 1, "transient", "broke off"), ("stall", 1, "transient", "silent for 1 s"),
                  ("garbage", 1, "unsupported", "not JSON"), ("noise", 1, "unsupported", "not JSON"),
                  ("error", 1, "transient", "the model fell over"), ("huge", 1, "resource", "larger than 64 MiB"),
-                 ("filter", 1, "input", "withholds")]
+                 ("filter", 1, "input", "withholds"), ("flood", 1, "transient", "status 503: busy busy")]
         for fault, n, kind, text in cases:
             with self.subTest(fault=fault):
                 self.chat.faults, self.chat.requests = [fault] * n, []
@@ -185,6 +185,8 @@ outputs:
         self.chat.answer = "<think>\nHm, Anna?\n</think>\n\nThey met."
         self.assertEqual(self.ask(), "They met.\n")
         self.assertEqual(self.ask(more=", thoughts: true"), self.chat.answer + "\n")
+        self.chat.answer = 'Hm, {Anna}?\n</think>\n\n{"who": "Anna"}'  # the server's template began the thought
+        self.assertEqual(json.loads(self.ask("extract", more=", schema: {type: object, properties: {who: {type: string}}}")), {"who": "Anna"})
 
     def test_cancelling(self):
         self.chat.faults = ["stall"] * 9

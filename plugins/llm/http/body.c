@@ -37,8 +37,9 @@ static void add_form(json_t *body, const struct lm_ask *ask) {
         json_object_set_new(body, "grammar", json_string(ask->gbnf));
 }
 
+/* They would cut off what has a form. */
 static void add_stops(json_t *body, const struct lm_ask *ask) {
-    json_t *list = ask->n_stops ? json_array() : NULL;
+    json_t *list = ask->n_stops && !ask->schema && !ask->gbnf ? json_array() : NULL;
     for (uint32_t i = 0; i < ask->n_stops; i++)
         json_array_append_new(list, json_string(ask->stops[i]));
     if (list)

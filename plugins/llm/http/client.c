@@ -24,7 +24,7 @@
 #define CONNECT_S     15
 #define MAX_PAUSE_S   30
 #define MAX_WAIT_S    120        /* that a server may ask for */
-#define MAX_REFUSAL   (64 << 10) /* bytes of its body that are kept */
+#define MAX_REFUSAL   (64 << 10) /* bytes of its body that are read, about */
 #define FRAME_TOKENS  32         /* about what a chat template adds */
 #define BYTES_A_TOKEN 3          /* of ASCII; of English it is rather four */
 
@@ -74,8 +74,9 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx) {
     curl_easy_getinfo(p->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status >= 200 && status < 300)
         return lm_reply_feed(&p->reply, data, len) ? len : 0;
-    if (p->refusal.len < MAX_REFUSAL)
-        num_buf_add(&p->refusal, data, len < MAX_REFUSAL ? len : MAX_REFUSAL);
+    if (p->refusal.len >= MAX_REFUSAL)
+        return 0; /* enough; there may be no end of it */
+    num_buf_add(&p->refusal, data, len);
     return len;
 }
 
@@ -217,14 +218,28 @@ static bool is_by_grammar(const struct lm_grammar *grammar, const struct num_buf
     return fits;
 }
 
-static bool is_as_asked(struct lm_question *q) {
+static bool fits(struct lm_question *q) {
     if (!q->ask.schema)
         return !q->ask.grammar || is_by_grammar(q->ask.grammar, &q->out);
     take_fence_off(&q->out);
     json_t *value = json_loadb(num_buf_text(&q->out), q->out.len, JSON_DECODE_ANY, NULL);
-    bool fits = value && lm_schema_accepts(q->ask.schema, value);
+    bool accepted = value && lm_schema_accepts(q->ask.schema, value);
     json_decref(value);
-    return fits;
+    return accepted;
+}
+
+/* Thoughts whose beginning was the prompt's are taken off where the answer is in no form because of them. */
+static bool is_as_asked(struct lm_question *q) {
+    struct num_buf *out = &q->out;
+    bool any = !q->ask.schema && !q->ask.grammar, good = fits(q);
+    size_t front = good || !q->strips ? 0 : lm_thought_front(num_buf_text(out), out->len);
+    if (front) {
+        out->len -= front;
+        memmove(out->data, out->data + front, out->len);
+        good = fits(q);
+    }
+    q->strips &= any || !good; /* a text of a form stays as it is */
+    return good;
 }
 
 static void answered(struct post *p) {
@@ -238,8 +253,8 @@ static void answered(struct post *p) {
                         "the answer was cut off before it was whole: raise max_tokens"));
     } else {
         num_fail(&q->err, SLUICE_TRANSIENT,
-                 "the answer is not of the form that was asked for; does the server know "
-                 "response_format?");
+                 "the answer is not of the form that was asked for; does the server know %s?",
+                 q->ask.schema ? "response_format" : "grammar");
         again(p, SLUICE_TRANSIENT, 0);
     }
 }
@@ -266,7 +281,8 @@ static void broken(struct post *p, CURLcode code) {
 static void over(struct post *p, CURLcode code) {
     long status = 0;
     curl_easy_getinfo(p->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (code != CURLE_OK && p->reply.status == SLUICE_OK) {
+    bool enough = p->reply.status != SLUICE_OK || p->refusal.len >= MAX_REFUSAL;
+    if (code != CURLE_OK && !enough) {
         broken(p, code);
         return;
     }

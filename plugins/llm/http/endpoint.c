@@ -1,6 +1,7 @@
 /* URL and key of a server: see endpoint.h. URLs are read by libcurl, which is who uses them. */
 #include "llm/http/endpoint.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <jansson.h>
@@ -9,13 +10,16 @@
 #include <string.h>
 
 #define COMPLETIONS "/chat/completions"
+#define LEAST_PART  4 /* bytes of a key that are too many to be shown */
 
 /* ---- URL ------------------------------------------------------------------------------------ */
 
 static bool is_loopback(const char *host) {
     size_t len = strlen(host);
+    struct in_addr v4;
     static const char local[] = "localhost";
-    return strcasecmp(host, local) == 0 || strncmp(host, "127.", 4) == 0 ||
+    return strcasecmp(host, local) == 0 ||
+           (inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127) ||
            strcmp(host, "[::1]") == 0 || strcmp(host, "::1") == 0 ||
            (len > sizeof local && strcasecmp(host + len - sizeof local, ".localhost") == 0);
 }
@@ -166,6 +170,12 @@ void lm_endpoint_redact(const struct lm_endpoint *e, char *text) {
         memmove(at + mark, at + len, tail + 1);
         at += mark;
     }
+    size_t n = strlen(text), most = n < len ? n : len;
+    for (size_t part = most; part >= LEAST_PART; part--)
+        if (memcmp(text + n - part, e->key, part) == 0) {
+            memcpy(text + n - part, "***", sizeof "***");
+            return;
+        }
 }
 
 void lm_endpoint_finish(struct lm_endpoint *e) {

@@ -35,7 +35,7 @@ int32_t lm_endpoint_parse(const char *url, struct lm_endpoint *ret, struct num_e
  */
 int32_t lm_endpoint_read_key(struct lm_endpoint *e, const char *where, struct num_err *err);
 
-/* Takes the key out of a text, wherever it occurs. */
+/* Takes the key out of a text, wherever it occurs; also its beginning where the text, cut off, ends in it. */
 void lm_endpoint_redact(const struct lm_endpoint *e, char *text);
 
 void lm_endpoint_finish(struct lm_endpoint *e); /* takes a zeroed struct; wipes the key */

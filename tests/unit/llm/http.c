@@ -140,10 +140,18 @@ TEST(a_request) {
         "{\"role\": \"user\", \"content\": \"Hi \\\"you\\\"\"}], \"stream\": true, \"max_tokens\": "
         "5, "
         "\"temperature\": 0.0, \"response_format\": {\"type\": \"json_schema\", \"json_schema\": "
-        "{\"name\": \"answer\", \"strict\": true, \"schema\": {\"type\": \"string\"}}}, \"stop\": "
-        "[\"\\n\", \"END\"], \"top_k\": 5}",
+        "{\"name\": \"answer\", \"strict\": true, \"schema\": {\"type\": \"string\"}}}, "
+        "\"top_k\": 5}",
         0, NULL);
     CHECK(want && json_equal(body, want));
+    free(text);
+    json_decref(body);
+    ask.schema = NULL; /* what has no form may be cut off */
+    text = lm_client_body(&o, &ask);
+    body = json_loads(text, 0, NULL);
+    const json_t *stop = json_object_get(body, "stop");
+    CHECK_INT(json_array_size(stop), 2);
+    CHECK_STR(json_string_value(json_array_get(stop, 1)), "END");
     free(text);
     json_decref(body);
     json_decref(want);
@@ -172,6 +180,8 @@ TEST(urls) {
          "https://api.example.org", false, false},
         {"https://h/a/chat/completions?api-version=2", "https://h/a/chat/completions?api-version=2",
          "https://h", false, false},
+        {"http://127.example.org", "http://127.example.org/v1/chat/completions",
+         "http://127.example.org", false, true},
         {"http://localhost.example.org", "http://localhost.example.org/v1/chat/completions",
          "http://localhost.example.org", false, true},
         {"http://my.localhost/", "http://my.localhost/v1/chat/completions", "http://my.localhost",
@@ -217,6 +227,10 @@ TEST(keys) {
     char text[] = "sk-1 is wrong: sk-1sk-1";
     lm_endpoint_redact(&e, text);
     CHECK_STR(text, "*** is wrong: ******");
+    CHECK_INT(read_key(&e, "sk-12345", &err), SLUICE_OK);
+    char cut[] = "wrong: sk-1234";
+    lm_endpoint_redact(&e, cut);
+    CHECK_STR(cut, "wrong: ***");
     CHECK_INT(read_key(&e, "\n", &err), SLUICE_INPUT);
     CHECK_HAS(err.text, "SLUICE_TEST_KEY is empty");
     CHECK_INT(read_key(&e, "a b", &err), SLUICE_INPUT);
