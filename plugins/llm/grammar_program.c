@@ -250,18 +250,18 @@ void lm_emit_chars(struct lm_grammar *g, const uint32_t (*ranges)[2], size_t n) 
 
 /* ---- Checks ---- */
 
-/* Whether the end of the rule can be reached from its begin, calls being passed where they can be. */
+/* Whether the end of the rule can be reached from its begin, calls being passed where they can be. seen[i]: the last
+ * call, by its number, that looked at instruction i. */
 static bool ends(const struct lm_grammar *g, size_t rule, const bool *productive, uint32_t *list,
-                 bool *seen) {
+                 size_t *seen, size_t now) {
     size_t n = 0;
-    memset(seen, 0, g->n_code * sizeof *seen);
     list[n++] = g->rules[rule].start;
     while (n > 0) {
         uint32_t at = list[--n];
         const struct lm_instruction *i = &g->code[at];
-        if (seen[at])
+        if (seen[at] == now)
             continue;
-        seen[at] = true;
+        seen[at] = now;
         if (i->code == I_RETURN)
             return true;
         if (i->code == I_SPLIT || i->code == I_LOOP || i->code == I_JUMP || i->code == I_NEXT)
@@ -276,13 +276,14 @@ static bool ends(const struct lm_grammar *g, size_t rule, const bool *productive
 }
 
 static int32_t check_ends(const struct lm_grammar *g, struct num_err *err) {
-    bool *productive = calloc(g->n_rules, sizeof *productive), *seen = calloc(g->n_code + 1, 1);
+    bool *productive = calloc(g->n_rules, sizeof *productive);
+    size_t *seen = calloc(g->n_code + 1, sizeof *seen), n_calls = 0;
     uint32_t *list = calloc(g->n_code * 2 + 4, sizeof *list);
     int32_t status = productive && seen && list ? SLUICE_OK : SLUICE_RESOURCE;
     for (bool changed = true; changed && !status;) {
         changed = false;
         for (size_t r = 0; r < g->n_rules; r++) {
-            if (productive[r] || !ends(g, r, productive, list, seen))
+            if (productive[r] || !ends(g, r, productive, list, seen, ++n_calls))
                 continue;
             productive[r] = changed = true;
         }

@@ -3,6 +3,7 @@
 
 #include "llm/gbnf.h"
 #include "llm/matcher.h"
+#include "num/buf.h"
 
 /* 1: the grammar allows the text; 0: it does not, or not yet. */
 static int match(const char *grammar, const char *text) {
@@ -102,6 +103,20 @@ TEST(what_is_no_grammar) {
     memset(deep + 9, '(', 100);
     CHECK_INT(lm_gbnf_compile(deep, strlen(deep), &g, &err), SLUICE_INPUT);
     CHECK_HAS(err.text, "more than 60 parentheses");
+}
+
+/* Each rule is known to end only once the one behind it is. */
+TEST(a_long_chain_of_rules_is_told_soon) {
+    num_autobuf text = {0};
+    struct lm_grammar *g = NULL;
+    struct num_err err = {0};
+    num_buf_adds(&text, "root ::= r0\n");
+    for (int i = 0; i < 3000; i++)
+        num_buf_addf(&text, "r%d ::= \"a\" r%d\n", i, i + 1);
+    num_buf_adds(&text, "r3000 ::= \"b\"");
+    if (lm_gbnf_compile(text.data, text.len, &g, &err))
+        TEST_FAIL("%s", err.text);
+    lm_grammar_destroy(g);
 }
 
 TEST_MAIN()
