@@ -213,7 +213,8 @@ def hf_name(name):
     raise Unusable(f"it has a tensor {name}, which the models that can be converted do not have")
 
 
-def write_weights(f, config, family, path):
+def plan_weights(f, config, family):
+    """The header of model.safetensors, and of each tensor in its order the name and the heads whose rows are to be turned, or 0."""
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]} if family == "llama" else {}
     header, offset, order = {"__metadata__": {"format": "pt"}}, 0, []
     for name, (kind, shape, _) in f.tensors.items():
@@ -222,15 +223,21 @@ def write_weights(f, config, family, path):
         size = math.prod(shape) * {"F32": 4, "F16": 2, "BF16": 2}[DTYPES[kind]]
         header[hf_name(name)] = {"dtype": DTYPES[kind], "shape": shape, "data_offsets": [offset, offset + size]}
         offset += size
-        order.append(name)
+        turned = heads.get(name.split(".")[2] if name.startswith("blk.") else "", 0)
+        if turned and shape[0] % turned:
+            raise Unusable(f"the {shape[0]} rows of {name} are not those of {turned} heads")
+        order.append((name, turned))
+    return header, order
+
+
+def write_weights(f, header, order, path):
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as out:
         out.write(struct.pack("<Q", len(text)) + text)
-        for name in order:
+        for name, turned in order:
             kind, shape, data = f.tensors[name]
             data = from_q8_0(data) if kind == gguf.Q8_0 else data
-            turned = heads.get(name.split(".")[2] if name.startswith("blk.") else "")
             out.write(halves(data, shape[0], turned) if turned else data)
 
 
@@ -242,12 +249,13 @@ def convert(path, folder):
             raise Unusable(f"{path} is a model of architecture {family}; llama, qwen2 and qwen3 can be converted")
         config = config_of(f, family)
         files = {"config.json": config, "tokenizer.json": tokenizer_of(f), "tokenizer_config.json": settings_of(f)}
+        header, order = plan_weights(f, config, family)
     except KeyError as error:
         raise Unusable(f"{path} lacks {error}") from None
-    except (struct.error, IndexError, TypeError, ValueError, OverflowError) as error:
+    except (struct.error, ArithmeticError, IndexError, RecursionError, TypeError, ValueError) as error:
         raise Unusable(f"{path} is damaged: {error}") from None
     os.makedirs(folder, exist_ok=True)
     for name, content in files.items():
         with open(os.path.join(folder, name), "w", encoding="utf-8", errors="surrogateescape") as out:
             json.dump(content, out, ensure_ascii=False, indent=1)
-    write_weights(f, config, family, os.path.join(folder, "model.safetensors"))
+    write_weights(f, header, order, os.path.join(folder, "model.safetensors"))

@@ -100,6 +100,8 @@ def tensor(name, entry, wanted, heads):
     """What gguf_file.write() takes; `heads` is above 0 where rows are to be interleaved."""
     kind, shape, data = entry
     target = TYPES[kind][0] if wanted == "keep" else WANTED[wanted]
+    if heads and shape[0] % heads:
+        raise Unusable(f"the {shape[0]} rows of {name} are not those of {heads} heads")
     if len(shape) == 1 or (target == gguf.Q8_0 and shape[-1] % gguf.BLOCK):
         target = gguf.F32
 
@@ -305,8 +307,11 @@ def convert(folder, path, wanted):
         add_tokens(metadata, folder, config, n_rows)
     except KeyError as error:
         raise Unusable(f"{folder} lacks {error}") from None
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
         raise Unusable(f"{folder} is damaged: {error}") from None
     if factors is not None:
         list_of.append(("rope_freqs.weight", [len(factors)], gguf.F32, factors.tobytes))
-    gguf.write(path, metadata, list_of)
+    try:
+        gguf.write(path, metadata, list_of)
+    except (struct.error, ArithmeticError, TypeError, ValueError) as error:
+        raise Unusable(f"{folder} has values that a GGUF file cannot hold: {error}") from None
