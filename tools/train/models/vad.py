@@ -57,7 +57,7 @@ class Network(nn.Module):
 class Task:
     name = "vad-synth"
     rate, decay, clip = 1.5e-3, 0.01, 1.0
-    smoke_steps, smoke_loss = 150, 0.70
+    smoke_steps, smoke_loss = 250, 0.65
 
     def __init__(self, options):
         self.size = 8 if options.smoke else 20

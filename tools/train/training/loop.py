@@ -15,6 +15,7 @@ from training.muon import Muon
 
 SAVE_EVERY_S, LOG_EVERY_S = 60, 20
 WARM_STEPS = 100
+LAST_STEPS = 30  # whose mean loss is that of a run, however long a step takes
 
 
 class Options:
@@ -28,7 +29,7 @@ class Record:
     """What became of a run, for the model card."""
 
     def __init__(self):
-        self.steps, self.seconds, self.loss, self.log = 0, 0.0, math.nan, []
+        self.steps, self.seconds, self.loss, self.log, self.last = 0, 0.0, math.nan, [], []
 
 
 class Run:
@@ -96,7 +97,9 @@ class Run:
         for optimiser, _ in self._optimisers:
             optimiser.step()
         self.record.steps += 1
-        return float(loss.detach())
+        self.record.last = (self.record.last + [float(loss.detach())])[-LAST_STEPS:]
+        self.record.loss = sum(self.record.last) / len(self.record.last)
+        return self.record.last[-1]
 
     def train(self):
         """Until the budget is spent. Returns the network."""
@@ -116,8 +119,8 @@ class Run:
         return self.network.eval()
 
     def _log(self, recent):
-        self.record.loss = sum(recent) / len(recent)
-        entry = {"minutes": round(self.record.seconds / 60, 2), "step": self.record.steps, "loss": round(self.record.loss, 4)}
+        loss = sum(recent) / len(recent)
+        entry = {"minutes": round(self.record.seconds / 60, 2), "step": self.record.steps, "loss": round(loss, 4)}
         self.record.log.append(entry)
         print("%s: %6.2f min, step %d, loss %.4f" % (self.task.name, entry["minutes"], entry["step"], entry["loss"]), flush=True)
         with open(os.path.join(self._folder, "log.jsonl"), "a", encoding="utf-8") as file:
