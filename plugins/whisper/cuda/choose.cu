@@ -60,7 +60,8 @@ __device__ void merge_offers(heads h, int n_offers, unsigned number, decide_shar
         d.n[number] = n;
 }
 
-/* Adds the parts of a seat up, as a warp. */
+/* Adds the parts of a seat up, as a warp. Where a logit is no number, nothing may be chosen: lanes
+ * could not agree on what comes first. */
 __device__ void merge_parts(const wh_cuda_choice &a, const wh_cuda_search &s, unsigned seat,
                             unsigned number, decide_shared &d) {
     const unsigned lane = threadIdx.x % 32;
@@ -87,7 +88,7 @@ __device__ void merge_parts(const wh_cuda_choice &a, const wh_cuda_search &s, un
         total += max[kind] == -INFINITY ? 0 : sum[kind] * expf(max[kind] - top);
     if (lane == 0)
         d.all[number] = top == -INFINITY ? -INFINITY : top + log((double)total);
-    merge_offers(h, s.beams ? s.n_rows + 1 : 1, number, d);
+    merge_offers(h, isnan(total) ? 0 : s.beams ? s.n_rows + 1 : 1, number, d);
 }
 
 __device__ double warp_best(double x, int *ret_lane) {

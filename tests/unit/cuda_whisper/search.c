@@ -333,4 +333,36 @@ TEST(requests_join_and_leave_at_any_step) {
     close_model(&t.m, t.search);
 }
 
+/* A logit that is no number: the text ends there, with beams, drawn or the likeliest. */
+TEST(what_is_no_number_ends_a_text) {
+    enum { KINDS = 3, TOKEN = 7 };
+    static const uint32_t which[KINDS] = {6, 11, 21}; /* without timestamps */
+    struct wh_model m;
+    struct wh_request requests[KINDS];
+    struct wh_result results[KINDS];
+    struct num_err err = {0};
+    float *number = NULL;
+    make_weights();
+    for (uint32_t i = 0; i < made.n; i++)
+        if (strcmp(made.tensors[i].name, "model.decoder.embed_tokens.weight") == 0)
+            number = (float *)(uintptr_t)made.tensors[i].data + (size_t)TOKEN * dims.n_state;
+    const float before = *number;
+    *number = NAN;
+    open_model(&m, &wh_backend_cuda, WH_COMPUTE_F32, 10);
+    *number = before;
+    struct wh_search *search = open_search(&m);
+    for (uint32_t i = 0; i < KINDS; i++) {
+        requests[i] = make_request(&m, which[i]);
+        results[i] = (struct wh_result){.tokens = calloc(ROOM, sizeof(int32_t))};
+    }
+    if (wh_search_run(search, requests, KINDS, NULL, results, &err))
+        TEST_FAIL("%s", err.text);
+    for (uint32_t i = 0; i < KINDS; i++) {
+        CHECK_INT(results[i].n_tokens, 0);
+        CHECK(results[i].sum_logprob == 0);
+        free(results[i].tokens);
+    }
+    close_model(&m, search);
+}
+
 TEST_MAIN()
