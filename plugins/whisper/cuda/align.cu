@@ -135,7 +135,7 @@ __device__ void trace(const text &a, unsigned lane) {
  * diagonals, (3, threads + 1) floats; entry r + 1 is token r's, entry 0 stands before the first.
  * Token r is at position d - r of diagonal d.
  */
-__global__ void warp_path(const text *texts) {
+__global__ void __launch_bounds__(WH_CUDA_ALIGN_ROWS) warp_path(const text *texts) {
     float *costs = num::dynamic_shared<float>();
     const text a = texts[blockIdx.x];
     const int n_rows = (int)(a.end - a.first), n_frames = (int)a.n_frames, r = (int)threadIdx.x;

@@ -27,8 +27,8 @@
 
 #include <math.h>
 
-#include "num/cuda/mma.cuh"
 #include "num/cuda/warp.cuh"
+#include "whisper/cuda/cross_absorbed.cuh"
 #include "whisper/cuda/decoder.cuh"
 
 namespace {
@@ -36,25 +36,6 @@ namespace {
 using wh::HEAD;
 
 constexpr float SCALE = 0.125f * 1.44269504f; /* 1 / sqrt(HEAD), for powers of two */
-
-/* Two neighbours of eight that lie `at`, one word each. */
-__device__ static __forceinline__ uint32_t word_of(const uint4 &eight, int i) {
-    return i == 0 ? eight.x : i == 1 ? eight.y : i == 2 ? eight.z : eight.w;
-}
-
-/* Adds 32 columns: a lane holds columns [8 quad, 8 quad + 8) of two rows and of a column of the result.
- * The sum's terms are in another order than the instruction's, the same on both sides. */
-template <typename T>
-__device__ static __forceinline__ void multiply_32(float (&c)[4], const uint4 &low,
-                                                   const uint4 &high, const uint4 &b) {
-#pragma unroll
-    for (int i = 0; i < 4; i += 2) {
-        const uint32_t rows[4] = {word_of(low, i), word_of(high, i), word_of(low, i + 1),
-                                  word_of(high, i + 1)};
-        const uint32_t columns[2] = {word_of(b, i), word_of(b, i + 1)};
-        num::mma_m16n8k16<T>(c, rows, columns);
-    }
-}
 
 /* ---- Queries -------------------------------------------------------------------------------- */
 
@@ -411,8 +392,8 @@ template <typename T> __global__ void __launch_bounds__(256) project_found(proje
     const T *low = s.rows + group * ld + quad * 8;
 #pragma unroll 4
     for (unsigned at = 0; at < p.D; at += 32)
-        multiply_32<T>(c, *(const uint4 *)(low + at), *(const uint4 *)(low + 8 * ld + at),
-                       __ldg((const uint4 *)(w + at)));
+        wh::multiply_32<T>(c, *(const uint4 *)(low + at), *(const uint4 *)(low + 8 * ld + at),
+                           __ldg((const uint4 *)(w + at)));
     const float2 bias = *(const float2 *)(p.bias + out + quad * 2);
 #pragma unroll
     for (int i = 0; i < 2; i++) {
@@ -421,60 +402,6 @@ template <typename T> __global__ void __launch_bounds__(256) project_found(proje
             *(uint32_t *)((T *)p.mixed + (size_t)item * p.D + out + quad * 2) =
                 num::pack2<T>(c[2 * i] + bias.x, c[2 * i + 1] + bias.y);
     }
-}
-
-/* ---- Weights of one head -------------------------------------------------------------------- */
-
-struct capture {
-    const void *q; /* (n, D): absorbed */
-    const void *x; /* (n_slots, T, D) */
-    const struct wh_cuda_group *groups;
-    float *ret; /* (n, T) */
-    unsigned n_keys, D;
-};
-
-constexpr int CAPTURE_WARPS = 4;
-
-/* Grid: (positions / 16 / CAPTURE_WARPS, groups). A warp: 16 positions, up to 8 items. */
-template <typename T>
-__global__ void __launch_bounds__(32 * CAPTURE_WARPS) capture_scores(capture a) {
-    const unsigned lane = threadIdx.x % 32, group = lane / 4, quad = lane % 4;
-    const unsigned key = (blockIdx.x * CAPTURE_WARPS + threadIdx.x / 32) * 16 + group;
-    wh::after_previous();
-    const wh_cuda_group items = a.groups[blockIdx.y];
-    const size_t slot = (size_t)items.slot * a.n_keys, last = a.n_keys - 1;
-    const T *low = (const T *)a.x + (slot + min(key, (unsigned)last)) * a.D + quad * 8;
-    const T *high = (const T *)a.x + (slot + min(key + 8, (unsigned)last)) * a.D + quad * 8;
-    const T *q = (const T *)a.q + (size_t)(items.first + group) * a.D + quad * 8;
-    const uint4 none = make_uint4(0, 0, 0, 0);
-    float c[4] = {};
-    for (unsigned at = 0; at < a.D; at += 32)
-        multiply_32<T>(c, __ldg((const uint4 *)(low + at)), __ldg((const uint4 *)(high + at)),
-                       group < items.n ? *(const uint4 *)(q + at) : none);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const unsigned t = key + i / 2 * 8, item = quad * 2 + i % 2;
-        if (t < a.n_keys && item < items.n)
-            a.ret[(size_t)(items.first + item) * a.n_keys + t] = c[i] * SCALE;
-    }
-}
-
-/* Scores, for powers of two, to weights, in place. Grid: n. Block: 256. Shared: 32 floats. */
-__global__ void __launch_bounds__(256) soften_scores(float *scores, unsigned n_keys) {
-    float *red = num::dynamic_shared<float>();
-    wh::after_previous();
-    float *row = scores + (size_t)blockIdx.x * n_keys, max = -INFINITY, sum = 0;
-    for (unsigned t = threadIdx.x; t < n_keys; t += 256)
-        max = fmaxf(max, row[t]);
-    max = num::block_max<256>(max, red);
-    __syncthreads();
-    for (unsigned t = threadIdx.x; t < n_keys; t += 256) {
-        row[t] = exp2f(row[t] - max);
-        sum += row[t];
-    }
-    sum = num::block_sum<256>(sum, red);
-    for (unsigned t = threadIdx.x; t < n_keys; t += 256)
-        row[t] /= sum;
 }
 
 /* ---- Launches ------------------------------------------------------------------------------- */
@@ -557,23 +484,6 @@ cudaError_t run(struct wh_cuda *m, uint32_t layer, uint32_t n, uint32_t n_groups
     return error ? error : launch_projection<T>(m, p);
 }
 
-template <typename T>
-cudaError_t run_capture(struct wh_cuda *m, uint32_t layer, uint32_t head, uint32_t n,
-                        uint32_t n_groups, float *ret) {
-    const struct wh_cuda_decoder_work *w = &m->decoder->work;
-    const unsigned n_keys = m->c.dims.n_audio_ctx;
-    const capture a = {w->absorbed, wh_cuda_encoded(m, 0), w->groups, ret,
-                       n_keys,      m->c.dims.n_state};
-    const dim3 grid((unsigned)num::div_up((int)n_keys, 16 * CAPTURE_WARPS), n_groups);
-    cudaError_t error = launch_absorb<T>(m, layer, n, head, 1);
-    if (!error)
-        error = wh::launch_early(wh_cuda_early(m), capture_scores<T>, grid,
-                                 dim3(32 * CAPTURE_WARPS), 0, m->decode_stream, a);
-    return error ? error
-                 : wh::launch_early(wh_cuda_early(m), soften_scores, dim3(n), dim3(256),
-                                    32 * sizeof(float), m->decode_stream, ret, n_keys);
-}
-
 } // namespace
 
 bool wh_cuda_absorbed_fits(const struct wh_cuda_config *c, size_t shared_bytes) {
@@ -587,8 +497,9 @@ cudaError_t wh_cuda_absorbed_run(struct wh_cuda *m, uint32_t layer, uint32_t n, 
                                      : run<__nv_bfloat16>(m, layer, n, n_groups, shared);
 }
 
-cudaError_t wh_cuda_absorbed_capture(struct wh_cuda *m, uint32_t layer, uint32_t head, uint32_t n,
-                                     uint32_t n_groups, float *ret) {
-    return m->c.type == NUM_CUDA_F16 ? run_capture<__half>(m, layer, head, n, n_groups, ret)
-                                     : run_capture<__nv_bfloat16>(m, layer, head, n, n_groups, ret);
+cudaError_t wh_cuda_absorb(struct wh_cuda *m, uint32_t layer, uint32_t n, uint32_t first_head,
+                           uint32_t n_heads) {
+    return m->c.type == NUM_CUDA_F16
+               ? launch_absorb<__half>(m, layer, n, first_head, n_heads)
+               : launch_absorb<__nv_bfloat16>(m, layer, n, first_head, n_heads);
 }

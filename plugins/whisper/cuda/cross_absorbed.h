@@ -18,9 +18,10 @@ bool wh_cuda_absorbed_fits(const struct wh_cuda_config *c, size_t shared_bytes);
 cudaError_t wh_cuda_absorbed_run(struct wh_cuda *m, uint32_t layer, uint32_t n, uint32_t n_groups,
                                  uint32_t shared);
 
-/* What wh_cuda_attend_capture() does, from the encoder's output. */
-cudaError_t wh_cuda_absorbed_capture(struct wh_cuda *m, uint32_t layer, uint32_t head, uint32_t n,
-                                     uint32_t n_groups, float *ret);
+/* Queries in work.qkv (n, D) through the keys' matrix of heads [first_head, first_head + n_heads),
+ * to work.absorbed (n, n_heads, D). */
+cudaError_t wh_cuda_absorb(struct wh_cuda *m, uint32_t layer, uint32_t n, uint32_t first_head,
+                           uint32_t n_heads);
 
 #ifdef __cplusplus
 }

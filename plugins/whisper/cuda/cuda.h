@@ -78,7 +78,7 @@ int32_t wh_cuda_encode_audio(struct wh_cuda *m, const struct wh_excerpt *windows
                              const uint32_t *slots, uint32_t n, const struct wh_watch *watch,
                              struct num_err *err);
 
-/* ---- decoder.cu ----------------------------------------------------------------------------- */
+/* ---- decoder.cu, words.cu ------------------------------------------------------------------- */
 
 int32_t wh_cuda_decoder_create(struct wh_cuda *m, struct num_err *err);
 void wh_cuda_decoder_destroy(struct wh_cuda *m);

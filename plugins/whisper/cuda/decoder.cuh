@@ -78,25 +78,6 @@ template <> __device__ inline float gelu<float>(float x) {
 constexpr int HEAD = WH_CUDA_HEAD;
 constexpr int LANES = HEAD / 8; /* that read a head's row together, eight values each */
 
-/* The sum over the eight lanes of a head, in each of them. */
-__device__ inline float head_sum(float x) {
-    for (int by = LANES / 2; by > 0; by /= 2)
-        x += __shfl_xor_sync(0xffffffffu, x, by);
-    return x;
-}
-
-__device__ inline float warp_sum(float x) {
-    for (int by = 16; by > 0; by /= 2)
-        x += __shfl_xor_sync(0xffffffffu, x, by);
-    return x;
-}
-
-__device__ inline float warp_max(float x) {
-    for (int by = 16; by > 0; by /= 2)
-        x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, by));
-    return x;
-}
-
 __device__ inline float dot8(const float *a, const float *b, float sum) {
     for (int i = 0; i < 8; i++)
         sum = fmaf(a[i], b[i], sum);

@@ -9,9 +9,9 @@
  *                shared memory; a chunk leaves its sums, its maximum and the sum of its weights, and
  *                the block that finishes last adds the chunks up, in their order, whoever it is.
  *                (Split keys: "Flash-Decoding", Dao, Haziza, Massa, Sizov 2023.)
- * capture        the weights themselves, for word times
  *
- * Where keys and values are not stored: cross_absorbed.cu.
+ * Where keys and values are not stored: cross_absorbed.cu. The weights themselves, for word times:
+ * decoder_capture.cu.
  *
  * attend_cross of large-v3: 7.7 MB a layer and window, 1.8 us at 4.3 TB/s; 246 MB and 57 us for the
  * 32 layers of a step. For one window the chunks are 64 keys, a block's 64 KB are all under way
@@ -199,6 +199,47 @@ template <typename T> __device__ void add_chunks(const cross &a, unsigned item) 
     ((T *)a.mixed)[(size_t)item * a.D + out] = wh::from_float<T>(v / sum + a.bias[out]);
 }
 
+/* What the block found of an item, the r-th of its group: the result where there is one chunk, else
+ * a part of it. Thread: one of the block's four heads and an element. */
+template <typename T>
+__device__ void leave_sums(const cross &a, const cross_shared &s, unsigned item, unsigned r) {
+    const unsigned own = threadIdx.x / HEAD, e = threadIdx.x % HEAD;
+    const unsigned head = blockIdx.y * HEADS + own, pair = r * HEADS + own, to = head * HEAD + e;
+    if (head >= a.H)
+        return;
+    float sum = 0;
+    for (int w = 0; w < WARPS; w++)
+        sum += s.sums[w][threadIdx.x];
+    if (a.n_chunks == 1) {
+        ((T *)a.mixed)[(size_t)item * a.D + to] = wh::from_float<T>(sum / s.sum[pair] + a.bias[to]);
+        return;
+    }
+    float *part = part_of(a, item, head, blockIdx.x);
+    part[e] = sum;
+    if (e == 0) {
+        part[HEAD] = s.max[pair];
+        part[HEAD + 1] = s.sum[pair];
+    }
+}
+
+/* Counts the block as finished; the one that is last adds the chunks up. */
+template <typename T>
+__device__ void count_in(const cross &a, cross_shared &s, const wh_cuda_group &group) {
+    __threadfence();
+    __syncthreads();
+    uint32_t *arrived = a.arrived + blockIdx.z * gridDim.y + blockIdx.y;
+    if (threadIdx.x == 0)
+        s.last = atomicAdd(arrived, 1) == a.n_chunks - 1;
+    __syncthreads();
+    if (!s.last)
+        return;
+    __threadfence();
+    for (unsigned r = 0; r < group.n; r++)
+        add_chunks<T>(a, group.first + r);
+    if (threadIdx.x == 0)
+        *arrived = 0;
+}
+
 /*
  * Grid: (chunks, H / 4, groups). Block: 8 warps; a warp takes every eighth key, a lane eight
  * elements of one of four heads. K: how keys and values are kept; R: most items of a group; AHEAD: keys of
@@ -285,89 +326,10 @@ __global__ void __launch_bounds__(THREADS) attend_cross(cross a) {
         __syncthreads();
         num::store8(s.sums[warp] + lane * 8, out[r]);
         __syncthreads();
-        const unsigned own = threadIdx.x / HEAD, e = threadIdx.x % HEAD;
-        const unsigned own_head = blockIdx.y * HEADS + own;
-        if (own_head >= a.H)
-            continue;
-        float sum = 0;
-        for (int w = 0; w < WARPS; w++)
-            sum += s.sums[w][threadIdx.x];
-        const unsigned item = group.first + r, pair = r * HEADS + own;
-        if (a.n_chunks == 1) {
-            const unsigned to = own_head * HEAD + e;
-            ((T *)a.mixed)[(size_t)item * a.D + to] =
-                wh::from_float<T>(sum / s.sum[pair] + a.bias[to]);
-            continue;
-        }
-        float *part = part_of(a, item, own_head, blockIdx.x);
-        part[e] = sum;
-        if (e == 0) {
-            part[HEAD] = s.max[pair];
-            part[HEAD + 1] = s.sum[pair];
-        }
+        leave_sums<T>(a, s, group.first + r, r);
     }
-    if (a.n_chunks == 1)
-        return;
-    __threadfence();
-    __syncthreads();
-    uint32_t *arrived = a.arrived + blockIdx.z * gridDim.y + blockIdx.y;
-    if (threadIdx.x == 0)
-        s.last = atomicAdd(arrived, 1) == a.n_chunks - 1;
-    __syncthreads();
-    if (!s.last)
-        return;
-    __threadfence();
-    for (unsigned r = 0; r < n_items; r++)
-        add_chunks<T>(a, group.first + r);
-    if (threadIdx.x == 0)
-        *arrived = 0;
-}
-
-/* ---- Weights of one head -------------------------------------------------------------------- */
-
-struct capture {
-    const float *q; /* (n, D) */
-    const char *kv; /* as cross.kv */
-    size_t slot_bytes;
-    const struct wh_cuda_item *items;
-    float *ret; /* (n, T) */
-    unsigned n_keys, head, D;
-};
-
-/* Grid: n. Block: 32 teams of 8 lanes, a key each. Shared: 32 floats. */
-template <typename K> __global__ void __launch_bounds__(THREADS) capture_weights(capture a) {
-    float *red = num::dynamic_shared<float>();
-    const unsigned lane = threadIdx.x % LANES, team = threadIdx.x / LANES;
-    const wh_cuda_item item = a.items[blockIdx.x];
-    const wh::kept kv = {a.kv + item.slot * a.slot_bytes, a.n_keys, a.D};
-    float *ret = a.ret + (size_t)blockIdx.x * a.n_keys;
-    float q[8], max = -INFINITY, sum = 0;
-    wh::after_previous();
-    num::load8(a.q + (size_t)blockIdx.x * a.D + a.head * HEAD + lane * 8, q);
-    for (unsigned at = 0; at < a.n_keys; at += TEAMS) {
-        const unsigned t = at + team;
-        float key[8] = {0}, scale = SCALE;
-        if (t < a.n_keys) {
-            const typename K::eight k = K::fetch(kv, t, a.head * HEAD + lane * 8);
-            K::widen(k, key);
-            scale = K::scale(k) * SCALE;
-        }
-        const float score = num::warp_sum<LANES>(wh::dot8(q, key, 0)) * scale;
-        if (t < a.n_keys && lane == 0)
-            ret[t] = score;
-    }
-    __syncthreads();
-    for (unsigned t = threadIdx.x; t < a.n_keys; t += THREADS)
-        max = fmaxf(max, ret[t]);
-    max = num::block_max<THREADS>(max, red);
-    __syncthreads();
-    for (unsigned t = threadIdx.x; t < a.n_keys; t += THREADS) {
-        ret[t] = expf(ret[t] - max);
-        sum += ret[t];
-    }
-    sum = num::block_sum<THREADS>(sum, red);
-    for (unsigned t = threadIdx.x; t < a.n_keys; t += THREADS)
-        ret[t] /= sum;
+    if (a.n_chunks > 1)
+        count_in<T>(a, s, group);
 }
 
 /* ---- Launches ------------------------------------------------------------------------------- */
@@ -393,11 +355,6 @@ cudaError_t launch_kept(struct wh_cuda *m, const cross &a, uint32_t n_groups, ui
                             stream, a);
 }
 
-template <typename K> cudaError_t launch_capture(struct wh_cuda *m, const capture &a, uint32_t n) {
-    return wh::launch_early(wh_cuda_early(m), capture_weights<K>, dim3(n), dim3(THREADS),
-                            32 * sizeof(float), m->decode_stream, a);
-}
-
 /* By how keys and values are kept; floats always as they are. */
 template <typename T> struct by_kept {
     static cudaError_t cross_of(struct wh_cuda *m, const cross &a, uint32_t n, uint32_t shared) {
@@ -421,18 +378,6 @@ template <> struct by_kept<float> {
 template <typename T>
 cudaError_t launch_cross(struct wh_cuda *m, const cross &a, uint32_t n_groups, uint32_t shared) {
     return by_kept<T>::cross_of(m, a, n_groups, shared);
-}
-
-template <typename T>
-cudaError_t launch_capture_of(struct wh_cuda *m, const capture &a, uint32_t n) {
-    switch (m->c.kept) {
-    case WH_CUDA_KEPT_FP8:
-        return launch_capture<wh::kept_fp8>(m, a, n);
-    case WH_CUDA_KEPT_INT8:
-        return launch_capture<wh::kept_int8>(m, a, n);
-    default:
-        return launch_capture<wh::kept_plain<T>>(m, a, n);
-    }
 }
 
 /* fn<T>(...) with the model's type for T. */
@@ -473,21 +418,4 @@ int32_t wh_cuda_attend_cross(struct wh_cuda *m, uint32_t layer, uint32_t n, uint
                      D};
     return num_cuda_fail(err, "attention to the window",
                          BY_TYPE(m, launch_cross, a, n_groups, shared));
-}
-
-int32_t wh_cuda_attend_capture(struct wh_cuda *m, uint32_t layer, uint32_t head, uint32_t n,
-                               uint32_t n_groups, float *ret, struct num_err *err) {
-    const struct wh_cuda_decoder_work *w = &m->decoder->work;
-    if (m->c.cross == WH_CUDA_ABSORBED)
-        return num_cuda_fail(err, "attention of the words",
-                             wh_cuda_absorbed_capture(m, layer, head, n, n_groups, ret));
-    const capture a = {w->qkv,
-                       wh_cuda_cross_kv(m, layer, 0),
-                       wh_cuda_cross_bytes(&m->c),
-                       w->items,
-                       ret,
-                       m->c.dims.n_audio_ctx,
-                       head,
-                       m->c.dims.n_state};
-    return num_cuda_fail(err, "attention of the words", BY_TYPE(m, launch_capture_of, a, n));
 }

@@ -27,6 +27,7 @@
 #include "num/cuda/fast.cuh"
 #include "num/cuda/mma.cuh"
 #include "num/cuda/norm.h"
+#include "num/cuda/warp.cuh"
 #include "whisper/cuda/decoder.cuh"
 
 namespace {
@@ -57,13 +58,13 @@ __device__ void measure_rows(const product &p, unsigned first, unsigned n, float
             const float4 v = *(const float4 *)(x + k);
             sum += (v.x + v.y) + (v.z + v.w);
         }
-        const float mean = wh::warp_sum(sum) / p.n_in;
+        const float mean = num::warp_sum(sum) / p.n_in;
         for (unsigned k = lane * 4; k < p.n_in; k += 128) {
             const float4 v = *(const float4 *)(x + k);
             const float a = v.x - mean, b = v.y - mean, c = v.z - mean, d = v.w - mean;
             squares += (a * a + b * b) + (c * c + d * d);
         }
-        squares = wh::warp_sum(squares);
+        squares = num::warp_sum(squares);
         if (lane == 0)
             ret[r] = make_float2(mean, rsqrtf(squares / p.n_in + 1e-5f));
     }
@@ -364,7 +365,7 @@ __global__ void __launch_bounds__(32 * EXACT_WARPS) exact_rows(product p) {
         for (unsigned i = 0; i < EXACT_ITEMS; i++) {
             if (i >= n)
                 continue;
-            const float sum = wh::warp_sum(sums[o][i]);
+            const float sum = num::warp_sum(sums[o][i]);
             if (lane == 0 && out + o < p.n_out)
                 finish<float>(p, first + i, out + o, sum);
         }

@@ -1,8 +1,9 @@
 /*
- * Where the tokens of texts begin in their windows: see cuda.h and align.h. The texts of as many windows as
- * fit a pass run through the decoder together, which leaves what the alignment heads looked at on the
- * device; there they are aligned, all in the same kernels, and the host gets a number for each token.
- * Then the probabilities of the tokens, as many at a time as there is room for logits.
+ * Where the tokens of texts begin in their windows: see cuda.h and align.h. The texts of as many
+ * windows as fit a pass run through the decoder together, which leaves what the alignment heads
+ * looked at on the device; there they are aligned, all in the same kernels, and the host gets a
+ * number for each token. Then the probabilities of the tokens, as many at a time as there is room
+ * for logits.
  */
 #include <math.h>
 #include <string.h>
