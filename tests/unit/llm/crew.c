@@ -174,6 +174,8 @@ static void run_with(uint32_t parallel, int cancelled, bool endless, struct fake
     if (parallel > 1)
         crew.n_taken = 1;
     int32_t status = lm_stage_process(&stage, &crew.jobs[0]);
+    /* one of a crew does not wait for process() to return */
+    CHECK(crew.jobs[0].ended == (parallel > 1));
     if (!crew.jobs[0].ended)
         finish(&crew.jobs[0], status);
     CHECK_INT(f->n, 0);
