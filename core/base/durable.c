@@ -52,12 +52,13 @@ static int failed(int error, const char *name, struct sl_err *err) {
                       name ? name : "", name ? ": " : "");
 }
 
-static void open_all(const struct sl_durable_batch *b, struct files *f) {
+static int open_all(const struct sl_durable_batch *b, struct files *f, struct sl_err *err) {
     struct stat st;
     for (int i = 0; i < b->n_fds && i < SL_DURABLE_MAX_FDS; i++)
         f->all[f->n++] = (struct file){.fd = b->fds[i]};
-    for (const char *name = b->names; name < b->names + b->len && f->n < MAX_FILES;
-         name += strlen(name) + 1) {
+    for (const char *name = b->names; name < b->names + b->len; name += strlen(name) + 1) {
+        if (f->n == MAX_FILES)
+            return sl_err_set(err, SLUICE_INTERNAL, "%s: one name too many to be synced", name);
         int fd = open_name(b->folder, name, &st);
         if (fd < 0)
             continue;
@@ -68,6 +69,7 @@ static void open_all(const struct sl_durable_batch *b, struct files *f) {
         }
         f->all[f->n++] = (struct file){.fd = fd, .name = name};
     }
+    return 0;
 }
 
 static void *do_some(void *ctx) {
@@ -96,8 +98,7 @@ static void sync_one(struct files *f, struct file *one) {
 int sl_durable_sync(const struct sl_durable_batch *b, uint64_t *ret_failed, struct sl_err *ret_why,
                     struct sl_err *err) {
     struct files f = {.each = sync_one};
-    int rc = 0;
-    open_all(b, &f);
+    int rc = open_all(b, &f, err);
     for (int i = 0; i < f.n; i++)
         sync_file_range(f.all[i].fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* of a folder: nothing */
     do_all(&f, b->n_threads);

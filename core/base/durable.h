@@ -21,8 +21,8 @@
 struct sl_durable_batch {
     const int *fds; /* open files and folders, at most SL_DURABLE_MAX_FDS; borrowed */
     int n_fds;
-    /* Paths relative to the descriptor `folder`, each ended by a NUL. Those that are missing, or may not be opened, are
-     * passed over. */
+    /* At most SL_DURABLE_MAX_NAMES paths relative to the descriptor `folder`, each ended by a NUL. Those that are missing, or
+     * cannot be opened, are passed over. */
     int folder;
     const char *names;
     size_t len;

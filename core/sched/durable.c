@@ -36,6 +36,7 @@
 /* Each may bring the folder of its item along; the rest is for folders above, and the journal. */
 #define MAX_OUTPUTS    (SL_DURABLE_MAX_NAMES / 2 - 8)
 #define MAX_NAME_BYTES 2048
+#define MAX_PASSED     10 /* batches that go before one of names to be removed */
 
 struct output_of {
     int item, stage, port;
@@ -60,6 +61,7 @@ struct sl_durable {
     char why[SL_ERR_SIZE];
     struct sl_str remove; /* names of what is to be removed, each ended by a NUL */
     size_t removed;       /* bytes of these that were in a batch */
+    int n_passed;         /* batches since these last had their turn */
     struct sl_err error;  /* of what could not be brought to the disk; cls 0: nothing */
 };
 
@@ -127,7 +129,11 @@ static void lose_process(struct run *run, const char *why) {
     d->busy = false;
     d->n_sent = 0;
     d->n_large = 0;
-    syncfs(run->journal.fd);
+    if (syncfs(run->journal.fd) == 0)
+        run->n_done_safe = run->n_done_sent;
+    else if (d->error.cls == 0)
+        sl_err_sys(&d->error, sl_err_class_of_errno(errno), errno,
+                   "%s: its file system cannot be brought to the disk", run->dir->path);
 }
 
 static void note_answer(struct run *run, const struct sl_durable_answer *answer) {
@@ -206,21 +212,22 @@ static int by_item(const void *a, const void *b) {
     return (x->item > y->item) - (x->item < y->item);
 }
 
-/* And, where its name is new, the folder of all these. */
-static void add_item_folder(struct run *run, struct sl_str *names, int item) {
+/* Whether the name of the folder is new. */
+static bool add_item_folder(struct run *run, struct sl_str *names, int item) {
     struct sl_durable *d = run->durable;
     sl_str_addf(names, "items/%s%c", run->spec->items[item].name, 0);
     if (!d->known)
         d->known = sl_xcalloc((size_t)run->tasks.max_items, sizeof *d->known);
-    if (!d->known[item])
-        add_name(names, "items");
+    bool is_new = !d->known[item];
     d->known[item] = true;
+    return is_new;
 }
 
 /* Takes as many of the artifacts as fit; folders come after what is in them. */
 static void add_artifacts(struct run *run, struct sl_str *names) {
     struct sl_durable *d = run->durable;
     int n = 0, last = -1, n_taken = d->n_fresh < MAX_OUTPUTS ? d->n_fresh : MAX_OUTPUTS;
+    bool any_new = false;
     if (n_taken == 0) /* there may be no list */
         return;
     qsort(d->fresh, (size_t)n_taken, sizeof *d->fresh, by_item);
@@ -231,14 +238,16 @@ static void add_artifacts(struct run *run, struct sl_str *names) {
         if (!is_needed(run, o))
             continue;
         if (last >= 0 && last != o->item)
-            add_item_folder(run, names, last);
+            any_new |= add_item_folder(run, names, last);
         sl_autofree char *path = sl_artifact_path(
             &run->places, item, s->name, s->outputs[o->port].port, s->outputs[o->port].type);
         add_name(names, path + strlen(run->places.run) + 1);
         last = o->item;
     }
     if (last >= 0)
-        add_item_folder(run, names, last);
+        any_new |= add_item_folder(run, names, last);
+    if (any_new)
+        add_name(names, "items");
     d->n_fresh -= n;
     memmove(d->fresh, d->fresh + n, (size_t)d->n_fresh * sizeof *d->fresh);
 }
@@ -396,28 +405,30 @@ int sl_durable_due_ms(const struct run *run) {
     return run->durable->news ? 0 : due_ms(run);
 }
 
-/* What is removed waits for nobody. */
+/* What is to be removed lets others pass, but not for ever: it takes room. */
 static void next(struct run *run) {
-    const struct sl_durable *d = run->durable;
-    if (d->n_asks > 0 || run->journal.unsynced_ms)
+    struct sl_durable *d = run->durable;
+    bool waits = d->n_asks > 0 || run->journal.unsynced_ms;
+    if (waits && (d->remove.len == 0 || d->n_passed < MAX_PASSED)) {
+        d->n_passed++;
         sync_next(run);
-    else
+    } else {
+        d->n_passed = 0;
         remove_next(run);
+    }
 }
 
 int sl_durable_turn(struct run *run, struct sl_err *err) {
     struct sl_durable *d = run->durable;
     d->news = false;
-    if (d->error.cls < 0) {
-        *err = d->error;
-        return err->cls;
+    if (due_ms(run) == 0) {
+        if (d->pid < 0 && !d->alone)
+            start_process(run);
+        next(run);
     }
-    if (due_ms(run) != 0)
-        return 0;
-    if (d->pid < 0 && !d->alone)
-        start_process(run);
-    next(run);
-    return 0;
+    if (d->error.cls < 0)
+        *err = d->error;
+    return d->error.cls;
 }
 
 int sl_durable_end(struct run *run, struct sl_err *err) {

@@ -154,6 +154,13 @@ static void ask_for_folder(struct run *run, struct writing *w) {
         sl_durable_ask(run, &w->folder);
 }
 
+/* 1: the names are on the disk; 0: call again. */
+static int end_folder(const struct run *run, const struct writing *w, struct sl_err *err) {
+    if (w->folder.state == SL_ASK_FAILED)
+        return sl_err_set(err, SLUICE_RESOURCE, "%s: %s", run->spec->out_dir, sl_durable_why(run));
+    return w->folder.state == SL_ASK_DONE;
+}
+
 /* Goes on with the item. 1: it is written; 0: there is more to do, or to wait for. */
 static int write_some(struct run *run, struct writing *w, uint64_t *budget, struct sl_err *err) {
     int rc = 1;
@@ -161,7 +168,7 @@ static int write_some(struct run *run, struct writing *w, uint64_t *budget, stru
         ask_for_files(run, w);
     if (rc == 1 && w->phase == SYNC && (rc = name_files(run, w, err)) == 1)
         ask_for_folder(run, w);
-    return rc < 1 ? rc : w->folder.state != SL_ASK_OPEN;
+    return rc == 1 ? end_folder(run, w, err) : rc;
 }
 
 static void end_writing(struct run *run, int at, int rc, const struct sl_err *err) {

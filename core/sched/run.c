@@ -188,10 +188,14 @@ static void tear_down(struct run *run, const sigset_t *before) {
     sigprocmask(SIG_SETMASK, before, NULL);
 }
 
-/* A journal that cannot be written ends the run: without it nothing that was done would be known. */
+/* A journal that cannot be written ends the run: without it nothing that was done would be known. Output files that wait for
+ * the disk still get there. */
 static void write_journal(struct run *run, struct sl_err *err) {
-    if (run->journal_failed)
+    struct sl_err other = {0};
+    if (run->journal_failed) {
+        sl_durable_turn(run, &other);
         return;
+    }
     run->journal_failed = sl_journal_write(&run->journal, err);
     if (!run->journal_failed)
         run->journal_failed = sl_durable_turn(run, err);
@@ -211,7 +215,8 @@ static int loop(struct run *run, struct sl_err *err) {
         more |= sl_outputs_write_some(run);
         more |= sl_reuse_some(run);
         write_journal(run, err);
-        sl_artifacts_remove(run, DONE_BYTES_KEPT);
+        if (!run->journal_failed)
+            sl_artifacts_remove(run, DONE_BYTES_KEPT);
         if (!goes_on(run))
             break; /* there may be nobody to end the wait */
         int rc = sl_loop_turn(run->loop, more ? 0 : sl_durable_due_ms(run), err);

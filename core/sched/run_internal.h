@@ -359,8 +359,8 @@ void sl_durable_remove_later(struct run *run, const char *name);
 void sl_durable_ask(struct run *run, struct sl_sync_ask *ask);
 /* Why the last one that failed did. */
 const char *sl_durable_why(const struct run *run);
-/* Call once a loop turn, after the journal was written: sends what is due. Fails where something cannot be brought to the
- * disk. */
+/* Call once a loop turn, after the journal was written: sends what is due. Fails once something could not be brought to the
+ * disk; files that were asked for are settled even so. */
 int sl_durable_turn(struct run *run, struct sl_err *err);
 int sl_durable_due_ms(const struct run *run); /* until the next call; -1: not before something happens */
 /* Waits until all that was written is on the disk, and what is to be removed is gone. */

@@ -2,6 +2,7 @@
 nobody disturbed. What had ended a moment before the cut is not done again."""
 import datetime
 import random
+import resource
 
 from harness import *
 from powercut import Disk
@@ -107,6 +108,25 @@ class PowerCut(Case):
         self.finish(process)
         with open(os.path.join(self.run_folder(), "log")) as f:
             self.assertIn("the core does it from here on", f.read())
+        self.assertEqual(len(tree(self.out)), N_ITEMS)
+        self.assertEqual(self.left_overs(), [])
+
+    def test_a_journal_that_cannot_be_written(self):
+        """The run ends, also where output files of its items wait for the disk in that moment, and is resumed."""
+        files = [self.write(f"in/{i:02}.txt", f"file {i}\n") for i in range(N_ITEMS)]
+        pipeline = self.pipeline("  up: { use: fixture/upper, in: { text: inputs.text } }\n",
+                                 "  txt: { use: fixture/upper, in: { text: up.text } }\n", HEAD)
+        args = [SLUICE, "run", pipeline, *files, "-o", self.out, "-q", "-j", "2", *fixtures()]
+        for kilobytes in (32, 36, 40):
+            self.clear()
+            limits = (kilobytes << 10, resource.RLIM_INFINITY)
+            process = subprocess.Popen(args, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                       stderr=subprocess.PIPE, restore_signals=False,  # SIGXFSZ stays ignored
+                                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
+            self.addCleanup(process.kill)
+            self.assertIn("File too large", self.finish(process, 1)[1])
+        self.assertLess(len(tree(self.out)), N_ITEMS)
+        self.sluice("resume", "last", "-q")
         self.assertEqual(len(tree(self.out)), N_ITEMS)
         self.assertEqual(self.left_overs(), [])
 
