@@ -278,8 +278,15 @@ int sl_state_read(const char *run_path, json_t **ret, struct sl_err *err) {
     bool live = sl_rundir_is_live(run_path);
     struct builder b = {.items = json_object(), .stages = json_object()};
     int rc = sl_journal_read_file(path, each_record, &b, NULL, err);
-    int end = built(&b, live, ret, rc < 0 ? NULL : err);
-    return rc < 0 ? rc : end < 0 ? sl_err_wrap(err, "%s", path) : 0;
+    json_t *state = NULL;
+    int end = built(&b, live, &state, rc < 0 ? NULL : err);
+    if (rc < 0)
+        json_decref(state);
+    else if (end < 0)
+        rc = sl_err_wrap(err, "%s", path);
+    else
+        *ret = state;
+    return rc;
 }
 
 /* ---- One item after the other ---------------------------------------------------------------- */
