@@ -71,6 +71,17 @@ static int look_at_plan(const struct sl_plan *plan, json_t *into) {
     return fits ? SL_EXIT_OK : SL_EXIT_USAGE;
 }
 
+/* Names of the stages that are not confined; or of those that are, but have the network. */
+static json_t *open_stages(const struct sl_plan *plan, bool network) {
+    json_t *names = json_array();
+    for (int s = 0; s < plan->n_stages; s++) {
+        const struct sl_plan_stage *stage = &plan->stages[s];
+        if (network ? stage->sandbox && stage->network : !stage->sandbox)
+            json_array_append_new(names, sl_json_text(stage->name));
+    }
+    return names;
+}
+
 static int print_json(const struct sl_plan *plan, const char *file, int n_outputs, bool with_plan) {
     struct sl_confinement c = sl_confinement_detect();
     struct sl_limiter limiter;
@@ -82,6 +93,8 @@ static int print_json(const struct sl_plan *plan, const char *file, int n_output
     sl_json_set(o, "n_outputs", json_integer(n_outputs));
     sl_json_set(o, "limits", sl_json_text(limiter.text));
     sl_json_set(o, "sandbox", sl_json_text(sl_confinement_text(&c)));
+    sl_json_set(o, "not_confined", open_stages(plan, false));
+    sl_json_set(o, "with_network", open_stages(plan, true));
     int status = with_plan ? look_at_plan(plan, o) : SL_EXIT_OK;
     sl_autofree char *line = sl_json_line(o);
     puts(line);

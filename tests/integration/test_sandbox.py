@@ -108,6 +108,8 @@ class Sandbox(Case):
         self.check_done(lines, {"network", "network_6", "daemons"})
         self.check_denied(lines, log, CALLS - {"network", "network_6", "daemons"})
         self.assertIn("with network: visit", self.sluice(*fixtures("check", "p.yaml")).stdout)
+        found = json.loads(self.sluice(*fixtures("check", "--json", "p.yaml")).stdout)
+        self.assertEqual((found["not_confined"], found["with_network"]), (["txt"], ["visit"]))
 
     def test_none(self):
         self.make(", sandbox: none")
