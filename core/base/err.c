@@ -44,6 +44,8 @@ int sl_err_sys(struct sl_err *err, int cls, int sys_errno, const char *fmt, ...)
 int sl_err_wrap(struct sl_err *err, const char *fmt, ...) {
     char was[SL_ERR_SIZE], head[SL_ERR_SIZE];
     va_list args;
+    if (!err)
+        return SLUICE_INTERNAL;
     va_start(args, fmt);
     vsnprintf(head, sizeof head, fmt, args);
     va_end(args);
