@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "num/files.h"
 #include "whisper/cpu.h"
 
 #define NAME_BYTES 160
