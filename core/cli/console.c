@@ -286,8 +286,8 @@ static void on_task_end(struct sl_console *c, const struct sl_event *ev) {
 }
 
 static void on_item_end(struct sl_console *c, const struct sl_event *ev) {
-    double seconds = (double)(sl_now_ms() - c->item_began_ms[ev->item]) / 1000,
-           audio = c->item_audio_s[ev->item];
+    int64_t began_ms = c->item_began_ms[ev->item];
+    double seconds = (double)(sl_now_ms() - began_ms) / 1000, audio = c->item_audio_s[ev->item];
     char took[32], speed[48] = "";
     *(ev->item_state == SL_ITEM_OK       ? &c->n_ok
       : ev->item_state == SL_ITEM_FAILED ? &c->n_failed
@@ -297,6 +297,10 @@ static void on_item_end(struct sl_console *c, const struct sl_event *ev) {
             ev->text ? ": " : "", ev->text ? ev->text : "");
     if (ev->item_state != SL_ITEM_OK || c->quiet)
         return;
+    if (!began_ms) { /* no process ran for it */
+        say(c, "%s: %sok%s, reused", item_name(c, ev), paint(c, GREEN), paint(c, PLAIN));
+        return;
+    }
     if (audio > 0 && seconds > 0)
         snprintf(speed, sizeof speed, ", %.1f times real time", audio / seconds);
     say(c, "%s: %sok%s in %s%s", item_name(c, ev), paint(c, GREEN), paint(c, PLAIN),

@@ -23,11 +23,7 @@ struct paths {
     size_t bytes;
 };
 
-/* Adds the real path of something that exists. */
-static void add(struct paths *p, const char *path) {
-    char real[PATH_MAX];
-    if (!realpath(path, real) || strcmp(real, "/") == 0)
-        return;
+static void add_real(struct paths *p, const char *real) {
     for (int i = 0; i < p->n; i++)
         if (strcmp(p->items[i], real) == 0)
             return;
@@ -35,6 +31,13 @@ static void add(struct paths *p, const char *path) {
         return;
     p->bytes += strlen(real) + 8;
     p->items[p->n++] = sl_arena_strdup(&p->arena, real);
+}
+
+/* Adds the real path of something that exists. */
+static void add(struct paths *p, const char *path) {
+    char real[PATH_MAX];
+    if (realpath(path, real) && strcmp(real, "/") != 0)
+        add_real(p, real);
 }
 
 /* A file, or a folder with what its links lead to. */
@@ -117,6 +120,24 @@ const char **sl_confine_folders(const struct sl_item *items, int n, struct sl_ar
     return folders;
 }
 
+/* ---- What all stages may read ---------------------------------------------------------------- */
+
+const char **sl_confine_shared(const char *share_dir, struct sl_arena *arena, int *ret_n) {
+    sl_autofree struct paths *p = sl_xcalloc(1, sizeof *p);
+    sl_autofree char *models = sl_models_folder();
+    sl_autofree char *installed = sl_path_join(share_dir, "models");
+    add_with_links(p, share_dir);
+    add_with_links(p, installed);
+    if (models)
+        add_with_links(p, models);
+    const char **shared = sl_arena_alloc(arena, (size_t)p->n * sizeof *shared);
+    for (int i = 0; i < p->n; i++)
+        shared[i] = sl_arena_strdup(arena, p->items[i]);
+    *ret_n = p->n;
+    sl_arena_finish(&p->arena);
+    return shared;
+}
+
 /* ---- The frame ------------------------------------------------------------------------------- */
 
 /* Its process takes one item after the other, or several. */
@@ -164,15 +185,11 @@ static void add_inputs(struct paths *p, const struct run *run, int stage,
 static void add_reads(struct paths *p, const struct run *run, int stage, const struct sl_task *task,
                       const char *params) {
     sl_autofree char *plugin = folder_of(run->plan->stages[stage].desc->plugin->path);
-    sl_autofree char *models = sl_models_folder();
-    sl_autofree char *installed = sl_path_join(run->places.share_dir, "models");
     sl_autojson json_t *values = json_loads(params, 0, NULL);
     add(p, plugin);
     add_artifacts(p, run, task);
-    add_with_links(p, run->places.share_dir);
-    add_with_links(p, installed);
-    if (models)
-        add_with_links(p, models);
+    for (int i = 0; i < run->n_shared_reads; i++)
+        add_real(p, run->shared_reads[i]);
     add_inputs(p, run, stage, task);
     add_params(p, values);
 }

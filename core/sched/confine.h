@@ -16,6 +16,10 @@
 bool sl_confine_frame(const struct run *run, const struct sl_task *task, bool on_gpu,
                       const char *params, struct sl_frame_out *ret);
 
+/* The real paths that all stages may read: share/sluice and the folders of models, with what their links lead to; *ret_n of
+ * them, in `arena`. Found once for a run: a worker's start would wait for it. */
+const char **sl_confine_shared(const char *share_dir, struct sl_arena *arena, int *ret_n);
+
 /* The folders in which items lie, each once; *ret_n of them, in `arena`. Of more than SL_CONFINE_MAX_FOLDERS only the one
  * above them all. */
 #define SL_CONFINE_MAX_FOLDERS 64

@@ -130,6 +130,7 @@ static int set_up(struct run *run, sigset_t *ret_before, struct sl_err *err) {
     run->confinement = sl_confinement_detect();
     run->item_folders =
         sl_confine_folders(run->spec->items, run->spec->n_items, &run->arena, &run->n_item_folders);
+    run->shared_reads = sl_confine_shared(run->places.share_dir, &run->arena, &run->n_shared_reads);
     run->adopts = run->containment == SL_CONTAIN_KEEPER && !run->spec->wrap && sl_orphans_adopt();
     sl_guard_set_up(run);
     run->admission = run->spec->admission;

@@ -147,6 +147,8 @@ struct run {
     struct sl_confinement confinement;
     const char **item_folders; /* in which the items lie, for sandboxes; in the arena */
     int n_item_folders;
+    const char **shared_reads; /* what all sandboxes let read; in the arena */
+    int n_shared_reads;
     struct sl_admission *admission; /* owned unless the spec has it */
     struct sl_timer guard;          /* the next sample */
     uint64_t oom_kills;             /* of the machine, when last looked at */

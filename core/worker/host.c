@@ -25,7 +25,6 @@
 #include "base/str.h"
 #include "ipc/channel.h"
 #include "worker/loader.h"
-#include "worker/sandbox.h"
 
 #define SOCKET_FD_FROM                                                                             \
     200 /* the socket is moved up here, away from numbers that programs guess   \
@@ -336,12 +335,13 @@ static void receive_alone(const struct sl_host *host, void *buf, struct sl_frame
         close(fds[i]);
 }
 
-static int take_start(struct sl_host *host, struct sl_err *err) {
+static int take_start(struct sl_host *host, const struct sl_sandbox_base *base,
+                      struct sl_err *err) {
     sl_autofree void *buf = sl_xmalloc(SL_FRAME_MAX_SIZE);
     sl_autofree struct sl_frame *frame = sl_xmalloc(sizeof *frame);
     receive_alone(host, buf, frame);
     if (frame->type == SL_FRAME_SANDBOX) {
-        if (sl_sandbox_enter(frame, err) < 0)
+        if (sl_sandbox_enter(base, frame, err) < 0)
             return err->cls;
         host->confined = true;
         receive_alone(host, buf, frame);
@@ -491,12 +491,12 @@ static struct sl_host *host_create(int socket) {
     return host;
 }
 
-_Noreturn void sl_host_run(int socket) {
+_Noreturn void sl_host_run(int socket, const struct sl_sandbox_base *base) {
     struct sl_host *host = host_create(socket);
     struct sl_err err = {0};
     setvbuf(stdout, NULL, _IOLBF,
             0); /* what a plugin prints is in the log even if it crashes later */
-    int rc = take_start(host, &err);
+    int rc = take_start(host, base, &err);
     if (rc == 0)
         start_io_thread(host);
     if (rc == 0)

@@ -28,6 +28,7 @@
 #include "base/mem.h"
 #include "ipc/fault.h"
 #include "ipc/frame.h"
+#include "worker/sandbox.h"
 
 #define SL_HOST_EXIT_REFUSED   1 /* the plugin did not load, or create() failed */
 #define SL_HOST_EXIT_CORE_GONE 2 /* or it spoke out of turn */
@@ -99,9 +100,9 @@ struct sl_host {
         frame; /* the one being sent; last, as it is large and not zeroed; guarded by `lock` */
 };
 
-/* Runs the host on the core's socket (any descriptor; it is moved away and closed on exec). Never
- * returns. */
-_Noreturn void sl_host_run(int socket);
+/* Runs the host on the core's socket (any descriptor; it is moved away and closed on exec). `base`: for its sandbox.
+ * Never returns. */
+_Noreturn void sl_host_run(int socket, const struct sl_sandbox_base *base);
 
 /* ---- Shared by the files of the host ---- */
 

@@ -23,6 +23,7 @@
 #include "worker/init.h"
 #include "worker/inspect.h"
 #include "worker/nvml.h"
+#include "worker/sandbox.h"
 #include "worker/sync.h"
 
 #define EXIT_USAGE 64
@@ -38,12 +39,13 @@ static int parse_fd(const char *text) {
     return sl_parse_int(text, &fd) && fd >= 0 && fd < 1 << 20 ? (int)fd : -1;
 }
 
-static int serve(int socket, bool with_init) {
+/* A worker; a fork server has found `base` for all of its. */
+static int serve(int socket, const struct sl_sandbox_base *base, bool with_init) {
     if (with_init && sl_init_fork(socket) < 0) {
         perror("sluice-worker: cannot start the plugin's process");
         return 1;
     }
-    sl_host_run(socket);
+    sl_host_run(socket, base);
 }
 
 /* The end skips destructors of libraries that plugins brought along; the description is written by then. */
@@ -61,12 +63,14 @@ static _Noreturn void inspect(const char *path, int fd) {
 
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "--socket") == 0 && parse_fd(argv[2]) >= 0)
-        return serve(parse_fd(argv[2]), true);
+        return serve(parse_fd(argv[2]), NULL, true);
     if (argc == 4 && strcmp(argv[1], "--socket") == 0 && parse_fd(argv[2]) >= 0 &&
         strcmp(argv[3], "--no-init") == 0)
-        return serve(parse_fd(argv[2]), false);
-    if (argc == 3 && strcmp(argv[1], "--fork-server") == 0 && parse_fd(argv[2]) >= 0)
-        return serve(sl_forkserver_serve(parse_fd(argv[2])), true);
+        return serve(parse_fd(argv[2]), NULL, false);
+    if (argc == 3 && strcmp(argv[1], "--fork-server") == 0 && parse_fd(argv[2]) >= 0) {
+        const struct sl_sandbox_base *base = sl_sandbox_base_find();
+        return serve(sl_forkserver_serve(parse_fd(argv[2])), base, true);
+    }
     if (argc == 3 && strcmp(argv[1], "--gpu") == 0 && parse_fd(argv[2]) >= 0)
         return sl_nvml_serve(parse_fd(argv[2]));
     if (argc == 3 && strcmp(argv[1], "--sync") == 0 && parse_fd(argv[2]) >= 0)

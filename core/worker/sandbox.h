@@ -18,9 +18,15 @@
 #include "base/confine.h"
 #include "ipc/frame.h"
 
+/* The files that every program needs and that are here: system folders, the installation. A fork server looks for them once;
+ * never freed. */
+struct sl_sandbox_base;
+struct sl_sandbox_base *sl_sandbox_base_find(void);
+
 /* Applies what SL_FRAME_SANDBOX says to this process, which must have one thread. What the kernel lacks is left out;
- * the core says so. SLUICE_INTERNAL: it could not be applied though it is there. */
-int sl_sandbox_enter(const struct sl_frame *frame, struct sl_err *err);
+ * the core says so. `base` may be NULL: then it looks. SLUICE_INTERNAL: it could not be applied though it is there. */
+int sl_sandbox_enter(const struct sl_sandbox_base *base, const struct sl_frame *frame,
+                     struct sl_err *err);
 
 /* Adds to the message of a stage that was refused something what may be behind it: nothing unless `confined`. */
 void sl_sandbox_explain(bool confined, char *message, size_t size);
