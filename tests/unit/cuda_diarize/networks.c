@@ -17,6 +17,7 @@ struct set_up {
     struct dz_neural neural;
 };
 
+/* *s may be finished after a failure, too. */
 static int32_t load(struct set_up *s, const struct dz_backend *backend, enum num_compute compute,
                     uint64_t limit, struct num_err *err) {
     const struct dz_model_paths paths = {EXPECTED "pyannet",
@@ -24,7 +25,7 @@ static int32_t load(struct set_up *s, const struct dz_backend *backend, enum num
                                          NULL,
                                          {.compute = compute, .device_memory = limit},
                                          backend};
-    s->pool = make_pool(1);
+    *s = (struct set_up){.pool = make_pool(1)};
     int32_t status = dz_models_load(&paths, s->pool, &s->models, err);
     s->neural = dz_models_neural(&s->models);
     return status;
@@ -162,7 +163,7 @@ TEST(a_kernel_that_dies_is_told_apart) {
     struct num_err err = {0};
     struct dz_device_info info;
     struct set_up s;
-    struct result r;
+    struct result r = {0};
     float *pcm = make_sound();
     CHECK_INT(load(&s, &dz_backend_cuda, NUM_COMPUTE_BF16, 0, &err), SLUICE_OK);
     emu_fail_kernel(5, cudaErrorIllegalAddress);
