@@ -228,7 +228,7 @@ const struct sluice_stage lm_punctuate_stage = {
     .params = (const struct sluice_param *const[]){&param_model, &lm_param_prompt_punctuate,
                                                    &lm_param_window, OF_MODEL},
     .create = create_punctuate,
-    .destroy = lm_punctuate_destroy};
+    .destroy = lm_rewrite_destroy};
 
 static int32_t create_translate(const struct sluice_host *host, void **ret_self) {
     return lm_translate_create(host, &own, ret_self);
@@ -244,4 +244,4 @@ const struct sluice_stage lm_translate_stage = {
         (const struct sluice_param *const[]){&param_model, &lm_param_to, &lm_param_prompt_translate,
                                              &lm_param_window, OF_MODEL},
     .create = create_translate,
-    .destroy = lm_translate_destroy};
+    .destroy = lm_rewrite_destroy};
