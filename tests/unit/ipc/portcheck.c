@@ -2,6 +2,8 @@
  */
 #include "unit/test.h"
 
+#include "base/json.h"
+#include "base/mem.h"
 #include "ipc/portcheck.h"
 
 /* A safetensors file of this header and `data_len` zero bytes; returns its length. */
@@ -142,6 +144,84 @@ TEST(turns) {
     expect("turns/1",
            "{\"turns\": [{\"start\": 0, \"end\": 1, \"speaker\": 1}], \"exclusive\": []}",
            "turns[0].speaker");
+}
+
+/* ---- The published schemas ---- */
+
+static json_t *load_schema(const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, SOURCE_DIR "/core/schemas/%s", name);
+    json_t *schema = json_load_file(path, 0, NULL);
+    if (!schema)
+        TEST_FAIL("%s is not JSON", path);
+    return schema;
+}
+
+static bool is_required(const json_t *schema, const char *key) {
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(schema, "required"), i, one) {
+        if (strcmp(json_string_value(one), key) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Takes each member that `schema` describes away from `object`, a part of `whole`: refused exactly where it is required. */
+static void check_members(const char *type, const json_t *schema, json_t *object,
+                          const json_t *whole) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(json_object_get(schema, "properties"), key, value) {
+        json_t *member = json_incref(json_object_get(object, key));
+        CHECK(member);
+        json_object_del(object, key);
+        sl_autofree char *text = json_dumps(whole, 0);
+        int rc = sl_port_check(type, text, strlen(text), NULL);
+        if (rc != (is_required(schema, key) ? SLUICE_INTERNAL : 0))
+            TEST_FAIL("%s without %s: %d", type, key, rc);
+        json_object_set_new(object, key, member);
+    }
+}
+
+static json_t *parse(const char *text) {
+    json_t *value = json_loads(text, 0, NULL);
+    CHECK(value);
+    return value;
+}
+
+static json_t *first(const json_t *object, const char *list) {
+    return json_array_get(json_object_get(object, list), 0);
+}
+
+static const json_t *items_of(const json_t *schema, const char *list) {
+    return json_object_get(json_object_get(json_object_get(schema, "properties"), list), "items");
+}
+
+TEST(what_the_schemas_require) {
+    sl_autojson json_t *regions = load_schema("regions-1.json"),
+                       *turns = load_schema("turns-1.json"),
+                       *transcript = load_schema("transcript-1.json");
+    sl_autojson json_t *r = parse("{\"regions\": [{\"start\": 0, \"end\": 1, \"score\": 1}]}");
+    check_members("regions/1", regions, r, r);
+    check_members("regions/1", items_of(regions, "regions"), first(r, "regions"), r);
+    sl_autojson json_t *t = parse("{\"turns\": [{\"start\": 0, \"end\": 1, \"speaker\": \"A\"}], "
+                                  "\"exclusive\": []}");
+    check_members("turns/1", turns, t, t);
+    const json_t *turn = json_object_get(json_object_get(turns, "$defs"), "turns");
+    check_members("turns/1", json_object_get(turn, "items"), first(t, "turns"), t);
+    sl_autojson json_t *s = parse(
+        "{\"language\": \"en\", \"duration\": 1, \"text\": \"a\", \"summary\": \"\", \"segments\": "
+        "[{\"id\": 0, \"start\": 0, \"end\": 1, \"text\": \"a\", \"tokens\": [1], \"temperature\": "
+        "0, "
+        "\"avg_logprob\": 0, \"compression_ratio\": 1, \"no_speech_prob\": 0, \"speaker\": \"A\", "
+        "\"words\": [{\"word\": \"a\", \"start\": 0, \"end\": 1, \"probability\": 1, \"speaker\": "
+        "\"A\"}]}]}");
+    const json_t *defs = json_object_get(transcript, "$defs");
+    json_t *segment = first(s, "segments");
+    check_members("transcript/1", transcript, s, s);
+    check_members("transcript/1", json_object_get(defs, "segment"), segment, s);
+    check_members("transcript/1", json_object_get(defs, "word"), first(segment, "words"), s);
 }
 
 TEST(text_and_json_and_the_rest) {
