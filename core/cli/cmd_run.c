@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "cli/batch.h"
 #include "cli/cli.h"
+#include "cli/places.h"
 
 static const char help[] =
     "Runs every stage of the pipeline for every FILE and writes the outputs into DIR, as\n"
@@ -50,6 +51,14 @@ static int bind_inputs(const struct sl_plan *plan, const struct sl_words *words,
     return 0;
 }
 
+/* The journal says where outputs are, for `sluice resume` too. */
+static bool check_out(const char *folder, struct sl_err *err) {
+    if (!folder || sl_utf8_valid(folder, strlen(folder)) == strlen(folder))
+        return true;
+    sl_err_set(err, SL_USAGE, "-o: the path of the folder is not UTF-8; choose another");
+    return false;
+}
+
 static bool check_watch(const char *folder, struct sl_err *err) {
     struct stat st;
     if (!folder || (stat(folder, &st) == 0 && S_ISDIR(st.st_mode)))
@@ -78,13 +87,18 @@ static int run_plan(const struct arguments *a, const struct sl_loaded *loaded) {
                                  a->rest.n - 1, a->manifest,  watch};
     sl_autofree struct sl_injection *injections = NULL;
     int status = 0, n_injections = 0;
-    if (!check_watch(watch, &err) || bind_inputs(plan, &a->inputs, inputs, &arena, &err) < 0 ||
+    if (!check_out(out, &err) || !check_watch(watch, &err) ||
+        bind_inputs(plan, &a->inputs, inputs, &arena, &err) < 0 ||
         read_injections(plan, &a->inject, &injections, &n_injections, &err) < 0) {
         sl_cli_error(&err);
         status = SL_EXIT_USAGE;
     }
     if (status == 0)
         status = sl_batch_make(&spec, &batch);
+    if (status == 0 && sl_places_check(plan, batch.items, batch.n_items, out, &err) < 0) {
+        sl_cli_error(&err);
+        status = SL_EXIT_USAGE;
+    }
     if (status == 0)
         status = sl_cli_execute(&(struct sl_cli_run){.plan = plan,
                                                      .pipeline_file = a->rest.items[0],

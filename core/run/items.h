@@ -13,9 +13,9 @@ struct sl_item {
 };
 
 /*
- * Names each file after its base name without the extension; equal names get the parent folder's name as a prefix
- * ("monday-talk", "tuesday-talk"), and where that does not tell them apart a number ("talk-2"). Everything is
- * allocated in the arena. Returns an array of n items.
+ * Names each file after its base name without the extension, with "_" for control characters and bytes that are not UTF-8;
+ * equal names get the parent folder's name as a prefix ("monday-talk", "tuesday-talk"), and where that does not tell them
+ * apart a number ("talk-2"). Everything is allocated in the arena. Returns an array of n items.
  */
 struct sl_item *sl_items_from_files(struct sl_arena *arena, const char *const *files, int n);
 

@@ -95,11 +95,6 @@ void sl_publish_destroy(struct sl_publish *p) {
     free(p);
 }
 
-void sl_publish_clean(const char *path, const char *tag) {
-    sl_autofree char *temp = temp_name(path, tag);
-    unlink(temp);
-}
-
 static int copy_some(struct sl_publish *p, uint64_t end, struct sl_err *err) {
     char chunk[CHUNK];
     uint64_t began = p->at;

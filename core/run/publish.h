@@ -32,7 +32,4 @@ int sl_publish_name(struct sl_publish *p, struct sl_err *err);
 /* Frees it; what was not finished leaves nothing behind. NULL is fine. */
 void sl_publish_destroy(struct sl_publish *p);
 
-/* Removes what a killed core may have left of `path`. */
-void sl_publish_clean(const char *path, const char *tag);
-
 #endif

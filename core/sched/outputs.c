@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -44,22 +45,13 @@ static char *next_output(const struct run *run, int item, int *stage, int *port)
     return NULL;
 }
 
-static void remove_written(const struct run *run, int item) {
-    int stage = 0, port = 0;
-    for (char *name; (name = next_output(run, item, &stage, &port)); port++) {
-        sl_autofree char *path = sl_xasprintf("%s/%s", run->spec->out_dir, name);
-        sl_publish_clean(path, run->dir->id);
-        unlink(path);
-        free(name);
-    }
-}
-
 /* ---- One item -------------------------------------------------------------------------------- */
 
 /* A file that is copied. */
 struct output_file {
     struct sl_publish *file;
     char *name, *path; /* owned */
+    bool is_written;   /* it has its name */
     struct sl_sync_ask ask;
 };
 
@@ -84,6 +76,34 @@ static void writing_destroy(struct writing *w) {
     free(w);
 }
 
+/* Those that have their names; the others leave nothing behind. */
+static void remove_written(const struct writing *w) {
+    for (int i = 0; i < w->n_files; i++)
+        if (w->files[i]->is_written)
+            unlink(w->files[i]->path);
+}
+
+static bool is_same_file(const struct stat *a, const char *path) {
+    struct stat b;
+    return path && *path && stat(path, &b) == 0 && a->st_dev == b.st_dev && a->st_ino == b.st_ino;
+}
+
+/* Nobody wants his recording replaced by what was made of it. */
+static int check_no_input(const struct run *run, int item, const char *path, struct sl_err *err) {
+    struct stat st;
+    bool is_input = false;
+    if (stat(path, &st) < 0)
+        return 0;
+    for (int i = 0; run->spec->inputs && i < run->plan->n_inputs; i++)
+        is_input |= is_same_file(&st, run->spec->inputs[i]);
+    if (!is_input && !is_same_file(&st, run->spec->items[item].file))
+        return 0;
+    return sl_err_set(err, SLUICE_INPUT,
+                      "%s: is an input of this run and is not written over; choose another folder "
+                      "with -o",
+                      path);
+}
+
 /* Takes the name. */
 static int begin_file(struct run *run, struct writing *w, char *name, struct sl_err *err) {
     const struct sl_artifact *a = &sl_task_at(&run->tasks, w->item, w->stage)->artifacts[w->port];
@@ -92,7 +112,9 @@ static int begin_file(struct run *run, struct writing *w, char *name, struct sl_
     w->files[w->n_files++] = f;
     f->name = name;
     f->path = sl_xasprintf("%s/%s", run->spec->out_dir, name);
-    int fd, rc = sl_artifact_open(a->path, a->size, a->hash, 0, &fd, err);
+    int fd = -1, rc = check_no_input(run, w->item, f->path, err);
+    if (rc == 0)
+        rc = sl_artifact_open(a->path, a->size, a->hash, 0, &fd, err);
     if (rc == 0)
         rc = sl_publish_begin(f->path, run->dir->id, true, fd, a->size, a->hash, &f->file, err);
     w->copying = rc == 0;
@@ -140,6 +162,7 @@ static int name_files(struct run *run, struct writing *w, struct sl_err *err) {
         rc = f->ask.state == SL_ASK_FAILED
                  ? sl_err_set(err, SLUICE_RESOURCE, "%s: %s", f->path, sl_durable_why(run))
                  : sl_publish_name(f->file, err);
+        f->is_written = rc == 0;
     }
     return rc < 0 ? rc : 1;
 }
@@ -175,7 +198,7 @@ static void end_writing(struct run *run, int at, int rc, const struct sl_err *er
     struct writing *w = run->writing[at];
     int item = w->item;
     if (rc < 0)
-        remove_written(run, item);
+        remove_written(w);
     for (int i = 0; rc > 0 && i < w->n_files; i++)
         sl_record_output(run, item, w->files[i]->name, w->files[i]->path);
     writing_destroy(w);
