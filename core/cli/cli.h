@@ -52,6 +52,9 @@ void sl_cli_error(const struct sl_err *err);
 int sl_cli_parse(const struct sl_command *self, const char *help, const struct sl_option *table,
                  int argc, char **argv, struct sl_words *rest);
 
+/* Whether a command got more words than it takes. -1: no; else it was said, and this is the exit status. */
+int sl_cli_at_most(const struct sl_command *self, const struct sl_words *rest, int max_words);
+
 /* Where this installation keeps its things; owned strings. */
 struct sl_install {
     char *worker, *share;

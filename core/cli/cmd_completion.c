@@ -22,7 +22,7 @@ static const char bash_tail[] =
     "    elif [[ $word == -* ]]; then\n"
     "        COMPREPLY=($(compgen -W \"$(sluice \"$command\" --help=words 2>/dev/null | cut -f1)\" "
     "-- \"$word\"))\n"
-    "    elif [[ $command == show || $command == logs ]] && [ \"$COMP_CWORD\" -eq 2 ]; then\n"
+    "    elif [[ $command == @(show|logs|resume|report) ]] && [ \"$COMP_CWORD\" -eq 2 ]; then\n"
     "        COMPREPLY=($(compgen -W \"last $(sluice runs 2>/dev/null | awk '{print $3}')\" -- "
     "\"$word\"))\n"
     "    elif [[ $command == stage || $command == plugins ]] && [ \"$COMP_CWORD\" -eq 2 ]; then\n"
@@ -51,7 +51,7 @@ static const char zsh_tail[] =
     "        options=(${(f)\"$(sluice ${words[2]} --help=words 2>/dev/null | sed 's/:/\\\\:/g; "
     "s/\\t/:/')\"})\n"
     "        _describe option options\n"
-    "    elif [[ ${words[2]} == (show|logs) ]] && (( CURRENT == 3 )); then\n"
+    "    elif [[ ${words[2]} == (show|logs|resume|report) ]] && (( CURRENT == 3 )); then\n"
     "        words_=(last ${(f)\"$(sluice runs 2>/dev/null | awk '{print $3}')\"})\n"
     "        compadd -a words_\n"
     "    elif [[ ${words[2]} == (stage|plugins) ]] && (( CURRENT == 3 )); then\n"
@@ -75,12 +75,13 @@ static int print_bash(void) {
     return SL_EXIT_OK;
 }
 
+/* Within double quotes, where an apostrophe means nothing; summaries have none of what does. */
 static int print_zsh(void) {
     int n;
     const struct sl_command *commands = sl_commands(&n);
     fputs(zsh_head, stdout);
     for (int i = 0; i < n; i++)
-        printf("        '%s:%s'\n", commands[i].name, commands[i].summary);
+        printf("        \"%s:%s\"\n", commands[i].name, commands[i].summary);
     fputs(zsh_tail, stdout);
     return SL_EXIT_OK;
 }

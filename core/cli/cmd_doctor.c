@@ -288,10 +288,8 @@ int sl_cmd_doctor(const struct sl_command *self, int argc, char **argv) {
                               "warn or error; what can be\n"
                               "done about it stands below. Exit status: 0 without errors, else 1.",
                               table, argc, argv, &rest);
-    if (status < 0 && rest.n > 0) {
-        fprintf(stderr, "sluice: doctor takes no argument\nusage: sluice %s\n", self->usage);
-        status = SL_EXIT_USAGE;
-    }
+    if (status < 0)
+        status = sl_cli_at_most(self, &rest, 0);
     if (status < 0) {
         look_at_installation(&d);
         look_at_state(&d);

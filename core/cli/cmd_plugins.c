@@ -193,6 +193,8 @@ int sl_cmd_plugins(const struct sl_command *self, int argc, char **argv) {
         {0},
     };
     int status = sl_cli_parse(self, help, table, argc, argv, &rest);
+    if (status < 0)
+        status = sl_cli_at_most(self, &rest, 1);
     if (status < 0 && (status = sl_cli_load_catalog(&folders, refresh, &catalog)) == 0) {
         if (rest.n > 0)
             status = show_one(&catalog, rest.items[0], json);

@@ -70,6 +70,8 @@ int sl_cmd_runs(const struct sl_command *self, int argc, char **argv) {
         {0},
     };
     int status = sl_cli_parse(self, "Lists runs, newest first.", table, argc, argv, &rest);
+    if (status < 0)
+        status = sl_cli_at_most(self, &rest, 0);
     if (status < 0 && sl_rundir_list(&ids, &n, &err) < 0) {
         sl_cli_error(&err);
         status = SL_EXIT_FAILED;

@@ -27,6 +27,14 @@ int sl_cli_parse(const struct sl_command *self, const char *help, const struct s
     return SL_EXIT_USAGE;
 }
 
+int sl_cli_at_most(const struct sl_command *self, const struct sl_words *rest, int max_words) {
+    if (rest->n <= max_words)
+        return -1;
+    fprintf(stderr, "sluice: \"%s\" is one word too many\nusage: sluice %s\n",
+            rest->items[max_words], self->usage);
+    return SL_EXIT_USAGE;
+}
+
 struct sl_install sl_install_find(void) {
     sl_autofree char *prefix = sl_install_prefix();
     return (struct sl_install){.worker = sl_path_join(prefix, "libexec/sluice/sluice-worker"),
@@ -42,10 +50,11 @@ int sl_cli_load_catalog(const struct sl_words *folders, bool refresh, struct sl_
     struct sl_err err = {0};
     struct sl_registry_options options = {
         .folders = folders->items, .n_folders = folders->n, .refresh = refresh};
-    if (sl_registry_load(&options, ret, &err) == 0)
+    int rc = sl_registry_load(&options, ret, &err);
+    if (rc == 0)
         return 0;
     sl_cli_error(&err);
-    return SL_EXIT_FAILED;
+    return rc == SL_USAGE ? SL_EXIT_USAGE : SL_EXIT_FAILED;
 }
 
 int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value,

@@ -1,14 +1,20 @@
 /* sluice: the table of commands. main() finds the command and hands over; each command has a file of its own. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/mem.h"
 #include "cli/cli.h"
 
 static const struct sl_command commands[] = {
     {"run", "run PIPELINE.yaml [FILE...] [-o DIR] [options]", "run a pipeline over files",
      sl_cmd_run},
-    {"check", "check PIPELINE.yaml [--plan] [--set NAME=VALUE]...", "check a pipeline; nothing is run",
-     sl_cmd_check},
+    {"check", "check PIPELINE.yaml [--plan] [--set NAME=VALUE]...",
+     "check a pipeline; nothing is run", sl_cmd_check},
     {"graph", "graph PIPELINE.yaml [--format text|dot|svg]", "draw a pipeline", sl_cmd_graph},
     {"plugins", "plugins [NAME[/STAGE]] [--json]",
      "list plugins, or show a stage's ports and parameters", sl_cmd_plugins},
@@ -66,10 +72,15 @@ int sl_cmd_version(const struct sl_command *self, int argc, char **argv) {
     const struct sl_option none[] = {{0}};
     int status = sl_cli_parse(self, "Prints the version of Sluice and of its plugin ABI.", none,
                               argc, argv, &rest);
-    if (status >= 0)
-        return status;
-    printf("sluice %s (plugin ABI %u.%u)\n", SLUICE_VERSION, SLUICE_ABI_MAJOR, SLUICE_ABI_MINOR);
-    return SL_EXIT_OK;
+    if (status < 0)
+        status = sl_cli_at_most(self, &rest, 0);
+    if (status < 0) {
+        printf("sluice %s (plugin ABI %u.%u)\n", SLUICE_VERSION, SLUICE_ABI_MAJOR,
+               SLUICE_ABI_MINOR);
+        status = SL_EXIT_OK;
+    }
+    free(rest.items);
+    return status;
 }
 
 static int print_man(void) {
@@ -98,7 +109,7 @@ static int print_help(FILE *to) {
                 "its own.\n\n"
                 "usage: sluice COMMAND ...\n\n");
     for (int i = 0; i < N_COMMANDS; i++)
-        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].summary);
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fprintf(to,
             "\n`sluice help COMMAND` says more. Exit status: 0 all items ok, 1 some item failed, "
             "2 bad usage or pipeline, 130 cancelled.\n");
@@ -112,13 +123,39 @@ int sl_cmd_help(const struct sl_command *self, int argc, char **argv) {
         return argc < 1 ? print_help(stdout) : SL_EXIT_OK;
     if (strcmp(argv[0], "--man") == 0)
         return print_man();
+    if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)
+        return print_help(stdout);
     const struct sl_command *c = find(argv[0]);
     if (!c)
         return unknown_command(argv[0]);
     return c->run == sl_cmd_help ? print_help(stdout) : c->run(c, 1, words);
 }
 
-int main(int argc, char **argv) {
+/* A standard descriptor that is closed would become that of the next file opened, and what is printed would go there. */
+static void fill_standard_descriptors(void) {
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR);
+    sl_close(&fd);
+}
+
+/* Where HOME is not set, as in many services, home is what the list of users says. Plugins and programs see it too. */
+static void fill_home(void) {
+    const char *home = getenv("HOME");
+    struct passwd *user = home && *home ? NULL : getpwuid(getuid());
+    if (user && user->pw_dir && *user->pw_dir == '/')
+        setenv("HOME", user->pw_dir, 1);
+}
+
+/* What was printed has to get there. */
+static int finish_output(int status) {
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "sluice: standard output cannot be written: %s\n", strerror(errno));
+    return status == SL_EXIT_OK ? SL_EXIT_FAILED : status;
+}
+
+static int dispatch(int argc, char **argv) {
     if (argc < 2)
         return print_help(stderr);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
@@ -126,4 +163,10 @@ int main(int argc, char **argv) {
     const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
     const struct sl_command *c = find(name);
     return c ? c->run(c, argc - 2, argv + 2) : unknown_command(name);
+}
+
+int main(int argc, char **argv) {
+    fill_standard_descriptors();
+    fill_home();
+    return finish_output(dispatch(argc, argv));
 }

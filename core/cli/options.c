@@ -9,7 +9,8 @@
 #include "base/str.h"
 #include "base/units.h"
 
-#define MAX_OPTIONS 32
+#define MAX_OPTIONS    32
+#define INT_OPTION_MAX 100000
 
 static const struct sl_option *find_long(const struct sl_option *table, const char *name,
                                          size_t len) {
@@ -58,9 +59,9 @@ static int store(const struct sl_option *o, const char *value, struct sl_err *er
         push(o->to, value);
         return 0;
     case SL_OPT_INT:
-        if (!sl_parse_int(value, &number) || number < 1 || number > 100000)
-            return sl_err_set(err, SL_USAGE, "--%s %s: expected a whole number from 1 on", o->name,
-                              value);
+        if (!sl_parse_int(value, &number) || number < 1 || number > INT_OPTION_MAX)
+            return sl_err_set(err, SL_USAGE, "--%s %s: expected a whole number from 1 to %d",
+                              o->name, value, INT_OPTION_MAX);
         *(int *)o->to = (int)number;
         return 0;
     }

@@ -83,6 +83,10 @@ static void give_up(struct sl_outlet *o, const char *why) {
 }
 
 static void reader_gone(struct sl_outlet *o, int code) {
+    if (code != EPIPE && code != ECONNRESET && o->kind == SL_OUTLET_EXACT) {
+        give_up(o, strerror(code)); /* a full disk */
+        return;
+    }
     drop_waiting(o);
     o->state = GONE;
     sl_log(o->log, SLUICE_LOG_INFO, "descriptor %d cannot be written any more: %s", o->fd,

@@ -27,7 +27,7 @@ char *sl_runs_root(void) {
     else if (xdg && *xdg == '/')
         base = sl_path_join(xdg, "sluice");
     else
-        base = sl_path_join(home && *home ? home : "/tmp", ".local/state/sluice");
+        base = sl_path_join(home && *home ? home : "/", ".local/state/sluice");
     return sl_path_join(base, "runs");
 }
 

@@ -7,6 +7,7 @@ class CommandLine(Case):
         self.assertRegex(self.sluice("version").stdout, r"^sluice \d+\.\d+\.\d+ \(plugin ABI \d+\.\d+\)\n$")
         self.assertEqual(self.sluice("--version").stdout, self.sluice("version").stdout)
         text = self.sluice("help").stdout
+        self.assertEqual(self.sluice("help", "--help").stdout, text)
         for command in ("run", "check", "graph", "plugins", "stage", "runs", "show", "logs", "version"):
             self.assertIn(f"\n  {command} ", text)
             self.assertIn(f"usage: sluice {command}", self.sluice("help", command).stdout)
@@ -20,6 +21,10 @@ class CommandLine(Case):
                                (["graph", os.path.join(CONFIGS, "transcribe.yaml"), "--format", "png"], "text, dot or svg"),
                                (["run", "missing.yaml", "a.wav"], "missing.yaml"),
                                (["run", os.path.join(CONFIGS, "transcribe.yaml")], "no files given"),
+                               (["runs", "x"], '"x" is one word too many'), (["plugins", "audio", "x"], '"x" is one word too many'),
+                               (["version", "x"], "too many"), (["doctor", "x"], "too many"),
+                               (["plugins", "--plugins", "nowhere"], "nowhere: cannot be read as a folder of plugins"),
+                               (["run", "--jobs", "100001", "x.yaml"], "from 1 to 100000"), (["help", "rnu"], 'did you mean "run"'),
                                (["stage"], "expected one stage"), (["stage", "audio/decode", "--in", "x"], "NAME=VALUE"),
                                (["plugins", "whispr"], 'did you mean "whisper"')):
             with self.subTest(words=words):
@@ -141,13 +146,15 @@ class CommandLine(Case):
 
     def test_completion(self):
         script = self.write("complete", self.sluice("completion", "bash").stdout)
-        for words, want in ((["sluice", "ru"], ["run", "runs"]), (["sluice", "show", "la"], ["last"]),
+        for words, want in ((["sluice", "ru"], ["run", "runs"]), (["sluice", "show", "la"], ["last"]), (["sluice", "resume", "la"], ["last"]),
                             (["sluice", "run", "--jo"], ["--jobs"]), (["sluice", "stage", "audio/d"], ["audio/decode"])):
             line = f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _sluice; echo ${{COMPREPLY[@]}}"
             env = dict(self.env, PATH=os.path.dirname(SLUICE) + ":" + self.env["PATH"])
             done = subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=True)
             self.assertEqual(done.stdout.split(), want, done.stderr)
-        self.assertIn("#compdef sluice", self.sluice("completion", "zsh").stdout)
+        zsh = self.sluice("completion", "zsh").stdout
+        self.assertIn("#compdef sluice", zsh)
+        self.assertIn('"plugins:list plugins, or show a stage\'s ports and parameters"', zsh)
 
     def test_manual_page(self):
         page = self.sluice("help", "--man").stdout
