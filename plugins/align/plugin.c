@@ -161,7 +161,7 @@ static int32_t choose_backend(const struct stage *self, struct al_ctc_options *o
     const struct sluice_budget *budget = self->host->budget(self->host);
     if (budget->device != SLUICE_DEVICE_CUDA)
         return SLUICE_OK;
-#ifdef AL_HAVE_CUDA
+#ifdef SLUICE_HAVE_CUDA
     (void)err;
     options->backend = &al_backend_cuda;
     options->device = budget->device_index;
@@ -338,7 +338,7 @@ static const struct sluice_param drop_param = {
     .unit = "dB",
     .doc = "With energy, a word's edges are where it is this far below its loudest part."};
 
-#ifdef AL_HAVE_CUDA
+#ifdef SLUICE_HAVE_CUDA
 #define STAGE_FLAGS (SLUICE_STAGE_DETERMINISTIC | SLUICE_STAGE_CUDA)
 #else
 #define STAGE_FLAGS SLUICE_STAGE_DETERMINISTIC

@@ -293,7 +293,7 @@ static int32_t choose_backend(const struct sluice_host *host, struct dz_model_pa
     const struct sluice_budget *budget = host->budget(host);
     if (budget->device != SLUICE_DEVICE_CUDA)
         return SLUICE_OK;
-#ifdef DZ_HAVE_CUDA
+#ifdef SLUICE_HAVE_CUDA
     (void)err;
     paths->backend = &dz_backend_cuda;
     paths->options.device = budget->device_index;
@@ -477,7 +477,7 @@ PATH(embedding,
      "(tools/convert_diarization).");
 PATH(plda, "Folder of the PLDA with which VBx clusters; without one clustering is agglomerative.");
 
-#ifdef DZ_HAVE_CUDA
+#ifdef SLUICE_HAVE_CUDA
 #define STAGE_FLAGS (SLUICE_STAGE_DETERMINISTIC | SLUICE_STAGE_CUDA)
 #else
 #define STAGE_FLAGS SLUICE_STAGE_DETERMINISTIC

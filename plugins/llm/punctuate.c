@@ -91,7 +91,7 @@ bool lm_punctuate_apply(struct lm_transcript *t, size_t first, size_t last, cons
 struct run {
     struct lm_session *session;
     struct lm_transcript *transcript;
-    struct lm_punctuate_options options;
+    const char *system;
     uint32_t frame; /* tokens of a prompt without its text */
 };
 
@@ -102,10 +102,7 @@ static int32_t make_question(void *ctx, size_t first, size_t last, struct lm_ask
     join(r->transcript, first, last, text);
     int32_t status = lm_session_count(r->session, num_buf_text(text), text->len, &n, err);
     *ret_fits = 3 * (uint64_t)n + r->frame + 2 * ANSWER_MORE <= r->session->context;
-    *ret_ask = (struct lm_ask){.system = r->options.system,
-                               .max_tokens = 2 * n + ANSWER_MORE,
-                               .ctx = r->options.ctx,
-                               .cancelled = r->options.cancelled};
+    *ret_ask = (struct lm_ask){.system = r->system, .max_tokens = 2 * n + ANSWER_MORE};
     return status;
 }
 
@@ -118,36 +115,24 @@ static int32_t take_answer(void *ctx, size_t first, size_t last, const struct lm
     return failed ? num_fail_memory(err, "a text", q->out.len) : SLUICE_OK;
 }
 
-static size_t window_end(void *ctx, size_t first) {
-    const struct run *r = ctx;
-    const struct lm_segment *g = r->transcript->segments;
-    size_t marks = 0, end = first;
-    while (end < r->transcript->n_segments && lm_same_speaker(&g[first], &g[end])) {
-        marks += lm_count_marks(g[end].text, g[end].len);
-        if (end > first && marks > r->options.max_marks)
-            break;
-        end++;
-    }
-    return end;
-}
-
 int32_t lm_punctuate(struct lm_session *s, struct lm_transcript *t,
-                     const struct lm_punctuate_options *options, struct lm_ranges_report *ret,
+                     const struct lm_ranges_options *options, struct lm_ranges_report *ret,
                      struct num_err *err) {
-    struct run r = {.session = s, .transcript = t, .options = *options};
+    struct run r = {.session = s,
+                    .transcript = t,
+                    .system = options->system ? options->system : lm_punctuate_system};
     struct lm_ranges_job job = {.session = s,
                                 .transcript = t,
+                                .options = options,
+                                .max_segments = SIZE_MAX,
+                                .of_one_speaker = true,
                                 .ctx = &r,
                                 .make = make_question,
-                                .take = take_answer,
-                                .progress = options->progress,
-                                .watcher = options->ctx};
+                                .take = take_answer};
     struct lm_ranges_report report = {0};
-    if (!r.options.system)
-        r.options.system = lm_punctuate_system;
-    int32_t status = lm_session_frame(s, r.options.system, "", 0, &r.frame, err);
+    int32_t status = lm_session_frame(s, r.system, "", 0, &r.frame, err);
     if (status == SLUICE_OK)
-        status = lm_ranges_run(&job, window_end, &report, err);
+        status = lm_ranges_run(&job, &report, err);
     if (status == SLUICE_OK)
         status = lm_transcript_complete(t, err);
     if (status == SLUICE_OK)

@@ -2,8 +2,9 @@
  * Punctuation and case for a transcript that has none, from a model, with every word as it was.
  *
  * Segments that follow each other in one turn are asked about together (ranges.h). An answer counts
- * only where its words are the same (words.h); a single segment without one stays as it is. The answer is laid out on segments and on their words, which keep their
- * times; numbers of tokens, which would be of the old text, are dropped from changed segments.
+ * only where its words are the same (words.h); a single segment without one stays as it is. The
+ * answer is laid out on segments and on their words, which keep their times; numbers of tokens, which
+ * would be of the old text, are dropped from changed segments.
  */
 #ifndef LM_PUNCTUATE_H
 #define LM_PUNCTUATE_H
@@ -12,19 +13,14 @@
 #include "llm/session.h"
 #include "llm/transcript.h"
 
-struct lm_punctuate_options {
-    const char *system; /* what the model is told to do; NULL: lm_punctuate_system */
-    uint32_t max_marks; /* letters and numbers of a window, about */
-    void *ctx;          /* of the following, which may be NULL */
-    bool (*cancelled)(void *ctx);
-    void (*progress)(void *ctx, double fraction);
-};
-
 extern const char lm_punctuate_system[];
 
-/* Changes the texts in `transcript`, and completes it (transcript.h). SLUICE_CANCELLED, SLUICE_RESOURCE. */
+/*
+ * Changes the texts in `transcript`, and completes it (transcript.h). SLUICE_CANCELLED,
+ * SLUICE_RESOURCE, and what the session answers.
+ */
 int32_t lm_punctuate(struct lm_session *s, struct lm_transcript *transcript,
-                     const struct lm_punctuate_options *options, struct lm_ranges_report *ret,
+                     const struct lm_ranges_options *options, struct lm_ranges_report *ret,
                      struct num_err *err);
 
 /*

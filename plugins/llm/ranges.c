@@ -67,16 +67,18 @@ static int32_t make(struct rounds *r, struct range *range, struct lm_question *q
         return status;
     ask.user = num_buf_text(&range->text);
     ask.user_len = range->text.len;
+    ask.ctx = r->job->options->ctx;
+    ask.cancelled = r->job->options->cancelled;
     questions[(*ret_n)++].ask = ask;
     return SLUICE_OK;
 }
 
 static void on_answer(void *ctx, size_t n_done) {
     const struct rounds *r = ctx;
-    const struct lm_ranges_job *job = r->job;
+    const struct lm_ranges_options *o = r->job->options;
     double left = (double)(r->n_asked - n_done) / (double)r->n_asked;
-    if (job->progress)
-        job->progress(job->watcher, 0.95 * (1 - left));
+    if (o->progress)
+        o->progress(o->ctx, 0.95 * (1 - left));
 }
 
 /* What becomes of a range: its answer counts, or its halves are asked about, or it stays as it is. */
@@ -121,15 +123,30 @@ static int32_t round_of(struct rounds *r, struct list *now, struct list *next,
     return status;
 }
 
-int32_t lm_ranges_run(const struct lm_ranges_job *job, size_t (*window)(void *ctx, size_t first),
-                      struct lm_ranges_report *ret, struct num_err *err) {
+/* Where the window that begins at `first` ends: it has a segment, however long that is. */
+static size_t window_end(const struct lm_ranges_job *job, size_t first) {
+    const struct lm_segment *g = job->transcript->segments;
+    size_t marks = 0, end = first;
+    while (end < job->transcript->n_segments && end - first < job->max_segments) {
+        if (job->of_one_speaker && !lm_same_speaker(&g[first], &g[end]))
+            break;
+        marks += lm_count_marks(g[end].text, g[end].len);
+        if (end > first && marks > job->options->max_marks)
+            break;
+        end++;
+    }
+    return end;
+}
+
+int32_t lm_ranges_run(const struct lm_ranges_job *job, struct lm_ranges_report *ret,
+                      struct num_err *err) {
     struct rounds r = {.job = job};
     struct list now = {0}, next = {0};
     size_t n = job->transcript->n_segments;
     int32_t status = SLUICE_OK;
     r.report.n_segments = with_words(job->transcript, 0, n);
     for (size_t i = 0, end; i < n && status == SLUICE_OK; i = end) {
-        end = window(job->ctx, i);
+        end = window_end(job, i);
         status = add_with_words(&r, &now, i, end, err);
     }
     while (now.n && status == SLUICE_OK) {

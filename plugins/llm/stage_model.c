@@ -83,14 +83,6 @@ void lm_watch_text(void *watch, const char *text, size_t len) {
     }
 }
 
-void lm_work_ranges(const struct lm_work *w, const struct lm_ranges_report *r) {
-    const struct sluice_host *host = w->watch.host;
-    st_metric(host, w->watch.job, "segments", (double)r->n_segments);
-    st_metric(host, w->watch.job, "segments_kept", (double)r->n_kept);
-    st_metric(host, w->watch.job, "questions", (double)r->n_questions);
-    st_metric(host, w->watch.job, "tokens", (double)r->n_tokens);
-}
-
 int32_t lm_work_write(struct lm_work *w, const struct lm_transcript *t, struct num_err *err) {
     num_autotext *text = json_dumps(t->root, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
     if (!text)

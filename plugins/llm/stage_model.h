@@ -84,8 +84,6 @@ int32_t lm_work_transcript(const struct lm_work *w, struct lm_transcript *ret, s
 
 /* The transcript as the output. */
 int32_t lm_work_write(struct lm_work *w, const struct lm_transcript *t, struct num_err *err);
-/* Metrics of rounds of questions. */
-void lm_work_ranges(const struct lm_work *w, const struct lm_ranges_report *r);
 
 /* ---- The stages, for each backend ------------------------------------------------------------ */
 
@@ -99,9 +97,8 @@ int32_t lm_generate_create(const struct sluice_host *host, const struct lm_backe
 void lm_generate_destroy(void *self);
 int32_t lm_punctuate_create(const struct sluice_host *host, const struct lm_backend *backend,
                             void **ret_self);
-void lm_punctuate_destroy(void *self);
 int32_t lm_translate_create(const struct sluice_host *host, const struct lm_backend *backend,
                             void **ret_self);
-void lm_translate_destroy(void *self);
+void lm_rewrite_destroy(void *self); /* of the last two */
 
 #endif

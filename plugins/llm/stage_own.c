@@ -103,7 +103,7 @@ static int32_t choose_card(const struct sluice_host *host, struct lm_session_opt
     const struct sluice_budget *budget = host->budget(host);
     if (budget->device != SLUICE_DEVICE_CUDA)
         return SLUICE_OK;
-#ifdef LM_HAVE_CUDA
+#ifdef SLUICE_HAVE_CUDA
     (void)err;
     o->card = &lm_card_cuda;
     o->device = budget->device_index;
@@ -159,7 +159,7 @@ static const struct lm_backend own = {open_model, read_sampling};
 #define OF_SAMPLING                                                                                \
     &lm_param_max_tokens, &lm_param_temperature, &param_top_k, &lm_param_top_p, &param_min_p,      \
         &param_repetition_penalty, &lm_param_seed
-#ifdef LM_HAVE_CUDA
+#ifdef SLUICE_HAVE_CUDA
 #define STAGE_FLAGS (SLUICE_STAGE_DETERMINISTIC | SLUICE_STAGE_CUDA)
 #else
 #define STAGE_FLAGS SLUICE_STAGE_DETERMINISTIC
@@ -228,7 +228,7 @@ const struct sluice_stage lm_punctuate_stage = {
     .params = (const struct sluice_param *const[]){&param_model, &lm_param_prompt_punctuate,
                                                    &lm_param_window, OF_MODEL},
     .create = create_punctuate,
-    .destroy = lm_punctuate_destroy};
+    .destroy = lm_rewrite_destroy};
 
 static int32_t create_translate(const struct sluice_host *host, void **ret_self) {
     return lm_translate_create(host, &own, ret_self);
@@ -244,4 +244,4 @@ const struct sluice_stage lm_translate_stage = {
         (const struct sluice_param *const[]){&param_model, &lm_param_to, &lm_param_prompt_translate,
                                              &lm_param_window, OF_MODEL},
     .create = create_translate,
-    .destroy = lm_translate_destroy};
+    .destroy = lm_rewrite_destroy};

@@ -18,8 +18,7 @@
 const char lm_translate_system[] =
     "You translate transcripts of speech. Translate each line of the JSON that you are given into "
     "{language}. Answer with JSON of the same form and nothing else: one translation for each "
-    "line, "
-    "in the same order. Add nothing, leave nothing out, and keep names as they are.";
+    "line, in the same order. Add nothing, leave nothing out, and keep names as they are.";
 
 /* What an answer of n lines has to be. */
 struct form {
@@ -30,7 +29,7 @@ struct form {
 struct run {
     struct lm_session *session;
     struct lm_transcript *transcript;
-    struct lm_translate_options options;
+    const struct lm_ranges_options *options;
     struct num_buf system;
     uint32_t frame;                   /* tokens of a prompt without its text */
     struct form forms[MAX_LINES + 1]; /* made when they are wanted */
@@ -104,9 +103,7 @@ static int32_t make_question(void *ctx, size_t first, size_t last, struct lm_ask
                                .max_tokens = *ret_fits ? (uint32_t)most : 1,
                                .grammar = form.grammar,
                                .schema = form.schema,
-                               .checks = true,
-                               .ctx = r->options.ctx,
-                               .cancelled = r->options.cancelled};
+                               .checks = true};
     return status;
 }
 
@@ -157,23 +154,10 @@ static int32_t take_answer(void *ctx, size_t first, size_t last, const struct lm
 
 /* ---- The whole ------------------------------------------------------------------------------ */
 
-static size_t window_end(void *ctx, size_t first) {
-    const struct run *r = ctx;
-    const struct lm_segment *g = r->transcript->segments;
-    size_t marks = 0, end = first;
-    while (end < r->transcript->n_segments && end - first < MAX_LINES) {
-        marks += lm_count_marks(g[end].text, g[end].len);
-        if (end > first && marks > r->options.max_marks)
-            break;
-        end++;
-    }
-    return end;
-}
-
 /* The system text with the language's name in it. */
 static void set_system(struct run *r) {
-    const char *name = lm_language_name(r->options.language);
-    const char *text = r->options.system ? r->options.system : lm_translate_system;
+    const char *name = lm_language_name(r->options->language);
+    const char *text = r->options->system ? r->options->system : lm_translate_system;
     for (const char *at; (at = strstr(text, PLACEHOLDER)); text = at + strlen(PLACEHOLDER)) {
         num_buf_add(&r->system, text, (size_t)(at - text));
         num_buf_adds(&r->system, name);
@@ -182,7 +166,7 @@ static void set_system(struct run *r) {
 }
 
 static int32_t set_language(struct run *r, struct num_err *err) {
-    json_t *code = json_string(lm_language_code(r->options.language));
+    json_t *code = json_string(lm_language_code(r->options->language));
     if (!code || json_object_set_new(r->transcript->root, "language", code))
         return num_fail_memory(err, "a language", 0);
     r->transcript->language = json_string_value(code);
@@ -191,23 +175,23 @@ static int32_t set_language(struct run *r, struct num_err *err) {
 }
 
 int32_t lm_translate(struct lm_session *s, struct lm_transcript *t,
-                     const struct lm_translate_options *options, struct lm_ranges_report *ret,
+                     const struct lm_ranges_options *options, struct lm_ranges_report *ret,
                      struct num_err *err) {
-    struct run r = {.session = s, .transcript = t, .options = *options};
+    struct run r = {.session = s, .transcript = t, .options = options};
     struct lm_ranges_job job = {.session = s,
                                 .transcript = t,
+                                .options = options,
+                                .max_segments = MAX_LINES,
                                 .ctx = &r,
                                 .make = make_question,
-                                .take = take_answer,
-                                .progress = options->progress,
-                                .watcher = options->ctx};
+                                .take = take_answer};
     struct lm_ranges_report report = {0};
     set_system(&r);
     int32_t status = r.system.failed ? num_fail_memory(err, "a prompt", r.system.len) : SLUICE_OK;
     if (status == SLUICE_OK)
         status = lm_session_frame(s, num_buf_text(&r.system), "", 0, &r.frame, err);
     if (status == SLUICE_OK)
-        status = lm_ranges_run(&job, window_end, &report, err);
+        status = lm_ranges_run(&job, &report, err);
     if (status == SLUICE_OK)
         status = set_language(&r, err);
     num_buf_finish(&r.system);

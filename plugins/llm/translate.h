@@ -13,22 +13,15 @@
 
 #include "llm/ranges.h"
 
-struct lm_translate_options {
-    const char *language; /* to translate into: a code or a name */
-    const char *
-        system; /* what the model is told to do, with {language} in it; NULL: lm_translate_system */
-    uint32_t max_marks; /* letters and numbers of a window, about */
-    void *ctx;          /* of the following, which may be NULL */
-    bool (*cancelled)(void *ctx);
-    void (*progress)(void *ctx, double fraction);
-};
-
+/* In this text, and in that of the options, {language} stands for the language's name. */
 extern const char lm_translate_system[];
 
-/* Changes the texts in `transcript` and its language, and completes it (transcript.h).
- * SLUICE_CANCELLED, SLUICE_RESOURCE, and what the session answers. */
+/*
+ * Changes the texts in `transcript` and its language, and completes it (transcript.h).
+ * SLUICE_CANCELLED, SLUICE_RESOURCE, and what the session answers.
+ */
 int32_t lm_translate(struct lm_session *s, struct lm_transcript *transcript,
-                     const struct lm_translate_options *options, struct lm_ranges_report *ret,
+                     const struct lm_ranges_options *options, struct lm_ranges_report *ret,
                      struct num_err *err);
 
 #endif

@@ -60,7 +60,7 @@ static int32_t choose_backend(const struct stage *s, const struct wh_backend **r
                               struct num_err *err) {
     enum wh_compute compute = s->params.compute;
     if (s->host->budget(s->host)->device == SLUICE_DEVICE_CUDA) {
-#ifdef WH_HAVE_CUDA
+#ifdef SLUICE_HAVE_CUDA
         *ret = &wh_backend_cuda;
         return SLUICE_OK;
 #else
@@ -411,7 +411,7 @@ static const struct sluice_port port_attention = {
 static const struct sluice_port *const inputs[] = {&port_audio, &port_regions, NULL};
 static const struct sluice_port *const outputs[] = {&port_transcript, &port_attention, NULL};
 
-#ifdef WH_HAVE_CUDA
+#ifdef SLUICE_HAVE_CUDA
 #define STAGE_FLAGS (SLUICE_STAGE_DETERMINISTIC | SLUICE_STAGE_CUDA)
 #else
 #define STAGE_FLAGS SLUICE_STAGE_DETERMINISTIC

@@ -121,6 +121,19 @@ __device__ inline float dot8(const float *a, const float *b) {
     return sum;
 }
 
+/* Begins to read what the lane has of its team's next AHEAD positions in [at, to): keys or values. */
+template <typename T>
+__device__ inline void fetch(const walk &w, unsigned at, unsigned to, bool value,
+                             eight<T> (&ret)[AHEAD]) {
+#pragma unroll
+    for (int i = 0; i < AHEAD; i++) {
+        const unsigned t = at + i * w.l.n_teams + w.l.team;
+        if (w.l.there && t < to)
+            ret[i].fetch(lm::block_of(w.a->cache, w.table, w.head, t), w.a->cache.d, t, value,
+                         w.l.e);
+    }
+}
+
 /* Scores of positions [from, to) of the step at `base`, in powers of 2. */
 template <typename T>
 __device__ void score(const walk &w, workspace &s, unsigned base, unsigned from, unsigned to) {
@@ -128,12 +141,7 @@ __device__ void score(const walk &w, workspace &s, unsigned base, unsigned from,
     const float scale = 1.44269504f / sqrtf((float)d);
     for (unsigned at = from; at < to; at += w.l.n_teams * AHEAD) {
         eight<T> k[AHEAD];
-#pragma unroll
-        for (int i = 0; i < AHEAD; i++) {
-            const unsigned t = at + i * w.l.n_teams + w.l.team;
-            if (w.l.there && t < to)
-                k[i].fetch(lm::block_of(w.a->cache, w.table, w.head, t), d, t, false, w.l.e);
-        }
+        fetch(w, at, to, false, k);
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             const unsigned t = at + i * w.l.n_teams + w.l.team;
@@ -177,19 +185,13 @@ __device__ void soften(const walk &w, workspace &s, unsigned base, unsigned from
 template <typename T>
 __device__ void mix(const walk &w, const workspace &s, unsigned base, unsigned from, unsigned to,
                     float (&out)[MOST][8]) {
-    const unsigned d = w.a->cache.d;
 #pragma unroll
     for (unsigned r = 0; r < MOST; r++)
         for (int e = 0; r < w.n && e < 8; e++)
             out[r][e] *= s.rows[r].fix;
     for (unsigned at = from; at < to; at += w.l.n_teams * AHEAD) {
         eight<T> v[AHEAD];
-#pragma unroll
-        for (int i = 0; i < AHEAD; i++) {
-            const unsigned t = at + i * w.l.n_teams + w.l.team;
-            if (w.l.there && t < to)
-                v[i].fetch(lm::block_of(w.a->cache, w.table, w.head, t), d, t, true, w.l.e);
-        }
+        fetch(w, at, to, true, v);
 #pragma unroll
         for (int i = 0; i < AHEAD; i++) {
             const unsigned t = at + i * w.l.n_teams + w.l.team;

@@ -204,7 +204,7 @@ static const struct sluice_stage punctuate = {
                                                    &lm_param_prompt_punctuate, &lm_param_window,
                                                    OF_SERVER},
     .create = create_punctuate,
-    .destroy = lm_punctuate_destroy};
+    .destroy = lm_rewrite_destroy};
 
 static int32_t create_translate(const struct sluice_host *host, void **ret_self) {
     return lm_translate_create(host, &server, ret_self);
@@ -219,7 +219,7 @@ static const struct sluice_stage translate = {
                                                    &lm_param_to, &lm_param_prompt_translate,
                                                    &lm_param_window, OF_SERVER},
     .create = create_translate,
-    .destroy = lm_translate_destroy};
+    .destroy = lm_rewrite_destroy};
 
 static const struct sluice_stage *const stages[] = {&extract,   &generate,  &punctuate,
                                                     &summarize, &translate, NULL};

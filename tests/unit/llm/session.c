@@ -537,7 +537,7 @@ TEST(noise_changes_no_word) {
     json_t *many = made_transcript(8, 30), *long_one = made_transcript(1, 2000);
     json_array_extend(json_object_get(many, "segments"), json_object_get(long_one, "segments"));
     lm_autotranscript t = {0};
-    struct lm_punctuate_options options = {.system = "Punctuate.", .max_marks = 200};
+    struct lm_ranges_options options = {.system = "Punctuate.", .max_marks = 200};
     struct lm_ranges_report report = {0};
     struct num_err err = {0};
     read_transcript(many, &t);

@@ -58,7 +58,7 @@ static const char talk[] = "{\"language\": \"en\", \"text\": \"x\", \"words\": [
 static struct lm_transcript translated(struct fake *f, struct lm_ranges_report *report) {
     struct lm_transcript t = {0};
     struct num_err err = {0};
-    struct lm_translate_options options = {.language = "de", .max_marks = 600};
+    struct lm_ranges_options options = {.language = "de", .max_marks = 600};
     CHECK_INT(lm_transcript_read(talk, strlen(talk), &t, &err), SLUICE_OK);
     if (lm_translate(&f->base, &t, &options, report, &err))
         TEST_FAIL("%s", err.text);
