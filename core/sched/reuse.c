@@ -28,9 +28,10 @@
 
 #define SLICE       ((uint64_t)1 << 20) /* bytes a turn and task */
 #define TURN_MS     5                   /* for all looks of a turn */
-#define FREE_SHARE  20     /* nothing is kept where less than this part of the disk is free */
-#define PRUNE_SHARE 8      /* pruned when this part of what may be kept was added */
-#define PRUNE_S     3600.0 /* and at most this long after the last time */
+#define FREE_SHARE  20 /* nothing is kept where less than this part of the disk is free, */
+#define FREE_MOST   ((uint64_t)1 << 30) /* and less than this many bytes */
+#define PRUNE_SHARE 8                   /* pruned when this part of what may be kept was added */
+#define PRUNE_S     3600.0              /* and at most this long after the last time */
 
 enum step { RECIPE, FETCH, MISSED };
 
@@ -362,7 +363,7 @@ static bool has_room(const struct sl_cache_use *use) {
     struct statvfs fs;
     sl_autofree char *parent = sl_xasprintf("%s/..", use->root);
     return (statvfs(use->root, &fs) < 0 && statvfs(parent, &fs) < 0) ||
-           fs.f_bavail >= fs.f_blocks / FREE_SHARE;
+           fs.f_bavail >= fs.f_blocks / FREE_SHARE || fs.f_bavail >= FREE_MOST / fs.f_frsize;
 }
 
 static json_t *entry_of(const struct run *run, const struct sl_task *task, const struct look *l) {
@@ -421,15 +422,33 @@ static void finish_keeping(struct sl_cache_use *use, struct keeping *k) {
         prune(use);
 }
 
-static bool may_be_kept(const struct run *run, const struct sl_task *task, const struct look *l) {
+/* NULL: it may be kept. */
+static const char *reason_against(const struct run *run, const struct sl_task *task,
+                                  const struct look *l) {
     const struct sl_plan_stage *stage = &run->plan->stages[task->stage];
-    if (!l || task->deviates || l->step != MISSED || !l->recipe.all || !has_room(run->cache))
-        return false;
+    if (task->deviates)
+        return "it was made otherwise than its parameters say, after on_oom";
+    if (!l->recipe.all)
+        return l->why ? l->why : "it takes no part";
+    if (!has_room(run->cache))
+        return "the disk of the cache is nearly full";
     for (int o = 0; o < stage->n_outputs; o++)
         if (task->artifacts[o].path && task->artifacts[o].held)
-            return false;
+            return "its stage still has an output open for writing";
     sl_autojson json_t *now = sl_run_sources(run, task->item, task->stage);
-    return now == l->recipe.sources || json_equal(now, l->recipe.sources);
+    return now == l->recipe.sources || json_equal(now, l->recipe.sources)
+               ? NULL
+               : "a file that it was made of has changed";
+}
+
+static bool may_be_kept(struct run *run, const struct sl_task *task, const struct look *l) {
+    if (!l || l->step != MISSED)
+        return false;
+    const char *reason = reason_against(run, task, l);
+    if (reason)
+        sl_log(&run->log, SLUICE_LOG_DEBUG, "%s: %s: its result is not kept for later runs: %s",
+               run->spec->items[task->item].name, run->plan->stages[task->stage].name, reason);
+    return !reason;
 }
 
 void sl_reuse_keep(struct run *run, struct sl_task *task) {
