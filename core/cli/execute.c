@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "base/units.h"
 #include "cli/cli.h"
+#include "cli/places.h"
 #include "cli/summary.h"
 #include "cli/tell.h"
 #include "sched/run.h"
@@ -167,11 +168,21 @@ static int execute_in(const struct sl_cli_run *spec, const struct place *at,
     return status;
 }
 
-/* In a new run folder, or in the one that is given. Nothing is made for a plan that cannot run on this machine. */
+static bool writes_files(const struct sl_cli_run *spec) {
+    for (int s = 0; s < spec->plan->n_stages; s++)
+        if (spec->outputs_by_port || spec->plan->stages[s].is_output)
+            return true;
+    return false;
+}
+
+/* In a new run folder, or in the one that is given. Nothing is made for a plan that cannot run on this machine, or whose
+ * outputs cannot be written. */
 static int execute(const struct sl_cli_run *spec, struct place *at, struct sl_rundir *fresh) {
     struct sl_install install = sl_install_find();
     struct sl_err err = {0};
-    int status, rc = sl_admission_create(spec->plan, install.worker, &at->admission, &err);
+    int status, rc = writes_files(spec) ? sl_places_check_folder(spec->out_dir, &err) : 0;
+    if (rc == 0)
+        rc = sl_admission_create(spec->plan, install.worker, &at->admission, &err);
     status = rc < 0 ? SL_EXIT_USAGE : SL_EXIT_FAILED;
     if (rc == 0 && fresh)
         rc = sl_rundir_create(fresh, &err);

@@ -4,9 +4,12 @@
  */
 #include "cli/places.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/io.h"
 #include "base/json.h"
@@ -118,6 +121,41 @@ static int check_overwriting(const struct places *p, struct sl_err *err) {
                                   "this run; choose another folder with -o",
                                   p->plan->stages[s].name, name);
         }
+    return 0;
+}
+
+/* ---- The folder ------------------------------------------------------------------------------ */
+
+static void cut_slashes(char *path) {
+    for (size_t len = strlen(path); len > 1 && path[len - 1] == '/';)
+        path[--len] = 0;
+}
+
+/* Cuts the last name off an absolute path; false where there is none. */
+static bool go_up(char *path) {
+    cut_slashes(path);
+    char *name = strrchr(path, '/') + 1;
+    bool any = *name != 0;
+    *name = 0;
+    cut_slashes(path);
+    return any;
+}
+
+int sl_places_check_folder(const char *out_dir, struct sl_err *err) {
+    sl_autofree char *path = sl_xstrdup(out_dir);
+    struct stat st;
+    if (*path != '/')
+        return sl_err_set(err, SL_USAGE, "-o %s: the working folder is gone; give an absolute path",
+                          out_dir);
+    while (stat(path, &st) < 0) {
+        if ((errno != ENOENT && errno != ENOTDIR) || !go_up(path))
+            return sl_err_sys(err, SL_USAGE, errno, "outputs cannot be written to %s", out_dir);
+    }
+    if (!S_ISDIR(st.st_mode))
+        return sl_err_set(err, SL_USAGE, "outputs cannot be written to %s: %s is not a folder",
+                          out_dir, path);
+    if (faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) < 0)
+        return sl_err_sys(err, SL_USAGE, errno, "outputs cannot be written to %s", path);
     return 0;
 }
 

@@ -14,4 +14,10 @@
 int sl_places_check(const struct sl_plan *plan, const struct sl_item *items, int n_items,
                     const char *out_dir, struct sl_err *err);
 
+/*
+ * Whether the files can be written there: `out_dir`, or the nearest folder above it that is there, is a folder that we may
+ * write to. Makes nothing. 0; SL_USAGE. So a batch does not find out when its first item is done.
+ */
+int sl_places_check_folder(const char *out_dir, struct sl_err *err);
+
 #endif

@@ -220,7 +220,7 @@ int sl_sandbox_enter(const struct sl_sandbox_base *base, const struct sl_frame *
 
 void sl_sandbox_explain(bool confined, char *message, size_t size) {
     static const char hint[] =
-        "; the stage is confined: `sandbox: none`, or `network: true`, would let it";
+        "; the stage is confined: if that is why, `sandbox: none` or `network: true` lifts it";
     size_t len = strlen(message);
     bool refused = strstr(message, strerror(EACCES)) || strstr(message, strerror(EPERM)) ||
                    strstr(message, "no CUDA-capable device");

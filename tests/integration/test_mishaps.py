@@ -83,6 +83,33 @@ class Places(Mishaps):
         self.assertIn("out/a.txt: is an input of this run and is not written over", done.stderr)
         self.assertEqual((self.read("in/a.txt"), self.read("out/a.end")), ("mine", "of an earlier run"))
 
+    def test_a_folder_that_cannot_be_written_is_said_before(self):
+        self.make("txt")
+        self.write("a.txt", "x")
+        self.write("file", "x")
+        self.refuse("a.txt", "-o", "file", words="/file: " + self.path("file") + " is not a folder")
+        self.refuse("a.txt", "-o", "file/out/x", words=self.path("file") + " is not a folder")
+        self.assertFalse(os.path.exists(self.state))
+        os.mkdir(self.path("gone"))
+        done = subprocess.run(["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", SLUICE, "run", self.path("p.yaml"), self.path("a.txt"),
+                               "-o", "out", *fixtures()], cwd=self.path("gone"), env=self.env, timeout=LIMIT, capture_output=True,
+                              text=True)
+        self.assertEqual((done.returncode, done.stderr),
+                         (2, "sluice: -o out: the working folder is gone; give an absolute path\n"))
+
+    @unittest.skipUnless(os.getuid() == 0, "skipped: only root can become somebody else")
+    def test_a_folder_of_others(self):
+        self.make("txt")
+        self.write("a.txt", "x")
+        os.chmod(self.folder, 0o755)
+        for name in ("mine", "state", "cache"):
+            os.mkdir(self.path(name))
+            os.chmod(self.path(name), 0o755 if name == "mine" else 0o777)
+        done = subprocess.run([SLUICE, "run", "p.yaml", "a.txt", "-o", "mine/out", *fixtures()], cwd=self.folder, env=self.env,
+                              timeout=LIMIT, capture_output=True, text=True, user=65534, group=65534, extra_groups=[])
+        self.assertEqual((done.returncode, done.stderr),
+                         (2, f"sluice: outputs cannot be written to {self.path('mine')}: Permission denied\n"))
+
     def test_folder_that_is_no_text(self):
         self.make("txt")
         self.write("a.txt", "x")
