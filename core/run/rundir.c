@@ -118,6 +118,7 @@ int sl_rundir_create(struct sl_rundir *ret, struct sl_err *err) {
     if (rc == 0)
         rc = sl_rundir_lock(&rd, err);
     if (rc < 0) {
+        sl_remove_tree(rd.path, NULL);
         sl_rundir_finish(&rd);
         return rc;
     }

@@ -250,6 +250,7 @@ int sl_run(const struct sl_run_spec *spec, const struct sl_rundir *dir, struct s
     sigprocmask(SIG_SETMASK, NULL, &before);
     init(&run, spec, dir);
     int rc = set_up(&run, &before, err);
+    bool begun = rc == 0 || spec->replay;
     if (rc == 0)
         rc = loop(&run, err);
     run.result.n_items = run.tasks.n_items;
@@ -269,5 +270,7 @@ int sl_run(const struct sl_run_spec *spec, const struct sl_rundir *dir, struct s
     }
     *ret = run.result;
     tear_down(&run, &before);
+    if (!begun)
+        sl_remove_tree(dir->path, NULL); /* it has no journal that anybody could read */
     return rc;
 }

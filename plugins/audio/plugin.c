@@ -66,9 +66,12 @@ static int sink_write(void *ctx, const float *samples, int64_t n) {
     uint64_t len = (uint64_t)n * sizeof *samples;
     int32_t status = reserve(j, HEADER_LEN + j->n_bytes + len);
     if (status != SLUICE_OK) {
-        char text[SOURCE_LEN + 128];
-        snprintf(text, sizeof text, "%s: no room for its samples (%.1f s are written)", j->name,
-                 (double)j->n_bytes / sizeof *samples / AD_RATE);
+        char text[SOURCE_LEN + 192];
+        snprintf(
+            text, sizeof text,
+            "%s: no room for its samples (%.1f s are written): the disk of the run's folder is "
+            "full, or a limit of the stage is reached",
+            j->name, (double)j->n_bytes / sizeof *samples / AD_RATE);
         j->host->fail(j->job, text);
         return status;
     }

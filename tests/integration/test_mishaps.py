@@ -144,6 +144,28 @@ class Surroundings(Mishaps):
             self.assertIn("sluice: standard output: No space left on device; nothing more is written to it", done.stderr)
         self.assertEqual(self.show()["state"], "ok")
 
+    def on_full_disk(self, line, status):
+        """The line, with a full disk at `disk` that nobody else sees."""
+        os.makedirs(self.path("disk"), exist_ok=True)
+        mount = 'mount -t tmpfs -o size=4k none disk && { head -c 1m /dev/zero > disk/fill 2>/dev/null; true; }'
+        done = subprocess.run(["unshare", "-m", "sh", "-c", f"{mount} || exit 77; {line}; echo $?; ls -AR disk"],
+                              cwd=self.folder, env=dict(self.env, S=SLUICE, P=FIXTURES), timeout=LIMIT, capture_output=True, text=True)
+        if done.returncode == 77 or "unshare" in done.stderr:
+            self.skipTest("skipped: nothing can be mounted here")
+        out, left = done.stdout.split("\n", 1)
+        self.assertEqual(out, str(status), done.stderr)
+        return left, done.stderr
+
+    def test_full_disk(self):
+        self.make("txt")
+        self.write("a.txt", "x" * 10000)
+        left, err = self.on_full_disk('"$S" run p.yaml a.txt -o disk/out --plugins "$P"', 1)
+        self.assertIn("a: failed: " + self.path("disk/out/a.txt") + ": write failed: No space left on device", err)
+        self.assertEqual(left, "disk:\nfill\nout\n\ndisk/out:\n")
+        left, err = self.on_full_disk('SLUICE_STATE=disk/state "$S" run p.yaml a.txt -o out --plugins "$P"', 1)
+        self.assertRegex(err, r"^sluice: .*: No space left on device\n$")
+        self.assertEqual(left, "disk:\nfill\nstate\n\ndisk/state:\nruns\n\ndisk/state/runs:\n")
+
     def test_no_home(self):
         """Home is what the list of users says."""
         import pwd
