@@ -174,6 +174,32 @@ static bool is_given(const struct sl_yaml *with, const struct sl_stage_desc *des
     return false;
 }
 
+static bool takes(const struct sl_pipeline_stage *taker, const char *stage, const char *port) {
+    for (int k = 0; k < taker->n_refs; k++) {
+        const struct sl_pipeline_ref *ref = &taker->refs[k];
+        if (ref->stage && ref->source_port && strcmp(ref->stage, stage) == 0 &&
+            strcmp(ref->source_port, port) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A truth value that is named as an optional output says whether to make it: where somebody takes it, yes. */
+static bool is_wanted(const struct sl_planner *p, int i, const struct sl_param_desc *param) {
+    const struct sl_stage_desc *desc = p->stages[i].desc;
+    const struct sl_port_desc *port = sl_port_find(desc->outputs, desc->n_outputs, param->name);
+    if (param->kind != SLUICE_PARAM_BOOL || !port || !port->optional)
+        return false;
+    for (int s = 0; s < p->pipeline->n_stages; s++)
+        if (takes(&p->pipeline->stages[s], p->notes[i].source->name, param->name))
+            return true;
+    return false;
+}
+
+static json_t *default_of(const struct sl_planner *p, int i, const struct sl_param_desc *param) {
+    return is_wanted(p, i, param) ? json_true() : sl_param_default(param);
+}
+
 /* All parameters in the order of their declaration; `values` holds those given. */
 static json_t *fill_defaults(struct sl_planner *p, int i, const struct sl_yaml *with,
                              const json_t *values) {
@@ -185,7 +211,7 @@ static json_t *fill_defaults(struct sl_planner *p, int i, const struct sl_yaml *
         if (given)
             json_object_set(all, param->name, given);
         else if (param->default_value)
-            sl_json_set(all, param->name, sl_param_default(param));
+            sl_json_set(all, param->name, default_of(p, i, param));
         else if (param->required && !is_given(with, desc, param))
             sl_diag_error(p->diags, p->notes[i].source->pos,
                           "%s: parameter \"%s\" of %s is missing%s%s", p->notes[i].what,

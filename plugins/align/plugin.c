@@ -54,7 +54,7 @@ static int32_t align_by_attention(struct work *w, const struct al_watch *watch) 
     if (w->self->host->input(w->job, "attention", &attention) != SLUICE_OK)
         return num_fail(&w->err, SLUICE_INPUT,
                         "method attention needs the input `attention`: connect that of "
-                        "whisper/transcribe, with word_timestamps: true and attention: true");
+                        "whisper/transcribe");
     int32_t status =
         al_attention_align(attention.data, attention.len, &w->script, watch, &report, &w->err);
     if (status)

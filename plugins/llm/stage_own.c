@@ -12,10 +12,17 @@
 
 static const char *const computes[] = {"auto", "f32", "bf16", "int8", NULL};
 
+/* The model that comes along, for the stages that it was trained for. */
+#define OURS "scribe-synth"
+#define MODEL_DOC                                                                                  \
+    "A language model: the path of a GGUF file or of a Hugging Face folder, or the name of an "    \
+    "installed one"
+
 static LM_PARAM(param_model, "model", .kind = SLUICE_PARAM_STRING, .flags = SLUICE_PARAM_REQUIRED,
-                .doc =
-                    "A language model: the path of a GGUF file or of a Hugging Face folder, or the "
-                    "name of an installed one, such as scribe-synth.");
+                .doc = MODEL_DOC ".");
+static LM_PARAM(param_model_ours, "model", .kind = SLUICE_PARAM_STRING, .default_value = OURS,
+                .doc = MODEL_DOC "; " OURS " comes along, is for trying out and understands the "
+                                 "sentences of a grammar only.");
 static LM_PARAM(param_compute, "compute", .kind = SLUICE_PARAM_STRING, .default_value = "auto",
                 .choices = computes,
                 .doc = "What to calculate with: f32 is exact; bf16 and int8 are faster; auto is "
@@ -144,11 +151,17 @@ static int32_t open_model(const struct sluice_host *host, struct lm_session **re
         status = num_model_find(name, host->share_dir(host), room, &options.model, &err);
     status = status == SLUICE_OK ? lm_session_open(&options, ret, &err)
                                  : num_fail_in(&err, "model \"%.100s\"", name);
-    if (status != SLUICE_OK)
+    if (status != SLUICE_OK) {
         host->error(host, err.text);
-    else
-        log_card(host, *ret);
-    return status;
+        return status;
+    }
+    log_card(host, *ret);
+    if (strcmp(name, OURS) == 0)
+        host->log(host, SLUICE_LOG_WARN,
+                  "model " OURS
+                  " is for trying out: it understands the sentences of a grammar only; "
+                  "name another for real recordings");
+    return SLUICE_OK;
 }
 
 static const struct lm_backend own = {open_model, read_sampling};
@@ -195,7 +208,7 @@ const struct sluice_stage lm_summarize_stage = {
     .version = "2",
     .summary = "Summarises a transcript of any length with a language model.",
     .outputs = (const struct sluice_port *const[]){&lm_port_summary, NULL},
-    .params = (const struct sluice_param *const[]){&param_model, &lm_param_prompt_digest,
+    .params = (const struct sluice_param *const[]){&param_model_ours, &lm_param_prompt_digest,
                                                    OF_SAMPLING, OF_MODEL},
     .create = create_summarize,
     .destroy = lm_digest_destroy};
@@ -210,7 +223,7 @@ const struct sluice_stage lm_extract_stage = {
     .version = "2",
     .summary = "Extracts facts from a transcript as JSON of a schema, with a language model.",
     .outputs = (const struct sluice_port *const[]){&lm_port_json, NULL},
-    .params = (const struct sluice_param *const[]){&param_model, &lm_param_prompt_digest,
+    .params = (const struct sluice_param *const[]){&param_model_ours, &lm_param_prompt_digest,
                                                    &lm_param_schema, OF_SAMPLING, OF_MODEL},
     .create = create_extract,
     .destroy = lm_digest_destroy};
@@ -225,7 +238,7 @@ const struct sluice_stage lm_punctuate_stage = {
     .version = "2",
     .summary = "Restores punctuation and case with a language model, without changing a word.",
     .outputs = (const struct sluice_port *const[]){&lm_port_punctuated, NULL},
-    .params = (const struct sluice_param *const[]){&param_model, &lm_param_prompt_punctuate,
+    .params = (const struct sluice_param *const[]){&param_model_ours, &lm_param_prompt_punctuate,
                                                    &lm_param_window, OF_MODEL},
     .create = create_punctuate,
     .destroy = lm_rewrite_destroy};

@@ -91,8 +91,9 @@ DECLARE(no_repeat_ngram_size, .kind = SLUICE_PARAM_INT, .default_value = "0", RA
 DECLARE(word_timestamps, .kind = SLUICE_PARAM_BOOL, .default_value = "false",
         .doc = "Find the times of every word too; segments then start and end with words.");
 DECLARE(attention, .kind = SLUICE_PARAM_BOOL, .default_value = "false",
-        .doc = "Commit the output attention, for stages that align; needs word_timestamps. It is "
-               "kept in memory: heads times text tokens times positions, 2 bytes each.");
+        .doc =
+            "Commit the output attention, for stages that align, and find words; true where the "
+            "output is taken. In memory: heads times text tokens times positions, 2 bytes each.");
 DECLARE(prepend_punctuations, .kind = SLUICE_PARAM_STRING,
         .doc = "Signs that belong to the word behind them; by default quotes and opening "
                "brackets.");
@@ -378,6 +379,7 @@ int32_t wh_params_read(const struct sluice_host *host, struct wh_params *ret, st
     if (p.condition_given)
         p.options.condition_on_previous_text = condition != 0;
     status = read_members(host, &p.options, err);
+    p.options.word_timestamps |= p.options.attention;
     if (!status)
         status = read_lists(host, &p, err);
     if (status)

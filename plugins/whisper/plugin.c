@@ -406,7 +406,7 @@ static const struct sluice_port port_transcript = {
 
 static const struct sluice_port port_attention = {
     SLUICE_SIZED(struct sluice_port), SLUICE_PORT_OPTIONAL, "attention", SLUICE_TYPE_ATTENTION,
-    "What the decoder looked at while it wrote each token, by segment; with attention: true."};
+    "What the decoder looked at while it wrote each token, by segment; unless attention: false."};
 
 static const struct sluice_port *const inputs[] = {&port_audio, &port_regions, NULL};
 static const struct sluice_port *const outputs[] = {&port_transcript, &port_attention, NULL};

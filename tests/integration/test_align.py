@@ -58,6 +58,23 @@ class Align(Case):
         self.assertLess(sorted(starts)[10], 0.04)
         self.assertLess(sorted(starts)[10], sorted(before)[10])
 
+    def test_attention_is_made_where_it_is_taken(self):
+        """Nothing in `with:` asks for it; the outputs are those of a pipeline that does. Told not to, the stage does not."""
+        path = os.path.join(DATA, "command.wav")
+        self.write("asked.yaml", WORDS)
+        self.write("taken.yaml", WORDS.replace("word_timestamps: true, attention: true, ", ""))
+        self.write("told.yaml", WORDS.replace("word_timestamps: true, attention: true, ", "attention: false, "))
+        alone = re.sub(r"  align:.*\n", "", self.read("taken.yaml")).replace("align.transcript", "asr.transcript")
+        self.write("alone.yaml", alone)
+        self.sluice("run", "asked.yaml", path, "-o", "asked")
+        self.sluice("run", "taken.yaml", path, "-o", "taken")
+        for name in ("command.json", "command.plain"):
+            self.assertEqual(self.read("taken", name), self.read("asked", name))
+        self.assertIn('"words"', self.read("taken/command.json"))
+        self.sluice("run", "alone.yaml", path, "-o", "alone")
+        self.assertNotIn('"words"', self.read("alone/command.json"))
+        self.assertIn("method attention needs", self.sluice("run", "told.yaml", path, "-o", "told", status=1).stderr)
+
     def test_attention_must_be_connected(self):
         self.write("words.yaml", WORDS.replace(", attention: asr.attention", ""))
         done = self.sluice("run", "words.yaml", os.path.join(DATA, "meeting.wav"), "-o", "out", status=1)

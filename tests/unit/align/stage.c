@@ -72,7 +72,7 @@ TEST(without_attention_it_says_what_to_connect) {
     struct fake_host h;
     start(&h);
     CHECK_INT(fake_run(&h), SLUICE_INPUT);
-    CHECK_HAS(h.message, "word_timestamps: true and attention: true");
+    CHECK_HAS(h.message, "connect that of whisper/transcribe");
     fake_host_finish(&h);
 }
 

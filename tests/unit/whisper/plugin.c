@@ -49,12 +49,10 @@ TEST(attention_has_a_tensor_for_each_segment) {
     float *pcm = clip_read("meeting", &n);
     start(&h, pcm, n, "16000");
     fake_param(&h, "attention", "true");
-    CHECK_INT(fake_run(&h), SLUICE_INPUT);
-    CHECK_HAS(h.error, "needs word_timestamps");
-    fake_param(&h, "word_timestamps", "true");
     CHECK_INT(fake_run(&h), SLUICE_OK);
     json_t *o = json_loads(fake_output(&h, "transcript"), 0, NULL);
     const json_t *segments = json_object_get(o, "segments"), *s;
+    CHECK(json_array_size(json_object_get(json_array_get(segments, 0), "words")) > 0);
     CHECK_INT(num_safetensors_parse(fake_output(&h, "attention"), fake_output_len(&h, "attention"),
                                     "attention", &st, &err),
               0);
