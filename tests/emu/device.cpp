@@ -52,6 +52,8 @@ static const struct {
     {cudaErrorStreamCaptureUnmatched, "cudaErrorStreamCaptureUnmatched", "no capture was begun here"},
     {cudaErrorStreamCaptureUnjoined, "cudaErrorStreamCaptureUnjoined",
      "a captured stream was not joined"},
+    {cudaErrorStreamCaptureImplicit, "cudaErrorStreamCaptureImplicit",
+     "the default stream would wait for one that is captured"},
     {cudaErrorGraphExecUpdateFailure, "cudaErrorGraphExecUpdateFailure",
      "the graph has another shape"},
 };
@@ -281,18 +283,25 @@ cudaError_t cudaFuncSetAttribute(const void *func, enum cudaFuncAttribute attr, 
     EMU_CALL();
     struct cudaDeviceProp p;
     cudaGetDeviceProperties(&p, 0);
-    bool fits = attr != cudaFuncAttributeMaxDynamicSharedMemorySize ||
-                (value >= 0 && (size_t)value <= p.sharedMemPerBlockOptin);
-    return func && fits ? cudaSuccess : emu_error(cudaErrorInvalidValue);
+    const bool shared = attr == cudaFuncAttributeMaxDynamicSharedMemorySize;
+    if (!func || (shared && (value < 0 || (size_t)value > p.sharedMemPerBlockOptin)))
+        return emu_error(cudaErrorInvalidValue);
+    if (shared)
+        emu().dynamic_shared[func] = (size_t)value;
+    return cudaSuccess;
+}
+
+size_t emu_dynamic_limit(const void *func) {
+    const auto at = emu().dynamic_shared.find(func);
+    return at == emu().dynamic_shared.end() ? 48 * 1024 : at->second;
 }
 
 cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attr, const void *func) {
     EMU_CALL();
-    (void)func;
     memset(attr, 0, sizeof *attr);
     attr->maxThreadsPerBlock = EMU_BLOCK_THREADS;
     attr->numRegs = 64;
-    attr->maxDynamicSharedSizeBytes = 163 * 1024;
+    attr->maxDynamicSharedSizeBytes = (int)emu_dynamic_limit(func);
     return cudaSuccess;
 }
 

@@ -98,9 +98,11 @@ struct emu_state {
     int fail_call_in = 0, fail_kernel_in = 0;
     cudaError_t fail_call = cudaSuccess, fail_kernel = cudaSuccess;
     struct emu_counts counts = {};
+    std::map<const void *, size_t> dynamic_shared; /* what kernels were allowed beyond 48 KiB */
     emu_state();
 };
 struct emu_state &emu(void);
+size_t emu_dynamic_limit(const void *func); /* bytes of dynamic shared memory that a kernel may be launched with */
 
 /* Every call of the API opens with this: the lock, the injected failure, the sticky error. */
 cudaError_t emu_enter(const char *function);

@@ -84,7 +84,10 @@ static void explain(int signal_number, siginfo_t *info, void *context) {
     char where[160], text[512];
     emu_describe_running(where, sizeof where);
     int n = 0;
-    if (in_reserved(at) && !emu_in_kernel() && memory().open == 0)
+    if (signal_number == SIGILL)
+        n = snprintf(text, sizeof text, "emulated card: %s; %s\n",
+                     emu_in_kernel() ? "an access that is not aligned as its type is" : "an illegal instruction", where);
+    else if (in_reserved(at) && !emu_in_kernel() && memory().open == 0)
         n = snprintf(text, sizeof text, "emulated card: the host touches device memory at %p\n", (void *)at);
     else if (in_reserved(at)) {
         const char *start = allocation_below(memory().device, at);
@@ -113,6 +116,7 @@ static void watch_faults(void) {
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
+    sigaction(SIGILL, &action, NULL);
 }
 
 /* ---- the card's memory ---- */

@@ -7,7 +7,8 @@
  * blocking stream and they for it, as the legacy default stream of CUDA does.
  *
  * While a stream is captured its operations become nodes of a graph instead, each with the nodes it depends on;
- * launching the graph puts one operation on a stream, which runs the nodes in an order that the dependencies allow.
+ * launching the graph puts one operation on a stream, which runs the nodes in an order that the dependencies allow. Whatever
+ * mode a capture has, all is refused that the strictest one forbids, and what is only dangerous (copies of pageable memory).
  */
 #include <stdio.h>
 #include <string.h>
@@ -56,7 +57,10 @@ struct CUstream_st {
 struct streams {
     CUstream_st legacy;
     std::vector<CUstream_st *> all{&legacy};
-    CUgraph_st *capture = nullptr; /* the one that forbids unsafe calls, if any */
+    std::set<CUgraph_st *> captures; /* under way */
+    std::set<CUevent_st *> events;
+    std::set<CUgraph_st *> graphs;
+    std::set<CUgraphExec_st *> execs;
     bool running = false;
 };
 
@@ -183,16 +187,31 @@ static void stream_put(CUstream_st *s, std::function<void(void *)> run) {
 
 /* For calls that must not be made while a stream is captured. */
 static cudaError_t refuse_capture(void) {
-    struct streams &all = streams();
-    if (!all.capture)
-        return cudaSuccess;
-    all.capture->status = cudaStreamCaptureStatusInvalidated;
-    return cudaErrorStreamCaptureUnsupported;
+    for (CUgraph_st *capture : streams().captures)
+        capture->status = cudaStreamCaptureStatusInvalidated;
+    return streams().captures.empty() ? cudaSuccess : cudaErrorStreamCaptureUnsupported;
+}
+
+/* For the default stream while one that it waits for is captured. */
+static cudaError_t refuse_implicit(const CUstream_st *s) {
+    for (CUgraph_st *capture : streams().captures)
+        if (s == &streams().legacy && capture->origin->blocking) {
+            capture->status = cudaStreamCaptureStatusInvalidated;
+            return cudaErrorStreamCaptureImplicit;
+        }
+    return cudaSuccess;
 }
 
 #define CHECK_STREAM(s)                                                                            \
     cudaStream_t s = stream_of(stream);                                                            \
     if (!stream_known(s))                                                                          \
+        return emu_error(cudaErrorInvalidResourceHandle);                                          \
+    if (cudaError_t implicit = refuse_implicit(s))                                                 \
+    return emu_error(implicit)
+
+/* What was destroyed, or never made, is no handle. */
+#define CHECK_HANDLE(all, handle)                                                                  \
+    if (streams().all.count(handle) == 0)                                                          \
     return emu_error(cudaErrorInvalidResourceHandle)
 
 static cudaError_t synchronize(CUstream_st *s) {
@@ -218,7 +237,6 @@ static void kernel_run(const emu_grid &grid, void *clock) {
 cudaError_t emu_launch(const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
                        cudaStream_t stream, std::function<void()> run) {
     EMU_CALL();
-    (void)kernel;
     CHECK_STREAM(s);
     struct cudaDeviceProp prop;
     cudaGetDeviceProperties(&prop, 0);
@@ -227,7 +245,7 @@ cudaError_t emu_launch(const void *kernel, dim3 grid, dim3 block, size_t shared_
                    grid.y <= (unsigned)prop.maxGridSize[1] && grid.z <= (unsigned)prop.maxGridSize[2];
     if (!grid_ok || n_threads == 0 || n_threads > EMU_BLOCK_THREADS || block.z > 64)
         return emu_error(cudaErrorInvalidConfiguration);
-    if (shared_bytes > prop.sharedMemPerBlockOptin)
+    if (shared_bytes > emu_dynamic_limit(kernel))
         return emu_error(cudaErrorInvalidValue);
     emu().counts.n_launches++;
     emu_grid g = {grid, block, shared_bytes, std::move(run)};
@@ -289,6 +307,8 @@ static cudaError_t copy_put(struct copy c, enum cudaMemcpyKind kind, CUstream_st
     if (!span_ok(c.dst, (c.height - 1) * c.dpitch + c.width) ||
         !span_ok(c.src, (c.height - 1) * c.spitch + c.width))
         return cudaErrorInvalidValue;
+    if (s->capture && (emu_is_host(c.dst) || emu_is_host(c.src)))
+        return refuse_capture();
     if (!s->capture && !emu_is_device(c.src) && !emu_is_pinned(c.src)) {
         /* From pageable memory: it is read before the call returns. */
         std::vector<char> staged(c.width * c.height);
@@ -327,9 +347,13 @@ cudaError_t cudaMemcpy2D(void *dst, size_t dpitch, const void *src, size_t spitc
     if (cudaError_t refused = refuse_capture())
         return emu_error(refused);
     CUstream_st *s = &streams().legacy;
+    const bool pageable = emu_is_host(src) && emu_is_device(dst);
+    if (cudaError_t failed = pageable ? synchronize(s) : cudaSuccess)
+        return failed;
     if (cudaError_t failed = copy_put({(char *)dst, (const char *)src, dpitch, spitch, width, height}, kind, s))
         return emu_error(failed);
-    return synchronize(s);
+    /* From pageable memory it has been read; it may still be on its way. Within the device nobody waits. */
+    return pageable || (emu_is_device(src) && emu_is_device(dst)) ? cudaSuccess : synchronize(s);
 }
 
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t count, enum cudaMemcpyKind kind) {
@@ -385,6 +409,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     EMU_CALL();
     if (!stream || !stream_known(stream))
         return emu_error(cudaErrorInvalidResourceHandle);
+    if (cudaError_t refused = stream->capture ? refuse_capture() : cudaSuccess)
+        return emu_error(refused);
     run_until(stream, stream->n_put);
     stream->destroyed = true;
     return cudaSuccess;
@@ -425,6 +451,8 @@ static cudaError_t query(CUstream_st *s, uint64_t seq) {
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
     EMU_CALL();
     CHECK_STREAM(s);
+    if (cudaError_t refused = refuse_capture())
+        return emu_error(refused);
     return query(s, s->n_put);
 }
 
@@ -452,6 +480,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *user)
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
     EMU_CALL();
     *event = new CUevent_st;
+    streams().events.insert(*event);
     (*event)->timed = !(flags & cudaEventDisableTiming);
     return cudaSuccess;
 }
@@ -463,9 +492,9 @@ cudaError_t cudaEventCreate(cudaEvent_t *event) {
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
     EMU_CALL_FREES();
-    if (!event)
-        return emu_error(cudaErrorInvalidResourceHandle);
+    CHECK_HANDLE(events, event);
     emu_drain_all(); /* an operation may still write its time */
+    streams().events.erase(event);
     delete event;
     return injected ? emu_error(injected) : cudaSuccess;
 }
@@ -485,8 +514,7 @@ static double now_ms(void) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     EMU_CALL();
     CHECK_STREAM(s);
-    if (!event)
-        return emu_error(cudaErrorInvalidResourceHandle);
+    CHECK_HANDLE(events, event);
     event->recorded = true;
     event->stream = s;
     event->capture = s->capture;
@@ -509,8 +537,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     EMU_CALL();
     CHECK_STREAM(s);
     (void)flags;
-    if (!event)
-        return emu_error(cudaErrorInvalidResourceHandle);
+    CHECK_HANDLE(events, event);
     if (!event->recorded)
         return cudaSuccess;
     if (event->capture) {
@@ -530,14 +557,18 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     EMU_CALL();
-    if (!event || event->capture)
+    CHECK_HANDLE(events, event);
+    if (event->capture)
         return emu_error(cudaErrorInvalidResourceHandle);
+    if (cudaError_t refused = refuse_capture())
+        return emu_error(refused);
     return event->recorded ? query(event->stream, event->seq) : cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     EMU_CALL();
-    if (!event || event->capture)
+    CHECK_HANDLE(events, event);
+    if (event->capture)
         return emu_error(cudaErrorInvalidResourceHandle);
     if (cudaError_t refused = refuse_capture())
         return emu_error(refused);
@@ -549,7 +580,9 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end) {
     EMU_CALL();
-    if (!start || !end || !start->recorded || !end->recorded || !start->timed || !end->timed)
+    CHECK_HANDLE(events, start);
+    CHECK_HANDLE(events, end);
+    if (!start->recorded || !end->recorded || !start->timed || !end->timed)
         return emu_error(cudaErrorInvalidResourceHandle);
     if (start->stream->n_done < start->seq || end->stream->n_done < end->seq)
         return cudaErrorNotReady;
@@ -561,13 +594,14 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end) 
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
     EMU_CALL();
+    (void)mode;
     CHECK_STREAM(s);
     if (s == &streams().legacy || s->capture)
         return emu_error(cudaErrorStreamCaptureUnsupported);
     s->capture = new CUgraph_st;
     s->capture->origin = s;
-    if (mode != cudaStreamCaptureModeRelaxed)
-        streams().capture = s->capture;
+    streams().captures.insert(s->capture);
+    streams().graphs.insert(s->capture);
     return cudaSuccess;
 }
 
@@ -586,9 +620,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
     for (CUstream_st *other : streams().all)
         if (other->capture == g)
             other->capture = nullptr;
-    if (streams().capture == g)
-        streams().capture = nullptr;
+    streams().captures.erase(g);
     if (result) {
+        streams().graphs.erase(g);
         delete g;
         g = nullptr;
     } else
@@ -606,6 +640,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureSta
 
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *n_nodes) {
     EMU_CALL();
+    CHECK_HANDLE(graphs, graph);
     if (nodes)
         return emu_error(cudaErrorNotSupported);
     *n_nodes = graph->nodes.size();
@@ -614,6 +649,8 @@ cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t 
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
     EMU_CALL_FREES();
+    CHECK_HANDLE(graphs, graph);
+    streams().graphs.erase(graph);
     delete graph;
     return injected ? emu_error(injected) : cudaSuccess;
 }
@@ -621,7 +658,9 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags) {
     EMU_CALL();
     (void)flags;
+    CHECK_HANDLE(graphs, graph);
     *exec = new CUgraphExec_st{graph->nodes};
+    streams().execs.insert(*exec);
     return cudaSuccess;
 }
 
@@ -629,12 +668,15 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream) {
     EMU_CALL();
     CHECK_STREAM(s);
     (void)s;
-    return exec ? cudaSuccess : emu_error(cudaErrorInvalidValue);
+    CHECK_HANDLE(execs, exec);
+    return cudaSuccess;
 }
 
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph,
                                 cudaGraphExecUpdateResultInfo *info) {
     EMU_CALL();
+    CHECK_HANDLE(execs, exec);
+    CHECK_HANDLE(graphs, graph);
     bool same = exec->nodes.size() == graph->nodes.size();
     for (size_t i = 0; same && i < exec->nodes.size(); i++)
         same = exec->nodes[i].after == graph->nodes[i].after;
@@ -671,8 +713,7 @@ static void graph_run(const std::vector<node> &nodes, void *clock) {
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
     EMU_CALL();
     CHECK_STREAM(s);
-    if (!exec)
-        return emu_error(cudaErrorInvalidValue);
+    CHECK_HANDLE(execs, exec);
     emu().counts.n_launches++;
     stream_put(s, [exec](void *clock) { graph_run(exec->nodes, clock); });
     return cudaSuccess;
@@ -680,7 +721,9 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
     EMU_CALL_FREES();
+    CHECK_HANDLE(execs, exec);
     emu_drain_all();
+    streams().execs.erase(exec);
     delete exec;
     return injected ? emu_error(injected) : cudaSuccess;
 }
@@ -718,6 +761,8 @@ cudaError_t cudaMallocHost(void **ptr, size_t size) {
 
 cudaError_t cudaFreeHost(void *ptr) {
     EMU_CALL_FREES();
+    if (cudaError_t refused = refuse_capture())
+        return emu_error(refused);
     emu_drain_all();
     const cudaError_t error = emu_pinned_free(ptr);
     return emu_error(injected ? injected : error);

@@ -225,7 +225,7 @@ static cudaGraphExec_t record(struct pass *p) {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
     check(p, "recording a step",
-          cudaStreamBeginCapture(r->w->stream, cudaStreamCaptureModeThreadLocal));
+          cudaStreamBeginCapture(r->w->stream, NUM_CUDA_CAPTURE));
     if (p->status)
         return NULL;
     for (uint32_t i = 0; !p->status && i < r->m->config.n_layers; i++)

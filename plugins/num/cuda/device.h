@@ -16,6 +16,10 @@ extern "C" {
 
 #define NUM_CUDA_LEAST_CAPABILITY 80 /* Ampere: what the kernels are built for */
 
+/* How graphs are recorded. What libraries and the driver do when a kernel is used for the first time (load it, take memory for
+ * it) is allowed meanwhile: a shape may be recorded before it has run. The emulated card allows nothing of the kind. */
+#define NUM_CUDA_CAPTURE cudaStreamCaptureModeRelaxed
+
 struct num_cuda_device {
     int index;
     char name[64];

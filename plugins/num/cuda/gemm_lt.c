@@ -156,7 +156,7 @@ static const void *bias_of(const struct num_cuda_product *p) {
 static struct key key_of(const struct num_cuda_product *p, size_t workspace_bytes) {
     return (struct key){p->m, p->n, p->k, p->ld_x, p->ld_w, p->ld_ret, p->n_batch, p->stride_x, p->stride_w,
                         p->stride_ret, workspace_bytes, p->type, p->ret_type, p->act, bias_of(p) != NULL,
-                        p->residual != NULL, alignment(p->ret), p->residual ? alignment(p->residual) : 16, 0};
+                        p->residual != NULL, alignment(p->ret), alignment(p->residual ? p->residual : p->ret), 0};
 }
 
 static cublasStatus_t make_layout(const struct num_cuda_library *l, cublasLtMatrixLayout_t *ret,

@@ -28,10 +28,14 @@ template <typename T> __device__ static __forceinline__ T *dynamic_shared() {
 
 constexpr size_t DEFAULT_SHARED = 48 * 1024; /* more has to be asked for, kernel by kernel */
 
-/* Lets the kernel have so much dynamic shared memory. */
+/* Lets the kernel have so much dynamic shared memory. What it had before it keeps: a recorded launch may need it. */
 static inline cudaError_t allow_shared(const void *kernel, size_t shared_bytes) {
+    cudaFuncAttributes has;
     if (shared_bytes <= DEFAULT_SHARED)
         return cudaSuccess;
+    cudaError_t error = cudaFuncGetAttributes(&has, kernel);
+    if (error != cudaSuccess || has.maxDynamicSharedSizeBytes >= (int)shared_bytes)
+        return error;
     return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 (int)shared_bytes);
 }
@@ -50,15 +54,15 @@ static inline cudaError_t launch(void (*kernel)(Params...), dim3 grid, dim3 bloc
                                  cudaStream_t stream, Args... args) {
     static_assert(sizeof...(Params) == sizeof...(Args), "as many arguments as the kernel has parameters");
     std::tuple<Params...> values(args...);
+    cudaError_t error = allow_shared((const void *)kernel, shared_bytes);
+    if (error != cudaSuccess)
+        return error;
 #ifdef SLUICE_CUDA_EMU
     int index = 0;
     std::apply([&](auto &...value) { (check_argument(value, index++), ...); }, values);
     return emu_launch((const void *)kernel, grid, block, shared_bytes, stream,
                       [kernel, values] { std::apply(kernel, values); });
 #else
-    cudaError_t error = allow_shared((const void *)kernel, shared_bytes);
-    if (error != cudaSuccess)
-        return error;
     void *pointers[sizeof...(Params) + 1] = {};
     int index = 0;
     std::apply([&](auto &...value) { ((pointers[index++] = (void *)&value), ...); }, values);

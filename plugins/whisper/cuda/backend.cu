@@ -224,9 +224,8 @@ int32_t fill(struct wh_cuda *m, const struct wh_weights *weights, struct num_err
         status = wh_cuda_decoder_create(m, err);
     if (!status)
         status = wh_cuda_encoder_create(m, err);
-    return status
-               ? status
-               : num_cuda_fail(err, "preparing the model", cudaStreamSynchronize(m->decode_stream));
+    /* Copies from pageable memory are on their way still; the streams do not wait for them. */
+    return status ? status : num_cuda_fail(err, "preparing the model", cudaDeviceSynchronize());
 }
 
 int32_t cuda_load(const struct wh_weights *weights, const struct wh_dims *dims,

@@ -165,7 +165,7 @@ static void record(struct wh_cuda_pass *p, struct wh_cuda_body *body) {
     cudaStream_t stream = p->m->encode_stream;
     cudaGraph_t graph = NULL;
     wh_cuda_check(p, "recording the encoder",
-                  cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+                  cudaStreamBeginCapture(stream, NUM_CUDA_CAPTURE));
     if (p->status)
         return;
     run_body(p);

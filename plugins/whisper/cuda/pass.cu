@@ -276,7 +276,7 @@ cudaGraphExec_t record_graph(struct pass *p, void (*run)(struct pass *)) {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
     check(p, "recording a step",
-          cudaStreamBeginCapture(p->m->decode_stream, cudaStreamCaptureModeThreadLocal));
+          cudaStreamBeginCapture(p->m->decode_stream, NUM_CUDA_CAPTURE));
     if (p->status)
         return NULL;
     run(p);

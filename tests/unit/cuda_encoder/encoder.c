@@ -79,6 +79,7 @@ static struct wh_cuda *model_make(const struct wh_dims *dims, const struct wh_we
     load_weights(m, weights);
     if (wh_cuda_encoder_create(m, &err))
         TEST_FAIL("%s", err.text);
+    CHECK_CUDA(cudaDeviceSynchronize()); /* the streams do not wait for copies from pageable memory */
     return m;
 }
 

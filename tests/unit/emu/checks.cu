@@ -4,6 +4,7 @@
  */
 #include "num/cuda/launch.cuh"
 #include "num/cuda/mma.cuh"
+#include "num/cuda/vec8.cuh"
 
 #include <signal.h>
 #include <vector>
@@ -27,6 +28,11 @@ enum defect {
     READS_NULL,
     FORGETS_TO_WAIT,
     COPIES_TO_GLOBAL,
+    COPIES_FROM_BETWEEN,
+    COPIES_TO_BETWEEN,
+    ROWS_BETWEEN,
+    READS_PAIRS_BETWEEN,
+    READS_EIGHT_BETWEEN,
     TRAPS,
 };
 
@@ -59,6 +65,22 @@ __global__ void kernel(enum defect defect, float *x, int n) {
     }
     if (defect == COPIES_TO_GLOBAL)
         num::cp_async_16(x + threadIdx.x * 4, x);
+    if (defect == COPIES_FROM_BETWEEN)
+        num::cp_async_16(tile + threadIdx.x * 4, x + 2);
+    if (defect == COPIES_TO_BETWEEN)
+        num::cp_async_16(tile + threadIdx.x * 2 + 2, x);
+    if (defect == ROWS_BETWEEN) { /* rows of 20 bytes */
+        uint32_t to[4];
+        num::ldmatrix_x4(to, tile + lane * 5);
+        x[threadIdx.x] = __uint_as_float(to[0]);
+    }
+    if (defect == READS_PAIRS_BETWEEN)
+        x[threadIdx.x] = (reinterpret_cast<const float2 *>(x + n / 256) + threadIdx.x)->y;
+    if (defect == READS_EIGHT_BETWEEN) {
+        float v[8];
+        num::load8(reinterpret_cast<const __half *>(x + n / 128) + threadIdx.x * 8, v);
+        x[threadIdx.x] = v[0];
+    }
     if (defect == TRAPS)
         __trap();
 }
@@ -139,6 +161,15 @@ TEST(accesses) {
 TEST(copies) {
     check_found(FORGETS_TO_WAIT, "cp.async of its own is under way");
     check_found(COPIES_TO_GLOBAL, "is not in shared memory");
+    check_found(COPIES_FROM_BETWEEN, "which is no multiple of 16");
+    check_found(COPIES_TO_BETWEEN, "or no multiple of 16");
+    check_found(ROWS_BETWEEN, "ldmatrix");
+}
+
+/* A card stops where an address is no multiple of what is read at a time. */
+TEST(accesses_that_are_not_aligned) {
+    check_found(READS_PAIRS_BETWEEN, "aligned");
+    check_found(READS_EIGHT_BETWEEN, "aligned");
 }
 
 TEST(traps) {
@@ -188,10 +219,29 @@ TEST(launches_are_checked) {
     CHECK_INT(num::launch(read_shared, dim3(1, 0, 1), 32, 0, nullptr, x), cudaErrorInvalidConfiguration);
     CHECK_INT(num::launch(read_shared, dim3(1, 65536, 1), 32, 0, nullptr, x), cudaErrorInvalidConfiguration);
     CHECK_INT(num::launch(read_shared, 1, 64, 200 * 1024, nullptr, x), cudaErrorInvalidValue);
+    CHECK_INT(num::launch(read_shared, dim3(1, 1, 0), 32, 0, nullptr, x), cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, dim3(1, 1, 65536), 32, 0, nullptr, x), cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, 1, 0, 0, nullptr, x), cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, 1, dim3(1, 1, 65), 0, nullptr, x), cudaErrorInvalidConfiguration);
     emu_fail_kernel(1, cudaErrorIllegalAddress);
     CHECK_CUDA(num::launch(read_shared, 1, 64, 256, nullptr, x));
     CHECK_INT(cudaDeviceSynchronize(), cudaErrorIllegalAddress);
     CHECK_INT(num::launch(read_shared, 1, 64, 256, nullptr, x), cudaErrorIllegalAddress);
+}
+
+/* Past 48 KiB a kernel has to be allowed first; num::launch() does that, and never allows less again. */
+TEST(large_shared_memory_is_asked_for) {
+    const void *kernel = (const void *)read_shared;
+    cudaFuncAttributes has;
+    float *x;
+    CHECK_CUDA(cudaMalloc(&x, 256));
+    CHECK_INT(emu_launch(kernel, 1, 64, 60 * 1024, nullptr, [] {}), cudaErrorInvalidValue);
+    CHECK_CUDA(num::launch(read_shared, 1, 64, 60 * 1024, nullptr, x));
+    CHECK_CUDA(num::launch(read_shared, 1, 64, 50 * 1024, nullptr, x));
+    CHECK_CUDA(emu_launch(kernel, 1, 64, 60 * 1024, nullptr, [] {}));
+    CHECK_CUDA(cudaFuncGetAttributes(&has, kernel));
+    CHECK_INT(has.maxDynamicSharedSizeBytes, 60 * 1024);
+    CHECK_CUDA(cudaDeviceSynchronize());
 }
 
 TEST_MAIN()

@@ -160,6 +160,102 @@ TEST(a_capture_forbids_waiting) {
     CHECK_CUDA(cudaMalloc(&p, 16));
 }
 
+/* Each call that a card refuses during a capture, or that a graph must not hold, whatever the mode. */
+TEST(what_a_capture_forbids) {
+    enum { WAIT, QUERY, ASK_EVENT, WAIT_EVENT, TAKE, GIVE, TAKE_PINNED, GIVE_PINNED, COPY, COPY_PAGEABLE, FILL, DESTROY, N };
+    for (int i = 0; i < N; i++) {
+        cudaStream_t s, other;
+        cudaEvent_t event;
+        cudaGraph_t graph;
+        void *p = device(4), *q = pinned(4);
+        int host[4] = {0};
+        CHECK_CUDA(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
+        CHECK_CUDA(cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking));
+        CHECK_CUDA(cudaEventCreate(&event));
+        CHECK_CUDA(cudaEventRecord(event, other));
+        CHECK_CUDA(cudaStreamBeginCapture(s, cudaStreamCaptureModeRelaxed));
+        cudaError_t error = i == WAIT            ? cudaStreamSynchronize(other)
+                            : i == QUERY         ? cudaStreamQuery(s)
+                            : i == ASK_EVENT     ? cudaEventQuery(event)
+                            : i == WAIT_EVENT    ? cudaEventSynchronize(event)
+                            : i == TAKE          ? cudaMalloc(&p, 4)
+                            : i == GIVE          ? cudaFree(p)
+                            : i == TAKE_PINNED   ? cudaMallocHost(&q, 4)
+                            : i == GIVE_PINNED   ? cudaFreeHost(q)
+                            : i == COPY          ? cudaMemcpy(p, q, 4, cudaMemcpyHostToDevice)
+                            : i == COPY_PAGEABLE ? cudaMemcpyAsync(p, host, 4, cudaMemcpyHostToDevice, s)
+                            : i == FILL          ? cudaMemset(p, 0, 4)
+                                                 : cudaStreamDestroy(s);
+        CHECK_INT(error, cudaErrorStreamCaptureUnsupported);
+        CHECK_INT(cudaStreamEndCapture(s, &graph), cudaErrorStreamCaptureInvalidated);
+    }
+}
+
+/* The default stream waits for streams that are not made to be independent of it. */
+TEST(the_default_stream_during_a_capture) {
+    for (int blocking = 0; blocking < 2; blocking++) {
+        cudaStream_t s;
+        cudaGraph_t graph;
+        int *d = device(1);
+        CHECK_CUDA(cudaStreamCreateWithFlags(&s, blocking ? cudaStreamDefault : cudaStreamNonBlocking));
+        CHECK_CUDA(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
+        CHECK_INT(cudaMemsetAsync(d, 0, 4, NULL), blocking ? cudaErrorStreamCaptureImplicit : cudaSuccess);
+        CHECK_INT(cudaStreamEndCapture(s, &graph), blocking ? cudaErrorStreamCaptureInvalidated : cudaSuccess);
+    }
+}
+
+TEST(what_was_destroyed_is_no_handle) {
+    cudaStream_t s, gone;
+    cudaEvent_t event;
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    int *d = device(1);
+    CHECK_CUDA(cudaStreamCreate(&s));
+    CHECK_CUDA(cudaStreamCreate(&gone));
+    CHECK_CUDA(cudaEventCreate(&event));
+    CHECK_CUDA(cudaStreamBeginCapture(s, cudaStreamCaptureModeGlobal));
+    CHECK_CUDA(cudaMemsetAsync(d, 0, 4, s));
+    CHECK_CUDA(cudaStreamEndCapture(s, &graph));
+    CHECK_CUDA(cudaGraphInstantiate(&exec, graph, 0));
+    CHECK_CUDA(cudaStreamDestroy(gone));
+    CHECK_CUDA(cudaEventDestroy(event));
+    CHECK_CUDA(cudaGraphDestroy(graph));
+    CHECK_CUDA(cudaGraphExecDestroy(exec));
+    CHECK_INT(cudaMemsetAsync(d, 0, 4, gone), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaStreamSynchronize(gone), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaStreamDestroy(gone), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaEventRecord(event, s), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaStreamWaitEvent(s, event, 0), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaEventQuery(event), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaEventSynchronize(event), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaEventDestroy(event), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaGraphInstantiate(&exec, graph, 0), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaGraphDestroy(graph), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaGraphLaunch(exec, s), cudaErrorInvalidResourceHandle);
+    CHECK_INT(cudaGraphExecDestroy(exec), cudaErrorInvalidResourceHandle);
+}
+
+/* A copy from pageable memory has read it when the call returns, but independent streams do not wait for where it goes. */
+TEST(a_copy_from_pageable_memory_is_on_its_way) {
+    uint64_t n_early = 0;
+    for (uint64_t seed = 1; seed <= 32; seed++) {
+        cudaStream_t s;
+        int *back = pinned(1), *d = device(1), seven = 7;
+        emu_set_seed(seed);
+        CHECK_CUDA(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
+        CHECK_CUDA(cudaMemcpy(d, &seven, sizeof seven, cudaMemcpyHostToDevice));
+        seven = 8;
+        CHECK_CUDA(cudaMemcpyAsync(back, d, sizeof *back, cudaMemcpyDeviceToHost, s));
+        CHECK_CUDA(cudaStreamSynchronize(s));
+        CHECK(*back == 7 || *back == -1);
+        n_early += *back == -1;
+        CHECK_CUDA(cudaMemcpy(back, d, sizeof *back, cudaMemcpyDeviceToHost));
+        CHECK_INT(*back, 7);
+        CHECK_CUDA(cudaStreamDestroy(s));
+    }
+    CHECK(n_early > 4 && n_early < 32);
+}
+
 TEST(a_branch_has_to_be_joined) {
     cudaStream_t a, b;
     cudaEvent_t fork;

@@ -1,12 +1,17 @@
 /*
- * Stands in for cuDNN on the emulated card: there is none.
+ * In the place of cuDNN where there is none: on the emulated card, and where its headers were not there to build with.
+ * Convolutions run as matrix products then.
  */
 #include <stdio.h>
 
 #include "num/cuda/conv_dnn.h"
 
 struct num_cuda_dnn *num_cuda_dnn_open(char *why, size_t size) {
+#ifdef SLUICE_CUDA_EMU
     snprintf(why, size, "the emulated card has no cuDNN");
+#else
+    snprintf(why, size, "built without cuDNN");
+#endif
     return NULL;
 }
 
