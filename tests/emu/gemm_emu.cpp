@@ -1,6 +1,7 @@
 /*
  * Stands in for cuBLASLt on the emulated card: plain loops on the stream, in f32, for the tests of what is around the
- * products. Each sum is added in the order of k, in eight parts as a vectorising compiler likes it.
+ * products. Each sum is added in the order of k, in eight parts as a vectorising compiler likes it; the order in which the parts
+ * meet depends on the number of rows, as the library's choice of a kernel may.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 #include "cuda_fp16.h"
 #include "internal.h"
 #include "num/cuda/gemm_library.h"
+
+constexpr size_t FEW_ROWS = 32;
 
 struct num_cuda_library {
     int unused;
@@ -57,7 +60,7 @@ static std::vector<float> load(enum num_cuda_type type, const void *from, size_t
     return to;
 }
 
-static float dot(const float *a, const float *b, size_t k) {
+static float dot(const float *a, const float *b, size_t k, bool few_rows) {
     float part[8] = {};
     size_t i = 0;
     for (; i + 8 <= k; i += 8)
@@ -65,6 +68,8 @@ static float dot(const float *a, const float *b, size_t k) {
             part[j] += a[i + j] * b[i + j];
     for (; i < k; i++)
         part[0] += a[i] * b[i];
+    if (few_rows)
+        return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
     return ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7]));
 }
 
@@ -79,7 +84,7 @@ static void multiply(const struct num_cuda_product &p) {
         EMU_WRITES((char *)p.ret + m * p.ld_ret * num_cuda_type_bytes(p.ret_type),
                    p.n * num_cuda_type_bytes(p.ret_type));
         for (size_t n = 0; n < p.n; n++) {
-            float sum = dot(&x[m * p.k], &w[n * p.k], p.k);
+            float sum = dot(&x[m * p.k], &w[n * p.k], p.k, p.m < FEW_ROWS);
             if (bias)
                 sum += get(p.ret_type, bias, n);
             if (p.act == NUM_CUDA_ACT_GELU_TANH)

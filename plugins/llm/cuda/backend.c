@@ -69,6 +69,7 @@ static struct lm_cuda_run describe(const struct lm_model *m, const struct lm_pla
     struct lm_cuda_run r = {.m = m, .w = m->on_card, .plan = *plan};
     uint32_t each = (plan->context + LM_CUDA_SPLITS - 1) / LM_CUDA_SPLITS;
     r.type = m->compute == LM_F32 ? NUM_CUDA_F32 : NUM_CUDA_BF16;
+    r.many = r.type == NUM_CUDA_BF16 && plan->n_requests > LM_CUDA_FEW;
     r.cache = cache_of(c, plan->kv, plan->context);
     r.ld = lm_cuda_width(c->n_state);
     r.ld_q = lm_cuda_width((size_t)c->n_heads * c->head_dim);

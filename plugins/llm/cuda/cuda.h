@@ -68,7 +68,10 @@ struct lm_cuda_cache {
     uint32_t max_pages, n_kv_heads, d;
 };
 
-/* ---- Products of few rows (products.cu) -------------------------------------------------------- */
+/* ---- Products of rows (products.cu, products_many.cu) ------------------------------------------ */
+
+#define LM_CUDA_FEW  8  /* rows that lm_cuda_product_run() reads weights once for */
+#define LM_CUDA_MANY 64 /* ... and lm_cuda_product_many() */
 
 enum lm_cuda_form {
     LM_CUDA_STORE, /* y = */
@@ -108,6 +111,12 @@ struct lm_cuda_product {
 /* Sums are floats in an order that does not depend on n. LM_CUDA_GATE and PLACE: as lm_cuda_fuses() allows. */
 cudaError_t lm_cuda_product_run(const struct lm_cuda_product *product, cudaStream_t stream);
 
+/* The same for up to LM_CUDA_MANY rows with matrix instructions (products_many.cu), which read weights once and round them to
+ * bfloat16: x (n, ldx) are the inputs in bfloat16, normed already; `x`, `gamma` and `eps` of the product are not looked
+ * at. n_processors: multiprocessors of the card, among which the work is divided. What a row yields does not depend on the others either, but it is not what lm_cuda_product_run() makes of it. */
+cudaError_t lm_cuda_product_many(const struct lm_cuda_product *product, const void *x,
+                                 uint32_t n_processors, cudaStream_t stream);
+
 /* ret (n_out, groups * 32) in the type, exact but for its rounding. */
 cudaError_t lm_cuda_unpack(const struct lm_cuda_matrix *matrix, enum num_cuda_type type, void *ret,
                            cudaStream_t stream);
@@ -144,6 +153,11 @@ struct lm_cuda_attention {
 /* Causal: an item sees what came before it in its text, and itself. Sums are floats; what an item yields depends on
  * `split`, not on the other items. */
 cudaError_t lm_cuda_attend(const struct lm_cuda_attention *attention, cudaStream_t stream);
+
+/* The same with matrix instructions, for items of one prompt at consecutive positions (attend_prompt.cu); `split` and what
+ * follows it are not looked at. Queries and weights are halves on the way. Only where lm_cuda_attends_prompts(). */
+bool lm_cuda_attends_prompts(const struct lm_cuda_cache *cache);
+cudaError_t lm_cuda_attend_prompt(const struct lm_cuda_attention *attention, cudaStream_t stream);
 
 #ifdef __cplusplus
 }

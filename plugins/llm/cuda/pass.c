@@ -4,7 +4,9 @@
  *
  * A step of tokens multiplies weights as they are stored; it is recorded as a graph for each rounded number of
  * tokens and of parts of texts, and replayed. A prompt's tokens go through products of the library: each
- * matrix is unpacked into the type that they multiply, which its 256 rows pay for.
+ * matrix is unpacked into the type that they multiply, which its 256 rows pay for. These products always have 256 rows:
+ * the library may sum in another order for another number, and what a token yields would depend on how much of the
+ * prompt the cache held. Rows behind the tokens hold anything, and nothing reads their results.
  */
 #include <math.h>
 #include <string.h>
@@ -91,8 +93,10 @@ static struct lm_cuda_place place_of(const struct pass *p, uint32_t layer) {
                                   .n_heads = p->r->m->config.n_heads};
 }
 
-static void attend(struct pass *p, uint32_t layer) {
+/* `prompt`: items are of one; floats are exact either way. */
+static void attend(struct pass *p, uint32_t layer, bool prompt) {
     const struct lm_config *c = &p->r->m->config;
+    bool fast = prompt && p->r->type != NUM_CUDA_F32 && lm_cuda_attends_prompts(&p->r->cache);
     const struct lm_cuda_attention a = {.cache = cache_of(p->r, layer),
                                         .items = p->in.items,
                                         .q = p->r->qkv,
@@ -107,7 +111,29 @@ static void attend(struct pass *p, uint32_t layer) {
                                         .partial = p->r->partial,
                                         .arrived = p->r->arrived};
     if (!p->status)
-        check(p, "attention", lm_cuda_attend(&a, p->r->w->stream));
+        check(p, "attention",
+              fast ? lm_cuda_attend_prompt(&a, p->r->w->stream)
+                   : lm_cuda_attend(&a, p->r->w->stream));
+}
+
+/* x (n, width) as the rows of the products that follow. */
+static void convert(struct pass *p, const float *x, uint32_t n, uint32_t k, uint32_t width,
+                    const float *gamma) {
+    if (!p->status)
+        check(p, "rows",
+              lm_cuda_rows(x, n, k, width, gamma, (float)p->r->m->config.norm_eps, p->r->type,
+                           p->r->typed, p->r->w->stream));
+}
+
+static void run_product(struct pass *p, const char *what, const struct lm_cuda_product *product) {
+    const struct lm_cuda_weights *w = p->r->w;
+    if (p->r->many)
+        convert(p, product->x, product->n, product->parts[0]->k, product->ldx, product->gamma);
+    if (!p->status)
+        check(p, what,
+              p->r->many ? lm_cuda_product_many(product, p->r->typed, (uint32_t)w->device.sm_count,
+                                                w->stream)
+                         : lm_cuda_product_run(product, w->stream));
 }
 
 /* y = or += the matrix times x, which is normed where gamma is given. */
@@ -124,8 +150,7 @@ static void multiply(struct pass *p, const struct lm_cuda_matrix *matrix, const 
                                             .y = y,
                                             .ldy = ldy,
                                             .form = form};
-    if (!p->status)
-        check(p, "a product", lm_cuda_product_run(&product, p->r->w->stream));
+    run_product(p, "a product", &product);
 }
 
 /* Logits of n rows of the stream. */
@@ -171,7 +196,7 @@ static void project(struct pass *p, uint32_t layer) {
             product.parts[product.n_parts++] = all[i + n];
             column += all[i + n]->n_out;
         }
-        check(p, "queries, keys and values", lm_cuda_product_run(&product, r->w->stream));
+        run_product(p, "queries, keys and values", &product);
     }
     if (!p->status && !fused)
         check(p, "heads", lm_cuda_heads(&place, r->qkv, r->ld_qkv, p->n, r->w->stream));
@@ -191,10 +216,9 @@ static void token_layer(struct pass *p, uint32_t layer) {
                                           .ldy = r->ld_ffn,
                                           .form = LM_CUDA_GATE};
     project(p, layer);
-    attend(p, layer);
+    attend(p, layer, false);
     multiply(p, &w->out, NULL, r->mixed, r->ld_q, p->n, p->in.x, r->ld, LM_CUDA_ADD);
-    if (!p->status)
-        check(p, "the gated layer", lm_cuda_product_run(&gated, r->w->stream));
+    run_product(p, "the gated layer", &gated);
     multiply(p, &w->down, NULL, r->gate, r->ld_ffn, p->n, p->in.x, r->ld, LM_CUDA_ADD);
 }
 
@@ -268,16 +292,7 @@ int32_t lm_cuda_tokens(void *run, const struct lm_item *items, size_t n, struct 
 
 /* ---- A prompt ---------------------------------------------------------------------------------- */
 
-/* x (n, width) as the rows of the products that follow. */
-static void convert(struct pass *p, const float *x, uint32_t k, uint32_t width,
-                    const float *gamma) {
-    if (!p->status)
-        check(p, "rows",
-              lm_cuda_rows(x, p->n, k, width, gamma, (float)p->r->m->config.norm_eps, p->r->type,
-                           p->r->typed, p->r->w->stream));
-}
-
-/* ret = or += (`add`) the matrix times the converted rows. */
+/* ret (LM_CHUNK rows) = or += (`add`) the matrix times the converted rows. */
 static void gemm(struct pass *p, const struct lm_cuda_matrix *matrix, float *ret, uint32_t ld_ret,
                  bool add) {
     struct lm_cuda_run *r = p->r;
@@ -285,7 +300,7 @@ static void gemm(struct pass *p, const struct lm_cuda_matrix *matrix, float *ret
         check(p, "a matrix", lm_cuda_unpack(matrix, r->type, r->unpacked, r->w->stream));
     const struct num_cuda_product product = {.type = r->type,
                                              .ret_type = NUM_CUDA_F32,
-                                             .m = p->n,
+                                             .m = LM_CHUNK,
                                              .n = matrix->n_out,
                                              .k = (size_t)matrix->groups * LM_CUDA_GROUP,
                                              .x = r->typed,
@@ -304,17 +319,17 @@ static void prompt_layer(struct pass *p, uint32_t layer) {
     const struct lm_config *c = &r->m->config;
     const struct lm_cuda_layer *w = &r->w->layers[layer];
     const struct lm_cuda_place place = place_of(p, layer);
-    convert(p, p->in.x, c->n_state, r->ld, w->attn_norm);
+    convert(p, p->in.x, p->n, c->n_state, r->ld, w->attn_norm);
     gemm(p, &w->q, r->qkv, r->ld_qkv, false);
     gemm(p, &w->k, r->qkv + w->q.n_out, r->ld_qkv, false);
     gemm(p, &w->v, r->qkv + w->q.n_out + w->k.n_out, r->ld_qkv, false);
     if (!p->status)
         check(p, "heads", lm_cuda_heads(&place, r->qkv, r->ld_qkv, p->n, r->w->stream));
-    attend(p, layer);
-    convert(p, r->mixed, w->out.k, r->ld_q, NULL);
+    attend(p, layer, true);
+    convert(p, r->mixed, p->n, w->out.k, r->ld_q, NULL);
     gemm(p, &w->out, p->in.x, r->ld, true);
 
-    convert(p, p->in.x, c->n_state, r->ld, w->mlp_norm);
+    convert(p, p->in.x, p->n, c->n_state, r->ld, w->mlp_norm);
     gemm(p, &w->gate, r->gate, r->ld_ffn, false);
     gemm(p, &w->up, r->up, r->ld_ffn, false);
     if (!p->status)
