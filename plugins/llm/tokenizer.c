@@ -137,10 +137,24 @@ static size_t mark_blanks(const struct encoding *e, const char *text, size_t len
     return n;
 }
 
+static void normalised(const struct encoding *e, const char *text, size_t len) {
+    const struct lm_tokenizer *t = e->t;
+    const struct lm_charsmap_rules rules = {t->trims, t->prepend == LM_PREPEND_ALWAYS};
+    num_autobuf normal = {0};
+    lm_charsmap_apply(&t->charsmap, rules, text, len, &normal);
+    e->out->failed |= normal.failed;
+    if (normal.len)
+        pieces(e, 0, num_buf_text(&normal), normal.len);
+}
+
 static void between(const struct encoding *e, const char *text, size_t len, bool first) {
     const struct lm_tokenizer *t = e->t;
     if (len == 0)
         return;
+    if (t->normalises) {
+        normalised(e, text, len);
+        return;
+    }
     if (t->nfc) {
         len = num_nfc((const uint8_t *)text, len, (uint8_t *)e->normal, e->work);
         text = e->normal;

@@ -144,6 +144,22 @@ static int32_t read_number(struct reader *r, const char *name, int32_t *ret) {
     return status;
 }
 
+/* What SentencePiece's vocabularies do with a text before it is cut. */
+static int32_t read_normalisation(struct reader *r) {
+    struct lm_tokenizer *t = r->t;
+    const struct lm_gguf_key *key = lm_gguf_find(r->g, "tokenizer.ggml.", "precompiled_charsmap");
+    bool space = lm_gguf_bool(r->g, "tokenizer.ggml.add_space_prefix", true);
+    t->blanks = t->fuse_unk = true;
+    t->prepend = space ? LM_PREPEND_ALWAYS : LM_PREPEND_NEVER;
+    t->trims = lm_gguf_bool(r->g, "tokenizer.ggml.remove_extra_whitespaces", false);
+    t->normalises = t->trims || (key && key->n);
+    if (!key || (key->array && key->n == 0))
+        return SLUICE_OK;
+    if (!key->array || (key->type != LM_GGUF_U8 && key->type != LM_GGUF_I8))
+        return REFUSE(r, "%s: tokenizer.ggml.precompiled_charsmap is no list of bytes", r->g->file);
+    return lm_charsmap_parse(key->data, key->n, r->g->file, &t->charsmap, r->err);
+}
+
 static int32_t read_all(struct reader *r) {
     struct lm_tokenizer *t = r->t;
     bool bos = true;
@@ -157,17 +173,10 @@ static int32_t read_all(struct reader *r) {
         if (!status)
             status = read_merges(r);
     } else {
-        bool space = lm_gguf_bool(r->g, "tokenizer.ggml.add_space_prefix", true);
-        t->blanks = true;
-        t->prepend = space ? LM_PREPEND_ALWAYS : LM_PREPEND_NEVER;
-        t->fuse_unk = true;
-        status = lm_vocab_index(t, 0, r->err);
+        status = read_normalisation(r);
+        if (!status)
+            status = lm_vocab_index(t, 0, r->err);
     }
-    if (!status && lm_gguf_find(r->g, "tokenizer.ggml.", "precompiled_charsmap"))
-        status = num_fail(r->err, SLUICE_UNSUPPORTED,
-                          "%s: texts are to be normalised by a precompiled table, which cannot be "
-                          "done",
-                          r->g->file);
     if (!status)
         status = read_number(r, "bos_token_id", &t->bos);
     if (!status)

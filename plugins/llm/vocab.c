@@ -27,6 +27,7 @@ void lm_tokenizer_destroy(struct lm_tokenizer *t) {
     free(t->slots);
     free(t->merges);
     free(t->added);
+    lm_charsmap_finish(&t->charsmap);
     free(t);
 }
 

@@ -5,6 +5,7 @@
 #ifndef LM_VOCAB_H
 #define LM_VOCAB_H
 
+#include "llm/charsmap.h"
 #include "llm/tokenizer.h"
 
 #define LM_MAX_TOKENS (1u << 20) /* the largest vocabularies have 262144 */
@@ -57,6 +58,9 @@ struct lm_tokenizer {
     uint32_t n_splits;
     bool nfc;                /* texts are brought into normal form C first */
     bool blanks;             /* U+0020 becomes U+2581 */
+    bool normalises;         /* texts go through charsmap.h instead, */
+    bool trims;              /* ... which takes blanks out that are too many */
+    struct lm_charsmap charsmap;
     bool prepend_space;      /* U+0020 goes before texts that begin with none */
     enum lm_prepend prepend; /* U+2581 goes before texts */
     bool prepend_unless;     /* ... unless they begin with one */

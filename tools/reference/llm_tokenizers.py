@@ -162,16 +162,30 @@ def unigram_of(sp):
 
 # ---- SentencePiece -------------------------------------------------------------------------------------------
 
-def train_spm(kind, size, folder):
-    prefix = os.path.join(folder, kind)
+def train_spm(kind, size, folder, rule="identity", rules=None):
+    """`rule`: one of SentencePiece's, with extra blanks taken out but for "identity"; `rules`: a file of own ones."""
+    prefix = os.path.join(folder, f"{kind}-{rule}")
+    how = {"normalization_rule_tsv": rules} if rules else {"normalization_rule_name": rule}
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(corpus()), model_prefix=prefix, model_type=kind, vocab_size=size, byte_fallback=True,
-        normalization_rule_name="identity", remove_extra_whitespaces=False, minloglevel=2, character_coverage=0.98,
-        hard_vocab_limit=False)
+        remove_extra_whitespaces=rule != "identity", minloglevel=2, character_coverage=0.98, hard_vocab_limit=False, **how)
     return sentencepiece.SentencePieceProcessor(model_file=prefix + ".model")
 
 
+def own_rules(folder):
+    """A few rules, so that the table is small: longest first, to nothing, to blanks, to more characters."""
+    rules = [("e\u0301", "\u00e9"), ("\ufb01", "fi"), ("\u2460", "1"), ("\u00bd", " 1\u20442"), ("\u3000", " "),
+             ("\u00a0", " "), ("\t", " "), ("\n", " "), ("\r\n", " "), ("\u200d", ""), ("\ufe0f", ""), ("\u4f1a\u8bae", "\u4f1a"),
+             ("\u0130", "i\u0307"), ("\U0001F600", ":-)"), ("\uff0c", ","), ("a\u030a", "\u00e5"), ("'S", "'s")]
+    path = os.path.join(folder, "rules.tsv")
+    with open(path, "w") as f:
+        for old, new in rules:
+            f.write("\t".join(" ".join(f"{ord(c):X}" for c in s) for s in (old, new)) + "\n")
+    return path
+
+
 def write_gguf(sp, kind, path):
+    m = model_pb2.ModelProto.FromString(sp.serialized_model_proto())
     w = gguf.GGUFWriter(path, "llama")
     w.add_tokenizer_model({"bpe": "llama", "unigram": "t5"}[kind])
     n = sp.get_piece_size()
@@ -183,6 +197,9 @@ def write_gguf(sp, kind, path):
     w.add_eos_token_id(sp.eos_id())
     w.add_unk_token_id(sp.unk_id())
     w.add_add_space_prefix(True)
+    if m.normalizer_spec.precompiled_charsmap:
+        w.add_precompiled_charsmap(m.normalizer_spec.precompiled_charsmap)
+        w.add_remove_extra_whitespaces(m.normalizer_spec.remove_extra_whitespaces)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.close()
@@ -259,6 +276,11 @@ def all_tokenizers(folder, size):
     for kind, sp in (("bpe", bpe), ("unigram", unigram)):
         write_gguf(sp, kind, os.path.join(folder, kind + ".gguf"))
         yield "spm-" + kind, os.path.join(folder, kind + ".gguf"), lambda s, sp=sp: sp.encode(s), 0
+    for kind, rule in (("bpe", "nmt_nfkc"), ("unigram", "nmt_nfkc"), ("unigram", "nfkc_cf"), ("unigram", "own")):
+        sp = train_spm(kind, size, folder, rule, own_rules(folder) if rule == "own" else None)
+        path = os.path.join(folder, f"{kind}-{rule}.gguf")
+        write_gguf(sp, kind, path)
+        yield f"{kind}-{rule}", path, lambda s, sp=sp: sp.encode(s), 0
     for name, t in (("llama2", llama_of(bpe, False)), ("mistral", llama_of(bpe, True)), ("unigram", unigram_of(unigram))):
         save(t, os.path.join(folder, name))
         yield name, os.path.join(folder, name), lambda s, t=t: t.encode(s).ids, 3
@@ -278,12 +300,16 @@ def write_samples(folder):
     out = []
     samples = texts(60, 5)
     for name, path, reference, flags in all_tokenizers(folder, 560):
-        if path.endswith(".gguf"):
+        if path.endswith(".gguf") and name != "unigram-own":
             continue
-        with open(os.path.join(path, "tokenizer.json")) as f:
-            tokenizer = json.load(f)
-        out.append({"name": name, "tokenizer": tokenizer, "flags": flags,
-                    "samples": [[t.hex(), reference(t.decode(errors="replace"))] for t in samples]})
+        one = {"name": name, "flags": flags, "samples": [[t.hex(), reference(t.decode(errors="replace"))] for t in samples]}
+        if path.endswith(".gguf"):
+            with open(path, "rb") as f:
+                one["gguf"] = f.read().hex()
+        else:
+            with open(os.path.join(path, "tokenizer.json")) as f:
+                one["tokenizer"] = json.load(f)
+        out.append(one)
     with open(os.path.join(HERE, "../../tests/data/expected/llm_tokenizers.json"), "w") as f:
         f.write("[\n" + ",\n".join(json.dumps(x, separators=(",", ":")) for x in out) + "\n]\n")
 

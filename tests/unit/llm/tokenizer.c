@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "llm/charsmap.h"
 #include "llm/tokenizer_files.h"
 #include "num/files.h"
 
@@ -28,6 +29,19 @@ static struct lm_tokenizer *parse(const char *text, size_t len) {
     return t;
 }
 
+static struct lm_tokenizer *of_gguf(const char *hex) {
+    void *bytes = malloc(strlen(hex) / 2);
+    struct lm_tokenizer *t;
+    struct lm_gguf g;
+    struct num_err err;
+    size_t len = unhex(hex, bytes);
+    if (lm_gguf_parse(bytes, len, "made", &g, &err) || lm_tokenizer_of_gguf(&g, &t, &err))
+        TEST_FAIL("%s", err.text);
+    lm_gguf_finish(&g);
+    free(bytes);
+    return t;
+}
+
 TEST(every_family_cuts_as_the_reference_does) {
     json_error_t why;
     json_t *all = json_load_file(TESTS_DIR "/data/expected/llm_tokenizers.json", 0, &why);
@@ -36,8 +50,9 @@ TEST(every_family_cuts_as_the_reference_does) {
     CHECK(all != NULL);
     json_array_foreach(all, i, one) {
         const char *name = json_string_value(json_object_get(one, "name"));
+        const char *gguf = json_string_value(json_object_get(one, "gguf"));
         char *text = json_dumps(json_object_get(one, "tokenizer"), 0), bytes[4096];
-        struct lm_tokenizer *t = parse(text, strlen(text));
+        struct lm_tokenizer *t = gguf ? of_gguf(gguf) : parse(text, strlen(text));
         uint32_t flags = (uint32_t)json_integer_value(json_object_get(one, "flags"));
         json_array_foreach(json_object_get(one, "samples"), j, sample) {
             size_t len = unhex(json_string_value(json_array_get(sample, 0)), bytes), n;
@@ -119,6 +134,57 @@ TEST(gpt2_published_texts) {
 
 TEST(llama_published_texts) {
     published("llama-spm");
+}
+
+/* ---- Tables of normalisation ----------------------------------------------------------------- */
+
+/* A trie in which nothing is found, and strings. */
+static size_t table(const char *strings, size_t n_strings, uint8_t *ret) {
+    const uint32_t bytes = 16;
+    memcpy(ret, &bytes, 4);
+    memset(ret + 4, 0, bytes);
+    memcpy(ret + 4 + bytes, strings, n_strings);
+    return 4 + bytes + n_strings;
+}
+
+static void check_normal(const struct lm_charsmap *map, bool trims, bool prepend, const char *text,
+                         const char *want) {
+    const struct lm_charsmap_rules rules = {trims, prepend};
+    num_autobuf out = {0};
+    lm_charsmap_apply(map, rules, text, strlen(text), &out);
+    CHECK_INT(out.len, strlen(want));
+    CHECK(memcmp(num_buf_text(&out), want, out.len) == 0);
+}
+
+TEST(blanks_are_trimmed_as_sentencepiece_trims_them) {
+    struct lm_charsmap none = {0};
+    check_normal(&none, false, true, " a  b ", "\u2581\u2581a\u2581\u2581b\u2581");
+    check_normal(&none, true, true, "  a   b  ", "\u2581a\u2581b");
+    check_normal(&none, true, false, "  a", "a");
+    check_normal(&none, true, true, "   ", "");
+    check_normal(&none, false, true, "", "");
+}
+
+TEST(damaged_tables_are_refused) {
+    static const char ends[] = "\0A";
+    uint8_t bytes[1024];
+    char strings[600];
+    struct lm_charsmap map;
+    struct num_err err;
+    size_t n = table(ends, 3, bytes);
+    CHECK_INT(lm_charsmap_parse(bytes, n, "made", &map, &err), 0);
+    lm_charsmap_finish(&map);
+    for (size_t len = 0; len < n; len++) /* cut short it has no strings, or their end is missing */
+        if (len != n - 2)
+            CHECK_INT(lm_charsmap_parse(bytes, len, "made", &map, &err), SLUICE_INPUT);
+    CHECK_HAS(err.text, "made: the table of normalisation");
+    memset(strings, 'x', sizeof strings);
+    strings[300] = '\0';
+    n = table(strings, 301, bytes);
+    CHECK_INT(lm_charsmap_parse(bytes, n, "made", &map, &err), SLUICE_INPUT);
+    CHECK_HAS(err.text, "a string of 300 bytes");
+    n = table("\xff\0", 2, bytes);
+    CHECK_INT(lm_charsmap_parse(bytes, n, "made", &map, &err), SLUICE_INPUT);
 }
 
 /* ---- Special tokens -------------------------------------------------------------------------- */
