@@ -32,6 +32,11 @@ struct request {
     bool cancelled;
 };
 
+struct choice {
+    int32_t token;
+    float logprob;
+};
+
 struct lm_engine {
     const struct lm_model *model;
     struct lm_plan plan;
@@ -39,7 +44,8 @@ struct lm_engine {
     void *on_card;
     struct lm_pages *pages;
     struct lm_sampler sampler;
-    struct request *rows[LM_MAX_REQUESTS]; /* that are past their prompt, oldest first */
+    struct request *rows[LM_MAX_REQUESTS];  /* that are past their prompt, oldest first */
+    struct choice choices[LM_MAX_REQUESTS]; /* of rows that are sampled plainly */
     uint32_t n_rows;
     struct request *prompt;  /* whose prompt is worked on, or NULL */
     struct request *waiting; /* the line, first come first */
@@ -306,13 +312,24 @@ static bool add_text(const struct lm_engine *e, struct request *r, int32_t token
     return stop;
 }
 
-/* Chooses the next token from its logits; false: the request is over, *ret_end says why. */
+static bool is_plain(const struct request *r) {
+    return lm_sample_is_plain(&r->asked.sampling, &r->asked.constraint);
+}
+
+/* Chooses the next token from its logits, or takes the one that `chosen` (or NULL) has for plain sampling; false: the
+ * request is over, *ret_end says why. */
 static bool take_token(struct lm_engine *e, struct request *r, const float *logits,
-                       enum lm_end *ret_end) {
+                       const struct choice *chosen, enum lm_end *ret_end) {
     uint32_t n = r->n_tokens - r->n_prompt;
     float logprob = 0;
-    int32_t token = lm_sample(&e->sampler, logits, &r->asked.sampling, &r->asked.constraint,
-                              r->tokens, r->n_tokens, r->n_prompt, n, &logprob);
+    int32_t token;
+    if (chosen && is_plain(r)) {
+        token = chosen->token;
+        logprob = chosen->logprob;
+    } else {
+        token = lm_sample(&e->sampler, logits, &r->asked.sampling, &r->asked.constraint, r->tokens,
+                          r->n_tokens, r->n_prompt, n, &logprob);
+    }
     *ret_end = LM_END_CONSTRAINT;
     if (token < 0)
         return false;
@@ -408,13 +425,21 @@ static int32_t step_prompt(struct lm_engine *e) {
     share_pages(e, r, first, first + n);
     if (n < left)
         return SLUICE_OK;
-    bool goes_on = take_token(e, r, logits_of(e, 0), &why);
+    bool goes_on = take_token(e, r, logits_of(e, 0), NULL, &why);
     e->prompt = NULL;
     if (goes_on)
         e->rows[e->n_rows++] = r;
     else
         end_active(e, r, why);
     return SLUICE_OK;
+}
+
+static void choose(void *ctx, uint32_t index, uint32_t thread) {
+    struct lm_engine *e = ctx;
+    struct choice *to = &e->choices[index];
+    (void)thread;
+    if (is_plain(e->rows[index]))
+        to->token = lm_sample_plain(logits_of(e, index), e->model->config.n_vocab, &to->logprob);
 }
 
 static int32_t step_tokens(struct lm_engine *e) {
@@ -432,10 +457,12 @@ static int32_t step_tokens(struct lm_engine *e) {
         if (status)
             return status;
     }
+    if (n > 1) /* a row of a large vocabulary takes longer than waking the threads */
+        num_pool_run(e->model->pool, n, choose, e);
     for (uint32_t i = 0; i < n; i++) {
         struct request *r = rows[i] = e->rows[i];
         r->n_computed++;
-        if (take_token(e, r, logits_of(e, i), &why[i]))
+        if (take_token(e, r, logits_of(e, i), n > 1 ? &e->choices[i] : NULL, &why[i]))
             rows[i] = NULL;
     }
     for (uint32_t i = 0; i < n; i++)

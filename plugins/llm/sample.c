@@ -184,10 +184,25 @@ static float log_probability(const float *logits, uint32_t n, int32_t token) {
     return logits[token] - top - logf(kernels->sum_exp(logits, n, top));
 }
 
+static float repetition_of(const struct lm_sampling *how) {
+    return how->repetition_penalty > 0 ? how->repetition_penalty : 1;
+}
+
+bool lm_sample_is_plain(const struct lm_sampling *how, const struct lm_constraint *constraint) {
+    return !(how->temperature > 0) && repetition_of(how) == 1 && how->presence_penalty == 0 &&
+           how->frequency_penalty == 0 && !(constraint && constraint->mask);
+}
+
+int32_t lm_sample_plain(const float *logits, uint32_t n_vocab, float *ret_logprob) {
+    int32_t token = likeliest(logits, n_vocab);
+    *ret_logprob = log_probability(logits, n_vocab, token);
+    return token;
+}
+
 int32_t lm_sample(struct lm_sampler *s, const float *logits, const struct lm_sampling *how,
                   const struct lm_constraint *constraint, const int32_t *tokens, size_t n_tokens,
                   size_t n_prompt, uint64_t step, float *ret_logprob) {
-    float repetition = how->repetition_penalty > 0 ? how->repetition_penalty : 1;
+    float repetition = repetition_of(how);
     bool greedy = !(how->temperature > 0), constrained = constraint && constraint->mask;
     memcpy(s->work, logits, s->n_vocab * sizeof *logits);
     if (repetition != 1)

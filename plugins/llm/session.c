@@ -100,6 +100,11 @@ void lm_session_step(struct lm_session *s) {
     s->ops->step(s);
 }
 
+void lm_session_wake(struct lm_session *s) {
+    if (s->ops->wake)
+        s->ops->wake(s);
+}
+
 int32_t lm_session_ask(struct lm_session *s, const struct lm_ask *ask, struct num_buf *out,
                        struct lm_answer *ret, struct num_err *err) {
     struct lm_question q = {.ask = *ask};

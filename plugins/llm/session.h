@@ -4,7 +4,7 @@
  *
  * A question is a system text and a user's. Several may be under way at once; the answers of a model
  * on this machine do not depend on what else is. A session belongs to one thread; only
- * lm_session_count() and lm_session_frame() may be called by others meanwhile.
+ * lm_session_count(), lm_session_frame() and lm_session_wake() may be called by others meanwhile.
  */
 #ifndef LM_SESSION_H
 #define LM_SESSION_H
@@ -66,6 +66,7 @@ struct lm_session_ops {
                      uint32_t *ret, struct num_err *err);
     void (*start)(struct lm_session *s, struct lm_question *q);
     void (*step)(struct lm_session *s);
+    void (*wake)(struct lm_session *s); /* from any thread; NULL: a step never waits */
 };
 
 /* The beginning of every kind. */
@@ -114,6 +115,8 @@ void lm_questions_free(struct lm_question *questions, size_t n);
 void lm_session_start(struct lm_session *s, struct lm_question *q);
 /* Works for a moment on what was started: a token, or a tenth of a second of waiting. */
 void lm_session_step(struct lm_session *s);
+/* Ends the waiting of a step, or of the next one. From any thread, while the session is open. */
+void lm_session_wake(struct lm_session *s);
 
 bool lm_question_cancelled(const struct lm_question *q);
 /* Takes back what was answered so far, for another attempt. */

@@ -91,6 +91,7 @@ static void hand_over(struct lm_session *s, struct lm_question *q) {
     c->last = &h->next;
     pthread_cond_signal(&c->asked);
     pthread_mutex_unlock(&c->lock);
+    lm_session_wake(c->stage->session);
 }
 
 /* Waits until something has been answered since it was here last. */
@@ -116,6 +117,8 @@ static void *work(void *arg) {
     m->over = true;
     pthread_cond_signal(&c->asked);
     pthread_mutex_unlock(&c->lock);
+    lm_session_wake(
+        c->stage->session); /* end_members() joins this thread: the crew is there until then */
     return NULL;
 }
 

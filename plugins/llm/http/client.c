@@ -339,6 +339,10 @@ static void step(struct lm_session *s) {
         curl_multi_poll(c->multi, NULL, 0, POLL_MS, NULL);
 }
 
+static void wake(struct lm_session *s) {
+    curl_multi_wakeup(((struct client *)s)->multi);
+}
+
 static void start(struct lm_session *s, struct lm_question *q) {
     struct client *c = (struct client *)s;
     struct post *p = calloc(1, sizeof *p), **at = &c->posts;
@@ -392,7 +396,7 @@ static void close_client(struct lm_session *s) {
     free(c);
 }
 
-static const struct lm_session_ops client_ops = {close_client, count, frame, start, step};
+static const struct lm_session_ops client_ops = {close_client, count, frame, start, step, wake};
 
 /* The sandbox has to let sockets be made; said here once, and not by every question. */
 static int32_t check_network(struct num_err *err) {

@@ -20,6 +20,7 @@ struct fake {
     struct lm_session base;
     struct lm_question *asked[64];
     uint32_t left[64], n, most;
+    atomic_uint n_wakes;
     int patience; /* steps without an answer, until questions of two jobs are there */
 };
 
@@ -68,7 +69,11 @@ static void step(struct lm_session *s) {
     }
 }
 
-static const struct lm_session_ops ops = {NULL, count, frame, start, step};
+static void wake(struct lm_session *s) {
+    atomic_fetch_add(&((struct fake *)s)->n_wakes, 1);
+}
+
+static const struct lm_session_ops ops = {NULL, count, frame, start, step, wake};
 
 /* ---- A host: jobs that wait, and what became of them ------------------------------------------ */
 
@@ -200,7 +205,8 @@ TEST(jobs_are_answered_together) {
     for (int i = 0; i < N_JOBS; i++)
         if (i != 2)
             check_output(i);
-    CHECK(f.most > PARALLEL); /* questions of more than one job */
+    CHECK(f.most > PARALLEL);                /* questions of more than one job */
+    CHECK(atomic_load(&f.n_wakes) > N_JOBS); /* whoever waits for a server is told of the others */
     CHECK_INT(crew.jobs[2].status, SLUICE_INPUT);
     CHECK_STR(crew.jobs[2].message, "question 2.3 bad failed");
     CHECK_STR(crew.jobs[2].output, "");

@@ -1,6 +1,9 @@
 /* What goes to a server and comes from it, without one: replies cut at every place, requests, URLs, keys. */
 #include "unit/test.h"
 
+#include <arpa/inet.h>
+#include <time.h>
+
 #include "llm/http/client.h"
 #include "llm/http/reply.h"
 
@@ -243,6 +246,53 @@ TEST(keys) {
         CHECK(!strstr(err.text, "sk-9"));
     }
     lm_endpoint_finish(&e);
+}
+
+/* ---- Waiting ----------------------------------------------------------------------------------- */
+
+/* A server that takes connections and never says a word; its endpoint. */
+static int silent_server(struct lm_endpoint *ret) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof at;
+    struct num_err err;
+    char url[64];
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 && listen(fd, 4) == 0);
+    CHECK_INT(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", ntohs(at.sin_port));
+    CHECK_INT(lm_endpoint_parse(url, ret, &err), SLUICE_OK);
+    return fd;
+}
+
+static double now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* 300 steps that waited would take half a minute. */
+TEST(a_step_that_waits_can_be_woken) {
+    struct lm_client_options o = {
+        .model = "m", .timeout_s = 60, .attempts = 1, .context = 4096, .parallel = 1};
+    struct lm_question q = {.ask = {.user = "Hi", .user_len = 2}};
+    struct lm_session *s = NULL;
+    struct num_err err;
+    int fd = silent_server(&o.endpoint);
+    CHECK_INT(lm_client_open(&o, &s, &err), SLUICE_OK);
+    lm_session_start(s, &q);
+    double begin = now_s();
+    for (int i = 0; i < 300; i++) {
+        lm_session_wake(s);
+        lm_session_step(s);
+    }
+    CHECK(now_s() - begin < 15);
+    CHECK(!atomic_load(&q.done));
+    atomic_store(&q.stop, true);
+    lm_session_step(s);
+    CHECK(atomic_load(&q.done) && q.status == SLUICE_CANCELLED);
+    num_buf_finish(&q.out);
+    lm_session_close(s);
+    close(fd);
 }
 
 TEST_MAIN()
