@@ -89,6 +89,9 @@ int sl_cli_open_run(const struct sl_command *self, const struct sl_words *rest, 
 int sl_cli_settings(const struct sl_words *words, struct sl_setting **ret, struct sl_err *err);
 void sl_cli_settings_free(struct sl_setting *settings, int n);
 
+/* Words that a journal keeps, such as those of --set: borrowed texts in an array for free(). */
+struct sl_words sl_cli_words(const json_t *list);
+
 /* Splits "name=value" in place of a copy; SL_USAGE with `option` in the message. */
 int sl_cli_split(const char *word, const char *option, char **ret_name, const char **ret_value,
                  struct sl_err *err);

@@ -31,17 +31,36 @@ static struct sl_mark mark_of(const struct sl_stage_sum *sum) {
     return mark;
 }
 
+/* The run's pipeline as it was, with its --set, its folders of plugins behind those given now. */
+static bool load(const char *path, const json_t *state, const struct sl_words *plugins,
+                 struct sl_loaded *l) {
+    const json_t *command = json_object_get(state, "command");
+    struct sl_words settings = sl_cli_words(json_object_get(command, "set")),
+                    folders = sl_cli_words(json_object_get(command, "plugins")), all = {0};
+    for (int i = 0; i < plugins->n + folders.n; i++) {
+        const char *folder = i < plugins->n ? plugins->items[i] : folders.items[i - plugins->n];
+        if (i >= plugins->n && access(folder, R_OK) < 0)
+            continue; /* gone since */
+        SL_PUSH_ROOM(all.items, all.n, all.cap);
+        all.items[all.n++] = folder;
+    }
+    int status = sl_cli_load_plan(path, NULL, &all, &settings, l);
+    free(all.items);
+    free(folders.items);
+    free(settings.items);
+    return status == 0;
+}
+
 /* Adds a picture of the run's pipeline with what became of its stages; false where it cannot be drawn: its plugins may be
  * gone. */
 static bool draw(const struct sl_rundir *dir, const json_t *state, const struct sl_words *plugins,
                  struct sl_str *out) {
     sl_autofree char *path = sl_path_join(dir->path, "pipeline.yaml");
-    struct sl_words none = {0};
     struct sl_loaded l = {0};
     struct sl_stage_sum *sums = NULL;
     if (access(path, R_OK) < 0)
         return false;
-    bool loaded = sl_cli_load_plan(path, NULL, plugins, &none, &l) == 0;
+    bool loaded = load(path, state, plugins, &l);
     if (loaded) {
         size_t n = sl_report_sums(state, &sums);
         struct sl_mark *marks = sl_xcalloc((size_t)l.plan->n_stages + 1, sizeof *marks);

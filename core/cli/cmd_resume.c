@@ -70,18 +70,6 @@ static bool flag(const struct cut_off *c, const char *key) {
     return json_is_true(json_object_get(c->command, key));
 }
 
-/* Borrowed texts in an array for free(). */
-static struct sl_words words_of(const json_t *list) {
-    struct sl_words words = {0};
-    size_t i;
-    json_t *one;
-    json_array_foreach(list, i, one) {
-        SL_PUSH_ROOM(words.items, words.n, words.cap);
-        words.items[words.n++] = json_is_string(one) ? json_string_value(one) : "";
-    }
-    return words;
-}
-
 /* As it was where the run was started: relative paths in parameters, and plugins. */
 static void restore_place(const struct cut_off *c) {
     const char *cwd = sl_json_str(c->command, "cwd", ""),
@@ -178,7 +166,7 @@ static int items_make(struct items *in, const struct cut_off *c, const struct sl
 static int run_rest(const struct arguments *a, const struct cut_off *c, const struct items *in,
                     const struct sl_plan *plan, const struct sl_words *settings,
                     const struct sl_words *plugins) {
-    struct sl_words inputs = words_of(json_object_get(c->command, "inputs"));
+    struct sl_words inputs = sl_cli_words(json_object_get(c->command, "inputs"));
     int status = SL_EXIT_USAGE;
     if (inputs.n == plan->n_inputs)
         status = sl_cli_execute_rest(
@@ -210,8 +198,8 @@ static int run_rest(const struct arguments *a, const struct cut_off *c, const st
 }
 
 static int load_and_run(const struct arguments *a, const struct cut_off *c) {
-    struct sl_words settings = words_of(json_object_get(c->command, "set")),
-                    plugins = words_of(json_object_get(c->command, "plugins"));
+    struct sl_words settings = sl_cli_words(json_object_get(c->command, "set")),
+                    plugins = sl_cli_words(json_object_get(c->command, "plugins"));
     sl_autofree char *pipeline = sl_path_join(c->dir.path, "pipeline.yaml");
     struct sl_loaded loaded = {0};
     struct items items = {0};

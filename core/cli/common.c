@@ -88,6 +88,17 @@ void sl_cli_settings_free(struct sl_setting *settings, int n) {
     free(settings);
 }
 
+struct sl_words sl_cli_words(const json_t *list) {
+    struct sl_words words = {0};
+    size_t i;
+    json_t *one;
+    json_array_foreach(list, i, one) {
+        SL_PUSH_ROOM(words.items, words.n, words.cap);
+        words.items[words.n++] = json_is_string(one) ? json_string_value(one) : "";
+    }
+    return words;
+}
+
 static void forget_positions(struct sl_diags *diags) {
     for (int i = 0; i < diags->n; i++)
         diags->items[i].pos = (struct sl_pos){0};

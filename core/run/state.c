@@ -76,9 +76,9 @@ static void on_items(struct builder *b, const json_t *r) {
 }
 
 static void on_run_itself(struct builder *b, const json_t *r) {
-    static const char *const keys[] = {"id",          "pipeline", "file",   "out",
-                                       "containment", "limits",   "sluice", "pid",
-                                       "watch",       "sandbox",  NULL};
+    static const char *const keys[] = {"id",          "pipeline", "file",    "out",
+                                       "containment", "limits",   "sluice",  "pid",
+                                       "watch",       "sandbox",  "command", NULL};
     b->run = json_object();
     copy_keys(b->run, r, keys);
     sl_json_set(b->run, "started", json_incref(json_object_get(r, "time")));

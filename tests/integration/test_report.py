@@ -107,6 +107,14 @@ class Report(Case):
             else:
                 self.assertTrue(os.path.exists(urllib.parse.unquote(link[len("file://"):])), link)
 
+    def test_the_picture_is_that_of_the_run(self):
+        """Drawn with its parameters and its folders of plugins."""
+        pipeline = self.pipeline('  a: { use: fixture/hello, timeout: "${params.limit}" }\n', head="params: { limit: {} }\n")
+        self.sluice("run", pipeline, "--set", "limit=1m", *fixtures())
+        done = self.sluice("report", "last")
+        self.assertEqual(done.stderr, "")
+        self.assertIn("fixture/hello", Page(self.read(done.stdout.strip())).text)
+
     def test_where_it_goes(self):
         self.make_run()
         self.sluice("report", "last", "-o", "r.html")
