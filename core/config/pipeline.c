@@ -279,12 +279,16 @@ static void check_output_name(const struct sl_pipeline *p, const struct sl_yaml_
                       pair->key, same->pos.line, same->pos.column);
 }
 
+static bool is_empty(const struct sl_yaml *section) {
+    return sl_yaml_is_null(section) || (section->kind == SL_YAML_MAP && section->n == 0);
+}
+
 static void read_stages(struct sl_pipeline *p, const struct file *f, const struct sl_yaml *root,
                         struct sl_diags *diags) {
     bool stages = is_section(f->stages, "stages", SL_PIPELINE_MAX_STAGES, diags);
     bool outputs = is_section(f->outputs, "outputs", SL_PIPELINE_MAX_STAGES, diags);
     int n_stages = stages ? f->stages->n : 0, n_outputs = outputs ? f->outputs->n : 0;
-    if (sl_yaml_is_null(f->stages) && sl_yaml_is_null(f->outputs))
+    if (is_empty(f->stages) && is_empty(f->outputs))
         sl_diag_error(diags, root->pos, "nothing to do: there are no stages");
     p->stages = sl_arena_alloc(&p->arena, (size_t)(n_stages + n_outputs) * sizeof *p->stages);
     for (int i = 0; i < n_stages; i++) {

@@ -144,6 +144,17 @@ class Surroundings(Mishaps):
             self.assertIn("sluice: standard output: No space left on device; nothing more is written to it", done.stderr)
         self.assertEqual(self.show()["state"], "ok")
 
+    def test_files_may_not_be_large(self):
+        """ulimit -f: what cannot be written is said, by the core and for a stage."""
+        self.make("txt")
+        self.write("a.txt", "x" * 100000)
+        done = self.shell('ulimit -f 0; "$S" run p.yaml a.txt -o out --plugins "$P"', 1)
+        self.assertRegex(done.stderr, r"^sluice: .*: File too large\n$")
+        self.assertEqual(os.listdir(os.path.join(self.state, "runs")), [])
+        done = self.shell('ulimit -f 40; "$S" run p.yaml a.txt -o out --plugins "$P"', 1)
+        self.assertIn("signal 25 (File size limit exceeded)", done.stderr)
+        self.assertEqual(self.show()["state"], "failed")
+
     def on_full_disk(self, line, status):
         """The line, with a full disk at `disk` that nobody else sees."""
         os.makedirs(self.path("disk"), exist_ok=True)

@@ -72,6 +72,8 @@ TEST(versions_are_told_apart) {
 TEST(the_file_is_a_map_with_stages) {
     CHECK_STR(check("[1]"), "dir/p.yaml:1:1: error: the file: expected a map, found a list\n");
     CHECK_STR(check("sluice: 1\n"), "dir/p.yaml:1:1: error: nothing to do: there are no stages\n");
+    CHECK_STR(check("sluice: 1\nstages: {}\noutputs: {}\n"),
+              "dir/p.yaml:1:1: error: nothing to do: there are no stages\n");
     CHECK_STR(check("sluice: 1\nstages: [a]\ninputs: 5\n"),
               "dir/p.yaml:2:9: error: stages: expected a map of names, found a list\n"
               "dir/p.yaml:3:9: error: inputs: expected a map of names, found integer 5\n");
