@@ -21,8 +21,8 @@
  * Without a card it says that nothing was measured, and exits with 77.
  */
 #include <cuda_runtime_api.h>
-#include <time.h>
 
+#include "gpu/bench.h"
 #include "num/cuda/device.h"
 #include "unit/cuda_whisper/made.h"
 #include "whisper/search.h"
@@ -57,24 +57,18 @@ struct bench {
 };
 
 static double now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+    return 1e3 * bench_now_s();
 }
 
 static void check(int32_t status, const struct num_err *err) {
-    if (status) {
-        fprintf(stderr, "whisper_cuda: %s\n", err->text);
-        exit(1);
-    }
+    if (status)
+        bench_die("the model", err->text);
 }
 
 static void *room(size_t bytes) {
     void *p = malloc(bytes);
-    if (!p) {
-        fprintf(stderr, "whisper_cuda: out of memory\n");
-        exit(1);
-    }
+    if (!p)
+        bench_die("room", "out of memory");
     return p;
 }
 

@@ -5,14 +5,12 @@
  * Prints one JSON object a line. The network's time is the host's, of a whole run from samples to log probabilities on
  * the host, so that it holds the copies; FLOP are those of its products.
  */
-#include <cuda_runtime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "align/backend.h"
-#include "num/cuda/gemm.h"
+#include "gpu/bench.h"
 
 enum {
     D = 768,
@@ -33,32 +31,6 @@ struct made {
     size_t n;
 };
 
-static void die(const char *what, const char *why) {
-    fprintf(stderr, "bench_align: %s: %s\n", what, why);
-    exit(1);
-}
-
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static float random_value(uint32_t *state) {
-    *state = *state * 1664525u + 1013904223u;
-    return (float)(*state >> 8) * 0x1p-23f - 1;
-}
-
-static float *random_values(size_t n, float scale, float shift) {
-    uint32_t state = (uint32_t)n;
-    float *values = malloc(n * sizeof *values);
-    if (!values)
-        die("random numbers", "out of memory");
-    for (size_t i = 0; i < n; i++)
-        values[i] = shift + scale * random_value(&state);
-    return values;
-}
-
 /* A tensor (d0, d1, d2), trailing zeros left out. */
 static void add(struct made *m, const char *name, uint64_t d0, uint64_t d1, uint64_t d2,
                 float shift) {
@@ -73,7 +45,7 @@ static void add(struct made *m, const char *name, uint64_t d0, uint64_t d1, uint
                                             : 1,
                              .shape = {d0, d1, d2},
                              .n_elements = n,
-                             .data = random_values(n, d1 ? 0.05f : 0.1f, shift)};
+                             .data = bench_values(n, d1 ? 0.05f : 0.1f, shift)};
 }
 
 static void add_pair(struct made *m, const char *name, uint64_t d0, uint64_t d1, uint64_t d2) {
@@ -135,48 +107,18 @@ static double flop(const struct al_config *c) {
     return sum + 2.0 * FRAMES * LAYERS * (4.0 * D * D + 2.0 * D * F + 2.0 * FRAMES * D);
 }
 
-/* FLOP/s of a large product: the best of ROUNDS. */
-static double ceiling(void) {
-    enum { N = 8192 };
-    struct num_cuda_gemm *gemm = NULL;
-    struct num_err err = {0};
-    char *x = NULL;
-    double best = 1e9;
-    if (num_cuda_gemm_open(&gemm, &err))
-        die("products", err.text);
-    if (cudaMalloc((void **)&x, (size_t)3 * N * N * 2 + (32 << 20)) ||
-        cudaMemset(x, 0x3c, (size_t)3 * N * N * 2))
-        die("products", "no memory");
-    struct num_cuda_product p = {
-        .type = NUM_CUDA_BF16, .ret_type = NUM_CUDA_BF16, .m = N, .n = N, .k = N};
-    p.x = x;
-    p.w = x + (size_t)N * N * 2;
-    p.ret = x + (size_t)2 * N * N * 2;
-    for (int i = 0; i <= ROUNDS; i++) {
-        double start = now_s();
-        if (num_cuda_gemm_run(gemm, &p, x + (size_t)3 * N * N * 2, 32 << 20, NULL, &err) ||
-            cudaDeviceSynchronize())
-            die("products", err.text);
-        if (i && now_s() - start < best)
-            best = now_s() - start;
-    }
-    cudaFree(x);
-    num_cuda_gemm_close(gemm);
-    return 2.0 * N * N * N / best;
-}
-
 static void measure_network(void *net, const struct al_config *c, double most) {
     size_t n = (FRAMES - 1) * 320 + 400;
-    float *pcm = random_values(n, 0.1f, 0), *logp = malloc(sizeof *logp * FRAMES * V);
+    float *pcm = bench_values(n, 0.1f, 0), *logp = malloc(sizeof *logp * FRAMES * V);
     struct num_err err = {0};
     double best = 1e9;
     for (int i = 0; i <= ROUNDS; i++) {
-        double start = now_s();
+        double start = bench_now_s();
         if (al_backend_cuda.listen(net, pcm, n, &err) ||
             al_backend_cuda.run(net, 0, FRAMES, NULL, logp, &err))
-            die("a run", err.text);
-        if (i && now_s() - start < best)
-            best = now_s() - start;
+            bench_die("a run", err.text);
+        if (i && bench_now_s() - start < best)
+            best = bench_now_s() - start;
     }
     printf("{\"name\": \"align network, wav2vec2-base, 30 s, bf16\", \"ms\": %.3f, "
            "\"tflop_per_s\": %.1f, "
@@ -193,20 +135,20 @@ static void measure_paths(void *net) {
     struct al_ctc texts[TEXTS];
     struct num_err err = {0};
     uint32_t state = 1;
-    float *logp = random_values((size_t)FRAMES * COLUMNS, 4, -4);
+    float *logp = bench_values((size_t)FRAMES * COLUMNS, 4, -4);
     double best = 1e9;
     for (size_t i = 0; i < TOKENS; i++)
-        tokens[i] = 1 + (uint32_t)((random_value(&state) + 1) / 2 * (COLUMNS - 2));
+        tokens[i] = 1 + (uint32_t)((bench_random(&state) + 1) / 2 * (COLUMNS - 2));
     for (size_t i = 0; i < TEXTS; i++) {
         texts[i] = (struct al_ctc){logp, FRAMES, COLUMNS, tokens, TOKENS};
         lists[i] = spans[i];
     }
     for (int i = 0; i <= ROUNDS; i++) {
-        double start = now_s();
+        double start = bench_now_s();
         if (al_backend_cuda.align(net, texts, lists, TEXTS, NULL, &err))
-            die("paths", err.text);
-        if (i && now_s() - start < best)
-            best = now_s() - start;
+            bench_die("paths", err.text);
+        if (i && bench_now_s() - start < best)
+            best = bench_now_s() - start;
     }
     printf("{\"name\": \"align paths, %d texts of 30 s and %d tokens\", \"ms\": %.3f, "
            "\"us_per_text\": %.1f}\n",
@@ -219,17 +161,15 @@ int main(void) {
     struct al_config config;
     struct num_err err = {0};
     void *net = NULL;
-    int n = 0;
-    if (cudaGetDeviceCount(&n) || n == 0)
-        return 77;
+    bench_need_card();
     make(&made, &config);
     struct num_safetensors file = {.tensors = made.tensors, .n_tensors = made.n};
     const struct al_files files = {&file, 1};
     const struct al_net_options options = {
         .compute = NUM_COMPUTE_BF16, .n_threads = 1, .max_frames = FRAMES};
-    double most = ceiling();
+    double most = bench_flop_per_s();
     if (al_backend_cuda.create(&files, &config, &options, &net, &err))
-        die("the model", err.text);
+        bench_die("the model", err.text);
     measure_network(net, &config, most);
     measure_paths(net);
     al_backend_cuda.destroy(net);

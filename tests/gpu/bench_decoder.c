@@ -10,6 +10,7 @@
  */
 #include <cuda_runtime.h>
 
+#include "gpu/bench.h"
 #include "num/cuda/device.h"
 #include "unit/cuda_whisper/made.h"
 #include "whisper/cuda/decoder.h"
@@ -38,10 +39,8 @@ struct bench {
 };
 
 static void check(const char *what, int32_t status, const struct num_err *err) {
-    if (status) {
-        fprintf(stderr, "bench_decoder: %s: %s\n", what, err ? err->text : "failed");
-        exit(1);
-    }
+    if (status)
+        bench_die(what, err ? err->text : "failed");
 }
 
 /* ---- What is timed -------------------------------------------------------------------------- */

@@ -5,14 +5,12 @@
  * Prints one JSON object a line. Times are the host's, of whole calls, so that they hold the copies; FLOP are those of the
  * networks' products and convolutions.
  */
-#include <cuda_runtime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "diarize/backend.h"
-#include "num/cuda/gemm.h"
+#include "gpu/bench.h"
 
 enum { SAMPLES = 160000, FRAMES = 589, CLASSES = 7, SIZE = 256, ROUNDS = 5, MOST = 400 };
 
@@ -27,29 +25,6 @@ struct made {
     size_t n;
 };
 
-static void die(const char *what, const char *why) {
-    fprintf(stderr, "bench_diarize: %s: %s\n", what, why);
-    exit(1);
-}
-
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static float *random_values(size_t n, float scale) {
-    uint32_t state = (uint32_t)n;
-    float *values = malloc(n * sizeof *values);
-    if (!values)
-        die("random numbers", "out of memory");
-    for (size_t i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        values[i] = scale * ((float)(state >> 8) * 0x1p-23f - 1);
-    }
-    return values;
-}
-
 /* A tensor of n_dims sizes; trailing ones are 1. */
 static void add(struct made *m, const char *name, uint32_t n_dims, uint64_t d0, uint64_t d1,
                 uint64_t d2, uint64_t d3) {
@@ -61,7 +36,7 @@ static void add(struct made *m, const char *name, uint32_t n_dims, uint64_t d0, 
                              .n_dims = n_dims,
                              .shape = {d0, d1, d2, d3},
                              .n_elements = n,
-                             .data = random_values(n, 0.05f)};
+                             .data = bench_values(n, 0.05f, 0)};
 }
 
 static void make_segmentation(struct made *m) {
@@ -133,36 +108,6 @@ static double make_embedding(struct made *m) {
     return sum;
 }
 
-/* FLOP/s of a large product: the best of ROUNDS. */
-static double ceiling(void) {
-    enum { N = 8192 };
-    struct num_cuda_gemm *gemm = NULL;
-    struct num_err err = {0};
-    char *x = NULL;
-    double best = 1e9;
-    if (num_cuda_gemm_open(&gemm, &err))
-        die("products", err.text);
-    if (cudaMalloc((void **)&x, (size_t)3 * N * N * 2 + (32 << 20)) ||
-        cudaMemset(x, 0x3c, (size_t)3 * N * N * 2))
-        die("products", "no memory");
-    struct num_cuda_product p = {
-        .type = NUM_CUDA_BF16, .ret_type = NUM_CUDA_BF16, .m = N, .n = N, .k = N};
-    p.x = x;
-    p.w = x + (size_t)N * N * 2;
-    p.ret = x + (size_t)2 * N * N * 2;
-    for (int i = 0; i <= ROUNDS; i++) {
-        double start = now_s();
-        if (num_cuda_gemm_run(gemm, &p, x + (size_t)3 * N * N * 2, 32 << 20, NULL, &err) ||
-            cudaDeviceSynchronize())
-            die("products", err.text);
-        if (i && now_s() - start < best)
-            best = now_s() - start;
-    }
-    cudaFree(x);
-    num_cuda_gemm_close(gemm);
-    return 2.0 * N * N * N / best;
-}
-
 static void print_line(const char *what, double seconds, double flop, double most) {
     printf("{\"name\": \"diarize %s, %d windows of 10 s, bf16\", \"ms\": %.3f, \"us_per_window\": "
            "%.1f, "
@@ -177,9 +122,9 @@ static void measure(void *networks, double embedding_flop, double most) {
     const struct dz_backend *b = &dz_backend_cuda;
     const float *windows[DZ_BATCH];
     struct num_err err = {0};
-    float *pcm = random_values(SAMPLES + DZ_BATCH * 16000, 0.1f),
-          *rows = random_values(3 * DZ_BATCH * SIZE, 0);
-    float *scores = random_values((size_t)DZ_BATCH * FRAMES * CLASSES, 0);
+    float *pcm = bench_values(SAMPLES + DZ_BATCH * 16000, 0.1f, 0),
+          *rows = bench_values(3 * DZ_BATCH * SIZE, 0, 0);
+    float *scores = bench_values((size_t)DZ_BATCH * FRAMES * CLASSES, 0, 0);
     double best[2] = {1e9, 1e9};
     for (size_t i = 0; i < FRAMES; i++)
         mask[i] = i % 3 == 0;
@@ -188,13 +133,13 @@ static void measure(void *networks, double embedding_flop, double most) {
         heard[i] = (struct dz_heard){i / 3, mask, rows + i * SIZE};
     }
     for (int i = 0; i <= ROUNDS; i++) {
-        double start = now_s();
+        double start = bench_now_s();
         if (b->segment(networks, windows, DZ_BATCH, scores, &err))
-            die("the segmentation", err.text);
-        double middle = now_s();
+            bench_die("the segmentation", err.text);
+        double middle = bench_now_s();
         if (b->hear(networks, windows, DZ_BATCH, heard, 3 * DZ_BATCH, &err))
-            die("the embeddings", err.text);
-        double end = now_s();
+            bench_die("the embeddings", err.text);
+        double end = bench_now_s();
         if (i && middle - start < best[0])
             best[0] = middle - start;
         if (i && end - middle < best[1])
@@ -212,17 +157,15 @@ int main(void) {
     struct dz_device_options options = {.compute = NUM_COMPUTE_BF16};
     struct num_err err = {0};
     void *networks = NULL;
-    int n = 0;
-    if (cudaGetDeviceCount(&n) || n == 0)
-        return 77;
+    bench_need_card();
     make_segmentation(&segmentation);
-    double flop = make_embedding(&embedding), most = ceiling();
+    double flop = make_embedding(&embedding), most = bench_flop_per_s();
     /* Without a configuration sizes are the published ones. */
     const struct dz_weights a = {
         .file = {.tensors = segmentation.tensors, .n_tensors = segmentation.n}};
     const struct dz_weights b = {.file = {.tensors = embedding.tensors, .n_tensors = embedding.n}};
     if (dz_backend_cuda.create(&a, &b, &options, &networks, &err))
-        die("the models", err.text);
+        bench_die("the models", err.text);
     measure(networks, flop, most);
     dz_backend_cuda.destroy(networks);
     return 0;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpu/bench.h"
 #include "num/cuda/attention.h"
 #include "num/cuda/conv.h"
 #include "num/cuda/device.h"
@@ -21,7 +22,16 @@
 #include "num/cuda/mel.h"
 #include "num/cuda/norm.h"
 
-enum { T = 1500, D = 1280, HEADS = 20, FFN = 5120, MELS = 128, GROUP = 10, GROUPS = 5, SAMPLES = 480000 };
+enum {
+    T = 1500,
+    D = 1280,
+    HEADS = 20,
+    FFN = 5120,
+    MELS = 128,
+    GROUP = 10,
+    GROUPS = 5,
+    SAMPLES = 480000
+};
 static const size_t ROOM = (size_t)1 << 31; /* bytes of each buffer */
 static const size_t WORKSPACE = 64 << 20;
 
@@ -35,21 +45,16 @@ struct bench {
     size_t windows;
 };
 
-static void die(const char *what, const char *why) {
-    fprintf(stderr, "bench_kernels: %s: %s\n", what, why);
-    exit(1);
-}
-
 static void check(const char *what, cudaError_t error) {
     if (error)
-        die(what, cudaGetErrorString(error));
+        bench_die(what, cudaGetErrorString(error));
 }
 
 /* bf16 numbers of either sign up to 2, and floats whose upper half is such. */
 static void fill(char *on_card, size_t bytes) {
     uint32_t state = 1, *block = malloc(64 << 20);
     if (!block)
-        die("room for random numbers", "out of memory");
+        bench_die("room for random numbers", "out of memory");
     for (size_t i = 0; i < (64 << 20) / 4; i++) {
         state = state * 1664525u + 1013904223u;
         block[i] = (state & 0x80ff80ffu) | 0x3f003f00u;
@@ -99,7 +104,7 @@ static void run_copy(struct bench *b, const void *what) {
 static void run_product(struct bench *b, const void *what) {
     struct num_err err = {0};
     if (num_cuda_gemm_run(b->gemm, what, b->workspace, WORKSPACE, b->stream, &err))
-        die("product", err.text);
+        bench_die("product", err.text);
 }
 
 static void run_norm(struct bench *b, const void *what) {
@@ -113,7 +118,7 @@ static void run_attention(struct bench *b, const void *what) {
 static void run_convolution(struct bench *b, const void *what) {
     struct num_err err = {0};
     if (num_cuda_conv_run(b->conv, b->gemm, what, b->workspace, WORKSPACE, b->stream, &err))
-        die("convolution", err.text);
+        bench_die("convolution", err.text);
 }
 
 struct mel {
@@ -124,23 +129,35 @@ struct mel {
 
 static void run_mel(struct bench *b, const void *what) {
     const struct mel *m = what;
-    check("mel", num_cuda_mel_power(m->tables, MELS, m->pieces, b->windows, 2 * T, m->maxima, b->stream));
-    check("mel", num_cuda_mel_normalise(MELS, m->pieces, b->windows, 2 * T, m->maxima, NUM_CUDA_BF16, b->stream));
+    check("mel",
+          num_cuda_mel_power(m->tables, MELS, m->pieces, b->windows, 2 * T, m->maxima, b->stream));
+    check("mel", num_cuda_mel_normalise(MELS, m->pieces, b->windows, 2 * T, m->maxima,
+                                        NUM_CUDA_BF16, b->stream));
 }
 
 /* ---- Cases ---------------------------------------------------------------------------------- */
 
 static struct num_cuda_product product_of(const struct bench *b, size_t m, size_t n, size_t k,
                                           enum num_cuda_act act) {
-    return (struct num_cuda_product){.type = NUM_CUDA_BF16, .ret_type = NUM_CUDA_BF16, .m = m, .n = n, .k = k,
-                                     .x = b->a, .w = b->b, .ret = b->c, .act = act,
-                                     .bias = act ? (const float *)b->b : NULL, .bias_typed = act ? b->b : NULL};
+    return (struct num_cuda_product){.type = NUM_CUDA_BF16,
+                                     .ret_type = NUM_CUDA_BF16,
+                                     .m = m,
+                                     .n = n,
+                                     .k = k,
+                                     .x = b->a,
+                                     .w = b->b,
+                                     .ret = b->c,
+                                     .act = act,
+                                     .bias = act ? (const float *)b->b : NULL,
+                                     .bias_typed = act ? b->b : NULL};
 }
 
-static void bench_product(struct bench *b, const char *name, size_t m, size_t n, size_t k, enum num_cuda_act act) {
+static void bench_product(struct bench *b, const char *name, size_t m, size_t n, size_t k,
+                          enum num_cuda_act act) {
     struct num_cuda_product p = product_of(b, m, n, k, act);
     double ms = time_ms(b, run_product, &p);
-    say(b, name, ms, 2.0 * ((double)m * k + (double)n * k + (double)m * n), 2.0 * (double)m * (double)n * (double)k);
+    say(b, name, ms, 2.0 * ((double)m * k + (double)n * k + (double)m * n),
+        2.0 * (double)m * (double)n * (double)k);
 }
 
 static void bench_ceilings(struct bench *b) {
@@ -154,23 +171,48 @@ static void bench_ceilings(struct bench *b) {
 
 static void bench_norm(struct bench *b) {
     size_t rows = b->windows * T;
-    struct num_cuda_norm n = {.rows = rows, .n = D, .base = (float *)b->a, .period = rows, .add = b->b,
-                              .ret_sum = (float *)b->a, .gamma = (float *)b->b, .beta = (float *)b->b, .ret = b->c};
+    struct num_cuda_norm n = {.rows = rows,
+                              .n = D,
+                              .base = (float *)b->a,
+                              .period = rows,
+                              .add = b->b,
+                              .ret_sum = (float *)b->a,
+                              .gamma = (float *)b->b,
+                              .beta = (float *)b->b,
+                              .ret = b->c};
     say(b, "residual and norm", time_ms(b, run_norm, &n), (double)rows * D * 12, 0);
 }
 
 static void bench_attention(struct bench *b) {
     const char *q = b->a;
-    struct num_cuda_attention a = {.q = q, .k = q + 2 * D, .v = q + 4 * D, .ret = b->c, .ld = 3 * D, .ld_ret = D,
-                                   .n = T, .n_heads = HEADS, .n_batch = b->windows, .scale = 0.125f};
+    struct num_cuda_attention a = {.q = q,
+                                   .k = q + 2 * D,
+                                   .v = q + 4 * D,
+                                   .ret = b->c,
+                                   .ld = 3 * D,
+                                   .ld_ret = D,
+                                   .n = T,
+                                   .n_heads = HEADS,
+                                   .n_batch = b->windows,
+                                   .scale = 0.125f};
     double flop = 4.0 * T * T * D * (double)b->windows, bytes = 8.0 * T * D * (double)b->windows;
     say(b, "attention", time_ms(b, run_attention, &a), bytes, flop);
 }
 
-static void bench_convolution(struct bench *b, const char *name, size_t n_in, size_t stride, enum num_cuda_type from) {
-    struct num_cuda_convolution c = {.type = NUM_CUDA_BF16, .x_type = from, .n_batch = b->windows, .n = 2 * T,
-                                     .n_in = n_in, .n_out = D, .stride = stride, .x = b->a, .w = b->b,
-                                     .bias = (float *)b->b, .ret = b->c, .rows = b->c + ROOM / 2};
+static void bench_convolution(struct bench *b, const char *name, size_t n_in, size_t stride,
+                              enum num_cuda_type from) {
+    struct num_cuda_convolution c = {.type = NUM_CUDA_BF16,
+                                     .x_type = from,
+                                     .n_batch = b->windows,
+                                     .n = 2 * T,
+                                     .n_in = n_in,
+                                     .n_out = D,
+                                     .stride = stride,
+                                     .x = b->a,
+                                     .w = b->b,
+                                     .bias = (float *)b->b,
+                                     .ret = b->c,
+                                     .rows = b->c + ROOM / 2};
     double out = (double)b->windows * 2 * T / (double)stride * D;
     double in = (double)b->windows * 2 * T * (double)n_in * (from == NUM_CUDA_F32 ? 4 : 2);
     say(b, name, time_ms(b, run_convolution, &c), in + 2 * out, out * 6 * (double)n_in);
@@ -183,18 +225,22 @@ static void bench_mel(struct bench *b) {
     struct mel m = {b->workspace, (struct num_cuda_mel_piece *)(b->workspace + (16 << 20)),
                     (float *)(b->workspace + (32 << 20))};
     if (!pieces || !tables || bytes > 16 << 20)
-        die("mel", "its tables are too large");
+        bench_die("mel", "its tables are too large");
     num_cuda_mel_tables_fill(MELS, tables);
     for (size_t i = 0; i < b->windows; i++)
-        pieces[i] = (struct num_cuda_mel_piece){.pcm = (float *)b->a + i * SAMPLES, .n_samples = SAMPLES, .n_frames = 2 * T,
-                                                .group = (uint32_t)i, .n_rows = 2 * T,
+        pieces[i] = (struct num_cuda_mel_piece){.pcm = (float *)b->a + i * SAMPLES,
+                                                .n_samples = SAMPLES,
+                                                .n_frames = 2 * T,
+                                                .group = (uint32_t)i,
+                                                .n_rows = 2 * T,
                                                 .ret_log = (float *)b->c + i * 2 * T * MELS,
                                                 .ret_mel = b->c + ROOM / 2 + i * 2 * T * MELS * 2};
     check("mel", cudaMemcpy(m.tables, tables, bytes, cudaMemcpyHostToDevice));
     check("mel", cudaMemcpy(m.pieces, pieces, b->windows * sizeof *pieces, cudaMemcpyHostToDevice));
     check("mel", cudaMemset(m.maxima, 0, b->windows * sizeof(float)));
     /* Samples, the logarithms written and read, and the result. */
-    say(b, "log-mel", time_ms(b, run_mel, &m), (double)b->windows * (SAMPLES * 4.0 + 2.0 * T * MELS * 10.0), 0);
+    say(b, "log-mel", time_ms(b, run_mel, &m),
+        (double)b->windows * (SAMPLES * 4.0 + 2.0 * T * MELS * 10.0), 0);
     free(pieces);
     free(tables);
 }
@@ -206,9 +252,8 @@ static void bench_init(struct bench *b) {
         printf("bench_kernels: not measured: %s\n", err.text);
         exit(77);
     }
-    if (num_cuda_gemm_open(&b->gemm, &err) ||
-        num_cuda_conv_open(&b->conv, &err))
-        die("opening the card", err.text);
+    if (num_cuda_gemm_open(&b->gemm, &err) || num_cuda_conv_open(&b->conv, &err))
+        bench_die("opening the card", err.text);
     char **buffers[] = {&b->a, &b->b, &b->c};
     for (int i = 0; i < 3; i++) {
         check("memory", cudaMalloc((void **)buffers[i], ROOM));
@@ -218,14 +263,17 @@ static void bench_init(struct bench *b) {
     check("stream", cudaStreamCreateWithFlags(&b->stream, cudaStreamNonBlocking));
     check("event", cudaEventCreate(&b->start));
     check("event", cudaEventCreate(&b->end));
-    printf("{\"name\": \"card\", \"card\": \"%s\", \"capability\": %d, \"products\": \"%s\", \"convolutions\": \"%s\"}\n",
-           device.name, device.capability, num_cuda_gemm_name(b->gemm), num_cuda_conv_name(b->conv));
+    printf("{\"name\": \"card\", \"card\": \"%s\", \"capability\": %d, \"products\": \"%s\", "
+           "\"convolutions\": \"%s\"}\n",
+           device.name, device.capability, num_cuda_gemm_name(b->gemm),
+           num_cuda_conv_name(b->conv));
 }
 
 int main(int argc, char **argv) {
-    struct bench b = {.windows = argc > 1 ? strtoul(argv[1], NULL, 10) : 16, .bytes_per_s = 1, .flop_per_s = 1};
+    struct bench b = {
+        .windows = argc > 1 ? strtoul(argv[1], NULL, 10) : 16, .bytes_per_s = 1, .flop_per_s = 1};
     if (b.windows < 1 || b.windows > 64)
-        die("windows", "1 to 64");
+        bench_die("windows", "1 to 64");
     bench_init(&b);
     size_t rows = b.windows * T;
     bench_ceilings(&b);

@@ -5,13 +5,12 @@
  * The file is a header and a hole: weights are zeros, which cost what others cost. Times are the host's, logits on
  * the host and a token chosen. Prints one JSON object a line.
  */
-#include <cuda_runtime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "gpu/bench.h"
 #include "llm/card.h"
 #include "unit/cuda_llm/gguf.h"
 
@@ -19,36 +18,7 @@ enum { PROMPT = 128, TOKENS = 128, LONG = 2048, TOGETHER = 64 };
 
 static const struct shape llama_3_8b = {4096, 14336, 32, 32, 8, 128256, 8192};
 
-static void die(const char *what, const char *why) {
-    fprintf(stderr, "bench_llm: %s: %s\n", what, why);
-    exit(1);
-}
-
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* ---- Measurements ---------------------------------------------------------------------------- */
-
-static double bandwidth(void) {
-    const size_t bytes = (size_t)2 << 30;
-    void *from, *to;
-    double best = 1e9;
-    if (cudaMalloc(&from, bytes) || cudaMalloc(&to, bytes) || cudaMemset(from, 0, bytes))
-        die("the ceiling", "memory of the card");
-    for (int i = 0; i < 6; i++) {
-        double start = now_s();
-        if (cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToDevice) || cudaDeviceSynchronize())
-            die("the ceiling", "a copy");
-        if (i && now_s() - start < best)
-            best = now_s() - start;
-    }
-    cudaFree(from);
-    cudaFree(to);
-    return 2 * (double)bytes / best;
-}
 
 static struct lm_stats ask(struct lm_engine *e, uint32_t n_requests, uint32_t n, uint32_t tokens) {
     static int32_t prompt[LONG];
@@ -64,11 +34,11 @@ static struct lm_stats ask(struct lm_engine *e, uint32_t n_requests, uint32_t n,
         struct lm_request request = {
             .prompt = prompt, .n_prompt = n, .max_tokens = tokens, .ignore_eos = true};
         if (lm_engine_add(e, &request, &id, &err))
-            die("a request", err.text);
+            bench_die("a request", err.text);
     }
     while (left)
         if (lm_engine_step(e, &left, &err))
-            die("a step", err.text);
+            bench_die("a step", err.text);
     after = lm_engine_stats(e);
     after.prompt_s -= before.prompt_s;
     after.token_s -= before.token_s;
@@ -81,12 +51,12 @@ static void measure(const char *name, const char *path, struct num_pool *pool, d
     struct lm_engine *e;
     struct lm_model *m;
     struct num_err err = {0};
-    double start = now_s();
+    double start = bench_now_s();
     if (lm_model_load_on(path, LM_BF16, pool, 0, &lm_card_cuda, 0, &m, &err))
-        die(name, err.text);
-    double load_s = now_s() - start;
+        bench_die(name, err.text);
+    double load_s = bench_now_s() - start;
     if (lm_engine_create(m, &limits, &e, &err))
-        die(name, err.text);
+        bench_die(name, err.text);
     double bytes = (double)lm_model_bytes(m);
     ask(e, 1, PROMPT, 8);
     double one = (TOKENS - 1) / ask(e, 1, PROMPT, TOKENS).token_s;
@@ -113,14 +83,13 @@ int main(void) {
     char path[] = "/tmp/sluice-bench-llm-XXXXXX";
     struct num_pool *pool;
     struct num_err err = {0};
-    int n = 0, fd;
-    if (cudaGetDeviceCount(&n) || n == 0)
-        return 77;
+    int fd;
+    bench_need_card();
     if ((fd = mkstemp(path)) < 0 || close(fd))
-        die(path, "cannot be made");
+        bench_die(path, "cannot be made");
     if (num_pool_create((uint32_t)sysconf(_SC_NPROCESSORS_ONLN), &pool, &err))
-        die("threads", err.text);
-    double most = bandwidth();
+        bench_die("threads", err.text);
+    double most = bench_bytes_per_s();
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         make_file(path, &llama_3_8b, ways[i].blocks, ways[i].type);
         measure(ways[i].name, path, pool, most);

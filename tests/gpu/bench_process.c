@@ -16,10 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "num/cuda/device.h"
+#include "gpu/bench.h"
 #include "num/cuda/norm.h"
 
 enum { ROUNDS = 7, ROWS = 1500, WIDTH = 1280 };
@@ -34,21 +33,14 @@ static const char *const names[] = {"start to main",      "to the context",
                                     "end of the process", "to its memory back"};
 
 static double now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-static void die(const char *what, const char *why) {
-    fprintf(stderr, "bench_process: %s: %s\n", what, why);
-    exit(1);
+    return 1e3 * bench_now_s();
 }
 
 /* ---- The process that is measured ------------------------------------------------------------ */
 
 static void check(const char *what, cudaError_t error) {
     if (error)
-        die(what, cudaGetErrorString(error));
+        bench_die(what, cudaGetErrorString(error));
 }
 
 /* Tells the moments through fd and ends. */
@@ -118,7 +110,7 @@ static void measure(const struct nvml *n, const char *loading, double ret_ms[N_M
     int ends[2], status;
     char fd[16];
     if (pipe(ends))
-        die("a pipe", "none");
+        bench_die("a pipe", "none");
     snprintf(fd, sizeof fd, "%d", ends[1]);
     uint64_t before = n->card ? used_bytes(n) : 0;
     pid_t pid = fork();
@@ -134,7 +126,7 @@ static void measure(const struct nvml *n, const char *loading, double ret_ms[N_M
     double told = now_ms();
     if (pid < 0 || waitpid(pid, &status, 0) != pid || status ||
         got != (ssize_t)(sizeof(double) * END))
-        die("the process that is measured", "failed");
+        bench_die("the process that is measured", "failed");
     at[END] = now_ms();
     at[BACK] = n->card ? wait_for_memory(n, before) : at[END];
     for (int m = 0; m < N_MOMENTS; m++)
@@ -149,11 +141,7 @@ static int by_size(const void *a, const void *b) {
 int main(int argc, char **argv) {
     if (argc > 1)
         return be_measured(atoi(argv[1]));
-    int n_cards = 0;
-    if (cudaGetDeviceCount(&n_cards) || n_cards == 0) {
-        printf("bench_process: not measured: no card is here\n");
-        return 77;
-    }
+    bench_need_card();
     static const char *const loading[] = {"LAZY", "EAGER"};
     struct nvml nvml = open_nvml();
     double ms[2][N_MOMENTS][ROUNDS], one[N_MOMENTS];
