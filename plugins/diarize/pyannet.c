@@ -12,6 +12,7 @@
 #include "diarize/cells.h"
 #include "diarize/conv.h"
 #include "diarize/lstm.h"
+#include "num/half.h"
 
 #define PIECE 96  /* outputs of a convolution at a time: a multiple of the pool's three */
 #define ROWS  128 /* rows that go through the linear layers at a time */
@@ -41,11 +42,7 @@ static int32_t keep(struct dz_pyannet *net, const float *values, size_t n, float
 }
 
 static float rounded(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
-    memcpy(&x, &bits, sizeof x);
-    return x;
+    return num_bf16_to_f32(num_f32_to_bf16(x));
 }
 
 /* The filters as three lines, which meet the upper part of the samples, their lower part, and the

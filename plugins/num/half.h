@@ -1,5 +1,5 @@
 /*
- * Half-precision numbers to float: pure, exact, branch-light. IEEE 754 binary16 and bfloat16.
+ * Half-precision numbers to float and back: pure, exact, branch-light. IEEE 754 binary16 and bfloat16.
  */
 #ifndef NUM_HALF_H
 #define NUM_HALF_H
@@ -16,6 +16,14 @@ static inline float num_bits_to_f32(uint32_t bits) {
 /* bfloat16 is the upper half of a float. */
 static inline float num_bf16_to_f32(uint16_t h) {
     return num_bits_to_f32((uint32_t)h << 16);
+}
+
+/* Rounded to nearest even; a NaN stays one, quiet, with its upper bits. */
+static inline uint16_t num_f32_to_bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t rounded = bits + 0x7fffu + (bits >> 16 & 1);
+    return (uint16_t)(((bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : rounded) >> 16);
 }
 
 static inline float num_f16_to_f32(uint16_t h) {

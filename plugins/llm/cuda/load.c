@@ -202,11 +202,7 @@ static void put_quantised(const struct source *s, size_t row, const uint8_t *fro
 }
 
 static uint16_t to_half(enum num_weight_type type, float x) {
-    uint32_t bits;
-    if (type == NUM_WEIGHT_F16)
-        return num_f32_to_f16(x);
-    memcpy(&bits, &x, 4);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    return type == NUM_WEIGHT_F16 ? num_f32_to_f16(x) : num_f32_to_bf16(x);
 }
 
 /* `x`: the row, with zeros up to whole groups. */

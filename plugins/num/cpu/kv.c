@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "num/half.h"
+
 void num_kv_init(struct num_kv *ret, enum num_compute type, size_t len, size_t d) {
     struct num_kv kv = {.type = type, .d = d, .len = NUM_PANELS(len) * NUM_PANEL};
     kv.d_words = num_words(type, d);
@@ -13,13 +15,6 @@ void num_kv_init(struct num_kv *ret, enum num_compute type, size_t len, size_t d
     kv.key_words = kv.len * kv.d_words;
     kv.head_words = kv.key_words + NUM_PANELS(d) * NUM_PANEL * kv.len_words;
     *ret = kv;
-}
-
-/* Rounds to nearest even. */
-static uint16_t to_bf16(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 /* The word of element e at position t. */
@@ -39,7 +34,7 @@ void num_kv_set(const struct num_kv *kv, uint32_t *head, size_t t, const float *
             memcpy(&values[value_word(kv, t, e)], &v[e], 4);
             continue;
         }
-        uint16_t k16 = to_bf16(k[e]), v16 = to_bf16(v[e]);
+        uint16_t k16 = num_f32_to_bf16(k[e]), v16 = num_f32_to_bf16(v[e]);
         memcpy((uint16_t *)&keys[key_word(kv, t, e)] + e % 2, &k16, 2);
         memcpy((uint16_t *)&values[value_word(kv, t, e)] + t % 2, &v16, 2);
     }

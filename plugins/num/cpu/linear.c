@@ -46,13 +46,6 @@ int32_t num_linear_create(struct num_linear *ret, enum num_compute type, size_t 
     return status;
 }
 
-/* Rounds to nearest even. */
-static uint32_t bf16_bits(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-
 static void pack_f32(const struct num_linear *l, uint32_t *panel, const float *rows, size_t n) {
     for (size_t i = 0; i < l->k; i++)
         for (size_t o = 0; o < n; o++)
@@ -63,8 +56,8 @@ static void pack_bf16(const struct num_linear *l, uint32_t *panel, const float *
     for (size_t i = 0; i < l->k; i += 2)
         for (size_t o = 0; o < n; o++) {
             const float *x = rows + o * l->k + i;
-            panel[i / 2 * NUM_PANEL + o] =
-                bf16_bits(x[0]) | (i + 1 < l->k ? bf16_bits(x[1]) << 16 : 0);
+            uint32_t low = num_f32_to_bf16(x[0]), high = i + 1 < l->k ? num_f32_to_bf16(x[1]) : 0;
+            panel[i / 2 * NUM_PANEL + o] = low | high << 16;
         }
 }
 

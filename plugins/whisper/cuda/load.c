@@ -25,13 +25,6 @@ static uint32_t bits_of(float x) {
     return bits;
 }
 
-static uint16_t to_bf16(float x) {
-    uint32_t bits = bits_of(x);
-    if (x != x)
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 /* Values too large become infinite, those below the normal range are rounded as subnormals. */
 static uint16_t to_f16(float x) {
     uint32_t bits = bits_of(x), sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
@@ -58,7 +51,7 @@ void wh_cuda_convert(enum num_cuda_type type, const float *from, size_t n, void 
         break;
     case NUM_CUDA_BF16:
         for (size_t i = 0; i < n; i++)
-            halves[i] = to_bf16(from[i]);
+            halves[i] = num_f32_to_bf16(from[i]);
         break;
     }
 }

@@ -29,9 +29,7 @@ static inline uint16_t half_bits(float x, enum num_cuda_type type) {
         memcpy(&bits, &h, 2);
         return bits;
     }
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    return num_f32_to_bf16(x);
 }
 
 static inline float half_value(uint16_t bits, enum num_cuda_type type) {

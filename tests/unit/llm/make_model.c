@@ -153,10 +153,7 @@ static float value(const struct tensor *t, uint64_t seed, uint64_t i) {
 }
 
 static void put_number(const struct tensor *t, float x, uint8_t *to) {
-    uint16_t half = num_f32_to_f16(x);
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    uint16_t bf16 = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    uint16_t half = num_f32_to_f16(x), bf16 = num_f32_to_bf16(x);
     if (t->type == NUM_WEIGHT_F32)
         memcpy(to, &x, 4);
     else

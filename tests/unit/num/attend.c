@@ -22,11 +22,7 @@ struct head {
 };
 
 static float rounded(enum num_compute type, float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return type == NUM_COMPUTE_F32
-               ? x
-               : num_bf16_to_f32((uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16));
+    return type == NUM_COMPUTE_F32 ? x : num_bf16_to_f32(num_f32_to_bf16(x));
 }
 
 static float *values(enum num_compute type, size_t n, uint32_t seed, float size) {

@@ -3,6 +3,8 @@
  */
 #include "unit/test.h"
 
+#include <float.h>
+
 #include "num/half.h"
 #include "num/safetensors.h"
 
@@ -139,6 +141,15 @@ TEST(halves_are_exact) {
     CHECK(num_f16_to_f32(0) == 0 && signbit(num_f16_to_f32(0x8000)));
     CHECK(num_bf16_to_f32(0x3f80) == 1 && num_bf16_to_f32(0xc040) == -3 &&
           isnan(num_bf16_to_f32(0x7fc0)));
+    CHECK_INT(num_f32_to_bf16(0x1.01p0f), 0x3f80); /* ties go to the even neighbour */
+    CHECK_INT(num_f32_to_bf16(0x1.03p0f), 0x3f82);
+    CHECK_INT(num_f32_to_bf16(-0x1.010002p0f), 0xbf81);
+    CHECK_INT(num_f32_to_bf16(FLT_MAX), 0x7f80);
+    for (uint32_t bits = 0; bits < 0x10000; bits++)
+        CHECK_INT(num_f32_to_bf16(num_bf16_to_f32((uint16_t)bits)),
+                  isnan(num_bf16_to_f32((uint16_t)bits)) ? bits | 0x40 : bits);
+    CHECK_INT(num_f32_to_bf16(num_bits_to_f32(0x7fffffff)), 0x7fff);
+    CHECK_INT(num_f32_to_bf16(num_bits_to_f32(0x7f800001)), 0x7fc0);
 }
 
 TEST_MAIN()
