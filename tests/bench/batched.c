@@ -43,19 +43,12 @@ static struct wh_dims dims_of(const char *shape) {
     return d;
 }
 
-static void write_model(const char *shape, char folder[40]) {
+static void write_model(const char *shape, char folder[TEST_PATH]) {
     struct wh_dims dims = dims_of(shape);
     struct made *made = made_create(&dims, NUM_WEIGHT_F16, 1);
-    snprintf(folder, 40, "/tmp/sluice-bench-XXXXXX");
-    CHECK(mkdtemp(folder) != NULL);
+    make_test_folder(folder);
     made_write_folder(made, folder, 0);
     made_free(made);
-}
-
-static void remove_model(const char *folder) {
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    CHECK_INT(system(command), 0);
 }
 
 struct mode {
@@ -108,7 +101,7 @@ static void run_mode(struct mode *m, const struct wh_input *input, uint32_t beam
 int main(int argc, char **argv) {
     struct mode modes[N_MODES] = {0};
     struct wh_span spans[N_WINDOWS];
-    char folder[40];
+    char folder[TEST_PATH];
     int compute = 0;
     if (argc < 5) {
         fprintf(stderr, "usage: bench_batched SHAPE COMPUTE N_THREADS BEAMS [ROUNDS]\n");
@@ -147,7 +140,7 @@ int main(int argc, char **argv) {
         wh_longform_destroy(modes[i].lf);
         wh_model_finish(&modes[i].model);
     }
-    remove_model(folder);
+    remove_test_files(folder);
     free(pcm);
     return 0;
 }

@@ -39,7 +39,7 @@ static void measure(const char *folder, bool keep, int n_items, int n_stages) {
 }
 
 int main(int argc, char **argv) {
-    char folder[] = "/tmp/bench-replay-XXXXXX";
+    char folder[] = P_tmpdir "/sluice-bench-XXXXXX";
     int n = argc > 1 ? atoi(argv[1]) : 100000;
     if (argc > 3) {
         measure(argv[3], true, n, atoi(argv[2]));

@@ -80,7 +80,7 @@ int main(void) {
         uint32_t type;
     } ways[] = {
         {"bf16", NUM_WEIGHT_BF16, 30}, {"Q8_0", NUM_WEIGHT_Q8_0, 8}, {"Q4_K", NUM_WEIGHT_Q4_K, 12}};
-    char path[] = "/tmp/sluice-bench-llm-XXXXXX";
+    char path[] = P_tmpdir "/sluice-bench-XXXXXX";
     struct num_pool *pool;
     struct num_err err = {0};
     int fd;

@@ -41,7 +41,7 @@ struct fake_host {
     size_t n_params;
     struct fake_port inputs[FAKE_MAX], outputs[FAKE_MAX];
     size_t n_inputs, n_outputs;
-    char folder[64];                 /* of inputs; "scratch" below it is the job's */
+    char folder[TEST_PATH];          /* of inputs; "scratch" below it is the job's */
     char error[1024], message[1024]; /* last error() and fail() */
     atomic_int n_progress, n_published;
     double cancel_at_s; /* time (fake_now) from which cancelled() is true; 0: never */
@@ -292,15 +292,12 @@ static inline void fake_host_init(struct fake_host *h, const struct sluice_stage
         .take = fake_take,
         .finish = fake_finish,
     };
-    snprintf(h->folder, sizeof h->folder, "/tmp/sluice-test-XXXXXX");
-    CHECK(mkdtemp(h->folder) != NULL);
+    make_test_folder(h->folder);
 }
 
 /* Frees what the host holds and removes its folder. */
 static inline void fake_host_finish(struct fake_host *h) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", h->folder);
-    CHECK_INT(system(command), 0);
+    remove_test_files(h->folder);
     for (size_t i = 0; i < h->n_params; i++)
         free(h->params[i].value);
     for (size_t i = 0; i < h->n_inputs; i++)

@@ -11,6 +11,7 @@
 #ifndef TESTS_UNIT_TEST_H
 #define TESTS_UNIT_TEST_H
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -94,6 +95,36 @@ static struct test_case *test_cases;
         if (!(fabs(got_ - want_) <= (tolerance)))                                                  \
             TEST_FAIL("%s is %.9g, not %.9g +- %g", #got, got_, want_, (double)(tolerance));       \
     } while (0)
+
+/* ---- Files of a test ------------------------------------------------------------------------- */
+
+#define TEST_PATH 32 /* bytes of the path of a temporary file */
+#define TEST_TEMPLATE P_tmpdir "/sluice-test-XXXXXX"
+
+/* A new folder, for remove_test_files(). */
+static inline void make_test_folder(char ret[TEST_PATH]) {
+    snprintf(ret, TEST_PATH, TEST_TEMPLATE);
+    if (!mkdtemp(ret))
+        TEST_FAIL("no temporary folder: %s", strerror(errno));
+}
+
+/* A new file, returned open for reading and writing. */
+static inline int make_test_file(char ret[TEST_PATH]) {
+    snprintf(ret, TEST_PATH, TEST_TEMPLATE);
+    int fd = mkstemp(ret);
+    if (fd < 0)
+        TEST_FAIL("no temporary file: %s", strerror(errno));
+    return fd;
+}
+
+/* Removes a folder with all that is in it, or a file. */
+static inline void remove_test_files(const char *path) {
+    char command[TEST_PATH + 32];
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    CHECK_INT(system(command), 0);
+}
+
+/* ---- The runner ------------------------------------------------------------------------------ */
 
 static int test_run_one(struct test_case *c) {
     fflush(NULL);

@@ -20,7 +20,7 @@ struct random_model {
     char names[RM_MAX][100];
     float *values[RM_MAX];
     size_t n;
-    char folder[64];
+    char folder[TEST_PATH];
 };
 
 static inline uint32_t rm_fnv(const char *text) {
@@ -209,8 +209,7 @@ static inline void rm_make(struct random_model *m, const char *variant) {
 /* A folder with all files of a model; removed by rm_finish(). */
 static inline void rm_init(struct random_model *m, const char *variant) {
     rm_make(m, variant);
-    strcpy(m->folder, "/tmp/sluice-align-XXXXXX");
-    CHECK(mkdtemp(m->folder));
+    make_test_folder(m->folder);
     if (m->adapter) { /* in two files */
         static const char files[] = "{\"weight_map\": {\"a\": \"model-1.safetensors\", "
                                     "\"b\": \"model-2.safetensors\"}}";
@@ -232,9 +231,7 @@ static inline void rm_free(struct random_model *m) {
 }
 
 static inline void rm_finish(struct random_model *m) {
-    char command[100];
-    snprintf(command, sizeof command, "rm -r %s", m->folder);
-    CHECK_INT(system(command), 0);
+    remove_test_files(m->folder);
     rm_free(m);
 }
 

@@ -16,21 +16,16 @@
 /* A path in a folder of this test, which make_clean() removes. The string holds until the next
  * call. */
 static const char *make_path(const char *name) {
-    static char folder[64], path[256];
-    if (!folder[0]) {
-        snprintf(folder, sizeof folder, "/tmp/sluice-audio-XXXXXX");
-        CHECK(mkdtemp(folder) != NULL);
-    }
+    static char folder[TEST_PATH], path[256];
+    if (!folder[0])
+        make_test_folder(folder);
     snprintf(path, sizeof path, "%s/%s", folder, name);
     return path;
 }
 
 /* Removes the folder of make_path(). */
 static void make_clean(void) {
-    char command[320];
-    const char *path = make_path("");
-    snprintf(command, sizeof command, "rm -rf '%.*s'", (int)strlen(path) - 1, path);
-    CHECK_INT(system(command), 0);
+    remove_test_files(make_path(""));
 }
 
 /* Something with structure everywhere, so that it lines up with itself at one lag only: two sweeps.

@@ -8,20 +8,14 @@
 #include "base/mem.h"
 #include "unit/test.h"
 
-static char *make_folder(void) {
-    static char path[] = "/tmp/sluice-test-XXXXXX";
-    if (!mkdtemp(path))
-        TEST_FAIL("no temporary folder");
-    return path;
-}
-
 static int count_entries(const char *path) {
     sl_autofree char *command = sl_xasprintf("exit $(ls -A '%s' | wc -l)", path);
     return WEXITSTATUS(system(command));
 }
 
 TEST(file_is_written_whole_and_read_back) {
-    char *dir = make_folder(), *data = NULL;
+    char dir[TEST_PATH], *data = NULL;
+    make_test_folder(dir);
     size_t len;
     struct sl_err err = {0};
     sl_autofree char *path = sl_path_join(dir, "a");
@@ -36,7 +30,8 @@ TEST(file_is_written_whole_and_read_back) {
 }
 
 TEST(reading_has_a_limit_and_clear_errors) {
-    char *dir = make_folder(), *data = NULL;
+    char dir[TEST_PATH], *data = NULL;
+    make_test_folder(dir);
     size_t len;
     struct sl_err err = {0};
     sl_autofree char *path = sl_path_join(dir, "a");
@@ -51,7 +46,8 @@ TEST(reading_has_a_limit_and_clear_errors) {
 }
 
 TEST(failed_write_leaves_nothing) {
-    char *dir = make_folder();
+    char dir[TEST_PATH];
+    make_test_folder(dir);
     struct sl_err err = {0};
     sl_autofree char *target = sl_path_join(dir, "folder");
     CHECK_INT(mkdir(target, 0700), 0);
@@ -62,7 +58,8 @@ TEST(failed_write_leaves_nothing) {
 }
 
 TEST(trees_are_made_and_removed_without_following_links) {
-    char *dir = make_folder();
+    char dir[TEST_PATH];
+    make_test_folder(dir);
     struct sl_err err = {0};
     sl_autofree char *deep = sl_path_join(dir, "a/b/c"), *link_path = sl_path_join(dir, "a/out"),
                      *outside = sl_xasprintf("%s-outside", dir);
@@ -79,7 +76,8 @@ TEST(trees_are_made_and_removed_without_following_links) {
 
 /* Deeper than descriptors or a path reach, as a stage can leave its scratch folder. */
 TEST(very_deep_trees_are_removed) {
-    char *dir = make_folder();
+    char dir[TEST_PATH];
+    make_test_folder(dir);
     int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK_INT(setrlimit(RLIMIT_NOFILE, &(struct rlimit){64, 64}), 0);
     for (int i = 0; i < PATH_MAX / 2 + 100; i++) {
@@ -97,7 +95,8 @@ TEST(very_deep_trees_are_removed) {
 
 /* As another user than root, whom folders can refuse. */
 TEST(folders_that_refuse_their_owner_are_removed) {
-    char *dir = make_folder();
+    char dir[TEST_PATH];
+    make_test_folder(dir);
     CHECK_INT(chmod(dir, 0777), 0);
     if (geteuid() == 0)
         CHECK_INT(setuid(65534), 0);
@@ -114,7 +113,8 @@ TEST(folders_that_refuse_their_owner_are_removed) {
 }
 
 TEST(folder_over_a_file_is_refused) {
-    char *dir = make_folder();
+    char dir[TEST_PATH];
+    make_test_folder(dir);
     struct sl_err err = {0};
     sl_autofree char *path = sl_path_join(dir, "f"), *below = sl_path_join(dir, "f/g");
     CHECK_INT(sl_write_file(path, "", 0, &err), 0);

@@ -101,11 +101,11 @@ TEST(pipe_that_cannot_be_reopened) {
 }
 
 TEST(file) {
-    char path[] = "/tmp/sluice-outlet-XXXXXX";
+    char path[TEST_PATH];
     struct sl_err err;
     sl_autofree char *text = NULL;
     size_t len;
-    int fd = mkstemp(path);
+    int fd = make_test_file(path);
     CHECK_INT(write(fd, "before\n", 7), 7);
     struct sl_outlet *o = sl_outlet_create(fd, SL_OUTLET_EXACT, 20, NULL);
     put_lines(o, 1000);

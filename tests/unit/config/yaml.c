@@ -253,8 +253,8 @@ static const char *load(const char *path) {
 }
 
 TEST(files_are_looked_at_before_they_are_read) {
-    char dir[] = "/tmp/yaml-test-XXXXXX";
-    CHECK(mkdtemp(dir));
+    char dir[TEST_PATH];
+    make_test_folder(dir);
     sl_autofree char *big = sl_path_join(dir, "big.yaml"), *good = sl_path_join(dir, "good.yaml"),
                      *fifo = sl_path_join(dir, "fifo"),
                      *missing = sl_path_join(dir, "missing.yaml");

@@ -111,8 +111,8 @@ TEST(tokens_are_the_processors) {
     } ways[] = {{NUM_WEIGHT_F32, 0, &shapes[0]},
                 {NUM_WEIGHT_Q8_0, 8, &shapes[1]},
                 {NUM_WEIGHT_Q4_K, 12, &shapes[0]}};
-    char path[] = "/tmp/sluice-llm-card-XXXXXX";
-    CHECK_INT(close(mkstemp(path)), 0);
+    char path[TEST_PATH];
+    close(make_test_file(path));
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         struct answer host = {.n = 0}, card = {.n = 0};
         float worst = 0, most = 0;

@@ -10,24 +10,17 @@
 
 /* The model's file, which stays while the test runs. */
 struct file {
-    char folder[32], path[64];
+    char folder[TEST_PATH], path[64];
 };
 
 static void file_make(struct file *f, const char *name) {
     json_t *all = cases_load();
     const json_t *one = case_named(all, name);
-    strcpy(f->folder, "/tmp/sluice-llm-XXXXXX");
-    CHECK(mkdtemp(f->folder) != NULL);
+    make_test_folder(f->folder);
     snprintf(f->path, sizeof f->path, "%s/model.gguf", f->folder);
     lm_made_gguf(json_object_get(one, "config"),
                  lm_made_type(json_string_value(json_object_get(one, "type"))), NULL, f->path);
     json_decref(all);
-}
-
-static void file_remove(const struct file *f) {
-    char command[64];
-    snprintf(command, sizeof command, "rm -r %s", f->folder);
-    CHECK_INT(system(command), 0);
 }
 
 static void on_done(void *ctx, const struct lm_result *r) {
@@ -87,7 +80,7 @@ TEST(calls_may_fail) {
             break;
     }
     CHECK(failed > 10);
-    file_remove(&f);
+    remove_test_files(f.folder);
 }
 
 TEST(a_kernel_that_dies_is_told_apart) {
@@ -110,7 +103,7 @@ TEST(a_kernel_that_dies_is_told_apart) {
     lm_engine_destroy(e);
     lm_model_free(model);
     num_pool_destroy(pool);
-    file_remove(&f);
+    remove_test_files(f.folder);
 }
 
 TEST(memory_is_flat) {
@@ -131,7 +124,7 @@ TEST(memory_is_flat) {
     lm_engine_destroy(e);
     lm_model_free(model);
     num_pool_destroy(pool);
-    file_remove(&f);
+    remove_test_files(f.folder);
 }
 
 TEST(what_does_not_fit_is_refused) {
@@ -158,7 +151,7 @@ TEST(what_does_not_fit_is_refused) {
               SLUICE_UNSUPPORTED);
     CHECK(strstr(err.text, "device: cpu") && model == NULL);
     num_pool_destroy(pool);
-    file_remove(&f);
+    remove_test_files(f.folder);
 }
 
 TEST_MAIN()

@@ -208,7 +208,7 @@ TEST(programs_are_found_as_a_shell_finds_them) {
 }
 
 TEST(programs_that_cannot_run_are_explained) {
-    char *file = NULL, folder[] = "/tmp/sluice-test-XXXXXX", path[64];
+    char *file = NULL, folder[TEST_PATH], path[64];
     CHECK_INT(cmd_program_find("no-such-program", "/bin:/usr/bin", &file, &err),
               SLUICE_UNSUPPORTED);
     CHECK_STR(err.message,
@@ -218,7 +218,7 @@ TEST(programs_that_cannot_run_are_explained) {
     CHECK_HAS(err.message, "/no/such: cannot be run: No such file");
     CHECK_INT(cmd_program_find("/tmp", "/bin", &file, &err), SLUICE_UNSUPPORTED);
     CHECK_HAS(err.message, "Is a directory");
-    CHECK(mkdtemp(folder) != NULL);
+    make_test_folder(folder);
     snprintf(path, sizeof path, "%s/data", folder);
     fclose(fopen(path, "w"));
     chmod(path, 0644);

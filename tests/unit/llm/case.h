@@ -46,15 +46,14 @@ static inline struct num_pool *case_pool(uint32_t n_threads) {
  * processor. */
 static inline struct lm_model *case_model_on(const json_t *one, enum lm_compute compute,
                                              struct num_pool *pool, const struct lm_card *card) {
-    char folder[] = "/tmp/sluice-llm-XXXXXX", path[64], command[64];
+    char folder[TEST_PATH], path[64];
     const json_t *config = json_object_get(one, "config");
     enum num_weight_type type = lm_made_type(json_string_value(json_object_get(one, "type")));
     bool gguf = strcmp(json_string_value(json_object_get(one, "format")), "gguf") == 0;
     struct lm_model *model;
     struct num_err err = {0};
-    CHECK(mkdtemp(folder) != NULL);
+    make_test_folder(folder);
     snprintf(path, sizeof path, "%s%s", folder, gguf ? "/model.gguf" : "");
-    snprintf(command, sizeof command, "rm -r %s", folder);
     bool two = strcmp(json_string_value(json_object_get(one, "name")), "llama2") == 0;
     if (gguf)
         lm_made_gguf(config, type, json_object_get(one, "rope_factors"), path);
@@ -63,7 +62,7 @@ static inline struct lm_model *case_model_on(const json_t *one, enum lm_compute 
     int32_t status = lm_model_load_on(path, compute, pool, 0, card, 0, &model, &err);
     if (status)
         TEST_FAIL("%s: %s", json_string_value(json_object_get(one, "name")), err.text);
-    CHECK_INT(system(command), 0);
+    remove_test_files(folder);
     return model;
 }
 

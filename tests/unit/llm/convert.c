@@ -52,10 +52,10 @@ static float compare(const struct lm_model *a, const struct lm_model *b, const j
 }
 
 static void check_case(const json_t *one, struct num_pool *pool) {
-    char folder[] = "/tmp/sluice-convert-XXXXXX", command[200], path[64], said[512];
+    char folder[TEST_PATH], command[200], path[64], said[512];
     const char *name = json_string_value(json_object_get(one, "name"));
     bool refused = strstr(name, "dynamic") || strstr(name, "qwen2-windows");
-    CHECK(mkdtemp(folder) != NULL);
+    make_test_folder(folder);
     lm_made_folder(json_object_get(one, "config"),
                    lm_made_type(json_string_value(json_object_get(one, "type"))),
                    strcmp(name, "llama2") == 0 ? 2 : 1, folder);
@@ -82,8 +82,7 @@ static void check_case(const json_t *one, struct num_pool *pool) {
         lm_model_free(a);
         lm_model_free(b);
     }
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    CHECK_INT(system(command), 0);
+    remove_test_files(folder);
 }
 
 TEST(folders_and_files_give_the_same) {
@@ -113,8 +112,8 @@ TEST(types_of_weights) {
     json_t *all = cases_load();
     const json_t *one = case_named(all, "llama2");
     struct num_pool *pool = case_pool(1);
-    char folder[] = "/tmp/sluice-convert-XXXXXX", arguments[200], path[64], said[512];
-    CHECK(mkdtemp(folder) != NULL);
+    char folder[TEST_PATH], arguments[200], path[64], said[512];
+    make_test_folder(folder);
     lm_made_folder(json_object_get(one, "config"), NUM_WEIGHT_F32, 1, folder);
     snprintf(path, sizeof path, "%s/model.gguf", folder);
     struct lm_model *exact = load(folder, pool);
@@ -137,8 +136,7 @@ TEST(types_of_weights) {
         lm_model_free(model);
     }
     lm_model_free(exact);
-    snprintf(arguments, sizeof arguments, "rm -r %s", folder);
-    CHECK_INT(system(arguments), 0);
+    remove_test_files(folder);
     num_pool_destroy(pool);
     json_decref(all);
 }
@@ -162,11 +160,11 @@ TEST(tokens_of_a_real_vocabulary) {
     static const char *const texts[] = {"Once upon a time, there was a little girl named Lily.", "",
                                         "  two  blanks ", "h\u00e9llo \u4f60\u597d \U0001F600",
                                         "a\nb\t3.14"};
-    char folder[] = "/tmp/sluice-convert-XXXXXX", arguments[400], path[3][64], said[512];
+    char folder[TEST_PATH], arguments[400], path[3][64], said[512];
     struct num_pool *pool = case_pool(1);
     if (access(STORIES "/stories260K.bin", R_OK))
         SKIP("%s is absent", STORIES);
-    CHECK(mkdtemp(folder) != NULL);
+    make_test_folder(folder);
     snprintf(path[0], sizeof path[0], "%s/hf", folder);
     snprintf(path[1], sizeof path[1], "%s/model.gguf", folder);
     snprintf(arguments, sizeof arguments, "'%s/stories260K.bin' '%s/tok512.bin' -o %s", STORIES,
@@ -188,8 +186,7 @@ TEST(tokens_of_a_real_vocabulary) {
     for (int i = 0; i < 3; i++)
         lm_model_free(models[i]);
     num_pool_destroy(pool);
-    snprintf(arguments, sizeof arguments, "rm -r %s", folder);
-    CHECK_INT(system(arguments), 0);
+    remove_test_files(folder);
 }
 
 TEST(what_cannot_be_converted_is_said) {

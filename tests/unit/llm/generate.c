@@ -332,11 +332,11 @@ TEST(requests_that_cannot_be_are_refused) {
 TEST(a_model_too_large_for_the_memory_is_refused_before_it_is_read) {
     json_t *all = cases_load();
     const json_t *config = json_object_get(case_named(all, "llama-F32"), "config");
-    char path[] = "/tmp/sluice-llm-XXXXXX";
+    char path[TEST_PATH];
     struct num_pool *pool = case_pool(1);
     struct lm_model *model;
     struct num_err err;
-    close(mkstemp(path));
+    close(make_test_file(path));
     lm_made_gguf(config, NUM_WEIGHT_F32, NULL, path);
     CHECK_INT(lm_model_load(path, LM_F32, pool, 1 << 20, &model, &err), SLUICE_RESOURCE);
     CHECK(strstr(err.text, "MiB") != NULL);

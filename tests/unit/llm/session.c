@@ -38,12 +38,12 @@ static void add_special(const char *folder) {
 /* `template` NULL: the model has none. */
 static struct lm_session *session_with(const char *template, uint32_t context, uint32_t n_threads,
                                        uint32_t parallel) {
-    char folder[] = "/tmp/sluice-session-XXXXXX", path[128];
+    char folder[TEST_PATH], path[128];
     json_t *all = cases_load();
     json_t *config = json_deep_copy(json_object_get(case_named(all, "llama2"), "config"));
     struct lm_session *s;
     struct num_err err = {0};
-    CHECK(mkdtemp(folder) != NULL);
+    make_test_folder(folder);
     json_object_set_new(config, "vocab_size", json_integer(130));
     json_object_set_new(config, "max_position_embeddings", json_integer(CONTEXT));
     lm_made_folder(config, NUM_WEIGHT_F32, 1, folder);
@@ -61,8 +61,7 @@ static struct lm_session *session_with(const char *template, uint32_t context, u
                                          .parallel = parallel};
     if (lm_session_open(&options, &s, &err))
         TEST_FAIL("%s", err.text);
-    snprintf(path, sizeof path, "rm -r %s", folder);
-    CHECK_INT(system(path), 0);
+    remove_test_files(folder);
     json_decref(config);
     json_decref(all);
     return s;

@@ -59,16 +59,15 @@ static void read_expected(char want[4096]) {
 
 /* Converts the model to `output`, a file or a folder, and lets it write. */
 static void write_story(const char *output, enum lm_compute compute, struct answer *ret) {
-    char folder[] = "/tmp/sluice-test-XXXXXX", command[1024], path[256];
-    CHECK(mkdtemp(folder));
+    char folder[TEST_PATH], command[1024], path[256];
+    make_test_folder(folder);
     snprintf(path, sizeof path, "%s/%s", folder, output);
     snprintf(command, sizeof command,
              "python3 '%s/tools/convert' '%s/stories260K.bin' '%s/tok512.bin' -o '%s'", SOURCE_DIR,
              STORIES, STORIES, path);
     CHECK_INT(system(command), 0);
     generate(path, compute, ret);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    CHECK_INT(system(command), 0);
+    remove_test_files(folder);
 }
 
 TEST(the_published_story_from_gguf) {

@@ -3,7 +3,7 @@
 
 #include "unit/test.h"
 
-static char root[64], path[512];
+static char root[TEST_PATH], path[512];
 static struct num_err err;
 
 static void make(const char *name) {
@@ -14,8 +14,7 @@ static void make(const char *name) {
 }
 
 static void begin(void) {
-    snprintf(root, sizeof root, "/tmp/sluice-resolve-XXXXXX");
-    CHECK(mkdtemp(root) != NULL);
+    make_test_folder(root);
     make("share/models/whisper-synth/config.json");
     make("share/models/both/config.json");
     make("mine/both/config.json");
@@ -26,12 +25,6 @@ static void begin(void) {
     unsetenv("XDG_DATA_HOME");
     snprintf(path, sizeof path, "%s/mine", root);
     setenv("SLUICE_MODELS", path, 1);
-}
-
-static void end(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    CHECK_INT(system(command), 0);
 }
 
 static int32_t find(const char *name) {
@@ -55,7 +48,7 @@ TEST(names) {
     leads_to("base.bin", "mine/base.bin");
     leads_to("tiny", "mine/ggml-tiny.bin");
     leads_to("owner/repo", "mine/owner/repo");
-    end();
+    remove_test_files(root);
 }
 
 TEST(paths) {
@@ -67,7 +60,7 @@ TEST(paths) {
     CHECK_HAS(err.text, "\"/no/such/model\": No such file");
     CHECK_INT(find("./x"), SLUICE_INPUT);
     CHECK_HAS(err.text, "No such file");
-    end();
+    remove_test_files(root);
 }
 
 TEST(names_that_are_not_there) {
@@ -86,7 +79,7 @@ TEST(names_that_are_not_there) {
     CHECK_STR(path, "./mine");
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         CHECK_INT(find(wrong[i]), SLUICE_INPUT);
-    end();
+    remove_test_files(root);
 }
 
 TEST(the_users_folder) {
@@ -105,7 +98,7 @@ TEST(the_users_folder) {
     unsetenv("HOME");
     CHECK_INT(find("y"), SLUICE_INPUT);
     leads_to("embedded", "share/models/whisper-synth");
-    end();
+    remove_test_files(root);
 }
 
 /* For parameters that take any path: it is not judged here. */
@@ -123,7 +116,7 @@ TEST(paths_and_names) {
     CHECK_INT(num_model_find("embedded", share, room, &found, &err), SLUICE_INPUT);
     CHECK_INT(num_model_find("missing", share, room, &found, &err), SLUICE_INPUT);
     CHECK_HAS(err.text, "base.bin");
-    end();
+    remove_test_files(root);
 }
 
 TEST_MAIN()

@@ -19,7 +19,7 @@
 
 #define MIB (1u << 20)
 
-static char root[64];
+static char root[TEST_PATH];
 
 static void put(const char *name, const char *text) {
     sl_autofree char *path = sl_path_join(root, name);
@@ -46,8 +46,7 @@ static void put_of(const struct sl_cgroup *g, const char *name, const char *text
 }
 
 static void fake_tree(const char *controllers) {
-    strcpy(root, "/tmp/sluice-cgroup-XXXXXX");
-    CHECK(mkdtemp(root));
+    make_test_folder(root);
     setenv("SLUICE_CGROUP_ROOT", root, 1);
     put("cgroup.controllers", controllers);
     put("cgroup.subtree_control", "");
@@ -212,7 +211,7 @@ TEST(the_mechanism_is_described) {
     struct sl_limiter l;
     fake_tree("cpu memory pids");
     sl_limiter_init(&l);
-    CHECK_HAS(l.text, "cgroup v2 at /tmp/sluice-cgroup-");
+    CHECK_HAS(l.text, "cgroup v2 at " P_tmpdir "/sluice-test-");
     CHECK_HAS(l.text, "(a fake tree for tests: limits nothing)");
     sl_limiter_finish(&l);
     put("cgroup.controllers", "");

@@ -12,12 +12,12 @@
 #include "proc/probe.h"
 #include "proc/registry.h"
 
-static char home[] = "/tmp/sluice-registry-XXXXXX";
+static char home[TEST_PATH];
 static struct sl_err err;
 
 /* A private cache folder, and a worker that counts its starts in the file "starts". */
 static char *counting_worker(void) {
-    CHECK(mkdtemp(home) != NULL);
+    make_test_folder(home);
     setenv("SLUICE_CACHE", home, 1);
     unsetenv("SLUICE_PLUGIN_PATH");
     char *script = sl_path_join(home, "worker");

@@ -113,8 +113,8 @@ TEST(file_pages_are_not_memory_but_shared_memory_is) {
 }
 
 static void play_file(int ready) {
-    char path[] = "/tmp/sluice-watch-XXXXXX";
-    int fd = mkstemp(path);
+    char path[TEST_PATH];
+    int fd = make_test_file(path);
     static char block[1 << 20];
     memset(block, 1, sizeof block);
     for (int i = 0; i < 64; i++)
@@ -199,9 +199,9 @@ static void write_block(const char *path, size_t size) {
 }
 
 TEST(folders_are_summed_up_within_bounds) {
-    char dir[] = "/tmp/sluice-watch-XXXXXX", path[128];
+    char dir[TEST_PATH], path[128];
     uint64_t bytes;
-    CHECK(mkdtemp(dir));
+    make_test_folder(dir);
     snprintf(path, sizeof path, "%s/deep/deeper", dir);
     CHECK_INT(sl_make_dirs(path, NULL), 0);
     snprintf(path, sizeof path, "%s/one", dir);

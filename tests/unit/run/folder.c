@@ -13,9 +13,8 @@
 #include "unit/test.h"
 
 static void use_state_folder(void) {
-    static char path[] = "/tmp/sluice-state-XXXXXX";
-    if (!mkdtemp(path))
-        TEST_FAIL("no temporary folder");
+    static char path[TEST_PATH];
+    make_test_folder(path);
     setenv("SLUICE_STATE", path, 1);
 }
 
@@ -119,8 +118,8 @@ TEST(draft_becomes_an_artifact) {
     uint64_t hash;
     bool held;
     int fd;
-    char dir[] = "/tmp/sluice-artifact-XXXXXX";
-    CHECK(mkdtemp(dir) != NULL);
+    char dir[TEST_PATH];
+    make_test_folder(dir);
     sl_autofree char *path = sl_path_join(dir, "a.json");
     for (int round = 0; round < 2; round++) { /* the second replaces the first */
         CHECK_INT(sl_draft_create(dir, &d, &err), 0);
@@ -146,10 +145,10 @@ TEST(draft_becomes_an_artifact) {
 
 TEST(hash_in_steps_is_that_of_the_whole) {
     struct sl_err err = {0};
-    char dir[] = "/tmp/sluice-artifact-XXXXXX";
+    char dir[TEST_PATH];
     static char data[300001];
     uint64_t hash;
-    CHECK(mkdtemp(dir) != NULL);
+    make_test_folder(dir);
     sl_autofree char *path = sl_path_join(dir, "a.bin");
     for (size_t i = 0; i < sizeof data; i++)
         data[i] = (char)(i * 7 + i / 251);
@@ -175,8 +174,8 @@ TEST(draft_of_another_size_is_refused_and_leaves_no_temporary) {
     struct sl_err err = {0};
     int fd;
     bool held;
-    char dir[] = "/tmp/sluice-artifact-XXXXXX";
-    CHECK(mkdtemp(dir) != NULL);
+    char dir[TEST_PATH];
+    make_test_folder(dir);
     sl_autofree char *path = sl_path_join(dir, "a.json");
     CHECK_INT(sl_draft_create(dir, &d, &err), 0);
     CHECK_INT(write(d.fd, "hello", 5), 5);
@@ -190,8 +189,8 @@ TEST(draft_of_another_size_is_refused_and_leaves_no_temporary) {
 TEST(artifact_that_someone_can_still_change_is_held) {
     struct sl_draft d = SL_DRAFT_NONE;
     struct sl_err err = {0};
-    char dir[] = "/tmp/sluice-artifact-XXXXXX";
-    CHECK(mkdtemp(dir) != NULL);
+    char dir[TEST_PATH];
+    make_test_folder(dir);
     sl_autofree char *path = sl_path_join(dir, "a.json");
     for (int mapped = 0; mapped < 2; mapped++) {
         bool held = false;
@@ -233,9 +232,9 @@ static int count_files(const char *dir) {
 
 TEST(output_appears_whole_and_replaces_an_older_one) {
     struct sl_err err = {0};
-    char dir[] = "/tmp/sluice-publish-XXXXXX";
+    char dir[TEST_PATH];
     uint64_t hash;
-    CHECK(mkdtemp(dir) != NULL);
+    make_test_folder(dir);
     sl_autofree char *path = sl_path_join(dir, "out.txt"), *data = NULL;
     for (int round = 0; round < 2; round++) {
         struct sl_publish *p;
@@ -262,10 +261,10 @@ TEST(output_appears_whole_and_replaces_an_older_one) {
 
 TEST(output_that_is_not_what_was_committed_leaves_nothing) {
     struct sl_err err = {0};
-    char dir[] = "/tmp/sluice-publish-XXXXXX";
+    char dir[TEST_PATH];
     uint64_t hash;
     struct sl_publish *p;
-    CHECK(mkdtemp(dir) != NULL);
+    make_test_folder(dir);
     sl_autofree char *path = sl_path_join(dir, "out.txt");
     for (uint64_t more = 0; more < 2; more++) { /* another hash; longer than it is */
         int fd = make_source(dir, 1000, &hash);

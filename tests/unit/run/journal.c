@@ -8,7 +8,7 @@
 #include "run/state.h"
 #include "unit/test.h"
 
-static char path[] = "/tmp/sluice-journal-XXXXXX";
+static char path[TEST_PATH];
 
 static void add(struct sl_journal *j, const char *json) {
     json_t *record = NULL;
@@ -23,8 +23,7 @@ static char *write_journal(const char *const *records, size_t *ret_len) {
     struct sl_journal j;
     struct sl_err err = {0};
     char *text = NULL;
-    int fd = mkstemp(path);
-    close(fd);
+    close(make_test_file(path));
     CHECK_INT(sl_journal_create(path, &j, &err), 0);
     for (; *records; records++)
         add(&j, *records);
@@ -146,7 +145,7 @@ TEST(records_out_of_place_are_ignored) {
 TEST(a_file_is_read_piece_by_piece) {
     struct sl_journal j;
     struct sl_err err = {0};
-    int n = 0, fd = mkstemp(path);
+    int n = 0, fd = make_test_file(path);
     CHECK_INT(sl_journal_create(path, &j, &err), 0);
     for (int i = 0; i < 2000; i++) {
         sl_autofree char *filler = sl_xcalloc(1, (size_t)(i % 50 ? i % 777 : 70000) + 1);

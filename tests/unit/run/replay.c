@@ -10,20 +10,15 @@
 
 /* Writes it into a folder of its own; returns the folder. */
 static const char *write_journal(int n_items, int n_stages, char **ret_text) {
-    static char folder[] = "/tmp/sluice-replay-XXXXXX";
+    static char folder[TEST_PATH];
     struct sl_journal j = {.fd = -1};
     struct sl_err err;
-    snprintf(folder, sizeof folder, "/tmp/sluice-replay-XXXXXX");
-    CHECK(mkdtemp(folder) != NULL);
+    make_test_folder(folder);
     sl_autofree char *path = sl_path_join(folder, "journal");
     made_journal(&j, n_items, n_stages);
     CHECK_INT(sl_write_file(path, j.pending.data, j.pending.len, &err), 0);
     *ret_text = j.pending.data;
     return folder;
-}
-
-static void remove_folder(const char *folder) {
-    sl_remove_tree(folder, NULL);
 }
 
 TEST(the_file_says_what_its_bytes_say) {
@@ -33,7 +28,7 @@ TEST(the_file_says_what_its_bytes_say) {
     struct sl_err err;
     CHECK_INT(sl_replay_read(folder, &read, &err), 0);
     CHECK_INT(sl_replay_build(text, strlen(text), &built, &err), 0);
-    remove_folder(folder);
+    remove_test_files(folder);
     CHECK_INT(read.n_items, 20);
     CHECK_INT(sl_replay_open_items(&read), 1);
     CHECK_INT(read.last_worker, 60);
@@ -64,7 +59,7 @@ static double seconds(int n_items) {
         best = took < best ? took : best;
         sl_replay_finish(&r);
     }
-    remove_folder(folder);
+    remove_test_files(folder);
     return best;
 }
 

@@ -12,16 +12,7 @@
 
 #define OUTPUT_BYTES 10000
 
-static char root[] = "/tmp/sluice-results-XXXXXX";
-
-static void open_store(void) {
-    if (!mkdtemp(root))
-        TEST_FAIL("no temporary folder");
-}
-
-static void close_store(void) {
-    CHECK_INT(sl_remove_tree(root, NULL), 0);
-}
+static char root[TEST_PATH];
 
 static json_t *recipe_of(int n) {
     return json_pack("{s:s,s:{s:i}}", "use", "test/stage", "params", "n", n);
@@ -58,7 +49,7 @@ static bool is_there(const char *key) {
 
 TEST(what_was_put_is_found_by_its_recipe) {
     char key[SL_RESULT_KEY_SIZE], other[SL_RESULT_KEY_SIZE];
-    open_store();
+    make_test_folder(root);
     put(1, key);
     sl_autojson json_t *entry = sl_result_find(root, key), *recipe = recipe_of(1),
                        *two = recipe_of(2);
@@ -73,12 +64,12 @@ TEST(what_was_put_is_found_by_its_recipe) {
     struct stat st;
     CHECK_INT(stat(root, &st), 0);
     CHECK_INT(st.st_mode & 077, 0);
-    close_store();
+    remove_test_files(root);
 }
 
 TEST(the_least_recently_used_go_first) {
     char keys[5][SL_RESULT_KEY_SIZE];
-    open_store();
+    make_test_folder(root);
     for (int n = 0; n < 5; n++) {
         put(n, keys[n]);
         make_older(keys[n], 500 - 100 * n);
@@ -90,12 +81,12 @@ TEST(the_least_recently_used_go_first) {
     CHECK(p.bytes_left <= 3 * (OUTPUT_BYTES + 500));
     CHECK(is_there(keys[0]) && is_there(keys[3]) && is_there(keys[4]));
     CHECK(!is_there(keys[1]) && !is_there(keys[2]));
-    close_store();
+    remove_test_files(root);
 }
 
 TEST(what_is_too_old_goes_whatever_the_size) {
     char keys[3][SL_RESULT_KEY_SIZE];
-    open_store();
+    make_test_folder(root);
     for (int n = 0; n < 3; n++) {
         put(n, keys[n]);
         make_older(keys[n], 1000 * n);
@@ -105,12 +96,12 @@ TEST(what_is_too_old_goes_whatever_the_size) {
     CHECK(is_there(keys[0]) && is_there(keys[1]) && !is_there(keys[2]));
     CHECK(!sl_result_last(root, "trail", keys[2])); /* its link leads nowhere, and is gone */
     CHECK_INT(sl_results_prune(root, 0, -1).n_left, 0);
-    close_store();
+    remove_test_files(root);
 }
 
 TEST(a_damaged_entry_is_none) {
     char key[SL_RESULT_KEY_SIZE];
-    open_store();
+    make_test_folder(root);
     put(1, key);
     sl_autofree char *path = sl_xasprintf("%s/%.2s/%s", root, key, key), *text = NULL;
     size_t len;
@@ -129,7 +120,7 @@ TEST(a_damaged_entry_is_none) {
     }
     CHECK_INT(sl_write_file(path, text, len, NULL), 0);
     CHECK(is_there(key));
-    close_store();
+    remove_test_files(root);
 }
 
 /* Puts, uses and prunes the same entries as others do. */
@@ -149,7 +140,7 @@ static void work_beside_others(unsigned seed) {
 TEST(two_cores_at_once) {
     pid_t cores[3];
     int status;
-    open_store();
+    make_test_folder(root);
     for (unsigned i = 0; i < 3; i++) {
         cores[i] = fork();
         if (cores[i] == 0) {
@@ -166,7 +157,7 @@ TEST(two_cores_at_once) {
     }
     sl_result_list_finish(&list);
     CHECK_INT(sl_results_prune(root, 0, -1).n_left, 0);
-    close_store();
+    remove_test_files(root);
 }
 
 TEST_MAIN()

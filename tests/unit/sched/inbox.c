@@ -33,7 +33,7 @@ static void on_lost(void *ctx, const char *why) {
 }
 
 struct box {
-    char folder[64];
+    char folder[TEST_PATH];
     struct sl_loop *loop;
     struct sl_inbox *inbox;
     struct told told;
@@ -43,8 +43,7 @@ struct box {
 static void open_box(struct box *b) {
     struct sl_err err;
     *b = (struct box){.log = {.fd = -1}};
-    snprintf(b->folder, sizeof b->folder, "/tmp/sluice-inbox-XXXXXX");
-    CHECK(mkdtemp(b->folder) != NULL);
+    make_test_folder(b->folder);
     CHECK_INT(sl_loop_create(&b->loop, &err), 0);
     struct sl_inbox_spec spec = {.folder = b->folder,
                                  .type = SLUICE_TYPE_FILE,

@@ -187,8 +187,8 @@ TEST(peaks_that_make_no_sense_are_dropped) {
 }
 
 TEST(two_cores_write_beside_each_other) {
-    char folder[] = "/tmp/sluice-peaks-XXXXXX";
-    CHECK(mkdtemp(folder) != NULL);
+    char folder[TEST_PATH];
+    make_test_folder(folder);
     setenv("SLUICE_STATE", folder, 1);
     struct sl_peaks first, second;
     struct sl_err err;
@@ -204,9 +204,7 @@ TEST(two_cores_write_beside_each_other) {
     CHECK_INT(sl_peaks_get(&first, "a").memory, 11);
     CHECK_INT(sl_peaks_get(&first, "b").memory, 22);
     sl_peaks_finish(&first);
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    CHECK_INT(system(command), 0);
+    remove_test_files(folder);
 }
 
 TEST_MAIN()

@@ -61,7 +61,7 @@ static struct wh_options everything(void) {
 }
 
 static void open_toy(struct wh_model *m, uint32_t n_threads, const struct wh_options *o) {
-    static char folder[32];
+    static char folder[TEST_PATH];
     struct num_err err = {0};
     struct wh_limits limits = {.n_threads = n_threads,
                                .n_slots = o->batch_size,

@@ -10,7 +10,7 @@
 #define PROMPT_TOKENS 3
 
 static void open_toy(struct wh_model *m, uint32_t n_threads, uint32_t n_slots, uint32_t n_rows) {
-    char folder[32];
+    char folder[TEST_PATH];
     struct num_err err = {0};
     struct wh_limits limits = {.n_threads = n_threads, .n_slots = n_slots, .n_rows = n_rows};
     toy_write(folder, true);

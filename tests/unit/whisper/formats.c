@@ -9,23 +9,12 @@
 #include "whisper/ggml.h"
 #include "whisper/published.h"
 
-static char folder[64];
+static char folder[TEST_PATH];
 
 static const char *in(const char *name) {
     static char path[128];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     return path;
-}
-
-static void make_folder(void) {
-    snprintf(folder, sizeof folder, "/tmp/sluice-formats-XXXXXX");
-    CHECK(mkdtemp(folder) != NULL);
-}
-
-static void remove_folder(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    CHECK_INT(system(command), 0);
 }
 
 /* ---- Logits --------------------------------------------------------------------------------- */
@@ -96,7 +85,7 @@ static void compare_type(enum num_weight_type type) {
     struct wh_dims dims = made_dims(80, 256, 400, 2);
     struct made *m = made_create(&dims, type, 7 + type), *f = made_dequantised(m);
     struct wh_model like;
-    make_folder();
+    make_test_folder(folder);
     made_write_folder(f, folder, 0);
     open_path(folder, &like);
     float *expected = logits_of(&like);
@@ -109,7 +98,7 @@ static void compare_type(enum num_weight_type type) {
     }
     free(expected);
     wh_model_finish(&like);
-    remove_folder();
+    remove_test_files(folder);
     made_free(m);
     made_free(f);
 }
@@ -155,7 +144,7 @@ static void compare_shape(uint32_t n_mels, uint32_t n_vocab, uint32_t layers, in
     struct wh_dims dims = made_dims(n_mels, 32, n_vocab, layers);
     struct made *m = made_create(&dims, NUM_WEIGHT_F32, n_vocab + layers);
     struct wh_model like;
-    make_folder();
+    make_test_folder(folder);
     made_write_ggml(m, in("m.bin"));
     open_path(in("m.bin"), &like);
     float *expected = logits_of(&like);
@@ -170,7 +159,7 @@ static void compare_shape(uint32_t n_mels, uint32_t n_vocab, uint32_t layers, in
     check_same(folder, expected, &like);
     free(expected);
     wh_model_finish(&like);
-    remove_folder();
+    remove_test_files(folder);
     made_free(m);
 }
 
@@ -315,7 +304,7 @@ static void real_header(const char *file, const int32_t *hello, bool english) {
     fclose(f);
     CHECK_INT(wh_model_load(path, &wh_backend_cpu, &limits, &m, &err), SLUICE_INPUT);
     CHECK_HAS(err.text, "holds no tensors");
-    make_folder();
+    make_test_folder(folder);
     struct wh_dims dims = made_dims(80, 384, english ? WH_VOCAB_ENGLISH : WH_VOCAB_MULTILINGUAL, 4);
     dims.n_audio_layers = 4;
     dims.n_audio_ctx = 1500;
@@ -335,7 +324,7 @@ static void real_header(const char *file, const int32_t *hello, bool english) {
     CHECK_STR(text, "Hello world");
     free(text);
     wh_model_finish(&m);
-    remove_folder();
+    remove_test_files(folder);
 }
 
 TEST(real_multilingual_header) {

@@ -8,7 +8,7 @@
 #include "unit/whisper/make_model.h"
 #include "whisper/ggml.h"
 
-static char folder[64];
+static char folder[TEST_PATH];
 static uint8_t *file; /* a small model file of whisper.cpp */
 static size_t len;
 
@@ -18,17 +18,6 @@ static const char *in(const char *name) {
     return path;
 }
 
-static void make_folder(void) {
-    snprintf(folder, sizeof folder, "/tmp/sluice-hostile-XXXXXX");
-    CHECK(mkdtemp(folder) != NULL);
-}
-
-static void remove_folder(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    CHECK_INT(system(command), 0);
-}
-
 static struct made *small_model(enum num_weight_type type) {
     struct wh_dims dims = made_dims(80, 32, 320, 1);
     return made_create(&dims, type, 5);
@@ -36,7 +25,7 @@ static struct made *small_model(enum num_weight_type type) {
 
 static void read_small_file(void) {
     struct made *m = small_model(NUM_WEIGHT_Q8_0);
-    make_folder();
+    make_test_folder(folder);
     made_write_ggml(m, in("m.bin"));
     FILE *f = fopen(in("m.bin"), "rb");
     file = malloc(1 << 20);
@@ -44,7 +33,7 @@ static void read_small_file(void) {
     fclose(f);
     CHECK(len > 100000 && len < 1 << 20);
     made_free(m);
-    remove_folder();
+    remove_test_files(folder);
 }
 
 /* Parses `n` bytes of a copy that ends at the end of its block. */
@@ -111,7 +100,7 @@ TEST(a_file_that_ends_between_tensors) {
     struct wh_model m;
     struct wh_limits limits = {1, 1, 1};
     struct made *w = small_model(NUM_WEIGHT_F16);
-    make_folder();
+    make_test_folder(folder);
     w->n_tensors--;
     made_write_ggml(w, in("m.bin"));
     CHECK_INT(wh_model_load(in("m.bin"), &wh_backend_cpu, &limits, &m, &err), SLUICE_INPUT);
@@ -123,7 +112,7 @@ TEST(a_file_that_ends_between_tensors) {
     CHECK_HAS(err.text,
               "embed_positions.weight has the shape [20, 32] where the header asks for [21, 32]");
     made_free(w);
-    remove_folder();
+    remove_test_files(folder);
 }
 
 TEST(lies_about_sizes) {
@@ -185,14 +174,14 @@ TEST(a_tensor_that_comes_twice) {
     struct wh_model m;
     struct wh_limits limits = {1, 1, 1};
     struct made *w = small_model(NUM_WEIGHT_F16);
-    make_folder();
+    make_test_folder(folder);
     struct made_tensor *last = &w->tensors[w->n_tensors - 1], *before = last - 1;
     strcpy(last->theirs, before->theirs);
     made_write_ggml(w, in("m.bin"));
     CHECK_INT(wh_model_load(in("m.bin"), &wh_backend_cpu, &limits, &m, &err), SLUICE_INPUT);
     CHECK_HAS(err.text, "tensor model.decoder.layer_norm.weight is there twice");
     made_free(w);
-    remove_folder();
+    remove_test_files(folder);
 }
 
 /* ---- Folders -------------------------------------------------------------------------------- */
@@ -224,7 +213,7 @@ static void move_tensor(const char *name, json_t *to) {
 
 TEST(shards) {
     struct made *m = small_model(NUM_WEIGHT_F32);
-    make_folder();
+    make_test_folder(folder);
     made_write_folder(m, folder, MADE_MULTI_SHARD);
     move_tensor("model.encoder.layer_norm.weight", json_string("../x.safetensors"));
     folder_refuses(INDEX, "../x.safetensors, which is not the name of a safetensors file");
@@ -255,12 +244,12 @@ TEST(shards) {
     unlink(in(INDEX));
     folder_refuses("model.safetensors", "No such file");
     made_free(m);
-    remove_folder();
+    remove_test_files(folder);
 }
 
 TEST(tokenizer_in_one_file) {
     struct made *m = small_model(NUM_WEIGHT_F32);
-    make_folder();
+    make_test_folder(folder);
     made_write_folder(m, folder, MADE_ONE_TOKENIZER);
     write_text("tokenizer.json", "{\"model\": {\"type\": \"Unigram\", \"vocab\": {}}}");
     folder_refuses("tokenizer.json", "type Unigram");
@@ -272,7 +261,7 @@ TEST(tokenizer_in_one_file) {
     write_text("tokenizer.json", "{");
     folder_refuses("tokenizer.json", "line 1");
     made_free(m);
-    remove_folder();
+    remove_test_files(folder);
 }
 
 TEST(a_folder_with_a_file_of_whisper_cpp) {
@@ -280,21 +269,21 @@ TEST(a_folder_with_a_file_of_whisper_cpp) {
     struct wh_model m;
     struct wh_limits limits = {1, 1, 1};
     struct made *w = small_model(NUM_WEIGHT_F16);
-    make_folder();
+    make_test_folder(folder);
     made_write_ggml(w, in("ggml-x.bin"));
     CHECK_INT(wh_model_load(folder, &wh_backend_cpu, &limits, &m, &err), 0);
     wh_model_finish(&m);
     made_write_ggml(w, in("ggml-y.bin"));
     folder_refuses("no config.json and 2 .bin files", "give the path of one");
     made_free(w);
-    remove_folder();
+    remove_test_files(folder);
 }
 
 TEST(things_that_are_no_model) {
     struct num_err err = {0};
     struct wh_model m;
     struct wh_limits limits = {1, 1, 1};
-    make_folder();
+    make_test_folder(folder);
     folder_refuses("config.json", "Hugging Face Whisper folder or a .bin file");
     write_text("empty.bin", "");
     CHECK_INT(wh_model_load(in("empty.bin"), &wh_backend_cpu, &limits, &m, &err), SLUICE_INPUT);
@@ -308,7 +297,7 @@ TEST(things_that_are_no_model) {
     CHECK_HAS(err.text, "no file");
     CHECK_INT(mkfifo(in("config.json"), 0600), 0);
     folder_refuses("config.json", "cannot open");
-    remove_folder();
+    remove_test_files(folder);
 }
 
 TEST_MAIN()

@@ -6,21 +6,14 @@
 
 #include <sys/stat.h>
 
-static char folder[64];
+static char folder[TEST_PATH];
 
 /* A private copy of the embedded model's files. */
 static void copy_model(void) {
     char command[1024];
-    snprintf(folder, sizeof folder, "/tmp/sluice-model-XXXXXX");
-    CHECK(mkdtemp(folder) != NULL);
+    make_test_folder(folder);
     snprintf(command, sizeof command, "cp '%s'/*.json '%s'/model.safetensors '%s'", MODEL_DIR,
              MODEL_DIR, folder);
-    CHECK_INT(system(command), 0);
-}
-
-static void remove_model(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
     CHECK_INT(system(command), 0);
 }
 
@@ -85,25 +78,25 @@ TEST(missing_and_broken_files) {
     refuses("config.json", "not a JSON object");
     put("config.json", NULL);
     refuses("config.json", "No such file");
-    remove_model();
+    remove_test_files(folder);
     copy_model();
     put("vocab.json", "{\"a\": -1}");
     refuses("vocab.json", "token a");
     put("vocab.json", "{\"\xe4\xb8\xad\": 1}");
     refuses("vocab.json", "stands for no byte");
-    remove_model();
+    remove_test_files(folder);
     copy_model();
     put("added_tokens.json", "{}");
     refuses("the tokenizer has no token", "<|endoftext|>");
     put("added_tokens.json", NULL);
     refuses("added_tokens.json", "Hugging Face Whisper folder");
-    remove_model();
+    remove_test_files(folder);
     copy_model();
     put("model.safetensors", "hello, this is no weight file");
     refuses("model.safetensors", "not a safetensors file");
     put("model.safetensors", NULL);
     refuses("model.safetensors", "No such file");
-    remove_model();
+    remove_test_files(folder);
 }
 
 TEST(sizes_that_do_not_fit) {
@@ -128,7 +121,7 @@ TEST(sizes_that_do_not_fit) {
     set("config.json", "encoder_ffn_dim", "262144");
     refuses("model.safetensors",
             "fc1.weight has the shape [768, 192] where config.json asks for [262144, 192]");
-    remove_model();
+    remove_test_files(folder);
 }
 
 TEST(a_cut_weight_file) {
@@ -142,7 +135,7 @@ TEST(a_cut_weight_file) {
     refuses("model.safetensors", "cut short");
     CHECK_INT(truncate(path, 0), 0);
     refuses("model.safetensors", "it is empty");
-    remove_model();
+    remove_test_files(folder);
 }
 
 TEST(generation_config_is_optional) {
@@ -155,7 +148,7 @@ TEST(generation_config_is_optional) {
     CHECK_INT(m.rules.max_initial, 50);
     CHECK_INT(m.rules.n_begin_suppress, 0);
     wh_model_finish(&m);
-    remove_model();
+    remove_test_files(folder);
 }
 
 TEST(alignment_heads_of_another_model_are_not_taken) {
@@ -168,7 +161,7 @@ TEST(alignment_heads_of_another_model_are_not_taken) {
     CHECK_INT(m.dims.n_alignment_heads, m.dims.n_text_heads);
     CHECK(m.dims.alignment_heads[0].layer == 1 && m.dims.alignment_heads[2].head == 2);
     wh_model_finish(&m);
-    remove_model();
+    remove_test_files(folder);
 }
 
 TEST(english_only_models_have_no_language_in_the_prompt) {
@@ -184,7 +177,7 @@ TEST(english_only_models_have_no_language_in_the_prompt) {
     CHECK_INT(wh_model_load(folder, &wh_backend_cpu, &limits, &m, &err), 0);
     CHECK_INT(m.tokens.n_languages, 1);
     wh_model_finish(&m);
-    remove_model();
+    remove_test_files(folder);
 }
 
 TEST_MAIN()

@@ -75,7 +75,7 @@ static long transcribe(struct wh_longform *lf, size_t seconds, bool batched) {
 }
 
 static void compare(size_t minutes, bool batched) {
-    char folder[32];
+    char folder[TEST_PATH];
     struct wh_model m;
     struct wh_longform *lf;
     struct num_err err = {0};

@@ -296,16 +296,15 @@ static double *plain_decoder(const double *memory, const int32_t *tokens, size_t
 /* ---- The tests ------------------------------------------------------------------------------ */
 
 static void open_odd_model(enum num_dtype dtype, uint32_t n_threads, struct wh_model *m) {
-    char folder[] = "/tmp/sluice-odd-XXXXXX", command[100];
+    char folder[TEST_PATH];
     struct num_err err = {0};
     struct wh_limits limits = {n_threads, 1, 2};
-    CHECK(mkdtemp(folder) != NULL);
+    make_test_folder(folder);
     make_weights(dtype);
     write_folder(folder);
     if (wh_model_load(folder, &wh_backend_cpu, &limits, m, &err))
         TEST_FAIL("%s", err.text);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    CHECK_INT(system(command), 0);
+    remove_test_files(folder);
 }
 
 static void compare(const char *what, const float *got, const double *want, size_t n) {

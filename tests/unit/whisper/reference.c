@@ -147,7 +147,7 @@ static void check_file(const char *file, const char *model, const char *only) {
 }
 
 static void check_toy(const char *file, bool multilingual, const char *only) {
-    char folder[32];
+    char folder[TEST_PATH];
     toy_write(folder, multilingual);
     check_file(file, folder, only);
     toy_remove(folder);

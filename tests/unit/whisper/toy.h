@@ -241,10 +241,9 @@ static inline void toy_dump(const char *folder, const char *file, json_t *o) {
     json_decref(o);
 }
 
-/* Writes the model into a new folder below /tmp; the caller removes it with toy_remove(). */
-static inline void toy_write(char folder[32], bool multilingual) {
-    snprintf(folder, 32, "/tmp/sluice-toy-XXXXXX");
-    CHECK(mkdtemp(folder) != NULL);
+/* Writes the model into a new folder; the caller removes it with toy_remove(). */
+static inline void toy_write(char folder[TEST_PATH], bool multilingual) {
+    make_test_folder(folder);
     toy_dump(folder, "config.json",
              json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "num_mel_bins",
                        TOY_M, "max_source_positions", TOY_T, "max_target_positions", TOY_C,
@@ -259,9 +258,7 @@ static inline void toy_write(char folder[32], bool multilingual) {
 }
 
 static inline void toy_remove(const char *folder) {
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    CHECK_INT(system(command), 0);
+    remove_test_files(folder);
 }
 
 /* ---- Sounds -----------------------------------------------------------------------------------

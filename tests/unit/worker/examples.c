@@ -105,8 +105,8 @@ TEST(the_page_holds_them_word_for_word) {
 TEST(they_compile_outside_the_tree) {
     if (system("command -v cc >/dev/null && command -v c++ >/dev/null") != 0)
         SKIP("no compiler here");
-    char folder[] = "/tmp/sluice-example-XXXXXX", command[2048];
-    CHECK(mkdtemp(folder) != NULL);
+    char folder[TEST_PATH], command[2048];
+    make_test_folder(folder);
     snprintf(command, sizeof command,
              "cd %s && cc -std=c11 -Wall -Wextra -Werror -Wno-missing-field-initializers -fPIC "
              "-shared -fvisibility=hidden "

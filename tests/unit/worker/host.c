@@ -70,8 +70,8 @@ TEST(outputs_of_any_size_grown_in_any_steps) {
 }
 
 TEST(parameters_inputs_and_surroundings_arrive) {
-    char scratch[] = "/tmp/sluice-scratch-XXXXXX";
-    CHECK(mkdtemp(scratch) != NULL);
+    char scratch[TEST_PATH];
+    make_test_folder(scratch);
     char folder[128];
     snprintf(folder, sizeof folder, "%s/attempt", scratch);
     struct mini_job job = {.item = "talk",

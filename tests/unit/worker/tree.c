@@ -17,13 +17,10 @@
 #define SOON_MS 5000
 
 static struct mini_core core;
-static char lock_path[] = "/tmp/sluice-lock-XXXXXX";
+static char lock_path[TEST_PATH];
 
 static void make_lock(void) {
-    strcpy(lock_path, "/tmp/sluice-lock-XXXXXX");
-    int fd = mkstemp(lock_path);
-    CHECK(fd >= 0);
-    close(fd);
+    close(make_test_file(lock_path));
 }
 
 /* Starts fixture/grandchild and waits until the grandchild lives. */
