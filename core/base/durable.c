@@ -1,8 +1,9 @@
 /*
- * Syncing files, see durable.h. sync_file_range() begins to write all files of a batch before any is waited for: the disk
- * gets them as one stream. It promises nothing by itself; fsync does, and is called for each. A journalling file system
- * commits everything that changed for the first of them. Called one after the other, the next one finds its folder changed
- * again meanwhile, and makes another commit; called at the same time, all wait for the same one or two.
+ * Syncing files, see durable.h. sync_file_range() begins to write all files of a batch before any
+ * is waited for: the disk gets them as one stream. It promises nothing by itself; fsync does, and
+ * is called for each. A journalling file system commits everything that changed for the first of
+ * them. Called one after the other, the next one finds its folder changed again meanwhile, and
+ * makes another commit; called at the same time, all wait for the same one or two.
  */
 #include "base/durable.h"
 

@@ -138,9 +138,10 @@ int sl_make_dirs(const char *path, struct sl_err *err) {
 /* ---- Removing a tree ---- */
 
 /*
- * Whoever filled the tree may be hostile: it may be deeper than there are descriptors or stack, its folders may refuse
- * their owner, and a process may go on making files in it. So nothing recurses: what is found in a folder below the top
- * is moved up beside it, and met again in the next round; two descriptors are open at a time.
+ * Whoever filled the tree may be hostile: it may be deeper than there are descriptors or stack, its
+ * folders may refuse their owner, and a process may go on making files in it. So nothing recurses:
+ * what is found in a folder below the top is moved up beside it, and met again in the next round;
+ * two descriptors are open at a time.
  */
 struct removal {
     int top; /* the folder that is emptied */

@@ -1,4 +1,5 @@
-/* Files: read whole with a limit, write whole or not at all, folders, copies. Every open is O_CLOEXEC. */
+/* Files: read whole with a limit, write whole or not at all, folders, copies. Every open is
+ * O_CLOEXEC. */
 #ifndef BASE_IO_H
 #define BASE_IO_H
 
@@ -10,8 +11,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* Reads a file of at most `limit` bytes into *ret_data (owned, NUL after the last byte). SLUICE_INPUT: missing,
- * a folder, over the limit; message "PATH: ...". */
+/* Reads a file of at most `limit` bytes into *ret_data (owned, NUL after the last byte).
+ * SLUICE_INPUT: missing, a folder, over the limit; message "PATH: ...". */
 int sl_read_file(const char *path, size_t limit, char **ret_data, size_t *ret_len,
                  struct sl_err *err);
 
@@ -26,8 +27,8 @@ void sl_sync_folder_of(const char *path);
 /* mkdir -p. */
 int sl_make_dirs(const char *path, struct sl_err *err);
 #define SL_REMOVE_LIMIT_MS 20000
-/* rm -r: a file, or a folder and what is in it; never follows links. What is missing counts as removed. Of any depth;
- * gives up after SL_REMOVE_LIMIT_MS, should a process fill it faster. */
+/* rm -r: a file, or a folder and what is in it; never follows links. What is missing counts as
+ * removed. Of any depth; gives up after SL_REMOVE_LIMIT_MS, should a process fill it faster. */
 int sl_remove_tree(const char *path, struct sl_err *err);
 
 /* Joins with one slash into an owned string; a `name` that begins with a slash stands alone. */
@@ -38,7 +39,8 @@ const char *sl_path_base(const char *path);
 char *sl_path_absolute(const char *path);
 bool sl_path_exists(const char *path);
 
-/* Folder of caches: $SLUICE_CACHE, else $XDG_CACHE_HOME/sluice, else ~/.cache/sluice; owned. NULL: there is no place. */
+/* Folder of caches: $SLUICE_CACHE, else $XDG_CACHE_HOME/sluice, else ~/.cache/sluice; owned. NULL:
+ * there is no place. */
 char *sl_cache_folder(void);
 
 /* Folder of the running program's installation: "<prefix>" of "<prefix>/bin/NAME" or

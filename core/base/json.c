@@ -1,4 +1,5 @@
-/* JSON helpers over jansson, see json.h. jansson bounds recursion at 2048; we bound it further down. */
+/* JSON helpers over jansson, see json.h. jansson bounds recursion at 2048; we bound it further
+ * down. */
 #include "base/json.h"
 
 #include <stdbool.h>

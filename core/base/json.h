@@ -9,11 +9,13 @@
 
 #define SL_JSON_MAX_DEPTH 64
 
-/* Parses exactly one JSON value (any kind) of `len` bytes. Refuses duplicate keys, NULs in keys and more than
- * SL_JSON_MAX_DEPTH levels. The message says line and column. *ret is owned: json_decref. */
+/* Parses exactly one JSON value (any kind) of `len` bytes. Refuses duplicate keys, NULs in keys and
+ * more than SL_JSON_MAX_DEPTH levels. The message says line and column. *ret is owned:
+ * json_decref. */
 int sl_json_parse(const char *text, size_t len, json_t **ret, struct sl_err *err);
 
-/* One line, keys in the order they were set, real UTF-8, 17 digits only where needed; owned, free(). */
+/* One line, keys in the order they were set, real UTF-8, 17 digits only where needed; owned,
+ * free(). */
 char *sl_json_line(const json_t *value);
 
 /* Scope-bound reference. */
@@ -22,7 +24,8 @@ static inline void sl_json_cleanup(json_t **j) {
 }
 #define sl_autojson __attribute__((cleanup(sl_json_cleanup)))
 
-/* Members of an object with a fallback, for reading our own records. Strings are borrowed from `object`. */
+/* Members of an object with a fallback, for reading our own records. Strings are borrowed from
+ * `object`. */
 const char *sl_json_str(const json_t *object, const char *key, const char *fallback);
 double sl_json_num(const json_t *object, const char *key, double fallback);
 

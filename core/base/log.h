@@ -1,4 +1,5 @@
-/* Log lines "2026-01-31T08:15:42.123Z level text" to one descriptor, each written by one write(2). */
+/* Log lines "2026-01-31T08:15:42.123Z level text" to one descriptor, each written by one
+ * write(2). */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 

@@ -1,8 +1,9 @@
 /*
  * Memory and descriptors: allocation that cannot fail, clean-up by scope, an arena, checked sizes.
  *
- * The core is small and bounds everything it reads, so running out of memory is not an outcome it plans for:
- * sl_x* functions print one line and exit 70. Plugins never call these; they report SLUICE_RESOURCE.
+ * The core is small and bounds everything it reads, so running out of memory is not an outcome it
+ * plans for: sl_x* functions print one line and exit 70. Plugins never call these; they report
+ * SLUICE_RESOURCE.
  */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
@@ -18,7 +19,8 @@ char *sl_xstrdup(const char *s);
 char *sl_xstrndup(const char *s, size_t len);
 char *sl_xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Makes room for one more element in a heap array: SL_PUSH_ROOM(items, n_items, cap) then items[n++] = x. */
+/* Makes room for one more element in a heap array: SL_PUSH_ROOM(items, n_items, cap) then
+ * items[n++] = x. */
 #define SL_PUSH_ROOM(array, count, cap)                                                            \
     do {                                                                                           \
         if ((count) == (cap)) {                                                                    \
@@ -58,8 +60,8 @@ static inline bool sl_add_ok(uint64_t a, uint64_t b, uint64_t *ret) {
 }
 
 /*
- * An arena: many small allocations that are freed together. Memory is zeroed and aligned to 16 bytes.
- * `struct sl_arena a = {0};` is an empty one.
+ * An arena: many small allocations that are freed together. Memory is zeroed and aligned to 16
+ * bytes. `struct sl_arena a = {0};` is an empty one.
  */
 struct sl_arena_block;
 struct sl_arena {

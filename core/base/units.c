@@ -1,4 +1,5 @@
-/* Durations and sizes, see units.h. Locale-free in the "C" locale, which the programs never leave. */
+/* Durations and sizes, see units.h. Locale-free in the "C" locale, which the programs never
+ * leave. */
 #include "base/units.h"
 
 #include <ctype.h>

@@ -37,8 +37,8 @@ static void run_one(struct sl_case *c, struct sl_drive *d, struct sl_drive_job *
 
 static void test_bytes(struct sl_case *c) {
     struct sl_arena arena = {0};
-    struct sl_drive_job first, again,
-        other; /* of the very same files: a path may be part of the output */
+    /* of the very same files: a path may be part of the output */
+    struct sl_drive_job first, again, other;
     if (!(c->stage->flags & SLUICE_STAGE_DETERMINISTIC)) {
         sl_case_skip(c, "it does not declare itself deterministic");
         return;

@@ -36,15 +36,15 @@ struct sl_conform_options {
     const char *plugin; /* path of the shared object */
     const char *worker; /* path of sluice-worker */
     const char *share;  /* folder of installed data */
-    const char *const
-        *only; /* tests to run: "TEST", "FAMILY", "STAGE" or "STAGE:TEST"; none: all */
+    /* tests to run: "TEST", "FAMILY", "STAGE" or "STAGE:TEST"; none: all */
+    const char *const *only;
     int n_only;
     const char *const *except; /* tests to leave out, in the same form */
     int n_except;
     const struct sl_conform_with *with;
     int n_with;
-    const char *const *
-        wrap; /* command before the worker's, NULL-terminated; NULL: none. Time limits are lifted */
+    /* command before the worker's, NULL-terminated; NULL: none. Time limits are lifted */
+    const char *const *wrap;
     bool in_process; /* a worker without an init serves test after test: for debuggers */
     int limit_s;     /* for a job, or for create() */
     int stop_fd;     /* readable once the user wants to stop; -1: none */

@@ -52,7 +52,8 @@ void sl_cli_error(const struct sl_err *err);
 int sl_cli_parse(const struct sl_command *self, const char *help, const struct sl_option *table,
                  int argc, char **argv, struct sl_words *rest);
 
-/* Whether a command got more words than it takes. -1: no; else it was said, and this is the exit status. */
+/* Whether a command got more words than it takes. -1: no; else it was said, and this is the exit
+ * status. */
 int sl_cli_at_most(const struct sl_command *self, const struct sl_words *rest, int max_words);
 
 /* Where this installation keeps its things; owned strings. */
@@ -69,23 +70,26 @@ struct sl_loaded {
     struct sl_plan *plan;
 };
 
-/* Fills the catalog; prints the error. 0 or an exit status. `refresh`: without the cache of descriptions. */
+/* Fills the catalog; prints the error. 0 or an exit status. `refresh`: without the cache of
+ * descriptions. */
 int sl_cli_load_catalog(const struct sl_words *folders, bool refresh, struct sl_catalog *ret);
 
-/* Loads and checks; prints every diagnostic to stderr. 0 or an exit status. `text` NULL: from the file `name`, else the
- * pipeline itself, which was written by us (its positions mean nothing). */
+/* Loads and checks; prints every diagnostic to stderr. 0 or an exit status. `text` NULL: from the
+ * file `name`, else the pipeline itself, which was written by us (its positions mean nothing). */
 int sl_cli_load_plan(const char *name, const char *text, const struct sl_words *folders,
                      const struct sl_words *settings, struct sl_loaded *ret);
 void sl_loaded_finish(struct sl_loaded *l);
 
-/* Opens the run that the first of at most `max_words` words names. -1: go on; else the exit status. */
+/* Opens the run that the first of at most `max_words` words names. -1: go on; else the exit
+ * status. */
 int sl_cli_find_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
                     struct sl_rundir *dir);
 /* And reads its state. */
 int sl_cli_open_run(const struct sl_command *self, const struct sl_words *rest, int max_words,
                     struct sl_rundir *dir, json_t **state);
 
-/* The words of --set as the plan wants them; *ret is the caller's to free with sl_cli_settings_free(). */
+/* The words of --set as the plan wants them; *ret is the caller's to free with
+ * sl_cli_settings_free(). */
 int sl_cli_settings(const struct sl_words *words, struct sl_setting **ret, struct sl_err *err);
 void sl_cli_settings_free(struct sl_setting *settings, int n);
 
@@ -99,7 +103,8 @@ int sl_cli_split(const char *word, const char *option, char **ret_name, const ch
 /* Words of --wrap, split at blanks, the program found in PATH; NULL-terminated, in `arena`. */
 const char **sl_cli_wrap(const char *text, struct sl_arena *arena);
 
-/* Observers of a run: progress for people, and JSON lines. `watching`: n_items is the most that there can be. `out` is borrowed until the run has ended. */
+/* Observers of a run: progress for people, and JSON lines. `watching`: n_items is the most that
+ * there can be. `out` is borrowed until the run has ended. */
 struct sl_console;
 struct sl_console *sl_console_create(const struct sl_plan *plan, const struct sl_item *items,
                                      int n_items, bool watching, const char *run_id, bool quiet,
@@ -112,7 +117,8 @@ struct sl_jsonl {
     const struct sl_item *items;
     const char *run_id;
     struct sl_outlet *out;
-    int n_dropped; /* progress, metrics and parts that were left out because the reader was behind */
+    /* progress, metrics and parts that were left out because the reader was behind */
+    int n_dropped;
 };
 struct sl_observer sl_jsonl_observer(struct sl_jsonl *j);
 
@@ -137,7 +143,8 @@ struct sl_cli_run {
 };
 int sl_cli_execute(const struct sl_cli_run *spec);
 
-/* Goes on with a run that was opened and locked; with `retry_failed` also with items that failed. */
+/* Goes on with a run that was opened and locked; with `retry_failed` also with items that
+ * failed. */
 struct sl_replay;
 int sl_cli_execute_rest(const struct sl_cli_run *spec, const struct sl_rundir *dir,
                         const struct sl_replay *replay, bool retry_failed);

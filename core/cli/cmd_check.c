@@ -45,8 +45,8 @@ static void print_limits(void) {
     sl_limiter_finish(&limiter);
 }
 
-/* Looks at the machine; at its cards only where a stage could use one. With `into`, it is a key of that object, else it is
- * printed. */
+/* Looks at the machine; at its cards only where a stage could use one. With `into`, it is a key of
+ * that object, else it is printed. */
 static int look_at_plan(const struct sl_plan *plan, json_t *into) {
     struct sl_install install = sl_install_find();
     struct sl_machine_room room;

@@ -1,6 +1,7 @@
 /*
- * sluice completion: scripts for bash and zsh. They hold the commands and their summaries; options are asked of the
- * program itself (`sluice COMMAND --help=words`), runs and plugins too, so that they are always right.
+ * sluice completion: scripts for bash and zsh. They hold the commands and their summaries; options
+ * are asked of the program itself (`sluice COMMAND --help=words`), runs and plugins too, so that
+ * they are always right.
  */
 #include <stdio.h>
 #include <stdlib.h>

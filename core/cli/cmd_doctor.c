@@ -1,7 +1,8 @@
 /*
- * sluice doctor: what this machine offers, and what is in the way. One finding a line; those that ask for something to be
- * done say what. Each look_at_* is one area. What could crash or hang is asked in processes of their own: the driver and
- * the libraries of CUDA by the helper of proc/gpu.h, plugins by the registry.
+ * sluice doctor: what this machine offers, and what is in the way. One finding a line; those that
+ * ask for something to be done say what. Each look_at_* is one area. What could crash or hang is
+ * asked in processes of their own: the driver and the libraries of CUDA by the helper of
+ * proc/gpu.h, plugins by the registry.
  */
 #include <errno.h>
 #include <sched.h>

@@ -87,7 +87,8 @@ static void print_json(json_t *entry) {
     json_decref(entry);
 }
 
-/* One object a line: installed models with "path" and what their cards say, known ones with "repo". */
+/* One object a line: installed models with "path" and what their cards say, known ones with
+ * "repo". */
 static void print_json_list(const struct sl_model_list *list) {
     for (int i = 0; i < list->n; i++)
         print_json(json_pack("{s:s, s:b, s:o, s:I, s:O*}", "name", list->items[i].name, "installed",

@@ -51,8 +51,8 @@ static bool load(const char *path, const json_t *state, const struct sl_words *p
     return status == 0;
 }
 
-/* Adds a picture of the run's pipeline with what became of its stages; false where it cannot be drawn: its plugins may be
- * gone. */
+/* Adds a picture of the run's pipeline with what became of its stages; false where it cannot be
+ * drawn: its plugins may be gone. */
 static bool draw(const struct sl_rundir *dir, const json_t *state, const struct sl_words *plugins,
                  struct sl_str *out) {
     sl_autofree char *path = sl_path_join(dir->path, "pipeline.yaml");

@@ -1,7 +1,8 @@
 /*
- * sluice resume: finishes a run whose core was killed, lost its power or was cancelled. The pipeline is the copy in the
- * run's folder; parameters, inputs, items and options are those that the journal begins with, in the folder in which the
- * run was started. What is kept and what runs again is decided in sched/resume.c.
+ * sluice resume: finishes a run whose core was killed, lost its power or was cancelled. The
+ * pipeline is the copy in the run's folder; parameters, inputs, items and options are those that
+ * the journal begins with, in the folder in which the run was started. What is kept and what runs
+ * again is decided in sched/resume.c.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -251,7 +251,8 @@ static void copy_log(const char *run_path, const json_t *item, const json_t *sta
     sl_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
     char chunk[16384];
     ssize_t n;
-    /* Of the log of a worker that took one task after the other: the part of this one. A log that was cut is shown whole. */
+    /* Of the log of a worker that took one task after the other: the part of this one. A log that
+     * was cut is shown whole. */
     off_t from = (off_t)sl_json_num(attempt, "log_from", 0),
           to = (off_t)sl_json_num(attempt, "log_to", -1), left = to >= from ? to - from : OFF_MAX;
     if (fd >= 0 && left != OFF_MAX)

@@ -1,4 +1,5 @@
-/* sluice stage: one stage by hand, under a debugger if wanted. It runs as a pipeline of one stage that is made here. */
+/* sluice stage: one stage by hand, under a debugger if wanted. It runs as a pipeline of one stage
+ * that is made here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,8 @@ static const char *port_type(const struct sl_stage_desc *desc, const char *port)
     return SLUICE_TYPE_FILE;
 }
 
-/* The pipeline file of this one stage. Values of parameters come as settings, so that they are typed as usual. */
+/* The pipeline file of this one stage. Values of parameters come as settings, so that they are
+ * typed as usual. */
 static void write_pipeline(const char *use, const struct sl_stage_desc *desc,
                            const struct pairs *inputs, const struct pairs *with,
                            struct sl_str *out) {

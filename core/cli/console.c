@@ -1,7 +1,7 @@
 /*
- * Progress for people, on stderr. On a terminal: lines that stay (items that ended, retries, warnings) and below them
- * a block that is redrawn, a bar for each stage at work and a line of totals. Elsewhere: plain lines only. With one
- * item, segments are printed as they are found.
+ * Progress for people, on stderr. On a terminal: lines that stay (items that ended, retries,
+ * warnings) and below them a block that is redrawn, a bar for each stage at work and a line of
+ * totals. Elsewhere: plain lines only. With one item, segments are printed as they are found.
  */
 #include <math.h>
 #include <stdio.h>

@@ -175,8 +175,8 @@ static bool writes_files(const struct sl_cli_run *spec) {
     return false;
 }
 
-/* In a new run folder, or in the one that is given. Nothing is made for a plan that cannot run on this machine, or whose
- * outputs cannot be written. */
+/* In a new run folder, or in the one that is given. Nothing is made for a plan that cannot run on
+ * this machine, or whose outputs cannot be written. */
 static int execute(const struct sl_cli_run *spec, struct place *at, struct sl_rundir *fresh) {
     struct sl_install install = sl_install_find();
     struct sl_err err = {0};

@@ -1,6 +1,6 @@
 /*
- * `sluice check --plan`: needs come from needs.h, what fits beside what from the ledger that the scheduler asks too, here
- * on a machine where nothing else runs.
+ * `sluice check --plan`: needs come from needs.h, what fits beside what from the ledger that the
+ * scheduler asks too, here on a machine where nothing else runs.
  */
 #include "cli/fit.h"
 

@@ -1,4 +1,5 @@
-/* Whether and how a pipeline fits this machine, as text for people and as JSON: `sluice check --plan`. */
+/* Whether and how a pipeline fits this machine, as text for people and as JSON: `sluice check
+ * --plan`. */
 #ifndef CLI_FIT_H
 #define CLI_FIT_H
 
@@ -10,7 +11,8 @@
 bool sl_fit_print(const struct sl_plan *plan, const struct sl_machine *machine, int cpus,
                   struct sl_str *out);
 
-/* The same as an object, owned (docs/admission.md has its keys); "fits" is what the other returns. */
+/* The same as an object, owned (docs/admission.md has its keys); "fits" is what the other
+ * returns. */
 json_t *sl_fit_json(const struct sl_plan *plan, const struct sl_machine *machine, int cpus);
 
 #endif

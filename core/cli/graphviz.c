@@ -1,8 +1,9 @@
 /*
- * Graphviz as a helper process, see graphviz.h: `dot -Tsvg -o /dev/fd/3`, without a shell. It reads an anonymous file, so
- * that it cannot make us wait by not reading; what it draws comes through a pipe, bounded in time and size; what it
- * complains about goes to a second anonymous file, whose first line explains a failure. It is spawned as workers are: it
- * dies with us, and with a PID namespace so does all that it started.
+ * Graphviz as a helper process, see graphviz.h: `dot -Tsvg -o /dev/fd/3`, without a shell. It reads
+ * an anonymous file, so that it cannot make us wait by not reading; what it draws comes through a
+ * pipe, bounded in time and size; what it complains about goes to a second anonymous file, whose
+ * first line explains a failure. It is spawned as workers are: it dies with us, and with a PID
+ * namespace so does all that it started.
  */
 #include "cli/graphviz.h"
 

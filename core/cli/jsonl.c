@@ -1,6 +1,7 @@
 /*
- * Events as JSON lines: {"event", "run", "item", "stage", ...}, each written at once. While the reader is behind,
- * progress is left out, and while it is far behind metrics and parts are; run_end says how many.
+ * Events as JSON lines: {"event", "run", "item", "stage", ...}, each written at once. While the
+ * reader is behind, progress is left out, and while it is far behind metrics and parts are; run_end
+ * says how many.
  */
 #include <string.h>
 

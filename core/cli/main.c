@@ -1,4 +1,5 @@
-/* sluice: the table of commands. main() finds the command and hands over; each command has a file of its own. */
+/* sluice: the table of commands. main() finds the command and hands over; each command has a file
+ * of its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -132,7 +133,8 @@ int sl_cmd_help(const struct sl_command *self, int argc, char **argv) {
     return c->run == sl_cmd_help ? print_help(stdout) : c->run(c, 1, words);
 }
 
-/* A standard descriptor that is closed would become that of the next file opened, and what is printed would go there. */
+/* A standard descriptor that is closed would become that of the next file opened, and what is
+ * printed would go there. */
 static void fill_standard_descriptors(void) {
     int fd = open("/dev/null", O_RDWR);
     while (fd >= 0 && fd <= STDERR_FILENO)
@@ -140,7 +142,8 @@ static void fill_standard_descriptors(void) {
     sl_close(&fd);
 }
 
-/* Where HOME is not set, as in many services, home is what the list of users says. Plugins and programs see it too. */
+/* Where HOME is not set, as in many services, home is what the list of users says. Plugins and
+ * programs see it too. */
 static void fill_home(void) {
     const char *home = getenv("HOME");
     struct passwd *user = home && *home ? NULL : getpwuid(getuid());

@@ -1,5 +1,5 @@
-/* Options from a table, see options.h. `--name value`, `--name=value`, `-n value`, `-nvalue`; options and other words
- * may be mixed. */
+/* Options from a table, see options.h. `--name value`, `--name=value`, `-n value`, `-nvalue`;
+ * options and other words may be mixed. */
 #include "cli/options.h"
 
 #include <stdio.h>

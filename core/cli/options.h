@@ -1,4 +1,5 @@
-/* Command-line options from a table: parsing, errors with suggestions, and the help text, all from the same rows. */
+/* Command-line options from a table: parsing, errors with suggestions, and the help text, all from
+ * the same rows. */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
@@ -34,8 +35,9 @@ enum sl_help_format {
     SL_HELP_WORDS,    /* --help=words: one "--option<TAB>what it does" a line, for completion */
 };
 
-/* Ends with {0}. Words that are no options go to `rest`. "--" ends the options. SL_USAGE: with a message that names the
- * option, and the nearest one where it is unknown. Returns an sl_help_format where help was asked for. */
+/* Ends with {0}. Words that are no options go to `rest`. "--" ends the options. SL_USAGE: with a
+ * message that names the option, and the nearest one where it is unknown. Returns an sl_help_format
+ * where help was asked for. */
 int sl_options_parse(const struct sl_option *table, int argc, char **argv, struct sl_words *rest,
                      struct sl_err *err);
 

@@ -1,10 +1,12 @@
 /*
  * Outlets, see outlet.h. How a descriptor is written without waiting depends on what it is:
- *   a pipe, a terminal    a description of our own, reopened through /proc as non-blocking; O_NONBLOCK on the one we were
- *                         given would reach the shell and everyone else who shares it
+ *   a pipe, a terminal    a description of our own, reopened through /proc as non-blocking;
+ *                         O_NONBLOCK on the one we were given would reach the shell and everyone
+ *                         else who shares it
  *   a socket              send() with MSG_DONTWAIT
  *   a file                plainly: files make nobody wait
- *   what cannot be        a little at a time, whenever poll() promises room (a terminal of another user)
+ *   what cannot be        a little at a time, whenever poll() promises room (a terminal of another
+ *                         user)
  *   reopened
  */
 #include "cli/outlet.h"
@@ -104,7 +106,8 @@ static ssize_t write_little(int fd, const char *text, size_t len) {
     return write(fd, text, len < LITTLE ? len : LITTLE);
 }
 
-/* Writes what goes at once; returns how many bytes that is. What waits is gone after if the reader is. */
+/* Writes what goes at once; returns how many bytes that is. What waits is gone after if the reader
+ * is. */
 static size_t write_some(struct sl_outlet *o, const char *text, size_t len) {
     size_t at = 0;
     while (at < len && o->state == OPEN) {

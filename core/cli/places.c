@@ -1,6 +1,7 @@
 /*
- * The places of output files, see places.h. Most pipelines and batches are through without a look at single names: only
- * an output whose name ends in another's can meet it, and only items that lie in the output folder can be written over.
+ * The places of output files, see places.h. Most pipelines and batches are through without a look
+ * at single names: only an output whose name ends in another's can meet it, and only items that lie
+ * in the output folder can be written over.
  */
 #include "cli/places.h"
 
@@ -38,7 +39,8 @@ static json_t *item_names(const struct places *p) {
     return names;
 }
 
-/* "talk" and "en.srt", where there are an item "talk.en" and an output "srt": `between` is ".en". */
+/* "talk" and "en.srt", where there are an item "talk.en" and an output "srt": `between` is
+ * ".en". */
 static int find_meeting(const struct places *p, const char *output, const char *between, size_t len,
                         json_t *names, struct sl_err *err) {
     for (int i = 0; i < p->n_items; i++) {

@@ -153,12 +153,9 @@ static void each_record(void *ctx, const json_t *r) {
     static const struct {
         const char *type;
         void (*handle)(struct summary *s, const json_t *r);
-    } table[] = {{"attempt", on_attempt},
-                 {"attempt_end", on_attempt_end},
-                 {"worker_end", on_worker_end},
-                 {"task", on_task},
-                 {"output", on_output},
-                 {"item", on_item}};
+    } table[] = {{"attempt", on_attempt},       {"attempt_end", on_attempt_end},
+                 {"worker_end", on_worker_end}, {"task", on_task},
+                 {"output", on_output},         {"item", on_item}};
     const char *type = sl_json_str(r, "type", "");
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i].type, type) == 0)

@@ -1,6 +1,7 @@
 /*
- * Notifications at the end of a run, see tell.h. The job goes to sluice-notify through its standard input, so nothing of it
- * shows in a list of processes; its answers come line by line. By then the loop and the journal are closed.
+ * Notifications at the end of a run, see tell.h. The job goes to sluice-notify through its standard
+ * input, so nothing of it shows in a list of processes; its answers come line by line. By then the
+ * loop and the journal are closed.
  */
 #include "cli/tell.h"
 

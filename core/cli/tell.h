@@ -1,4 +1,5 @@
-/* Telling people that a run has ended: gathers what failed while it runs, then has sluice-notify do the pipeline's hooks. */
+/* Telling people that a run has ended: gathers what failed while it runs, then has sluice-notify do
+ * the pipeline's hooks. */
 #ifndef CLI_TELL_H
 #define CLI_TELL_H
 
@@ -14,8 +15,9 @@ struct sl_tell {
 struct sl_observer sl_tell_observer(struct sl_tell *tell);
 
 /*
- * Does `on_finish`, and after items failed `on_failure`, within SLUICE_NOTIFY_WAIT (default 2 minutes). What goes wrong is a
- * line in the run's log and on `to`, and changes nothing else. `out_dir`: may be NULL.
+ * Does `on_finish`, and after items failed `on_failure`, within SLUICE_NOTIFY_WAIT (default 2
+ * minutes). What goes wrong is a line in the run's log and on `to`, and changes nothing else.
+ * `out_dir`: may be NULL.
  */
 void sl_tell_end(struct sl_tell *tell, const struct sl_plan *plan, const struct sl_rundir *dir,
                  const char *out_dir, const struct sl_run_result *result, struct sl_outlet *to);

@@ -21,8 +21,8 @@ struct sl_expander {
     struct sl_arena *arena; /* of all new nodes; borrowed */
     struct sl_diags *diags;
     const struct sl_pipeline *pipeline;
-    const struct sl_yaml *
-        *values;  /* one a parameter; NULL or SL_YAML_BAD: no value, which was reported */
+    /* one a parameter; NULL or SL_YAML_BAD: no value, which was reported */
+    const struct sl_yaml **values;
     bool *used;   /* one a parameter */
     size_t bytes; /* expanded so far */
 };
@@ -36,8 +36,8 @@ void sl_expander_init(struct sl_expander *x, const struct sl_pipeline *pipeline,
                       const struct sl_setting *settings, int n_settings, struct sl_arena *arena,
                       struct sl_diags *diags);
 
-/* The value of a setting as a node without a position; NULL after a mistake was reported, in a message that `what` and
- * the setting's name open. */
+/* The value of a setting as a node without a position; NULL after a mistake was reported, in a
+ * message that `what` and the setting's name open. */
 const struct sl_yaml *sl_setting_value(const struct sl_setting *s, const char *what,
                                        struct sl_arena *arena, struct sl_diags *diags);
 

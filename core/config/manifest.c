@@ -1,9 +1,10 @@
 /*
- * Reads manifests, see manifest.h: one pass over the bytes. CSV is read field by field; a field knows where it
- * began and whether it was the last of its record. A mistake of form (a stray quote) ends the reading, since what
- * follows cannot be told apart any more; mistakes of content do not.
+ * Reads manifests, see manifest.h: one pass over the bytes. CSV is read field by field; a field
+ * knows where it began and whether it was the last of its record. A mistake of form (a stray quote)
+ * ends the reading, since what follows cannot be told apart any more; mistakes of content do not.
  *
- * Whether the columns are parameters of the pipeline, and their values right, is the question of graph/variants.h.
+ * Whether the columns are parameters of the pipeline, and their values right, is the question of
+ * graph/variants.h.
  */
 #include "config/manifest.h"
 

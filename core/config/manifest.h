@@ -2,9 +2,9 @@
  * A manifest: the list of files of a large batch, and with CSV what is different for each of them.
  *
  *   list   one path a line; empty lines and those that begin with # are passed over
- *   CSV    RFC 4180 with a header row. The column `file` holds the path; every other column is named
- *          like a parameter of the pipeline and holds its value for that file. An empty cell leaves
- *          the pipeline's own value, "" is empty text
+ *   CSV    RFC 4180 with a header row. The column `file` holds the path; every other column is
+ *          named like a parameter of the pipeline and holds its value for that file. An empty cell
+ *          leaves the pipeline's own value, "" is empty text
  *
  * Both are UTF-8 (a byte order mark is passed over), with line ends of any system. What is wrong is
  * reported with line and column, all of it where that is possible.
@@ -36,7 +36,8 @@ struct sl_manifest {
 /* Whether a file of this name is read as CSV: it ends in .csv, in any case. */
 bool sl_manifest_is_csv(const char *path);
 
-/* Reads `len` bytes; everything in *ret is in `arena`. False where there was any mistake, which is in `diags`. Pure. */
+/* Reads `len` bytes; everything in *ret is in `arena`. False where there was any mistake, which is
+ * in `diags`. Pure. */
 bool sl_manifest_parse(const char *bytes, size_t len, bool csv, struct sl_arena *arena,
                        struct sl_diags *diags, struct sl_manifest *ret);
 

@@ -32,8 +32,8 @@ struct sl_pipeline_param {
 struct sl_pipeline_ref {
     const char *port;
     const char *stage; /* NULL: not of that form, which was reported */
-    const char
-        *source_port; /* NULL: only a stage was named; sl_plan_make() says which ports it has */
+    /* NULL: only a stage was named; sl_plan_make() says which ports it has */
+    const char *source_port;
     struct sl_pos pos, source_pos; /* of the port, of the reference */
 };
 
@@ -57,11 +57,12 @@ struct sl_pipeline {
     int n_inputs;
     struct sl_pipeline_param *params;
     int n_params;
-    struct sl_pipeline_stage
-        *stages; /* those under `stages:`, then those under `outputs:`, in the file's order */
+    /* those under `stages:`, then those under `outputs:`, in the file's order */
+    struct sl_pipeline_stage *stages;
     int n_stages;
+    /* of `defaults:` */
     const struct sl_yaml *device, *resources, *retry, *timeout, *keep, *on_oom, *cache, *sandbox,
-        *network;                                 /* of `defaults:` */
+        *network;
     const struct sl_yaml *on_finish, *on_failure; /* unread; NULL where not given */
 };
 

@@ -77,8 +77,8 @@ struct sl_device {
     int index; /* of CUDA; -1: any */
 };
 
-/* The defaults of the file format (docs/pipeline-file.md): attempts 3, backoff 1 s, factor 2, max_backoff 30 s,
- * on all five, quarantine 3, start 2 m, idle 2 m, total 2 h, growth 1 GiB. */
+/* The defaults of the file format (docs/pipeline-file.md): attempts 3, backoff 1 s, factor 2,
+ * max_backoff 30 s, on all five, quarantine 3, start 2 m, idle 2 m, total 2 h, growth 1 GiB. */
 struct sl_retry_policy sl_retry_default(void);
 struct sl_timeouts sl_timeouts_default(void);
 struct sl_keep sl_keep_default(void);

@@ -1,6 +1,6 @@
 /*
- * Readers of a stage's policies, see policy_read.h. Each has a table over its struct; `retry.on` is a list of class
- * names, `timeout` and `device` also have a short form.
+ * Readers of a stage's policies, see policy_read.h. Each has a table over its struct; `retry.on` is
+ * a list of class names, `timeout` and `device` also have a short form.
  */
 #include "config/policy_read.h"
 

@@ -1,5 +1,5 @@
-/* Reads `retry:`, `timeout:`, `resources:`, `device:`, `keep:` and `on_oom:` over what was set before (the
- * defaults). */
+/* Reads `retry:`, `timeout:`, `resources:`, `device:`, `keep:` and `on_oom:` over what was set
+ * before (the defaults). */
 #ifndef CONFIG_POLICY_READ_H
 #define CONFIG_POLICY_READ_H
 

@@ -37,8 +37,8 @@ struct transfer {
     struct sl_str *text; /* either a text ... */
     size_t limit;
     struct sl_http_file *file; /* ... or a file */
-    uint64_t
-        range_begin; /* first byte of the answer, by its Content-Range; UINT64_MAX: none said */
+    /* first byte of the answer, by its Content-Range; UINT64_MAX: none said */
+    uint64_t range_begin;
     bool begun;
     int status; /* why a callback stopped, with its sentence in *err */
     struct sl_err *err;

@@ -24,8 +24,8 @@
 struct sl_known_model {
     const char *name; /* "tiny" */
     const char *repo; /* "openai/whisper-tiny" */
-    const char
-        *file;       /* of whisper.cpp, the one that is the model; NULL: a folder of Hugging Face */
+    /* of whisper.cpp, the one that is the model; NULL: a folder of Hugging Face */
+    const char *file;
     uint32_t mbytes; /* about what is downloaded, in units of 10^6 bytes */
 };
 
@@ -64,9 +64,9 @@ struct sl_model_list sl_models_list(const char *share);
 void sl_model_list_finish(struct sl_model_list *list);
 
 /*
- * A card in a line: "MIT; en; word error rate 2.0 %, ..."; owned. Anything that is not as it should be
- * (licence a text, languages a list of texts, figures an object of texts) is left out, and so are
- * control characters.
+ * A card in a line: "MIT; en; word error rate 2.0 %, ..."; owned. Anything that is not as it should
+ * be (licence a text, languages a list of texts, figures an object of texts) is left out, and so
+ * are control characters.
  */
 char *sl_model_card_line(const json_t *card);
 

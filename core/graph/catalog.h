@@ -1,17 +1,18 @@
 /*
- * The catalog: what plugins declare, as data. It is filled from JSON descriptions, which a throwaway worker prints
- * (`sluice-worker --describe FILE.so`) and which the registry caches; nothing here loads code.
+ * The catalog: what plugins declare, as data. It is filled from JSON descriptions, which a
+ * throwaway worker prints (`sluice-worker --describe FILE.so`) and which the registry caches;
+ * nothing here loads code.
  *
  * A description (one JSON object a plugin):
  *   {"name": "audio", "version": "0.1.0", "licence": "MIT", "abi": [1, 0],
- *    "stages": [{"id": "audio/decode", "version": "1", "summary": "...", "flags": ["deterministic", "cuda"],
- *      "max_jobs": 1,
+ *    "stages": [{"id": "audio/decode", "version": "1", "summary": "...",
+ *      "flags": ["deterministic", "cuda"], "max_jobs": 1,
  *      "inputs":  [{"name": "file", "type": "file/1", "optional": false, "doc": "..."}],
  *      "outputs": [{"name": "audio", "type": "audio/1", "optional": false, "doc": "..."}],
- *      "params":  [{"name": "channel", "kind": "int", "required": false, "default": "-1", "min": -1, "max": 63,
- *                   "choices": [], "unit": "", "doc": "..."}]}]}
- * `default` is the text as it would stand in a pipeline file; absent where there is none. kind is one of
- * bool, int, float, string, duration, size, json.
+ *      "params":  [{"name": "channel", "kind": "int", "required": false, "default": "-1",
+ *                   "min": -1, "max": 63, "choices": [], "unit": "", "doc": "..."}]}]}
+ * `default` is the text as it would stand in a pipeline file; absent where there is none. kind is
+ * one of bool, int, float, string, duration, size, json.
  */
 #ifndef GRAPH_CATALOG_H
 #define GRAPH_CATALOG_H

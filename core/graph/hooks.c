@@ -1,4 +1,5 @@
-/* Reads notifications, see hooks.h: a table for each kind; texts without control characters, since they become headers. */
+/* Reads notifications, see hooks.h: a table for each kind; texts without control characters, since
+ * they become headers. */
 #include "graph/hooks.h"
 
 #include <stddef.h>

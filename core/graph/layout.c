@@ -315,8 +315,8 @@ static void place_departures(struct sl_layout *l, struct meeting *m) {
     int n = 0;
     for (int i = 0; i < l->n_lines; i++) {
         const struct sl_layout_line *line = &l->lines[i];
-        int slot =
-            line->from < l->n_real ? line->net : l->n_nets + line->from; /* a bend has one net */
+        /* A bend has one net. */
+        int slot = line->from < l->n_real ? line->net : l->n_nets + line->from;
         if (count[slot]++ == 0)
             m[n++] = (struct meeting){line->from, slot, i, 0};
         sum[slot] += l->nodes[line->to].center;

@@ -14,8 +14,8 @@ struct sl_layout_node {
     int layer;
     double extent; /* along the layer; the caller's, 0 for bends */
     double center; /* along the layer, set by sl_layout_place() */
-    int n_in,
-        n_out; /* places where lines arrive and leave; all lines of one output leave at one place */
+    /* places where lines arrive and leave; all lines of one output leave at one place */
+    int n_in, n_out;
     int place; /* in its layer */
 };
 
@@ -50,7 +50,7 @@ void sl_layout_finish(struct sl_layout *l);
 /* The type a line carries, and what a node is called. */
 const char *sl_layout_line_type(const struct sl_layout *l, const struct sl_layout_line *line);
 const char *sl_layout_title(const struct sl_layout *l, int node); /* "asr" */
-const char *sl_layout_subtitle(const struct sl_layout *l,
-                               int node); /* "whisper/transcribe", "file/1" */
+/* "whisper/transcribe", "file/1". */
+const char *sl_layout_subtitle(const struct sl_layout *l, int node);
 
 #endif

@@ -122,8 +122,8 @@ static struct policies read_defaults(struct sl_planner *p) {
     return d;
 }
 
-/* Without a word in the file a stage is confined, but for one that runs programs of the user's (its outputs are named
- * there): what those need only the user knows. */
+/* Without a word in the file a stage is confined, but for one that runs programs of the user's (its
+ * outputs are named there): what those need only the user knows. */
 static void read_sandbox(struct sl_planner *p, int i, const struct policies *defaults) {
     struct sl_plan_stage *stage = &p->stages[i];
     const struct sl_pipeline_stage *f = p->notes[i].source;
@@ -212,9 +212,9 @@ static void read_policies(struct sl_planner *p, int i, const struct policies *de
 /* ---- Stages --------------------------------------------------------------------------------- */
 
 /*
- * Items that the stage's process takes at a time: what the stage declares, but where it has a parameter batch_size no
- * more than that. And then only where the pipeline says how many processors that one process gets: items that have a
- * process each use all of them.
+ * Items that the stage's process takes at a time: what the stage declares, but where it has a
+ * parameter batch_size no more than that. And then only where the pipeline says how many processors
+ * that one process gets: items that have a process each use all of them.
  */
 static int max_jobs(const struct sl_plan_stage *stage) {
     int most = stage->desc ? stage->desc->max_jobs : 1, n = sl_plan_batch(stage->params);
@@ -239,7 +239,8 @@ char *sl_plan_with_batch(const char *params, int batch) {
 
 #define MODEL_PARAM "model"
 
-/* A stage that names the model it loads by a parameter of this name gains from keeping it loaded. */
+/* A stage that names the model it loads by a parameter of this name gains from keeping it
+ * loaded. */
 static bool loads_model(const struct sl_plan_stage *stage) {
     for (int i = 0; stage->desc && i < stage->desc->n_params; i++)
         if (strcmp(stage->desc->params[i].name, MODEL_PARAM) == 0)

@@ -1,8 +1,9 @@
 /*
- * The plan: a pipeline that was checked against the catalog, ready to be scheduled. Immutable after it was made.
+ * The plan: a pipeline that was checked against the catalog, ready to be scheduled. Immutable after
+ * it was made.
  *
- * Stages are in topological order (a stage stands after all that it takes from); the stages under `outputs:` are
- * stages like the others, marked is_output.
+ * Stages are in topological order (a stage stands after all that it takes from); the stages under
+ * `outputs:` are stages like the others, marked is_output.
  */
 #ifndef GRAPH_PLAN_H
 #define GRAPH_PLAN_H
@@ -58,8 +59,8 @@ struct sl_plan_pipeline_input {
 struct sl_plan {
     struct sl_arena arena; /* owns everything below */
     const char *name, *description;
-    struct sl_plan_pipeline_input
-        *inputs; /* inputs[0] takes the files of the command line, one item each */
+    /* inputs[0] takes the files of the command line, one item each */
+    struct sl_plan_pipeline_input *inputs;
     int n_inputs;
     struct sl_plan_stage *stages;
     int n_stages;
@@ -67,15 +68,17 @@ struct sl_plan {
 };
 
 /*
- * Checks everything and makes the plan. Adds all mistakes to `diags` (also those of the settings, without a
- * position); *ret_plan is written if there were none. Returns 0 or SL_USAGE. The plan borrows from the catalog.
+ * Checks everything and makes the plan. Adds all mistakes to `diags` (also those of the settings,
+ * without a position); *ret_plan is written if there were none. Returns 0 or SL_USAGE. The plan
+ * borrows from the catalog.
  */
 int sl_plan_make(const struct sl_pipeline *pipeline, const struct sl_catalog *catalog,
                  const struct sl_setting *settings, int n_settings, struct sl_diags *diags,
                  struct sl_plan **ret_plan);
 void sl_plan_destroy(struct sl_plan *plan);
 
-/* The parameter batch_size in parameters of a stage (JSON text); 0: it has none, or not a number. */
+/* The parameter batch_size in parameters of a stage (JSON text); 0: it has none, or not a
+ * number. */
 int sl_plan_batch(const char *params);
 /* The same parameters with another batch_size, owned. */
 char *sl_plan_with_batch(const char *params, int batch);

@@ -15,8 +15,8 @@ int sl_render_svg(const struct sl_plan *plan, struct sl_str *out);
 
 /* What became of a stage, for a picture of a run. */
 struct sl_mark {
-    const char
-        *class;    /* "mark-ok", "mark-warn" or "mark-bad", CSS classes of the box; NULL: none */
+    /* "mark-ok", "mark-warn" or "mark-bad", CSS classes of the box; NULL: none */
+    const char *class;
     char text[40]; /* above the box: "6 of 6" */
 };
 

@@ -1,9 +1,10 @@
 /*
- * Sets of parameters, see variants.h. When a set is added, the values under `with:` that refer to a column are read and
- * judged, and forgotten again; they are read once more when a worker is to be started. So a hundred thousand items with
- * titles of their own cost what their titles cost.
+ * Sets of parameters, see variants.h. When a set is added, the values under `with:` that refer to a
+ * column are read and judged, and forgotten again; they are read once more when a worker is to be
+ * started. So a hundred thousand items with titles of their own cost what their titles cost.
  *
- * The planner's readers (with.c) do the reading: they are given a planner of which only what they look at is filled in.
+ * The planner's readers (with.c) do the reading: they are given a planner of which only what they
+ * look at is filled in.
  */
 #include "graph/variants.h"
 
@@ -264,7 +265,8 @@ static bool check_values(const struct sl_variants *v, const char *const *values,
 
 /* ---- Sets and keys --------------------------------------------------------------------------- */
 
-/* The values of the columns in `uses` (NULL: all) as one text that tells every combination apart. */
+/* The values of the columns in `uses` (NULL: all) as one text that tells every combination
+ * apart. */
 static void add_joined(const struct sl_variants *v, const char *const *values, const bool *uses,
                        struct sl_str *out) {
     for (int c = 0; c < v->n_names; c++) {

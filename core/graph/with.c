@@ -184,7 +184,8 @@ static bool takes(const struct sl_pipeline_stage *taker, const char *stage, cons
     return false;
 }
 
-/* A truth value that is named as an optional output says whether to make it: where somebody takes it, yes. */
+/* A truth value that is named as an optional output says whether to make it: where somebody takes
+ * it, yes. */
 static bool is_wanted(const struct sl_planner *p, int i, const struct sl_param_desc *param) {
     const struct sl_stage_desc *desc = p->stages[i].desc;
     const struct sl_port_desc *port = sl_port_find(desc->outputs, desc->n_outputs, param->name);

@@ -1,4 +1,5 @@
-/* Faults that `sluice run --inject` puts into attempts; the host carries them out (worker/strike.c). */
+/* Faults that `sluice run --inject` puts into attempts; the host carries them out
+ * (worker/strike.c). */
 #ifndef IPC_FAULT_H
 #define IPC_FAULT_H
 

@@ -1,10 +1,10 @@
 /*
  * Frames: encode and decode, see frame.h. Pure functions over a span, fuzzed.
  *
- * Each type has a signature, one letter a field: t text or bytes, u number, f real number. Three vary in
- * length: after a JOB's "ttuu" come 3 texts an input and 2 an output, by the counts in fields 2 and 3;
- * after a FORK's "uuuuu" 3 numbers a limit, by the count in field 4; after a SANDBOX's "uuu" texts by those
- * in fields 1 and 2.
+ * Each type has a signature, one letter a field: t text or bytes, u number, f real number. Three
+ * vary in length: after a JOB's "ttuu" come 3 texts an input and 2 an output, by the counts in
+ * fields 2 and 3; after a FORK's "uuuuu" 3 numbers a limit, by the count in field 4; after a
+ * SANDBOX's "uuu" texts by those in fields 1 and 2.
  *
  * Nothing here touches a socket (channel.c does) or judges what a field says: the receiver checks
  * values.

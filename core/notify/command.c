@@ -1,7 +1,7 @@
 /*
- * A program of the user's, in a session of its own, without standard input; what it prints goes to notify.log of the run.
- * Its environment is ours with SLUICE_RUN_ID, _FOLDER, _STATE, _PIPELINE, _OK, _FAILED and _CANCELLED. At its timeout it and
- * what it started get SIGKILL.
+ * A program of the user's, in a session of its own, without standard input; what it prints goes to
+ * notify.log of the run. Its environment is ours with SLUICE_RUN_ID, _FOLDER, _STATE, _PIPELINE,
+ * _OK, _FAILED and _CANCELLED. At its timeout it and what it started get SIGKILL.
  */
 #include <errno.h>
 #include <poll.h>

@@ -1,6 +1,6 @@
 /*
- * A mail by SMTP. With `tls: required`, the default, smtp:// goes on after STARTTLS only, and the server's certificate is
- * verified; a password is never sent before that.
+ * A mail by SMTP. With `tls: required`, the default, smtp:// goes on after STARTTLS only, and the
+ * server's certificate is verified; a password is never sent before that.
  */
 #include <stdio.h>
 #include <string.h>

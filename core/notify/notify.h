@@ -1,10 +1,11 @@
 /*
- * sluice-notify: tells people that a run has ended. Started by `sluice` when the run is over, so nothing here can hold a
- * run up or change what came of it.
+ * sluice-notify: tells people that a run has ended. Started by `sluice` when the run is over, so
+ * nothing here can hold a run up or change what came of it.
  *
- * Reads one JSON object from standard input, {"run": {...}, "hooks": [...]} (graph/hooks.h says what hooks are), and
- * writes one for each hook as it is done: {"kind", "ok", "message"}. "limit_s" is the time for all of them. Secrets are looked up here and nowhere else; they are
- * taken out of every message.
+ * Reads one JSON object from standard input, {"run": {...}, "hooks": [...]} (graph/hooks.h says
+ * what hooks are), and writes one for each hook as it is done: {"kind", "ok", "message"}. "limit_s"
+ * is the time for all of them. Secrets are looked up here and nowhere else; they are taken out of
+ * every message.
  */
 #ifndef NOTIFY_NOTIFY_H
 #define NOTIFY_NOTIFY_H
@@ -23,11 +24,13 @@ struct sl_notify {
     int64_t until_ms; /* when all has to be done */
 };
 
-/* Seconds for the hook, or for one attempt of it: its timeout, or what is left of the time for all. */
+/* Seconds for the hook, or for one attempt of it: its timeout, or what is left of the time for
+ * all. */
 double sl_notify_time(const struct sl_notify *n, const json_t *hook);
 
-/* The text that a member of `hook` stands for: itself, or the content of what {"env"} or {"file"} names, without the line
- * end. Borrowed until the hook is done. SL_USAGE: it cannot be had. *ret is NULL where there is no such member. */
+/* The text that a member of `hook` stands for: itself, or the content of what {"env"} or {"file"}
+ * names, without the line end. Borrowed until the hook is done. SL_USAGE: it cannot be had. *ret is
+ * NULL where there is no such member. */
 int sl_notify_value(struct sl_notify *n, const json_t *hook, const char *key, const char **ret,
                     struct sl_err *err);
 
@@ -36,7 +39,8 @@ int sl_notify_mail(struct sl_notify *n, const json_t *hook, struct sl_err *err);
 int sl_notify_webhook(struct sl_notify *n, const json_t *hook, struct sl_err *err);
 int sl_notify_command(struct sl_notify *n, const json_t *hook, struct sl_err *err);
 
-/* A transfer of libcurl with what all have in common; NULL: libcurl cannot start. `details` holds CURL_ERROR_SIZE bytes. */
+/* A transfer of libcurl with what all have in common; NULL: libcurl cannot start. `details` holds
+ * CURL_ERROR_SIZE bytes. */
 CURL *sl_notify_transfer(const json_t *hook, double timeout_s, char *details);
 
 /* mail.c: the whole message with its headers, as SMTP wants it. Pure but for `when` and `host`. */

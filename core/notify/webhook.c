@@ -1,6 +1,7 @@
 /*
- * A POST of the run as JSON. Tried again, with pauses of 1, 2, 4 ... seconds (at most 30), after what may pass: no
- * connection, a timeout, status 408, 429 and those from 500 on. Redirects are not followed.
+ * A POST of the run as JSON. Tried again, with pauses of 1, 2, 4 ... seconds (at most 30), after
+ * what may pass: no connection, a timeout, status 408, 429 and those from 500 on. Redirects are not
+ * followed.
  */
 #include <poll.h>
 #include <string.h>

@@ -39,9 +39,9 @@ bool sl_cgroup_tree_is_real(const struct sl_cgroup_tree *tree);
 
 /* 0: no limit. */
 struct sl_cgroup_limits {
-    uint64_t
-        memory; /* bytes, file pages included; no swap; at the limit the whole group is killed */
-    int tasks;  /* processes and threads */
+    /* bytes, file pages included; no swap; at the limit the whole group is killed */
+    uint64_t memory;
+    int tasks; /* processes and threads */
     double cpus;
 };
 

@@ -1,12 +1,14 @@
 /*
  * The core's side of the fork server, see forkserver.h; the other is worker/forkserver.c.
  *
- * One request at a time: SL_FRAME_FORK with the descriptors of the worker, and the answer SL_FRAME_FORKED with its
- * process id, for which the core waits. That takes about a tenth of a millisecond, less than the vfork and exec it
- * stands for. The new process is a child of ours that nobody has reaped, so its id stays its own until there is a pidfd.
+ * One request at a time: SL_FRAME_FORK with the descriptors of the worker, and the answer
+ * SL_FRAME_FORKED with its process id, for which the core waits. That takes about a tenth of a
+ * millisecond, less than the vfork and exec it stands for. The new process is a child of ours that
+ * nobody has reaped, so its id stays its own until there is a pidfd.
  *
- * A server that breaks the rules in any way is killed. Should it have forked before, that process finds its channel
- * closed and ends before it loads anything; it is a zombie until the core's end, or adopted (orphans.h).
+ * A server that breaks the rules in any way is killed. Should it have forked before, that process
+ * finds its channel closed and ends before it loads anything; it is a zombie until the core's end,
+ * or adopted (orphans.h).
  */
 #include "proc/forkserver.h"
 

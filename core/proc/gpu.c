@@ -1,6 +1,6 @@
 /*
- * The cards, see gpu.h: the answer as data, and the helper that asks the driver. What the helper says is checked like
- * anything from outside: a driver may be of any age.
+ * The cards, see gpu.h: the answer as data, and the helper that asks the driver. What the helper
+ * says is checked like anything from outside: a driver may be of any age.
  */
 #include "proc/gpu.h"
 

@@ -1,10 +1,12 @@
 /*
- * Ending what a run left behind, see leftovers.h. A process is known by where its output goes: the log of an attempt is
- * given to every worker and inherited by what it starts, whatever session, parent or environment that has. Someone who
- * reads the log has it open too, but not as standard output or error.
+ * Ending what a run left behind, see leftovers.h. A process is known by where its output goes: the
+ * log of an attempt is given to every worker and inherited by what it starts, whatever session,
+ * parent or environment that has. Someone who reads the log has it open too, but not as standard
+ * output or error.
  *
- * Rounds over /proc follow until none is found, since one that is being killed may just have forked. A pidfd is taken
- * before the second look, so that a process id that was given anew is never hit.
+ * Rounds over /proc follow until none is found, since one that is being killed may just have
+ * forked. A pidfd is taken before the second look, so that a process id that was given anew is
+ * never hit.
  */
 #include "proc/leftovers.h"
 
@@ -53,8 +55,8 @@ static bool kill_it(long pid, const char *folder) {
     return true;
 }
 
-/* One round over all processes; returns how many were found, *ret_last one of them. A process that was killed and not yet
- * reaped has no descriptors any more. */
+/* One round over all processes; returns how many were found, *ret_last one of them. A process that
+ * was killed and not yet reaped has no descriptors any more. */
 static int round_of(const char *folder, long *ret_last) {
     DIR *dir = opendir("/proc");
     int n = 0;

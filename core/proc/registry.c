@@ -112,8 +112,8 @@ static int scan_all(const struct sl_registry_options *o, struct scan *s, struct 
     sl_autofree char *prefix = sl_install_prefix();
     sl_autofree char *installed = sl_path_join(prefix, "lib/sluice/plugins");
     scan_folder(s, installed, false, NULL);
-    qsort(s->files, (size_t)s->n, sizeof *s->files,
-          by_name); /* names are unique, so the order is too */
+    /* Names are unique, so the order is too. */
+    qsort(s->files, (size_t)s->n, sizeof *s->files, by_name);
     return 0;
 }
 

@@ -1,13 +1,16 @@
 /*
- * Spawning, see spawn.h: clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD [| CLONE_NEWPID [| CLONE_NEWUSER]]) and exec.
+ * Spawning, see spawn.h: clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD [| CLONE_NEWPID [|
+ * CLONE_NEWUSER]]) and exec.
  *
- * Everything that allocates (environment, log and null descriptors, the stack) happens before the clone, in the parent.
- * The child shares the parent's memory while the parent sleeps, so it uses raw system calls only, on a stack of its own,
- * with all signals blocked until their handlers are back at the default; what went wrong it writes into struct child.
- * It is kept away from the sanitizers, which would take its stack for the parent's.
+ * Everything that allocates (environment, log and null descriptors, the stack) happens before the
+ * clone, in the parent. The child shares the parent's memory while the parent sleeps, so it uses
+ * raw system calls only, on a stack of its own, with all signals blocked until their handlers are
+ * back at the default; what went wrong it writes into struct child. It is kept away from the
+ * sanitizers, which would take its stack for the parent's.
  *
- * CLONE_NEWPID is tried first as we are (root), then inside a new user namespace that maps our own user and group to
- * themselves. Nothing here waits for a worker or kills one: the caller has a pidfd for that.
+ * CLONE_NEWPID is tried first as we are (root), then inside a new user namespace that maps our own
+ * user and group to themselves. Nothing here waits for a worker or kills one: the caller has a
+ * pidfd for that.
  */
 #include "proc/spawn.h"
 
@@ -67,7 +70,8 @@ IN_CHILD static void child_fail(struct child *c, int step) {
     __builtin_unreachable();
 }
 
-/* The kernel's struct sigaction, all zero: SIG_DFL. The one of libc would go through a wrapper that keeps state. */
+/* The kernel's struct sigaction, all zero: SIG_DFL. The one of libc would go through a wrapper that
+ * keeps state. */
 IN_CHILD static void child_default_signals(void) {
     char action[64];
     for (size_t i = 0; i < sizeof action; i++)
@@ -93,8 +97,9 @@ IN_CHILD static void child_map_user(struct child *c) {
     child_write(c, "/proc/self/gid_map", c->gid_map);
 }
 
-/* PDEATHSIG counts from now on; a parent that died before shows as another parent, or, in a new PID namespace where the
- * parent is always 0, by the closed channel that the worker's init looks at first. */
+/* PDEATHSIG counts from now on; a parent that died before shows as another parent, or, in a new PID
+ * namespace where the parent is always 0, by the closed channel that the worker's init looks at
+ * first. */
 IN_CHILD static void child_die_with_parent(struct child *c) {
     if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         child_fail(c, STEP_PARENT);
@@ -163,9 +168,9 @@ IN_CHILD static int child_main(void *arg) {
     child_die_with_parent(c);
     if (!c->spec)
         syscall(SYS_exit_group, 0);
+    /* A Ctrl-C at the terminal reaches the core alone, which stops its workers in order. */
     if (c->spec->stdin_fd < 0)
-        syscall(
-            SYS_setsid); /* a Ctrl-C at the terminal reaches the core alone, which stops its workers in order */
+        syscall(SYS_setsid);
     child_arrange_fds(c);
     child_set_limits(c);
     unsigned char none[KERNEL_SIGSET_SIZE];
@@ -210,7 +215,8 @@ static void reap(pid_t pid) {
         ;
 }
 
-/* Starts the child with these namespaces; 0, or the errno of the clone or of a step in the child, negative. */
+/* Starts the child with these namespaces; 0, or the errno of the clone or of a step in the child,
+ * negative. */
 static int start_child(struct child *c, bool new_pid, bool new_user, pid_t *ret_pid,
                        int *ret_pidfd) {
     c->new_pid = new_pid;
@@ -233,7 +239,8 @@ static int start_child(struct child *c, bool new_pid, bool new_user, pid_t *ret_
     return 0;
 }
 
-/* A PID namespace as we are, else inside a user namespace. Only a refusal of the namespace itself leads on. */
+/* A PID namespace as we are, else inside a user namespace. Only a refusal of the namespace itself
+ * leads on. */
 static int start_in_pidns(struct child *c, pid_t *ret_pid, int *ret_pidfd) {
     int rc = start_child(c, true, false, ret_pid, ret_pidfd);
     if (rc != -EPERM || c->step != STEP_NONE)

@@ -5,14 +5,16 @@
 #include "base/json.h"
 #include "base/str.h"
 
-/* Text with & < > " and ' escaped; control characters become spaces, so that it is well-formed whatever it was. */
+/* Text with & < > " and ' escaped; control characters become spaces, so that it is well-formed
+ * whatever it was. */
 void sl_html_text(struct sl_str *out, const char *text);
 /* <a href="file://..."> of an absolute path, or the text alone where it is none. */
 void sl_html_file(struct sl_str *out, const char *path, const char *text);
 void sl_html_duration(struct sl_str *out, double seconds);
 void sl_html_size(struct sl_str *out, double bytes); /* "-" for 0 */
 
-/* "ok", "warn" or "bad" for the class of an attempt or the state of a task or item; "open" for what did not end. */
+/* "ok", "warn" or "bad" for the class of an attempt or the state of a task or item; "open" for what
+ * did not end. */
 const char *sl_html_tone(const char *outcome);
 /* <td> with the outcome and its tone. */
 void sl_html_outcome(struct sl_str *out, const char *outcome);

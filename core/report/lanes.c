@@ -1,6 +1,6 @@
 /*
- * Lanes are given out in order of start, each worker the lowest one that is free: so their number is that of the workers that
- * ran at once. A worker keeps its lane for as long as it has attempts.
+ * Lanes are given out in order of start, each worker the lowest one that is free: so their number
+ * is that of the workers that ran at once. A worker keeps its lane for as long as it has attempts.
  */
 #include "report/lanes.h"
 

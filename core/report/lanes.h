@@ -1,4 +1,5 @@
-/* Attempts of a run on a common time, each in a lane: those of one process stay together, and no two overlap in one. */
+/* Attempts of a run on a common time, each in a lane: those of one process stay together, and no
+ * two overlap in one. */
 #ifndef REPORT_LANES_H
 #define REPORT_LANES_H
 

@@ -257,7 +257,8 @@ static void add_meter(struct page *p, double value, double most, const char *cla
                 class, 100 * fmin(value / most, 1));
 }
 
-/* Peak and limit of a memory, and the share: of the limit, else of the largest peak of any stage. */
+/* Peak and limit of a memory, and the share: of the limit, else of the largest peak of any
+ * stage. */
 static void memory_cells(struct page *p, double peak, double limit, double largest) {
     add(p, "<td class=\"n\">");
     sl_html_size(p->out, peak);

@@ -1,9 +1,10 @@
 /*
- * A run for people who look: one self-contained HTML page, and a trace for Perfetto and chrome://tracing. Both are
- * pure functions of what run/state.h reads from the journal.
+ * A run for people who look: one self-contained HTML page, and a trace for Perfetto and
+ * chrome://tracing. Both are pure functions of what run/state.h reads from the journal.
  *
- * The page has no scripts and loads nothing. It follows the reader's light or dark scheme; everything that a picture
- * shows is also in a table, and every bar of the timeline is a link to its row there.
+ * The page has no scripts and loads nothing. It follows the reader's light or dark scheme;
+ * everything that a picture shows is also in a table, and every bar of the timeline is a link to
+ * its row there.
  */
 #ifndef REPORT_REPORT_H
 #define REPORT_REPORT_H
@@ -28,11 +29,13 @@ struct sl_stage_sum {
 /* One for each stage, in the pipeline's order; *ret is the caller's to free. */
 size_t sl_report_sums(const json_t *state, struct sl_stage_sum **ret);
 
-/* Adds the page to `out`. `graph_svg`: a picture of the pipeline, or NULL. `run_path`: the run's folder, for links. */
+/* Adds the page to `out`. `graph_svg`: a picture of the pipeline, or NULL. `run_path`: the run's
+ * folder, for links. */
 void sl_report_html(const json_t *state, const char *graph_svg, const char *run_path,
                     struct sl_str *out);
 
-/* Adds a JSON object in the Trace Event Format to `out`: an event for each attempt, a thread for each lane. */
+/* Adds a JSON object in the Trace Event Format to `out`: an event for each attempt, a thread for
+ * each lane. */
 void sl_report_trace(const json_t *state, struct sl_str *out);
 
 #endif

@@ -1,4 +1,5 @@
-/* What the stages of a run came to, over all items. Every item has the same stages in the same order. */
+/* What the stages of a run came to, over all items. Every item has the same stages in the same
+ * order. */
 #include "report/report.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /*
- * The timeline as SVG: time to the right, a lane for each worker that ran at the same time, a bar for each attempt in the
- * colour of its outcome, named where there is room.
+ * The timeline as SVG: time to the right, a lane for each worker that ran at the same time, a bar
+ * for each attempt in the colour of its outcome, named where there is room.
  */
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /*
- * The Trace Event Format of Chromium ("Trace Event Format", Google, 2016): complete events with times in microseconds. The
- * run is the process, a lane a thread.
+ * The Trace Event Format of Chromium ("Trace Event Format", Google, 2016): complete events with
+ * times in microseconds. The run is the process, a lane a thread.
  */
 #include "report/lanes.h"
 #include "report/report.h"

@@ -125,7 +125,8 @@ static int open_sized(const char *path, uint64_t size, int *ret_fd, struct sl_er
     return 0;
 }
 
-/* A read lease is refused while anyone has the file open or mapped for writing (fcntl(2)). Other refusals tell nothing. */
+/* A read lease is refused while anyone has the file open or mapped for writing (fcntl(2)). Other
+ * refusals tell nothing. */
 static bool is_held(int fd) {
     if (fcntl(fd, F_SETLEASE, F_RDLCK) < 0)
         return errno == EAGAIN;

@@ -1,7 +1,7 @@
 /*
- * Artifacts in a run folder: an unnamed file (O_TMPFILE, never with O_EXCL) that a worker fills through a shared map,
- * named when its task succeeded, hashed, and from then on only read. Where the file system has no O_TMPFILE the file
- * has a temporary name until then.
+ * Artifacts in a run folder: an unnamed file (O_TMPFILE, never with O_EXCL) that a worker fills
+ * through a shared map, named when its task succeeded, hashed, and from then on only read. Where
+ * the file system has no O_TMPFILE the file has a temporary name until then.
  */
 #ifndef RUN_ARTIFACT_H
 #define RUN_ARTIFACT_H
@@ -25,15 +25,17 @@ struct sl_draft {
 int sl_draft_create(const char *folder, struct sl_draft *ret, struct sl_err *err);
 
 /*
- * Gives the draft its name (replacing what bears it), opens it anew and read-only (*ret_fd, owned) and checks that it is
- * `size` bytes long. The draft is empty after, whatever happened; a failure leaves no file. *ret_held: a process still
- * has the file open or mapped for writing and could change it, as far as the kernel says. SIGIO must be ignored.
+ * Gives the draft its name (replacing what bears it), opens it anew and read-only (*ret_fd, owned)
+ * and checks that it is `size` bytes long. The draft is empty after, whatever happened; a failure
+ * leaves no file. *ret_held: a process still has the file open or mapped for writing and could
+ * change it, as far as the kernel says. SIGIO must be ignored.
  */
 int sl_draft_commit(struct sl_draft *d, const char *path, uint64_t size, int *ret_fd,
                     bool *ret_held, struct sl_err *err);
 void sl_draft_discard(struct sl_draft *d);
 
-/* Opens an artifact read-only. With `check_hash` its content must still be what it was. SLUICE_INTERNAL: it is not. */
+/* Opens an artifact read-only. With `check_hash` its content must still be what it was.
+ * SLUICE_INTERNAL: it is not. */
 int sl_artifact_open(const char *path, uint64_t size, uint64_t hash, int check_hash, int *ret_fd,
                      struct sl_err *err);
 

@@ -1,6 +1,6 @@
 /*
- * Digests of files: XXH3-64 of what is in them, remembered for large ones by path, size, times and inode, so that a model
- * is read once and not in every run. One text file, a line each:
+ * Digests of files: XXH3-64 of what is in them, remembered for large ones by path, size, times and
+ * inode, so that a model is read once and not in every run. One text file, a line each:
  *
  *     <XXH3-64 of the rest> <size> <mtime_ns> <ctime_ns> <inode> <XXH3-64 of the file> <path>\n
  *
@@ -26,14 +26,15 @@ struct sl_digests {
 
 /* From the bytes of the file. Pure; fuzzed. Free with sl_digests_finish(). */
 void sl_digests_parse(const char *text, size_t len, struct sl_digests *ret);
-/* Reads ROOT/digests (NULL: nothing is remembered), rewriting it where most lines are of no use any more. */
+/* Reads ROOT/digests (NULL: nothing is remembered), rewriting it where most lines are of no use any
+ * more. */
 void sl_digests_open(const char *root, struct sl_digests *ret);
 void sl_digests_finish(struct sl_digests *d);
 
 bool sl_digests_find(const struct sl_digests *d, const char *path, const struct stat *st,
                      uint64_t *ret_hash);
-/* Remembers the hash of a file that was in state `st` before it was read; not of one that changed a moment ago, since it
- * could change again within the same tick of the clock. */
+/* Remembers the hash of a file that was in state `st` before it was read; not of one that changed a
+ * moment ago, since it could change again within the same tick of the clock. */
 void sl_digests_add(struct sl_digests *d, const char *path, const struct stat *st, uint64_t hash);
 
 /* "SIZE:HASH", as recipes name content; owned. */

@@ -1,11 +1,12 @@
 /*
- * What the words of a command line stand for: a file for itself, a folder for the files in it, a pattern (* ? [...]) for
- * those that match.
+ * What the words of a command line stand for: a file for itself, a folder for the files in it, a
+ * pattern (* ? [...]) for those that match.
  *
- * Of a folder those files are taken whose names end as the pipeline's first input wants it (SL_MEDIA_ENDINGS for
- * file/1), sorted by name, with those of folders below in their place. Names that begin with a dot are passed over, and
- * links to folders are not followed. A word that ends in one of these ways is taken for a file without a look: a
- * long list of files costs no system call for each.
+ * Of a folder those files are taken whose names end as the pipeline's first input wants it
+ * (SL_MEDIA_ENDINGS for file/1), sorted by name, with those of folders below in their place. Names
+ * that begin with a dot are passed over, and links to folders are not followed. A word that ends in
+ * one of these ways is taken for a file without a look: a long list of files costs no system call
+ * for each.
  */
 #ifndef RUN_GATHER_H
 #define RUN_GATHER_H

@@ -8,8 +8,8 @@
 #include "base/io.h"
 #include "base/str.h"
 
-/* Bytes. With a number behind it ("-2147483647"), a dot and the name of an output (at most 100, config/pipeline.c) it is
- * still no more than the 255 of a file name. */
+/* Bytes. With a number behind it ("-2147483647"), a dot and the name of an output (at most 100,
+ * config/pipeline.c) it is still no more than the 255 of a file name. */
 #define MAX_NAME    143
 #define HASH_DIGITS 9  /* "~" and eight */
 #define MAX_PARENT  60 /* bytes of the folder's name before it */
@@ -24,7 +24,8 @@ static int cut(const char *name, size_t max) {
     return (int)max;
 }
 
-/* A longer one is cut and ends in a hash of its file's path, so that different files keep different names. */
+/* A longer one is cut and ends in a hash of its file's path, so that different files keep different
+ * names. */
 static const char *shorten(struct sl_arena *arena, const char *name, const char *file) {
     if (strlen(name) <= MAX_NAME)
         return name;
@@ -32,7 +33,8 @@ static const char *shorten(struct sl_arena *arena, const char *name, const char 
                            (unsigned)XXH3_64bits(file, strlen(file)));
 }
 
-/* Control characters and what is not UTF-8 become "_": names stand in the journal and on terminals. */
+/* Control characters and what is not UTF-8 become "_": names stand in the journal and on
+ * terminals. */
 static void clean(char *name, size_t len) {
     for (size_t bad; (bad = sl_utf8_valid(name, len)) < len;)
         name[bad] = '_';
@@ -66,7 +68,8 @@ static int by_name(const void *a, const void *b) {
     return order ? order : x < y ? -1 : x > y;
 }
 
-/* Renames groups of equally named items; `rename` gets the item and its number in the group, from 1. False: there was none. */
+/* Renames groups of equally named items; `rename` gets the item and its number in the group, from
+ * 1. False: there was none. */
 static bool rename_equal(struct sl_arena *arena, struct sl_item **sorted, int n,
                          void (*rename)(struct sl_arena *arena, struct sl_item *item, int number)) {
     bool any = false;

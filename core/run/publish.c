@@ -1,10 +1,11 @@
 /*
- * Writing output files, see publish.h. A new name is given by linkat(); an old file is replaced by a link under a
- * temporary name and rename(), so a core that is killed leaves a stray name only between these two calls. Where the file
- * system has no O_TMPFILE the temporary name is there from the beginning.
+ * Writing output files, see publish.h. A new name is given by linkat(); an old file is replaced by
+ * a link under a temporary name and rename(), so a core that is killed leaves a stray name only
+ * between these two calls. Where the file system has no O_TMPFILE the temporary name is there from
+ * the beginning.
  *
- * Written slices are handed to the disk as they come (sync_file_range), so that the sync before the name has little left to
- * wait for.
+ * Written slices are handed to the disk as they come (sync_file_range), so that the sync before the
+ * name has little left to wait for.
  */
 #include "run/publish.h"
 

@@ -1,9 +1,10 @@
 /*
- * Replaying a journal, see replay.h: one handler for each type of record, in the order of the file. Records that name
- * items or stages that were never announced are ignored, as everything that cannot have been written by a core.
+ * Replaying a journal, see replay.h: one handler for each type of record, in the order of the file.
+ * Records that name items or stages that were never announced are ignored, as everything that
+ * cannot have been written by a core.
  *
- * What counts is the last word on a task. A task that was settled by one core and begun again by the next (its artifact
- * was damaged, say) is open again from its new attempt on.
+ * What counts is the last word on a task. A task that was settled by one core and begun again by
+ * the next (its artifact was damaged, say) is open again from its new attempt on.
  */
 #include "run/replay.h"
 
@@ -257,8 +258,9 @@ int sl_replay_build(const char *journal, size_t len, struct sl_replay *ret, stru
 
 /* ---- Long journals: what was done is read over ---- */
 
-/* In a long journal most records are of items that are ok, and of those nothing counts but that. A first look finds them;
- * then their other records are passed over by the text with which each begins: {"type":"...","item":"NAME", */
+/* In a long journal most records are of items that are ok, and of those nothing counts but that. A
+ * first look finds them; then their other records are passed over by the text with which each
+ * begins: {"type":"...","item":"NAME", */
 struct reading {
     struct sl_replay replay;
     json_t *done; /* names of the items that are ok: a set */

@@ -1,5 +1,5 @@
-/* Results kept across runs: keys, entries, the newest of each; see results.h. What goes over all entries is in
- * results_prune.c. */
+/* Results kept across runs: keys, entries, the newest of each; see results.h. What goes over all
+ * entries is in results_prune.c. */
 #include "run/results.h"
 
 #include <errno.h>

@@ -1,20 +1,24 @@
 /*
- * Results kept across runs: what a stage made of the same inputs, parameters and models is found again by what it was
- * made of.
+ * Results kept across runs: what a stage made of the same inputs, parameters and models is found
+ * again by what it was made of.
  *
  *   ROOT/ab/abcd...32 digits            an entry: "<XXH3-64 of the JSON, 16 hex digits> <JSON>\n"
- *   ROOT/ab/abcd...32 digits.PORT       its outputs: links to artifacts of the run that made them, or copies
- *   ROOT/last/cd/cdef...16 digits       a symbolic link whose target is the key of the newest entry of one stage and file:
- *                                       what a miss is compared with, to say what has changed
+ *   ROOT/ab/abcd...32 digits.PORT       its outputs: links to artifacts of the run that made them,
+ *                                       or copies
+ *   ROOT/last/cd/cdef...16 digits       a symbolic link whose target is the key of the newest entry
+ *                                       of one stage and file: what a miss is compared with, to say
+ *                                       what has changed
  *
- * The JSON of an entry: {"recipe": {...}, "use", "stage", "item", "run", "outputs": [{"port", "size", "xxh3"}]}. The
- * *recipe* is all that decides the bytes of the outputs; its text, hashed, is the key:
+ * The JSON of an entry: {"recipe": {...}, "use", "stage", "item", "run", "outputs": [{"port",
+ * "size", "xxh3"}]}. The *recipe* is all that decides the bytes of the outputs; its text, hashed,
+ * is the key:
  *
- *   {"use", "version", "build", "device", "params": {...}, "files": {path: digest}, "inputs": {port: digest}, "env"}
+ *   {"use", "version", "build", "device", "params": {...}, "files": {path: digest},
+ *    "inputs": {port: digest}, "env"}
  *
- * The entry is written last and says the hashes of its outputs, so half an entry is none, and a damaged output is noticed.
- * Nothing is synced: what a power cut damages is dropped when it is met. No locks: an entry that another process removes
- * meanwhile is a miss.
+ * The entry is written last and says the hashes of its outputs, so half an entry is none, and a
+ * damaged output is noticed. Nothing is synced: what a power cut damages is dropped when it is met.
+ * No locks: an entry that another process removes meanwhile is a miss.
  */
 #ifndef RUN_RESULTS_H
 #define RUN_RESULTS_H
@@ -32,11 +36,13 @@ char *sl_results_root(void);
 
 void sl_results_key(const json_t *recipe, char ret_key[SL_RESULT_KEY_SIZE]);
 
-/* An entry from its bytes and back. *ret is owned. SLUICE_INPUT: it is damaged or not one. Pure; fuzzed. */
+/* An entry from its bytes and back. *ret is owned. SLUICE_INPUT: it is damaged or not one. Pure;
+ * fuzzed. */
 int sl_result_parse(const char *text, size_t len, json_t **ret, struct sl_err *err);
 char *sl_result_text(const json_t *entry);
 
-/* What in words differs between the recipe of before and that of now, as the end of "...: "; owned. NULL: nothing. Pure. */
+/* What in words differs between the recipe of before and that of now, as the end of "...: "; owned.
+ * NULL: nothing. Pure. */
 char *sl_recipe_difference(const json_t *before, const json_t *now);
 
 /* The entry of a key, owned; NULL: there is none. Using it makes it younger (sl_result_use). */
@@ -73,11 +79,12 @@ struct sl_result_pruned {
     int n, n_left;
     uint64_t bytes, bytes_left;
 };
-/* Removes entries that were last used before `max_age_s` (< 0: any age), and the oldest until the rest is at most
- * `max_bytes` large; also outputs without an entry and links that lead nowhere. */
+/* Removes entries that were last used before `max_age_s` (< 0: any age), and the oldest until the
+ * rest is at most `max_bytes` large; also outputs without an entry and links that lead nowhere. */
 struct sl_result_pruned sl_results_prune(const char *root, uint64_t max_bytes, double max_age_s);
 
-/* What is kept unless somebody says otherwise: SLUICE_CACHE_SIZE ("20GiB"; 0 keeps nothing) and SLUICE_CACHE_AGE. */
+/* What is kept unless somebody says otherwise: SLUICE_CACHE_SIZE ("20GiB"; 0 keeps nothing) and
+ * SLUICE_CACHE_AGE. */
 uint64_t sl_results_max_bytes(void);
 double sl_results_max_age_s(void);
 

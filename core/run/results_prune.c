@@ -1,6 +1,6 @@
 /*
- * All kept results: listing and pruning, see results.h. An entry is as old as its last use (the time of its file); its size
- * is that of its outputs, also where a run folder still shares them.
+ * All kept results: listing and pruning, see results.h. An entry is as old as its last use (the
+ * time of its file); its size is that of its outputs, also where a run folder still shares them.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -18,7 +18,8 @@
 
 #define STRAY_S 3600.0 /* a file without an entry may be of one that is being written */
 
-/* Calls `each` with the path and name of what is in ROOT/xx for two hex digits xx, or in ROOT/last/xx. */
+/* Calls `each` with the path and name of what is in ROOT/xx for two hex digits xx, or in
+ * ROOT/last/xx. */
 static void walk(const char *root, const char *sub,
                  void (*each)(void *ctx, int folder, const char *name, const char *path),
                  void *ctx) {
@@ -68,7 +69,8 @@ static void list_entry(void *ctx, int folder, const char *name, const char *path
     memcpy(info->key, name, SL_RESULT_KEY_SIZE);
 }
 
-/* Adds the size of an output to its entry; what has none is left from one that was never finished, or half removed. */
+/* Adds the size of an output to its entry; what has none is left from one that was never finished,
+ * or half removed. */
 static void add_output(void *ctx, int folder, const char *name, const char *path) {
     const struct listing *l = ctx;
     struct stat st;

@@ -1,5 +1,6 @@
-/* The run folder, see rundir.h. The lock is a flock() on the file `lock`, which holds the process id of the core: the kernel
- * drops it with the core. Those who only look take it shared, for a moment. */
+/* The run folder, see rundir.h. The lock is a flock() on the file `lock`, which holds the process
+ * id of the core: the kernel drops it with the core. Those who only look take it shared, for a
+ * moment. */
 #include "run/rundir.h"
 
 #include <dirent.h>
@@ -31,7 +32,8 @@ char *sl_runs_root(void) {
     return sl_path_join(base, "runs");
 }
 
-/* The last part is the fraction of the second, so that ids sort by time; two cores that meet in it try again. */
+/* The last part is the fraction of the second, so that ids sort by time; two cores that meet in it
+ * try again. */
 static void make_id(char id[SL_RUN_ID_SIZE]) {
     struct timespec now;
     struct tm tm;

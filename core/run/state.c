@@ -1,6 +1,6 @@
 /*
- * The state of a run from its journal, see state.h. One handler for each record type; records that name items or stages
- * that were never announced are ignored.
+ * The state of a run from its journal, see state.h. One handler for each record type; records that
+ * name items or stages that were never announced are ignored.
  */
 #include "run/state.h"
 
@@ -179,7 +179,8 @@ static void on_item(struct builder *b, const json_t *r) {
         json_array_clear(json_object_get(item, "outputs"));
 }
 
-/* What the core before had in flight is lost; what it cancelled or, with `failed`, failed at is open again. */
+/* What the core before had in flight is lost; what it cancelled or, with `failed`, failed at is
+ * open again. */
 static void reopen_item(json_t *item, bool failed) {
     size_t s, a;
     json_t *stage, *attempt;
@@ -291,8 +292,9 @@ int sl_state_read(const char *run_path, json_t **ret, struct sl_err *err) {
 
 /* ---- One item after the other ---------------------------------------------------------------- */
 
-/* A first look at the journal takes in what concerns the run, and notes where the records of each item are; those of one item
- * after the other are then read again. A `resume` concerns all items: it is between their records where it was. */
+/* A first look at the journal takes in what concerns the run, and notes where the records of each
+ * item are; those of one item after the other are then read again. A `resume` concerns all items:
+ * it is between their records where it was. */
 
 struct place {
     uint64_t at; /* of the record's text */

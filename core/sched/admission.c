@@ -1,12 +1,13 @@
 /*
- * Admission by memory, see admission.h: what a task needs, and whether that fits now. The entries of workers in the ledger
- * are made and ended in holds.c, what the driver says of cards is in cards.c.
+ * Admission by memory, see admission.h: what a task needs, and whether that fits now. The entries
+ * of workers in the ledger are made and ended in holds.c, what the driver says of cards is in
+ * cards.c.
  *
- * Earlier items go first here too: what a waiting task needs is not given to later ones in the same turn, so that a large
- * stage is not kept out for ever by small ones that come and go.
+ * Earlier items go first here too: what a waiting task needs is not given to later ones in the same
+ * turn, so that a large stage is not kept out for ever by small ones that come and go.
  *
- * Other processes on a card are waited for, but not for ever (SLUICE_GPU_WAIT); other processes' use of the machine's
- * memory is not waited for where nothing of ours runs.
+ * Other processes on a card are waited for, but not for ever (SLUICE_GPU_WAIT); other processes'
+ * use of the machine's memory is not waited for where nothing of ours runs.
  */
 #include "sched/admission.h"
 
@@ -85,7 +86,8 @@ void sl_admission_use_cpu(struct sl_admission *a, int stage, const char *why) {
                                            .text = stage_need(a, stage)->why});
 }
 
-/* The need of a task; with parameters of its own it is found anew. ret->why and never are not kept. */
+/* The need of a task; with parameters of its own it is found anew. ret->why and never are not
+ * kept. */
 static void task_need(struct sl_admission *a, const struct sl_task *task,
                       struct sl_stage_need *ret) {
     sl_autofree char *params = sl_run_params(a->run, task);
@@ -208,7 +210,8 @@ static char *never_text(const struct sl_admission *a, const struct sl_need *need
 
 /* ---- The question ---------------------------------------------------------------------------- */
 
-/* CUDA_VISIBLE_DEVICES of a worker on a card that the driver does not tell us about; owned, NULL: as it is. */
+/* CUDA_VISIBLE_DEVICES of a worker on a card that the driver does not tell us about; owned, NULL:
+ * as it is. */
 static char *blind_cards(int wanted) {
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
     if (wanted < 0)
@@ -307,7 +310,8 @@ static enum sl_admitted answer_of(struct sl_admission *a, const struct sl_task *
     }
 }
 
-/* What is small is not kept waiting for a large one: it may be what makes work for the workers that are in its way. */
+/* What is small is not kept waiting for a large one: it may be what makes work for the workers that
+ * are in its way. */
 static bool is_large(const struct sl_admission *a, uint64_t memory) {
     return memory > a->ledger.memory_capacity / LARGE_SHARE;
 }
@@ -411,7 +415,8 @@ uint64_t sl_admission_cards_named(const struct run *run, const json_t *names) {
 
 /* ---- The whole ------------------------------------------------------------------------------- */
 
-/* Stages that can never run here, all in one message; those that are optional fail when their turn comes. */
+/* Stages that can never run here, all in one message; those that are optional fail when their turn
+ * comes. */
 static int check_plan(struct sl_admission *a, struct sl_err *err) {
     sl_autostr struct sl_str text = {0};
     int cls = 0;

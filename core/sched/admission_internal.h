@@ -1,4 +1,5 @@
-/* Shared by admission.c (who fits), holds.c (entries of workers) and cards.c (what the driver says). */
+/* Shared by admission.c (who fits), holds.c (entries of workers) and cards.c (what the driver
+ * says). */
 #ifndef SCHED_ADMISSION_INTERNAL_H
 #define SCHED_ADMISSION_INTERNAL_H
 
@@ -64,7 +65,8 @@ void sl_cards_attach(struct sl_admission *a);
 void sl_cards_detach(struct sl_admission *a);
 /* True: the last reading is good enough to decide by. Else it was asked for a new one. */
 bool sl_cards_are_known(struct sl_admission *a);
-/* A worker's process on a card was reaped; its hold is GONE and belongs to the cards from here on. */
+/* A worker's process on a card was reaped; its hold is GONE and belongs to the cards from here
+ * on. */
 void sl_cards_left(struct sl_admission *a, struct sl_hold *hold);
 /* Sets the timer for what is to be looked at next. */
 void sl_cards_plan_tick(struct sl_admission *a);

@@ -1,6 +1,6 @@
 /*
- * One attempt of a task: its drafts, its frames, its log file, what it reported. Knows files and frames; the decisions
- * are in run.c.
+ * One attempt of a task: its drafts, its frames, its log file, what it reported. Knows files and
+ * frames; the decisions are in run.c.
  */
 #ifndef SCHED_ATTEMPT_H
 #define SCHED_ATTEMPT_H
@@ -17,8 +17,8 @@
 struct sl_places {
     const char *run; /* the run folder */
     const char *share_dir;
-    const char *const
-        *inputs; /* paths of the pipeline's inputs; [0] is the item's and unused here */
+    /* paths of the pipeline's inputs; [0] is the item's and unused here */
+    const char *const *inputs;
 };
 
 struct sl_attempt_output {
@@ -41,8 +41,8 @@ struct sl_attempt {
     enum sl_fault fault; /* that is injected; NONE: none */
     struct sl_attempt_output *outputs;
     char *log_path, *scratch; /* owned */
-    int64_t
-        log_from; /* where its part of the log begins; -1: the log is its own, or nobody can tell */
+    /* where its part of the log begins; -1: the log is its own, or nobody can tell */
+    int64_t log_from;
     json_t *metrics; /* NULL while empty */
     int64_t began_ms;
     double begin_wall_s;
@@ -73,9 +73,9 @@ int sl_start_frame(const struct sl_places *places, const struct sl_plan_stage *s
                    struct sl_frame_out *ret, struct sl_err *err);
 
 /*
- * SL_FRAME_JOB, with the descriptors to ride along in ret_fds (capacity SL_FRAME_MAX_FDS). The first *ret_n_owned of
- * them, the inputs, are the caller's to close; the others are the drafts'. Inputs of a repeated attempt are checked
- * against their hash.
+ * SL_FRAME_JOB, with the descriptors to ride along in ret_fds (capacity SL_FRAME_MAX_FDS). The
+ * first *ret_n_owned of them, the inputs, are the caller's to close; the others are the drafts'.
+ * Inputs of a repeated attempt are checked against their hash.
  */
 int sl_job_frame(const struct sl_places *places, const struct sl_tasks *tasks, struct sl_attempt *a,
                  struct sl_frame_out *ret, int *ret_fds, int *ret_n_fds, int *ret_n_owned,
@@ -86,15 +86,16 @@ int sl_attempt_note_commit(struct sl_attempt *a, const char *port, uint64_t size
                            struct sl_err *err);
 void sl_attempt_note_metric(struct sl_attempt *a, const char *name, double value);
 
-/* Goes on with the hash of an artifact that has none yet, by at most `max` bytes. 1: it has one; 0: call again. */
+/* Goes on with the hash of an artifact that has none yet, by at most `max` bytes. 1: it has one; 0:
+ * call again. */
 int sl_artifact_settle(struct sl_artifact *art, uint64_t max, struct sl_err *err);
 
-/* Names the drafts, hashes those that are small, and gives them to the task as its artifacts. SLUICE_INTERNAL: a declared
- * output was not committed, or its size is not what the worker said. */
+/* Names the drafts, hashes those that are small, and gives them to the task as its artifacts.
+ * SLUICE_INTERNAL: a declared output was not committed, or its size is not what the worker said. */
 int sl_attempt_commit(const struct sl_places *places, struct sl_attempt *a, struct sl_err *err);
 
-/* SLUICE_INTERNAL: an artifact that the attempt read is not what its stage committed. With `only_held` only those are
- * looked at that could be changed. */
+/* SLUICE_INTERNAL: an artifact that the attempt read is not what its stage committed. With
+ * `only_held` only those are looked at that could be changed. */
 int sl_attempt_check_inputs(const struct sl_tasks *tasks, const struct sl_attempt *a,
                             bool only_held, struct sl_err *err);
 

@@ -1,15 +1,18 @@
 /*
- * The cards during a run. The driver is asked through its helper (proc/gpu.h) and answers in a later turn of the loop:
+ * The cards during a run. The driver is asked through its helper (proc/gpu.h) and answers in a
+ * later turn of the loop:
  *
- *   a worker is to be started on a card   one reading that is younger than a second, and than the last worker's end
+ *   a worker is to be started on a card   one reading that is younger than a second, and
+ *                                         than the last worker's end
  *   a worker on a card has ended          every 50 ms, until its memory is back, for 5 s at most
  *   workers run on cards                  every 250 ms, for their peaks
  *
- * A process of the driver's list is a worker's if it is below the worker's init. Inside a container the driver may name
- * processes by numbers of another namespace, or without what they use; then the use of a worker that is alone on a card
- * is the difference to what was used before.
+ * A process of the driver's list is a worker's if it is below the worker's init. Inside a container
+ * the driver may name processes by numbers of another namespace, or without what they use; then the
+ * use of a worker that is alone on a card is the difference to what was used before.
  *
- * A helper that crashes or does not answer is replaced, twice; after that the ledger's own sums have to do.
+ * A helper that crashes or does not answer is replaced, twice; after that the ledger's own sums
+ * have to do.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,7 +109,8 @@ static void see_difference(struct sl_admission *a, int card, const struct sl_gpu
     raise_peak(only);
 }
 
-/* Takes holds of processes that ended so long ago out of the ledger. `verb` and `more` complete the sentence. */
+/* Takes holds of processes that ended so long ago out of the ledger. `verb` and `more` complete the
+ * sentence. */
 static bool remove_gone(struct sl_admission *a, int card, int64_t older_than_ms, int level,
                         const char *verb, const char *more) {
     char name[128], size[32], took[32];
@@ -161,7 +165,8 @@ static void see_card(struct sl_admission *a, int card, const struct sl_gpus *now
         sl_ledger_see(&a->ledger, card, g->free, a->cards.by_process);
 }
 
-/* Memory that does not come back within the limit is somebody else's from here on: what the driver shows as free counts. */
+/* Memory that does not come back within the limit is somebody else's from here on: what the driver
+ * shows as free counts. */
 static void give_up_late(struct sl_admission *a) {
     for (int i = 0; i < a->ledger.n_devices; i++)
         remove_gone(a, i, BACK_LIMIT_MS, SLUICE_LOG_WARN, "does not show",

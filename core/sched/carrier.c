@@ -1,9 +1,10 @@
 /*
- * Workers and the attempts they carry: made, given attempts, kept while they are idle, let go, forgotten. What is kept
- * and for how long is warm.h's to say; who starts when is in dispatch.c.
+ * Workers and the attempts they carry: made, given attempts, kept while they are idle, let go,
+ * forgotten. What is kept and for how long is warm.h's to say; who starts when is in dispatch.c.
  *
- * A worker that is let go takes no further attempt from that moment on; the process is told to stop when the last one it
- * has is over. An idle worker is in nobody's way but for its memory: it counts among the kept ones until it was reaped.
+ * A worker that is let go takes no further attempt from that moment on; the process is told to stop
+ * when the last one it has is over. An idle worker is in nobody's way but for its memory: it counts
+ * among the kept ones until it was reaped.
  */
 #include <limits.h>
 #include <stdlib.h>

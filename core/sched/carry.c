@@ -1,7 +1,7 @@
 /*
- * What the failures of a task have led to goes along with the run: the journal's `retry` records have it as `carry`, so that
- * a core that goes on neither tries again what did not fit, nor begins to count anew what kills workers. Cards go by their
- * UUIDs; one that is gone is forgotten.
+ * What the failures of a task have led to goes along with the run: the journal's `retry` records
+ * have it as `carry`, so that a core that goes on neither tries again what did not fit, nor begins
+ * to count anew what kills workers. Cards go by their UUIDs; one that is gone is forgotten.
  */
 #include <stdlib.h>
 #include <string.h>

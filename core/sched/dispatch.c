@@ -1,8 +1,9 @@
 /*
- * Who starts when. Ready tasks wait in a queue for each stage. Earlier items go first, and of an item its later stages,
- * so that items are finished rather than begun, also where several stages take from the file itself. A task needs room
- * among the workers (--jobs) and processors; a stage whose workers are kept (warm.h) gives it to one that lives, and loads
- * a further one only where there is room for it among those that are kept.
+ * Who starts when. Ready tasks wait in a queue for each stage. Earlier items go first, and of an
+ * item its later stages, so that items are finished rather than begun, also where several stages
+ * take from the file itself. A task needs room among the workers (--jobs) and processors; a stage
+ * whose workers are kept (warm.h) gives it to one that lives, and loads a further one only where
+ * there is room for it among those that are kept.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,8 +37,8 @@ static int cpus_in_use(const struct run *run) {
     return used;
 }
 
-/* Workers that were told to stop do not hold others up, but a stage whose workers hang at their end must not pile them
- * up either. */
+/* Workers that were told to stop do not hold others up, but a stage whose workers hang at their end
+ * must not pile them up either. */
 static bool too_many_workers(const struct run *run) {
     int n = 0;
     for (const struct carrier *c = run->carriers; c; c = c->next)
@@ -264,8 +265,8 @@ static int most_workers(const struct run *run, int stage) {
     return n > 0 && n < run->slots ? n : run->slots;
 }
 
-/* Whether one more worker of the stage may be loaded beside those that are; else *ret_victim is an idle one that could make
- * room, or NULL. */
+/* Whether one more worker of the stage may be loaded beside those that are; else *ret_victim is an
+ * idle one that could make room, or NULL. */
 static bool has_room(const struct run *run, int stage, struct carrier **ret_victim) {
     *ret_victim = NULL;
     if (!sl_run_keeps(run, stage))
@@ -279,7 +280,8 @@ static bool has_room(const struct run *run, int stage, struct carrier **ret_vict
     return false;
 }
 
-/* Tasks that could start now, without those of the stage that its workers could not take at once. */
+/* Tasks that could start now, without those of the stage that its workers could not take at
+ * once. */
 static int ready_at_once(const struct run *run, int stage) {
     int own = sl_tasks_ready(&run->tasks, stage), most = own;
     if (sl_run_keeps(run, stage) && most_workers(run, stage) < own)
@@ -297,8 +299,8 @@ static bool start_in(struct run *run, struct carrier *c) {
     return true;
 }
 
-/* Whether there is memory for a worker that takes the stage's next task. A task that is refused is settled, or tried
- * again later. */
+/* Whether there is memory for a worker that takes the stage's next task. A task that is refused is
+ * settled, or tried again later. */
 static enum hold admit(struct run *run, int stage, struct sl_grant *ret) {
     sl_autofree char *text = NULL;
     struct sl_task *task;
@@ -404,7 +406,8 @@ static int find_victims(struct run *run, int stage, struct carrier **ret) {
     return sl_admission_victims(run, sl_tasks_peek(&run->tasks, stage), ret);
 }
 
-/* Lets idle workers go where the stage's tasks have waited for their room long enough; all that it takes, or none. */
+/* Lets idle workers go where the stage's tasks have waited for their room long enough; all that it
+ * takes, or none. */
 static void make_room(struct run *run, int stage) {
     struct carrier *victims[SL_LEDGER_MAX_EVICT];
     int n = find_victims(run, stage, victims);
@@ -430,7 +433,8 @@ static bool is_watched_too_slowly(const struct run *run) {
     return false;
 }
 
-/* Of the stages held in this way: the one whose next task is of the first item, of several the last; -1: none. */
+/* Of the stages held in this way: the one whose next task is of the first item, of several the
+ * last; -1: none. */
 static int next_stage(const struct run *run, enum hold hold) {
     int best = -1, best_item = 0;
     for (int s = run->plan->n_stages - 1; s >= 0; s--) {
@@ -443,8 +447,8 @@ static int next_stage(const struct run *run, enum hold hold) {
     return best;
 }
 
-/* Lets workers go for which no task will come: the last one may have been skipped, because what it would have taken from
- * failed, long after the worker had its last one. */
+/* Lets workers go for which no task will come: the last one may have been skipped, because what it
+ * would have taken from failed, long after the worker had its last one. */
 static void release_idle(struct run *run) {
     for (struct carrier *c = run->carriers; c; c = c->next)
         if (c->idle_since_ms)

@@ -1,20 +1,22 @@
 /*
- * What a power cut may cost: records and artifacts are on the disk within moments of being made, and the loop never waits
- * for that. A process of its own, `sluice-sync`, gets batches of names:
+ * What a power cut may cost: records and artifacts are on the disk within moments of being made,
+ * and the loop never waits for that. A process of its own, `sluice-sync`, gets batches of names:
  *
- *     files of the user's that are about to get their names, artifacts whose records were written since the last batch, the
- *     folders that got new names, and last the journal
+ *     files of the user's that are about to get their names, artifacts whose records were written
+ *     since the last batch, the folders that got new names, and last the journal
  *
- * It also removes the artifacts of items that are ok, as to free blocks can mean to wait for the disk as well.
+ * It also removes the artifacts of items that are ok, as to free blocks can mean to wait for the
+ * disk as well.
  *
- * One batch is under way at a time; the next has what came meanwhile, so a slow disk gets larger batches, not a longer queue.
- * Artifacts of items that are ok are left out: nobody needs them any more.
+ * One batch is under way at a time; the next has what came meanwhile, so a slow disk gets larger
+ * batches, not a longer queue. Artifacts of items that are ok are left out: nobody needs them any
+ * more.
  *
- * A record may come to the disk before its artifact does. Whoever goes on looks at every artifact that is still needed
- * (resume.c), so that costs what the lost record would have cost.
+ * A record may come to the disk before its artifact does. Whoever goes on looks at every artifact
+ * that is still needed (resume.c), so that costs what the lost record would have cost.
  *
- * The process is started with the first batch of a run that goes on. Where it cannot be started, or was lost, the core syncs
- * by itself.
+ * The process is started with the first batch of a run that goes on. Where it cannot be started, or
+ * was lost, the core syncs by itself.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,8 +57,8 @@ struct sl_durable {
     pid_t pid;          /* -1: none */
     int pidfd;
     struct sl_watch watch; /* its socket, owned */
-    struct sl_sync_ask *
-        *asks; /* open: in no batch yet, and before them those of the batch that is under way */
+    /* open: in no batch yet, and before them those of the batch that is under way */
+    struct sl_sync_ask **asks;
     int n_asks, cap_asks, n_sent;
     char why[SL_ERR_SIZE];
     struct sl_str remove; /* names of what is to be removed, each ended by a NUL */

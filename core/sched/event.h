@@ -1,4 +1,5 @@
-/* What a run tells those who watch it: the console, JSON lines. Everything is borrowed for the call. */
+/* What a run tells those who watch it: the console, JSON lines. Everything is borrowed for the
+ * call. */
 #ifndef SCHED_EVENT_H
 #define SCHED_EVENT_H
 
@@ -15,9 +16,11 @@ enum sl_event_type {
     SL_EVENT_PART,       /* port, text/len: incremental output */
     SL_EVENT_LOG,        /* level, text; item may be -1 */
     SL_EVENT_RETRY,      /* the attempt failed and is repeated; cls, text, seconds: delay */
-    SL_EVENT_TASK_END, /* the task settled: state, cls, text (done: the steps of on_oom that it took), seconds: wall time of the last attempt */
-    SL_EVENT_ITEM_END, /* item_state, text */
-    SL_EVENT_NOTE,     /* level, text: of the run as a whole */
+    /* the task settled: state, cls, text (done: the steps of on_oom that it took), seconds: wall
+     * time of the last attempt */
+    SL_EVENT_TASK_END,
+    SL_EVENT_ITEM_END,   /* item_state, text */
+    SL_EVENT_NOTE,       /* level, text: of the run as a whole */
     SL_EVENT_CANCELLING, /* text */
     SL_EVENT_RUN_END,    /* seconds */
 };

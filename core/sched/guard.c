@@ -91,7 +91,8 @@ static double used_of(const struct sl_usage *u, enum sl_limit which) {
                                           : (double)u->memory;
 }
 
-/* Memory that earlier jobs of the same worker may have left behind is no job's own: a fresh worker can do better. */
+/* Memory that earlier jobs of the same worker may have left behind is no job's own: a fresh worker
+ * can do better. */
 static void blame_all(struct carrier *c, enum sl_limit which) {
     bool blameless = which == SL_LIMIT_MEMORY && c->guard.n_jobs > c->n_attempts;
     for (struct sl_attempt *a = c->attempts; a; a = a->next) {

@@ -1,7 +1,8 @@
 /*
- * The entries of workers in the ledger of memory. One is made before its worker is spawned and stays until the worker was
- * reaped, for a card until its memory is seen to be back (cards.c). What the worker was seen to need at most is then noted,
- * and counts more than what its stage declares from the next worker on.
+ * The entries of workers in the ledger of memory. One is made before its worker is spawned and
+ * stays until the worker was reaped, for a card until its memory is seen to be back (cards.c). What
+ * the worker was seen to need at most is then noted, and counts more than what its stage declares
+ * from the next worker on.
  */
 #include <stdlib.h>
 

@@ -1,4 +1,5 @@
-/* A watched folder, see inbox.h. Files that are not settled yet are candidates; they are looked at four times a second. */
+/* A watched folder, see inbox.h. Files that are not settled yet are candidates; they are looked at
+ * four times a second. */
 #include "sched/inbox.h"
 
 #include <dirent.h>
@@ -68,7 +69,8 @@ static void note(struct sl_inbox *in, const char *name, bool closed) {
         find(in, name)->closed = true;
 }
 
-/* Whether somebody has the file open for writing: a read lease is refused then. False where the kernel does not say. */
+/* Whether somebody has the file open for writing: a read lease is refused then. False where the
+ * kernel does not say. */
 static bool is_written(const char *path) {
     sl_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
     if (fd < 0)

@@ -1,11 +1,12 @@
 /*
  * A folder that is watched: files that are put into it are told once they are settled.
  *
- * inotify says what changes; a scan at the start, after a lost event (IN_Q_OVERFLOW) and every SL_INBOX_RESCAN_S (file
- * systems of other machines send no events) finds what no event told. A file is settled when its size and time have not
- * changed for SL_INBOX_SETTLE_S and nobody has it open for writing; one that was seen to be closed, or moved in, for
- * SL_INBOX_CLOSED_S. Where the kernel cannot say whether it is open (another file system, another owner), time alone
- * decides. Empty files, names that begin with a dot, links to folders and folders are passed over.
+ * inotify says what changes; a scan at the start, after a lost event (IN_Q_OVERFLOW) and every
+ * SL_INBOX_RESCAN_S (file systems of other machines send no events) finds what no event told. A
+ * file is settled when its size and time have not changed for SL_INBOX_SETTLE_S and nobody has it
+ * open for writing; one that was seen to be closed, or moved in, for SL_INBOX_CLOSED_S. Where the
+ * kernel cannot say whether it is open (another file system, another owner), time alone decides.
+ * Empty files, names that begin with a dot, links to folders and folders are passed over.
  *
  * Each name is told once, however often its file is written again.
  */

@@ -1,6 +1,6 @@
 /*
- * Items that come in while a run goes on: settled files of the watched folder (inbox.h). They are named, journalled and
- * given tasks; from then on they are items like all others.
+ * Items that come in while a run goes on: settled files of the watched folder (inbox.h). They are
+ * named, journalled and given tasks; from then on they are items like all others.
  */
 #include <string.h>
 

@@ -11,7 +11,8 @@ struct sl_injection {
     int attempt; /* of each task, from 1; 0: every attempt */
 };
 
-/* Adds what `text` says to the list (owned by the caller, free()). SL_USAGE: no such stage or fault, or not of that form. */
+/* Adds what `text` says to the list (owned by the caller, free()). SL_USAGE: no such stage or
+ * fault, or not of that form. */
 int sl_inject_parse(const struct sl_plan *plan, const char *text, struct sl_injection **list,
                     int *n, struct sl_err *err);
 

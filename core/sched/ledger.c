@@ -1,6 +1,7 @@
 /*
- * The ledger of memory, see ledger.h. Each question is the same sum over holds with some of them left out: which are
- * left out makes the difference between what fits now, after those that are leaving, after an eviction, or ever.
+ * The ledger of memory, see ledger.h. Each question is the same sum over holds with some of them
+ * left out: which are left out makes the difference between what fits now, after those that are
+ * leaving, after an eviction, or ever.
  */
 #include "sched/ledger.h"
 

@@ -1,9 +1,9 @@
 /*
- * The ledger of memory: what workers hold of the machine and of its cards, and whether one more fits. Pure: no process,
- * no clock, no driver; admission.c brings it what the driver and /proc say.
+ * The ledger of memory: what workers hold of the machine and of its cards, and whether one more
+ * fits. Pure: no process, no clock, no driver; admission.c brings it what the driver and /proc say.
  *
- * An entry (a hold) belongs to a worker, not to a task: from before its spawn until its memory is seen to be back. A
- * worker that is ready and has nothing to do holds what it holds.
+ * An entry (a hold) belongs to a worker, not to a task: from before its spawn until its memory is
+ * seen to be back. A worker that is ready and has nothing to do holds what it holds.
  *
  *   BUSY     spawned, starting or at work
  *   IDLE     ready, no job: may be evicted
@@ -11,9 +11,11 @@
  *   GONE     reaped; the card does not show its memory back yet (late release, sl_ledger_see())
  *
  * What is free on a card is the smaller of two readings, since neither is enough:
- *   own      capacity - foreign - the sum of what is reserved or used: knows what was admitted and not yet allocated
+ *   own      capacity - foreign - the sum of what is reserved or used: knows what was admitted and
+ *            not yet allocated
  *   driver   free: knows what other processes take
- * `foreign` is what the card shows as used and no worker of ours explains, kept from the last reading without GONE holds.
+ * `foreign` is what the card shows as used and no worker of ours explains, kept from the last
+ * reading without GONE holds.
  */
 #ifndef SCHED_LEDGER_H
 #define SCHED_LEDGER_H
@@ -23,7 +25,8 @@
 
 #define SL_LEDGER_MAX_DEVICES 64
 #define SL_LEDGER_MAX_EVICT   32
-#define SL_LEDGER_ALL         UINT64_MAX /* a need of GPU memory that nobody knows: the card alone */
+/* A need of GPU memory that nobody knows: the card alone */
+#define SL_LEDGER_ALL UINT64_MAX
 
 enum sl_hold_state { SL_HOLD_BUSY, SL_HOLD_IDLE, SL_HOLD_LEAVING, SL_HOLD_GONE };
 
@@ -54,13 +57,14 @@ struct sl_ledger {
 
 /* Holds are the caller's and stay where they are while they are in the ledger. */
 void sl_ledger_add(struct sl_ledger *l, struct sl_hold *hold);
-void sl_ledger_remove(struct sl_ledger *l,
-                      struct sl_hold *hold); /* one that is not there is fine */
+/* One that is not there is fine. */
+void sl_ledger_remove(struct sl_ledger *l, struct sl_hold *hold);
 
 /*
- * The driver's reading of a card. `by_process`: it names processes, so the `gpu_seen` of living holds are its words and
- * were brought up to date; else each hold counts as if it used what it reserved, or `gpu_seen` where that is more.
- * True: what the GONE holds of the card had is back, but for a quarter; remove them and call again.
+ * The driver's reading of a card. `by_process`: it names processes, so the `gpu_seen` of living
+ * holds are its words and were brought up to date; else each hold counts as if it used what it
+ * reserved, or `gpu_seen` where that is more. True: what the GONE holds of the card had is back,
+ * but for a quarter; remove them and call again.
  */
 bool sl_ledger_see(struct sl_ledger *l, int device, uint64_t free, bool by_process);
 
@@ -92,11 +96,12 @@ struct sl_answer {
 };
 
 /*
- * Whether a worker with this need can start. Of several cards: one where it fits now, of those the one with most free
- * memory; else one where evicting idle workers makes room; else one to wait for. Waits rather than evicts where workers
- * that are leaving make room anyway.
+ * Whether a worker with this need can start. Of several cards: one where it fits now, of those the
+ * one with most free memory; else one where evicting idle workers makes room; else one to wait for.
+ * Waits rather than evicts where workers that are leaving make room anyway.
  *
- * Memory of the machine is not waited for while no worker holds any: the kernel finds room better than we can tell.
+ * Memory of the machine is not waited for while no worker holds any: the kernel finds room better
+ * than we can tell.
  */
 void sl_ledger_ask(const struct sl_ledger *l, const struct sl_need *need, struct sl_answer *ret);
 

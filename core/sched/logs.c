@@ -34,7 +34,8 @@ static int make_note(off_t bytes, char note[NOTE_MAX]) {
                     left_out);
 }
 
-/* The note takes the place of the last bytes before the gap. False: this file system cannot do it. */
+/* The note takes the place of the last bytes before the gap. False: this file system cannot do
+ * it. */
 static bool collapse(int fd, off_t size) {
     char note[NOTE_MAX];
     off_t gap = (size - LOG_HEAD - LOG_TAIL) / BLOCK * BLOCK;

@@ -1,7 +1,7 @@
 /*
- * The event loop, see loop.h. Timers are a list sorted by deadline: there are a few per worker, so insertion is short.
- * epoll keeps the watch's address; a watch stopped by an earlier callback of the same turn is skipped by clearing
- * its pending events.
+ * The event loop, see loop.h. Timers are a list sorted by deadline: there are a few per worker, so
+ * insertion is short. epoll keeps the watch's address; a watch stopped by an earlier callback of
+ * the same turn is skipped by clearing its pending events.
  */
 #include "sched/loop.h"
 

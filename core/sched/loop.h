@@ -1,4 +1,5 @@
-/* The event loop: one thread, epoll over descriptors, timers by deadline. Callbacks may add and remove freely. */
+/* The event loop: one thread, epoll over descriptors, timers by deadline. Callbacks may add and
+ * remove freely. */
 #ifndef SCHED_LOOP_H
 #define SCHED_LOOP_H
 
@@ -36,8 +37,8 @@ void sl_watch_stop(struct sl_loop *loop, struct sl_watch *w);
 void sl_timer_set(struct sl_loop *loop, struct sl_timer *t, double delay_s);
 void sl_timer_stop(struct sl_loop *loop, struct sl_timer *t);
 
-/* One turn: waits at most `max_wait_ms` (-1: for ever) for something to happen, then calls what is due. Returns how many
- * descriptors were ready. */
+/* One turn: waits at most `max_wait_ms` (-1: for ever) for something to happen, then calls what is
+ * due. Returns how many descriptors were ready. */
 int sl_loop_turn(struct sl_loop *loop, int max_wait_ms, struct sl_err *err);
 
 #endif

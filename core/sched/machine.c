@@ -1,4 +1,5 @@
-/* The table of a worker's life, see machine.h. Entries left out mean: nothing happens, the state stays. */
+/* The table of a worker's life, see machine.h. Entries left out mean: nothing happens, the state
+ * stays. */
 #include "sched/machine.h"
 
 #include <stdbool.h>

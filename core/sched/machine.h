@@ -1,5 +1,6 @@
 /*
- * The life of a worker process as a table of state x event -> action, next state. Pure; worker.c carries it out.
+ * The life of a worker process as a table of state x event -> action, next state. Pure; worker.c
+ * carries it out.
  *
  *            spawn
  *              |         READY            job sent

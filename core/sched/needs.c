@@ -1,6 +1,7 @@
 /*
- * Needs and devices of stages, see needs.h. A measured peak is taken with a little room for what varies; it counts on
- * cards of the same name alone. `device: auto` takes a card where one is large enough, and says why, or why not.
+ * Needs and devices of stages, see needs.h. A measured peak is taken with a little room for what
+ * varies; it counts on cards of the same name alone. `device: auto` takes a card where one is large
+ * enough, and says why, or why not.
  */
 #include "sched/needs.h"
 
@@ -143,7 +144,8 @@ static void choose_auto(const struct question *q, const char *force_cpu, struct 
     use_cpu(q, n);
 }
 
-/* A driver that says nothing of its cards may still serve CUDA, as in containers without its management library. */
+/* A driver that says nothing of its cards may still serve CUDA, as in containers without its
+ * management library. */
 static void use_blindly(const struct question *q, struct sl_stage_need *n) {
     n->on_gpu = n->blind = true;
     n->card = q->stage->device.index;

@@ -1,8 +1,10 @@
 /*
- * `on_oom: [shrink, other_gpu, grow, cpu]`: what is changed before a task that ran out of memory is tried again. Pure.
+ * `on_oom: [shrink, other_gpu, grow, cpu]`: what is changed before a task that ran out of memory is
+ * tried again. Pure.
  *
- * The first step of the list that can change something is taken, and again after the next failure for as long as it can;
- * then the next one. So `[shrink, grow]` halves the batch down to 1 and then raises the limit.
+ * The first step of the list that can change something is taken, and again after the next failure
+ * for as long as it can; then the next one. So `[shrink, grow]` halves the batch down to 1 and then
+ * raises the limit.
  */
 #ifndef SCHED_OOM_H
 #define SCHED_OOM_H

@@ -42,8 +42,8 @@ void sl_run_stop_attempt(struct run *run, struct sl_attempt *a, int cls, char *r
     sl_timer_stop(run->loop, &a->idle);
     bool goes_on = c->n_attempts > 1 || (c->kept && cls == SLUICE_CANCELLED && !run->stopping);
     if (goes_on) {
-        /* The worker is for others too. An attempt that was not handed over yet ends when the worker is
-         * ready. */
+        /* The worker is for others too. An attempt that was not handed over yet ends when the
+         * worker is ready. */
         if (a->sent) {
             sl_worker_cancel_job(c->worker, a->job);
             sl_timer_set(run->loop, &a->total, JOB_CANCEL_GRACE_S);
@@ -148,7 +148,7 @@ void sl_run_end_item_if_done(struct run *run, int item) {
         end_item(run, item, NULL);
 }
 
-/* ---- hashes of large artifacts, made between turns of the loop: their takers need not wait ---- */
+/* ---- hashes of large artifacts, made between turns of the loop ---- */
 
 bool sl_run_hash_some(struct run *run) {
     if (run->n_late == 0)

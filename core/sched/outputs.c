@@ -1,9 +1,9 @@
 /*
- * The files in the user's folder. They are written when the whole item succeeded, each whole; where one cannot be written,
- * those of the item that were are removed again. An item goes through
+ * The files in the user's folder. They are written when the whole item succeeded, each whole; where
+ * one cannot be written, those of the item that were are removed again. An item goes through
  *
- *     COPY     its files, without names, at most a slice a turn of the loop: small ones at once, large ones while other work
- *              goes on
+ *     COPY     its files, without names, at most a slice a turn of the loop: small ones at once,
+ *              large ones while other work goes on
  *     SYNC     they come to the disk (durable.c), then get their names
  *     FOLDER   the names come to the disk; then the item is written, and its record says so
  *
@@ -32,7 +32,8 @@ static char *output_name(const struct run *run, int item, int stage, int port) {
                                      : NULL;
 }
 
-/* The next output of the item that is written, from (*stage, *port) on; its name is owned; NULL: no more. */
+/* The next output of the item that is written, from (*stage, *port) on; its name is owned; NULL: no
+ * more. */
 static char *next_output(const struct run *run, int item, int *stage, int *port) {
     for (; *stage < run->plan->n_stages; ++*stage, *port = 0) {
         const struct sl_task *task = sl_task_at(&run->tasks, item, *stage);

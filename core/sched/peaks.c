@@ -1,7 +1,7 @@
 /*
- * Measured needs, see peaks.h. The file is a convenience: without it declared needs count, so damage is dropped and a
- * file that cannot be written is a warning. Several cores may end at the same moment: each reads the file again under a
- * lock and replaces only what it noted itself.
+ * Measured needs, see peaks.h. The file is a convenience: without it declared needs count, so
+ * damage is dropped and a file that cannot be written is a warning. Several cores may end at the
+ * same moment: each reads the file again under a lock and replaces only what it noted itself.
  */
 #include "sched/peaks.h"
 

@@ -1,13 +1,13 @@
 /*
- * What stages were measured to need: the peaks of their workers, kept in the state folder from run to run
- * ($SLUICE_STATE/peaks.json), by stage, parameters (which name the model) and device. What was measured counts more than
- * what a pipeline declares, in both directions.
+ * What stages were measured to need: the peaks of their workers, kept in the state folder from run
+ * to run ($SLUICE_STATE/peaks.json), by stage, parameters (which name the model) and device. What
+ * was measured counts more than what a pipeline declares, in both directions.
  *
  *   {"sluice": "peaks/1", "stages": {"whisper/transcribe|0f3c9d2a11b8e754|cpu":
  *      {"memory": [B...], "gpu_memory": [B...], "last": "2026-01-31T08:15:42.123Z"}}}
  *
- * Of each the last SL_PEAKS_KEPT workers are kept, newest last; their largest counts. So a need grows at once and falls
- * when that many workers in a row needed less.
+ * Of each the last SL_PEAKS_KEPT workers are kept, newest last; their largest counts. So a need
+ * grows at once and falls when that many workers in a row needed less.
  */
 #ifndef SCHED_PEAKS_H
 #define SCHED_PEAKS_H
@@ -32,7 +32,8 @@ void sl_peaks_finish(struct sl_peaks *p);
 
 /* The file of this user, and what is in it; a file that is not there, or unreadable, is empty. */
 void sl_peaks_load(struct sl_peaks *ret);
-/* Writes what was noted into the file as it is now, whole, under a lock; other cores may write it too. */
+/* Writes what was noted into the file as it is now, whole, under a lock; other cores may write it
+ * too. */
 int sl_peaks_save(const struct sl_peaks *p, struct sl_err *err);
 
 /* "USE|HASH OF PARAMETERS|DEVICE"; owned. `device`: "cpu" or the name of a card. */
@@ -43,8 +44,8 @@ struct sl_peak {
 };
 struct sl_peak sl_peaks_get(const struct sl_peaks *p, const char *key);
 
-/* A worker's peaks; 0: not measured. What is much as before is not written down. `whole`: it did its work to the end. One that did not may have needed more: it
- * only ever raises what is known. */
+/* A worker's peaks; 0: not measured. What is much as before is not written down. `whole`: it did
+ * its work to the end. One that did not may have needed more: it only ever raises what is known. */
 void sl_peaks_note(struct sl_peaks *p, const char *key, struct sl_peak peak, bool whole);
 
 #endif

@@ -1,11 +1,12 @@
 /*
- * Making recipes, see recipe.h. Attempts, resources, timeouts and numbers of threads are no part of one: they do not
- * change what a deterministic stage makes. The path of an artifact is none either; of a user's file the base name is,
- * because a stage that takes a file is given its path and may look at its ending.
+ * Making recipes, see recipe.h. Attempts, resources, timeouts and numbers of threads are no part of
+ * one: they do not change what a deterministic stage makes. The path of an artifact is none either;
+ * of a user's file the base name is, because a stage that takes a file is given its path and may
+ * look at its ending.
  *
- * Files that parameters name count by their content: a text that holds a slash and names a file, and what a parameter
- * `model` names by the rules of fetch/models.h, which may be a folder. Folders that other parameters name are taken as
- * names, since nobody knows what of them is read.
+ * Files that parameters name count by their content: a text that holds a slash and names a file,
+ * and what a parameter `model` names by the rules of fetch/models.h, which may be a folder. Folders
+ * that other parameters name are taken as names, since nobody knows what of them is read.
  */
 #include "sched/recipe.h"
 

@@ -1,6 +1,6 @@
 /*
- * What a run leaves behind and says: journal records (docs/run-folder.md lists them), lines of the run log, events for
- * those who watch. Each sl_record_* does all three.
+ * What a run leaves behind and says: journal records (docs/run-folder.md lists them), lines of the
+ * run log, events for those who watch. Each sl_record_* does all three.
  */
 #include <stdlib.h>
 #include <string.h>

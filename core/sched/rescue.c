@@ -1,10 +1,11 @@
 /*
- * After a failure, beside the plain retry: the steps of `on_oom`, and the quarantine of tasks that kill their workers. What
- * the next step is says oom.h; here it is found out what the attempt had, and the step is applied to the task, journalled
- * and told.
+ * After a failure, beside the plain retry: the steps of `on_oom`, and the quarantine of tasks that
+ * kill their workers. What the next step is says oom.h; here it is found out what the attempt had,
+ * and the step is applied to the task, journalled and told.
  *
- * A smaller batch that worked for one task is where the tasks of the stage begin that were not begun yet: what does not
- * fit once does not fit for the next file either. Limits and devices are each task's own.
+ * A smaller batch that worked for one task is where the tasks of the stage begin that were not
+ * begun yet: what does not fit once does not fit for the next file either. Limits and devices are
+ * each task's own.
  */
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,14 +1,14 @@
 /*
- * Going on with a run whose core is gone: what the journal says was done (run/replay.h) becomes the states of tasks and
- * items, before anything starts.
+ * Going on with a run whose core is gone: what the journal says was done (run/replay.h) becomes the
+ * states of tasks and items, before anything starts.
  *
  * Items that are settled stay as they are. Of the others a task is kept that was settled, unless
- *   - what it is made of has changed: its plugin, its parameters, the user's file that it read. Then it runs again, and
- *     so does all that takes from it;
- *   - somebody needs its artifacts and they are not what the journal says (size, XXH3). Then it runs again alone: the
- *     same inputs give the same artifacts, and what was made from them stays.
- * Both are said. Artifacts that nobody needs any more are not looked at. What attempts in flight left in the folder
- * (artifacts without a record, named drafts, scratch folders) is removed.
+ *   - what it is made of has changed: its plugin, its parameters, the user's file that it read.
+ *     Then it runs again, and so does all that takes from it;
+ *   - somebody needs its artifacts and they are not what the journal says (size, XXH3). Then it
+ *     runs again alone: the same inputs give the same artifacts, and what was made from them stays.
+ * Both are said. Artifacts that nobody needs any more are not looked at. What attempts in flight
+ * left in the folder (artifacts without a record, named drafts, scratch folders) is removed.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -24,8 +24,8 @@ struct going {
     const struct sl_replay *replay;
     int *place;          /* of each stage of the plan: its number in the journal */
     bool *stage_changed; /* its plugin or parameters did */
-    bool *changed,
-        *must; /* of the item at hand, for each stage: made of other things; has to run */
+    /* of the item at hand, for each stage: made of other things; has to run */
+    bool *changed, *must;
 };
 
 static void say(struct run *run, int item, int stage, const char *text) {

@@ -1,12 +1,14 @@
 /*
- * Looking for results and keeping them, see reuse.h; what a recipe is made of is in recipe.c. A task goes through
+ * Looking for results and keeping them, see reuse.h; what a recipe is made of is in recipe.c. A
+ * task goes through
  *
  *     RECIPE --digests are there--> (entry?) --yes--> FETCH --outputs are in place and sound--> hit
  *                                      | no              | damaged: the entry is dropped
  *                                      +-----------------+--> MISSED --attempt went well--> kept
  *
- * Outputs are linked between the run folder and the cache, or copied a slice a turn where these are on different file
- * systems. Their hash is made in either case: nothing is used that is not what was kept.
+ * Outputs are linked between the run folder and the cache, or copied a slice a turn where these are
+ * on different file systems. Their hash is made in either case: nothing is used that is not what
+ * was kept.
  */
 #include "sched/reuse.h"
 

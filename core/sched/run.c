@@ -1,6 +1,6 @@
 /*
- * The run: set-up, the loop, signals, the end. One thread. Each turn: wait, handle what happened, start what may start,
- * make the journal durable.
+ * The run: set-up, the loop, signals, the end. One thread. Each turn: wait, handle what happened,
+ * start what may start, make the journal durable.
  */
 #include "sched/run.h"
 
@@ -19,8 +19,9 @@
 #include "sched/confine.h"
 #include "sched/run_internal.h"
 
-/* What finished items may leave on the disk until the run ends. Removing files one by one between tasks costs more than the
- * tasks: on ext4 a new file looks through the inodes that were freed in the last seconds. */
+/* What finished items may leave on the disk until the run ends. Removing files one by one between
+ * tasks costs more than the tasks: on ext4 a new file looks through the inodes that were freed in
+ * the last seconds. */
 #define DONE_BYTES_KEPT    ((uint64_t)256 << 20)
 #define PIPELINE_MAX_BYTES (8u << 20)
 
@@ -189,8 +190,8 @@ static void tear_down(struct run *run, const sigset_t *before) {
     sigprocmask(SIG_SETMASK, before, NULL);
 }
 
-/* A journal that cannot be written ends the run: without it nothing that was done would be known. Output files that wait for
- * the disk still get there. */
+/* A journal that cannot be written ends the run: without it nothing that was done would be known.
+ * Output files that wait for the disk still get there. */
 static void write_journal(struct run *run, struct sl_err *err) {
     struct sl_err other = {0};
     if (run->journal_failed) {

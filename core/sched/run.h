@@ -1,7 +1,7 @@
 /*
- * Running a plan over a batch of items: the one loop of the core. Blocks until every item is settled and every worker
- * is gone. Call from the main thread; SIGINT, SIGTERM and SIGHUP are taken over for the time of the call (the first
- * cancels, the second kills).
+ * Running a plan over a batch of items: the one loop of the core. Blocks until every item is
+ * settled and every worker is gone. Call from the main thread; SIGINT, SIGTERM and SIGHUP are taken
+ * over for the time of the call (the first cancels, the second kills).
  */
 #ifndef SCHED_RUN_H
 #define SCHED_RUN_H
@@ -18,23 +18,24 @@
 
 struct sl_run_spec {
     const struct sl_plan *plan;
-    const char *
-        pipeline_file; /* as the user named it; copied into the run folder; NULL: none (one stage) */
+    /* as the user named it; copied into the run folder; NULL: none (one stage) */
+    const char *pipeline_file;
     const char *pipeline_text; /* what is copied in its place where it is not NULL */
-    /* What another core needs to make the same plan, written into the journal as it is; an object, borrowed, or NULL. */
+    /* What another core needs to make the same plan, written into the journal as it is; an object,
+     * borrowed, or NULL. */
     const json_t *command;
-    const struct sl_replay
-        *replay;       /* goes on with the run that is in the folder; NULL: begins it */
+    /* goes on with the run that is in the folder; NULL: begins it */
+    const struct sl_replay *replay;
     bool retry_failed; /* was given to sl_replay_reopen() */
     const struct sl_item *items;
     int n_items;
     const struct sl_variants *variants; /* of the items' sets of parameters; NULL: there are none */
-    const char
-        *watch_dir; /* absolute; files put into it become further items; NULL: there are none */
+    /* absolute; files put into it become further items; NULL: there are none */
+    const char *watch_dir;
     struct sl_item *room; /* `items` again, for those: it has room for max_items */
     int max_items;
-    const char *const
-        *inputs; /* absolute paths of the pipeline's inputs; [0] is the item's. May be NULL */
+    /* absolute paths of the pipeline's inputs; [0] is the item's. May be NULL */
+    const char *const *inputs;
     const char *out_dir;  /* absolute; where outputs are written; NULL: nowhere */
     bool outputs_by_port; /* name outputs <port><extension> and write those of every stage */
     int jobs;             /* workers at a time; 0: as many as processors */
@@ -58,8 +59,8 @@ struct sl_run_result {
     double seconds;
 };
 
-/* `dir` was made by sl_rundir_create(). An error means that the run could not be carried out at all; what happened to
- * items is in the result. */
+/* `dir` was made by sl_rundir_create(). An error means that the run could not be carried out at
+ * all; what happened to items is in the result. */
 int sl_run(const struct sl_run_spec *spec, const struct sl_rundir *dir, struct sl_run_result *ret,
            struct sl_err *err);
 

@@ -38,8 +38,8 @@ struct run;
 
 /* What a worker may use, and what it was seen to use. */
 struct guard {
-    struct sl_resources
-        limits; /* of the stage; the memory limit is that of the task it was started for */
+    /* of the stage; the memory limit is that of the task it was started for */
+    struct sl_resources limits;
     struct sl_cgroup *group;    /* owned; NULL: none */
     bool watched;               /* has to be sampled */
     unsigned what;              /* SL_USAGE_* */
@@ -118,7 +118,8 @@ struct late_hash {
 struct sl_inbox;
 struct sl_durable;
 
-/* An open file or folder that shall be on the disk; its owner keeps it, and the descriptor, until it is settled. */
+/* An open file or folder that shall be on the disk; its owner keeps it, and the descriptor, until
+ * it is settled. */
 struct sl_sync_ask {
     int fd;
     enum { SL_ASK_OPEN, SL_ASK_DONE, SL_ASK_FAILED } state;
@@ -159,8 +160,8 @@ struct run {
     bool keeps;            /* workers of some stage */
     unsigned char *held;   /* for each stage: what keeps it from starting a task in this turn */
     bool *begun;           /* for each item: a task of it was started */
-    int in_flight,
-        most_in_flight;   /* items begun and not ended; so many at most, where workers are kept */
+    /* items begun and not ended; so many at most, where workers are kept */
+    int in_flight, most_in_flight;
     struct sl_timer wake; /* looks again whether a kept worker makes room */
     int cpus, slots;
     uint32_t last_job;
@@ -174,9 +175,11 @@ struct run {
     struct writing **writing; /* items whose outputs are being written */
     int n_writing, cap_writing;
     int n_unnamed; /* of their files that wait for the disk */
-    struct done *done; /* items whose artifacts are to be removed when there is time, as they ended */
+    /* items whose artifacts are to be removed when there is time, as they ended */
+    struct done *done;
     int n_done, cap_done;
-    int n_done_sent, n_done_safe; /* of these, whose records are on their way to the disk, or there */
+    /* of these, whose records are on their way to the disk, or there */
+    int n_done_sent, n_done_safe;
     uint64_t done_bytes;
     struct sl_cache_use *cache; /* results of earlier runs; NULL: none are used */
     int open_items;
@@ -191,13 +194,15 @@ struct run {
 
 /* incoming.c */
 int sl_incoming_start(struct run *run, struct sl_err *err);
-/* Takes nothing more; what was taken is finished. `why` is told. False: nothing was taken any more before. */
+/* Takes nothing more; what was taken is finished. `why` is told. False: nothing was taken any more
+ * before. */
 bool sl_incoming_stop(struct run *run, const char *why);
 bool sl_incoming_is_open(const struct run *run);
 void sl_incoming_finish(struct run *run);
 
 /* dispatch.c */
-/* Tasks of a stage with equal keys have equal parameters: a worker that was created for one serves the other. */
+/* Tasks of a stage with equal keys have equal parameters: a worker that was created for one serves
+ * the other. */
 int sl_run_params_key(const struct run *run, const struct sl_task *task);
 /* Parameters of the task's own, by its item or by on_oom, owned; NULL: those of the plan. */
 char *sl_run_params(const struct run *run, const struct sl_task *task);
@@ -232,7 +237,8 @@ enum sl_admitted {
 /* Whether a worker for the task can start; *ret_text: why not, owned, for LATE and NEVER. */
 enum sl_admitted sl_admission_ask(struct run *run, const struct sl_task *task, struct sl_grant *ret,
                                   char **ret_text);
-/* The idle workers that would have to go for the task, at most SL_LEDGER_MAX_EVICT; returns how many. */
+/* The idle workers that would have to go for the task, at most SL_LEDGER_MAX_EVICT; returns how
+ * many. */
 int sl_admission_victims(struct run *run, const struct sl_task *task, struct carrier **ret);
 /* Enters a worker that is about to be spawned for the task. Takes the grant. */
 void sl_admission_hold(struct carrier *c, const struct sl_task *task, const struct sl_grant *g);
@@ -242,13 +248,15 @@ void sl_admission_forget(struct carrier *c); /* it is about to be freed */
 bool sl_admission_refuses_card(const struct carrier *c);
 /* From here on its stage runs on the CPU, which is told. */
 void sl_admission_fall_back(struct carrier *c);
-/* Cards that the task may be tried on beside the one it was on and those it avoids, and what the largest of all holds. */
+/* Cards that the task may be tried on beside the one it was on and those it avoids, and what the
+ * largest of all holds. */
 int sl_admission_other_cards(const struct run *run, const struct sl_task *task);
 uint64_t sl_admission_largest_card(const struct run *run);
 /* UUIDs of the cards of which a bit is set, a list; and back: unknown ones have no bit. */
 json_t *sl_admission_card_names(const struct run *run, uint64_t cards);
 uint64_t sl_admission_cards_named(const struct run *run, const json_t *names);
-/* "cpu" or "cuda": where the stage's tasks run; and whether that is not what it was when the run began. */
+/* "cpu" or "cuda": where the stage's tasks run; and whether that is not what it was when the run
+ * began. */
 const char *sl_admission_device(const struct run *run, int stage);
 bool sl_admission_device_changed(const struct run *run, int stage);
 /* Of the process that asks the driver; -1: none. */
@@ -280,7 +288,8 @@ void sl_run_cancel_all(struct run *run, const char *reason);
 /* Goes on hashing large artifacts, for a moment; true: there is more to do. */
 bool sl_run_hash_some(struct run *run);
 void sl_run_arm_job_timers(struct run *run, struct sl_attempt *a);
-/* Notes why the carrier will end; its attempts are concluded when it has. The first reason counts. */
+/* Notes why the carrier will end; its attempts are concluded when it has. The first reason
+ * counts. */
 void sl_run_carrier_doom(struct carrier *c, int cls, const char *text);
 
 /* rescue.c */
@@ -292,8 +301,8 @@ void sl_run_learn(struct run *run, const struct sl_task *task); /* it succeeded 
 /* An attempt ended, and was detached: counts whether it killed its worker. */
 void sl_run_note_death(struct run *run, const struct carrier *c, const struct sl_attempt *a,
                        int cls, const char *message);
-/* Not NULL: the task has killed enough workers and is not tried again; the reason for its message, owned. The report is
- * written. */
+/* Not NULL: the task has killed enough workers and is not tried again; the reason for its message,
+ * owned. The report is written. */
 char *sl_run_quarantine(struct run *run, struct sl_task *task, int cls);
 
 /* carry.c */
@@ -314,15 +323,15 @@ uint64_t sl_guard_memory(const struct run *run, const struct sl_task *task);
 int sl_guard_prepare(struct carrier *c, const struct sl_task *task, struct sl_spawn *spawn,
                      struct sl_err *err);
 void sl_guard_watch(struct carrier *c); /* it was spawned */
-bool sl_guard_suits(const struct carrier *c,
-                    const struct sl_task *task); /* its limits are enough for the task */
-void sl_guard_end(
-    struct carrier
-        *c); /* it was reaped: completes worker->end, notes the limit that was behind it */
+/* Its limits are enough for the task. */
+bool sl_guard_suits(const struct carrier *c, const struct sl_task *task);
+/* It was reaped: completes worker->end, notes the limit that was behind it. */
+void sl_guard_end(struct carrier *c);
 void sl_guard_finish(struct carrier *c);
 /* The class of a failed attempt; adds to the text the limit that was behind it. */
 int sl_guard_judge(struct carrier *c, struct sl_attempt *a, int cls, char **text);
-/* After a failure as RESOURCE: raises limits as the policy says; false: another attempt would end the same way. */
+/* After a failure as RESOURCE: raises limits as the policy says; false: another attempt would end
+ * the same way. */
 bool sl_guard_retry(struct run *run, struct sl_task *task);
 
 /* record.c */
@@ -335,7 +344,8 @@ void sl_record_attempt(struct run *run, const struct sl_attempt *a, const struct
 void sl_record_attempt_end(struct run *run, const struct sl_attempt *a, int cls,
                            const char *message);
 void sl_record_artifact(struct run *run, const struct sl_task *task, int port);
-/* A task that is done is journalled after its artifacts: by sl_record_late_artifact() where some are not hashed yet. */
+/* A task that is done is journalled after its artifacts: by sl_record_late_artifact() where some
+ * are not hashed yet. */
 void sl_record_task(struct run *run, const struct sl_task *task);
 void sl_record_late_artifact(struct run *run, struct sl_task *task, int port);
 void sl_record_reuse(struct run *run, const struct sl_task *task);
@@ -355,19 +365,21 @@ void sl_run_emit(struct run *run, const struct sl_event *ev);
 int sl_durable_start(struct run *run, struct sl_err *err);
 /* The record of an artifact was added to the journal. */
 void sl_durable_add(struct run *run, int item, int stage, int port);
-/* A name relative to the run folder; one that ends with a slash is a folder, removed if it is empty then. */
+/* A name relative to the run folder; one that ends with a slash is a folder, removed if it is empty
+ * then. */
 void sl_durable_remove_later(struct run *run, const char *name);
 /* Settled by a later turn. */
 void sl_durable_ask(struct run *run, struct sl_sync_ask *ask);
 /* Why the last one that failed did. */
 const char *sl_durable_why(const struct run *run);
-/* Call once a loop turn, after the journal was written: sends what is due. Fails once something could not be brought to the
- * disk; files that were asked for are settled even so. */
+/* Call once a loop turn, after the journal was written: sends what is due. Fails once something
+ * could not be brought to the disk; files that were asked for are settled even so. */
 int sl_durable_turn(struct run *run, struct sl_err *err);
-int sl_durable_due_ms(const struct run *run); /* until the next call; -1: not before something happens */
+/* Until the next call; -1: not before something happens. */
+int sl_durable_due_ms(const struct run *run);
 /* Waits until all that was written is on the disk, and what is to be removed is gone. */
 int sl_durable_end(struct run *run, struct sl_err *err);
-void sl_durable_finish(struct run *run); /* before the loop is destroyed */
+void sl_durable_finish(struct run *run);     /* before the loop is destroyed */
 pid_t sl_durable_pid(const struct run *run); /* of its process; -1: none */
 
 /* resume.c */
@@ -375,7 +387,8 @@ pid_t sl_durable_pid(const struct run *run); /* of its process; -1: none */
 int sl_resume_restore(struct run *run, const struct sl_replay *replay, struct sl_err *err);
 /* Ends the items of which nothing is left to do but that. */
 void sl_resume_end_items(struct run *run, const struct sl_replay *replay);
-/* Stamps of the user's files that a task reads, port -> sl_file_stamp(); NULL where it reads none. Owned. */
+/* Stamps of the user's files that a task reads, port -> sl_file_stamp(); NULL where it reads none.
+ * Owned. */
 json_t *sl_run_sources(const struct run *run, int item, int stage);
 
 /* outputs.c */
@@ -386,8 +399,9 @@ bool sl_outputs_write_some(struct run *run);
 /* Frees the queue; what was not finished is not there. */
 void sl_outputs_drop(struct run *run);
 void sl_artifacts_remove_later(struct run *run, int item);
-/* Removes the artifacts of finished items if they are more than `bytes_to_keep`; 0: in any case. Of those items only whose
- * records a power cut does not take: else what is removed would be missing. */
+/* Removes the artifacts of finished items if they are more than `bytes_to_keep`; 0: in any case. Of
+ * those items only whose records a power cut does not take: else what is removed would be
+ * missing. */
 void sl_artifacts_remove(struct run *run, uint64_t bytes_to_keep);
 
 #endif

@@ -1,10 +1,11 @@
 /*
- * The tasks of a run: item x stage, what each waits for, and how an outcome spreads. Pure: no process, no clock.
+ * The tasks of a run: item x stage, what each waits for, and how an outcome spreads. Pure: no
+ * process, no clock.
  *
- *   WAITING --all sources settled--> READY --> RUNNING --> DONE
- *                                      ^          |------> ABSENT     failed, and the policy says ignore
- *                                      |          |------> FAILED     the item fails with it
- *                                      +- BACKOFF +
+ *   WAITING --all sources settled-> READY --> RUNNING --> DONE
+ *                                     ^          |-----> ABSENT  failed, and the policy says ignore
+ *                                     |          |-----> FAILED  the item fails with it
+ *                                     +- BACKOFF +
  *   WAITING, READY, BACKOFF ---------> SKIPPED    a source is absent, or the item failed meanwhile
  *   anything unsettled --------------> CANCELLED
  */
@@ -32,9 +33,9 @@ enum sl_item_state { SL_ITEM_OPEN, SL_ITEM_OK, SL_ITEM_FAILED, SL_ITEM_CANCELLED
 struct sl_artifact {
     char *path; /* absolute, owned; NULL: not committed (an optional output) */
     uint64_t size, hash;
-    struct sl_hasher
-        *hasher; /* owned; while `hash` is still being made: see sl_artifact_settle() */
-    bool held;   /* its stage could still change it: looked at again by those who read it */
+    /* owned; while `hash` is still being made: see sl_artifact_settle() */
+    struct sl_hasher *hasher;
+    bool held; /* its stage could still change it: looked at again by those who read it */
 };
 
 struct sl_task {
@@ -65,8 +66,8 @@ struct sl_task {
     char *deaths;   /* what is known of those, owned; NULL: none */
     char *last_log; /* of the last of them, owned */
     bool blameless; /* it was killed for memory that others may have left in its worker */
-    bool
-        alone; /* the next attempt is the first and only one in its process for as long as it runs */
+    /* the next attempt is the first and only one in its process for as long as it runs */
+    bool alone;
     void *backoff; /* the scheduler's, while the state is BACKOFF */
 };
 
@@ -93,13 +94,15 @@ void sl_tasks_add(struct sl_tasks *t, int n);
 void sl_tasks_finish(struct sl_tasks *t);
 
 /*
- * Puts the rest in order after the states of tasks and items were set from outside, before anything ran: tasks that an
- * earlier core settled as DONE, ABSENT or FAILED, and items that it settled. Of an item that is open, tasks become READY,
- * WAITING or SKIPPED as their sources say; `changed` is called for those that are SKIPPED by it.
+ * Puts the rest in order after the states of tasks and items were set from outside, before anything
+ * ran: tasks that an earlier core settled as DONE, ABSENT or FAILED, and items that it settled. Of
+ * an item that is open, tasks become READY, WAITING or SKIPPED as their sources say; `changed` is
+ * called for those that are SKIPPED by it.
  */
 void sl_tasks_restore(struct sl_tasks *t, sl_task_changed *changed, void *ctx);
 
-/* Frees what is kept of an item whose tasks are all settled, but for their states: messages and the names of artifacts. */
+/* Frees what is kept of an item whose tasks are all settled, but for their states: messages and the
+ * names of artifacts. */
 void sl_tasks_forget(struct sl_tasks *t, int item);
 
 struct sl_task *sl_task_at(const struct sl_tasks *t, int item, int stage);
@@ -121,10 +124,11 @@ void sl_tasks_make_ready(struct sl_tasks *t, struct sl_task *task);
 void sl_tasks_make_ready_again(struct sl_tasks *t, struct sl_task *task);
 
 /*
- * Settles a task as DONE, ABSENT, FAILED or CANCELLED and spreads it: takers become ready when their last source
- * settled; a taker whose required port stays empty is SKIPPED, and so on down. FAILED or CANCELLED ends the item: its
- * tasks that do not run are SKIPPED (CANCELLED); those that run are left to the caller. The item's state changes
- * to FAILED or CANCELLED at once, to OK when its last task settled.
+ * Settles a task as DONE, ABSENT, FAILED or CANCELLED and spreads it: takers become ready when
+ * their last source settled; a taker whose required port stays empty is SKIPPED, and so on down.
+ * FAILED or CANCELLED ends the item: its tasks that do not run are SKIPPED (CANCELLED); those that
+ * run are left to the caller. The item's state changes to FAILED or CANCELLED at once, to OK when
+ * its last task settled.
  */
 void sl_tasks_settle(struct sl_tasks *t, struct sl_task *task, enum sl_task_state outcome,
                      sl_task_changed *changed, void *ctx);

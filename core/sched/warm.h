@@ -1,19 +1,20 @@
 /*
- * Warm workers, the rules as pure functions. A worker of a stage with `keep: batch` or a duration (the default where a
- * stage loads a model, or takes several items at a time) takes one task after the other.
+ * Warm workers, the rules as pure functions. A worker of a stage with `keep: batch` or a duration
+ * (the default where a stage loads a model, or takes several items at a time) takes one task after
+ * the other.
  *
- * What is held in memory stays what it is without: no more kept workers live at a time than tasks may run at a time
- * (--jobs), and what ledger.h admits. So a stage whose worker is not there waits for room while the workers that are there
- * have work, and the work is done stage by stage: a model is loaded once where its tasks can wait for each other.
- * An idle worker makes room
+ * What is held in memory stays what it is without: no more kept workers live at a time than tasks
+ * may run at a time (--jobs), and what ledger.h admits. So a stage whose worker is not there waits
+ * for room while the workers that are there have work, and the work is done stage by stage: a model
+ * is loaded once where its tasks can wait for each other. An idle worker makes room
  *   - when nothing runs, so nothing will bring it work before others had theirs;
  *   - when SL_WARM_WAITING tasks wait for its room: one more load is little beside so many tasks;
- *   - when it has been idle for much longer than loading it again takes (SL_WARM_PATIENCE times, at least
- *     SL_WARM_PATIENCE_MS).
+ *   - when it has been idle for much longer than loading it again takes (SL_WARM_PATIENCE times, at
+ *     least SL_WARM_PATIENCE_MS).
  * Of several the one that has been idle for longest goes. A busy one never does.
  *
- * So that tasks that wait do not fill the disk with what others made for them, no item is begun while
- * SL_WARM_IN_FLIGHT are.
+ * So that tasks that wait do not fill the disk with what others made for them, no item is begun
+ * while SL_WARM_IN_FLIGHT are.
  */
 #ifndef SCHED_WARM_H
 #define SCHED_WARM_H
@@ -36,7 +37,8 @@ enum sl_let_go {
     SL_LET_GO_USES,   /* keep.uses */
     SL_LET_GO_GROWTH, /* keep.growth */
     SL_LET_GO_ROOM,   /* another needs the room */
-    SL_LET_GO_FAILED, /* a task in it failed in a way that a fresh process may cure, or it failed itself */
+    /* a task in it failed in a way that a fresh process may cure, or it failed itself */
+    SL_LET_GO_FAILED,
     SL_LET_GO_STOP, /* the run stops */
 };
 

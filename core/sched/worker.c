@@ -1,7 +1,7 @@
 /*
- * A worker process, see worker.h. Every change of state goes through the table of machine.c; what the table orders is
- * carried out by act(). When the process ends, the socket is drained first, so that results sent just before the end
- * are not lost.
+ * A worker process, see worker.h. Every change of state goes through the table of machine.c; what
+ * the table orders is carried out by act(). When the process ends, the socket is drained first, so
+ * that results sent just before the end are not lost.
  */
 #include "sched/worker.h"
 
@@ -116,7 +116,8 @@ static void take_frame(struct sl_worker *w, const struct sl_frame *f) {
     }
 }
 
-/* Reads what has come, at most `limit` frames; false when there is nothing more to read for good. */
+/* Reads what has come, at most `limit` frames; false when there is nothing more to read for
+ * good. */
 static bool drain(struct sl_worker *w, int limit) {
     sl_autofree char *buf = sl_xmalloc(SL_FRAME_MAX_SIZE);
     sl_autofree struct sl_frame *frame = sl_xmalloc(sizeof *frame);

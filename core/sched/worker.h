@@ -1,6 +1,7 @@
 /*
- * A worker process as the scheduler sees it: spawned, spoken to, timed, stopped by the ladder (cancel message, SIGTERM,
- * SIGKILL), reaped. It carries jobs by number and knows nothing of tasks; what happens is told through callbacks.
+ * A worker process as the scheduler sees it: spawned, spoken to, timed, stopped by the ladder
+ * (cancel message, SIGTERM, SIGKILL), reaped. It carries jobs by number and knows nothing of tasks;
+ * what happens is told through callbacks.
  */
 #ifndef SCHED_WORKER_H
 #define SCHED_WORKER_H
@@ -29,9 +30,11 @@ struct sl_worker_callbacks {
     void (*ready)(struct sl_worker *w);
     /* create() or the loader refused; the process is being stopped. */
     void (*refused)(struct sl_worker *w, int cls, const char *message);
-    /* A frame of a job, or of the worker itself (job 0): PROGRESS, LOG, PART, METRIC, COMMIT, DONE. */
+    /* A frame of a job, or of the worker itself (job 0): PROGRESS, LOG, PART, METRIC, COMMIT,
+     * DONE. */
     void (*frame)(struct sl_worker *w, const struct sl_frame *frame);
-    /* The worker broke the protocol, or sent too slowly: it is being stopped; `message` says why. */
+    /* The worker broke the protocol, or sent too slowly: it is being stopped; `message` says
+     * why. */
     void (*broken)(struct sl_worker *w, const char *message);
     /* The start timeout is over; the process is being stopped. */
     void (*start_timeout)(struct sl_worker *w);
@@ -58,8 +61,8 @@ struct sl_worker {
 struct sl_worker_spec {
     struct sl_spawn spawn;            /* channel_fd is filled in here */
     struct sl_forkserver *forkserver; /* that forks it, borrowed; NULL: it is exec'd */
-    struct sl_cgroup *
-        group; /* that the process joins, for killing it; borrowed until the worker is destroyed; or NULL */
+    /* that the process joins, for killing it; borrowed until the worker is destroyed; or NULL */
+    struct sl_cgroup *group;
     const struct sl_frame_out *sandbox; /* SL_FRAME_SANDBOX; NULL: it is not confined */
     double start_timeout_s;
     const struct sl_worker_callbacks *callbacks;

@@ -1,13 +1,14 @@
 /*
  * The fork server, see forkserver.h: one loop of receive, clone, answer.
  *
- * The clone is the plain system call with CLONE_PARENT, which libc's fork() does not offer: the new process is our
- * sibling, a child of the core. With CLONE_NEWPID it is PID 1 of a namespace, as an ordinary user inside a user
- * namespace that maps the user to itself. libc does not learn of it and goes on to believe in our thread id; the new
- * process only prepares itself and then calls fork(), which puts that right, for the plugin's process (init.c).
+ * The clone is the plain system call with CLONE_PARENT, which libc's fork() does not offer: the new
+ * process is our sibling, a child of the core. With CLONE_NEWPID it is PID 1 of a namespace, as an
+ * ordinary user inside a user namespace that maps the user to itself. libc does not learn of it and
+ * goes on to believe in our thread id; the new process only prepares itself and then calls fork(),
+ * which puts that right, for the plugin's process (init.c).
  *
- * What the new process does first mirrors child_main() of proc/spawn.c, in the same order. There is no exec behind it,
- * so descriptors are closed, not marked.
+ * What the new process does first mirrors child_main() of proc/spawn.c, in the same order. There is
+ * no exec behind it, so descriptors are closed, not marked.
  */
 #include "worker/forkserver.h"
 
@@ -40,14 +41,7 @@
 #define CLOSE_AT_MOST 65536
 
 /* The fields and descriptors of SL_FRAME_FORK. */
-enum {
-    FIELD_PID_NAMESPACE,
-    FIELD_CARDS,
-    FIELD_CPUS,
-    FIELD_IN_GROUP,
-    FIELD_N_LIMITS,
-    FIELD_LIMITS
-};
+enum { FIELD_PID_NAMESPACE, FIELD_CARDS, FIELD_CPUS, FIELD_IN_GROUP, FIELD_N_LIMITS, FIELD_LIMITS };
 enum { FD_LOG, FD_CHANNEL, FD_GROUP };
 
 struct server {
@@ -131,8 +125,8 @@ static void set_variables(const struct sl_frame *f) {
     }
 }
 
-/* PDEATHSIG counts from here on; in a new PID namespace, where the parent is always 0, a core that died before shows by
- * the closed channel that init looks at first. */
+/* PDEATHSIG counts from here on; in a new PID namespace, where the parent is always 0, a core that
+ * died before shows by the closed channel that init looks at first. */
 static void die_with_core(const struct server *s, bool new_pid) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || (!new_pid && getppid() != s->core))
         sl_exit(SL_HOST_EXIT_CORE_GONE);
@@ -180,7 +174,8 @@ static void answer(const struct server *s, pid_t pid) {
         sl_channel_send(s->socket, &f, NULL, 0, NULL);
 }
 
-/* The next request; without a core, or with one that says something else, there is nothing left to do. */
+/* The next request; without a core, or with one that says something else, there is nothing left to
+ * do. */
 static void receive(const struct server *s, void *buf, struct sl_frame *f, int *fds, int *n_fds) {
     int rc = sl_channel_recv(s->socket, buf, f, fds, n_fds, NULL);
     if (rc != 1 || f->type != SL_FRAME_FORK ||
@@ -188,7 +183,8 @@ static void receive(const struct server *s, void *buf, struct sl_frame *f, int *
         sl_exit(SL_HOST_EXIT_CORE_GONE);
 }
 
-/* What every worker does first is done here once: random bytes are read, calls between libraries are bound. */
+/* What every worker does first is done here once: random bytes are read, calls between libraries
+ * are bound. */
 static void warm_up(void) {
     json_object_seed(0);
     json_decref(json_loads("{\"a\": [1]}", 0, NULL));

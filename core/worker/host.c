@@ -494,8 +494,8 @@ static struct sl_host *host_create(int socket) {
 _Noreturn void sl_host_run(int socket, const struct sl_sandbox_base *base) {
     struct sl_host *host = host_create(socket);
     struct sl_err err = {0};
-    setvbuf(stdout, NULL, _IOLBF,
-            0); /* what a plugin prints is in the log even if it crashes later */
+    /* What a plugin prints is in the log even if it crashes later. */
+    setvbuf(stdout, NULL, _IOLBF, 0);
     int rc = take_start(host, base, &err);
     if (rc == 0)
         start_io_thread(host);

@@ -96,12 +96,12 @@ struct sl_host {
     struct sluice_stage stage; /* a copy, zero where the plugin's is shorter */
     void *self;
 
-    struct sl_frame_out
-        frame; /* the one being sent; last, as it is large and not zeroed; guarded by `lock` */
+    /* the one being sent; last, as it is large and not zeroed; guarded by `lock` */
+    struct sl_frame_out frame;
 };
 
-/* Runs the host on the core's socket (any descriptor; it is moved away and closed on exec). `base`: for its sandbox.
- * Never returns. */
+/* Runs the host on the core's socket (any descriptor; it is moved away and closed on exec). `base`:
+ * for its sandbox. Never returns. */
 _Noreturn void sl_host_run(int socket, const struct sl_sandbox_base *base);
 
 /* ---- Shared by the files of the host ---- */
@@ -127,8 +127,8 @@ struct sluice_job *sl_job_check(struct sluice_job *job, const char *call);
 /* Fills in the functions that name a job. */
 void sl_job_fill_table(struct sluice_host *table);
 
-/* strike.c: carries out the job's fault, if it has one. True: the job shall end with *ret_status in place of what the stage
- * says; false: the stage is to be called. `lock` must not be held. */
+/* strike.c: carries out the job's fault, if it has one. True: the job shall end with *ret_status in
+ * place of what the stage says; false: the stage is to be called. `lock` must not be held. */
 bool sl_job_strike(struct sluice_job *job, int32_t *ret_status);
 
 /* output.c */

@@ -153,8 +153,8 @@ static void judge(struct sluice_job *job, int32_t *status) {
 
 void sl_job_end(struct sluice_job *job, int32_t status) {
     judge(job, &status);
-    sl_job_outputs_close(
-        job); /* before DONE, so that the core finds nobody who could change them */
+    /* Before DONE, so that the core finds nobody who could change them. */
+    sl_job_outputs_close(job);
     if (job->progress_pending)
         send_progress(job);
     if (status != SLUICE_OK)

@@ -1,6 +1,6 @@
 /*
- * NVIDIA's libraries by the versioned names that plugins open (docs/cuda.md), see libraries.h. Each has a function that
- * returns its version as one number.
+ * NVIDIA's libraries by the versioned names that plugins open (docs/cuda.md), see libraries.h. Each
+ * has a function that returns its version as one number.
  */
 #include "worker/libraries.h"
 

@@ -19,7 +19,8 @@
 int sl_loader_open(const char *path, const struct sluice_plugin **ret_plugin, bool *ret_load_failed,
                    struct sl_err *err);
 
-/* Sets libltdl up, which sl_loader_open() does where it was not called; for a process that is forked to load plugins. */
+/* Sets libltdl up, which sl_loader_open() does where it was not called; for a process that is
+ * forked to load plugins. */
 void sl_loader_init(void);
 
 /* The stage `id` of a checked plugin, or NULL. */

@@ -2,10 +2,14 @@
  * sluice-worker: the program that loads plugins. Not for use by hand but for --describe.
  *
  *     sluice-worker --socket 3                     serve the core on descriptor 3 (init.h, host.h)
- *     sluice-worker --socket 3 --no-init           the same without an init of its own: under a debugger
- *     sluice-worker --fork-server 3                fork workers at the core's request on descriptor 3 (forkserver.h)
- *     sluice-worker --gpu 3                        tell the core on descriptor 3 of the cards (nvml.h)
- *     sluice-worker --sync 3                       bring files of a run to the disk for the core on descriptor 3 (sync.h)
+ *     sluice-worker --socket 3 --no-init           the same without an init of its own: under a
+ *                                                  debugger
+ *     sluice-worker --fork-server 3                fork workers at the core's request on descriptor
+ *                                                  3 (forkserver.h)
+ *     sluice-worker --gpu 3                        tell the core on descriptor 3 of the cards
+ *                                                  (nvml.h)
+ *     sluice-worker --sync 3                       bring files of a run to the disk for the core on
+ *                                                  descriptor 3 (sync.h)
  *     sluice-worker --describe FILE.so [--fd N]    print what the plugin declares as JSON
  *     sluice-worker --inspect FILE.so --fd N       write what loading it does to a process as JSON
  */
@@ -48,7 +52,8 @@ static int serve(int socket, const struct sl_sandbox_base *base, bool with_init)
     sl_host_run(socket, base);
 }
 
-/* The end skips destructors of libraries that plugins brought along; the description is written by then. */
+/* The end skips destructors of libraries that plugins brought along; the description is written by
+ * then. */
 static _Noreturn void describe(const char *path, int fd) {
     int code = sl_describe(path, fd);
     fflush(NULL);

@@ -1,9 +1,11 @@
 /*
- * NVML through dlopen, see nvml.h. The functions and layouts used here are those of NVIDIA's NVML reference manual
- * (docs.nvidia.com/deploy/nvml-api); they are stable, each carries its version in its name. Those that older drivers
- * lack are optional: reserved memory, compute capability, persistence and MIG mode, processes.
+ * NVML through dlopen, see nvml.h. The functions and layouts used here are those of NVIDIA's NVML
+ * reference manual (docs.nvidia.com/deploy/nvml-api); they are stable, each carries its version in
+ * its name. Those that older drivers lack are optional: reserved memory, compute capability,
+ * persistence and MIG mode, processes.
  *
- * Every answer is made anew: a card that is lost, or a driver that is loaded later, shows in the next one.
+ * Every answer is made anew: a card that is lost, or a driver that is loaded later, shows in the
+ * next one.
  */
 #include "worker/nvml.h"
 

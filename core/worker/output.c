@@ -5,14 +5,14 @@
  * A small output is memory until it is committed, then one write: a file that is written and
  * removed soon after never reaches the disk, where one whose room was reserved has blocks to free.
  *
- * Room of larger ones is reserved (fallocate) before it is mapped, so that a full disk is an error of
- * output_grow() and not a SIGBUS in the middle of the stage; file systems that cannot reserve get
- * ftruncate. Where the file lives in memory (memfd, tmpfs without a limit) reserving takes pages
- * until the machine has none, so what is free is asked first. A map grows by at least half, so that
- * a stage that asks for a little more each time does not remap each time; commit cuts the file to
- * its length. Large maps ask for huge pages: where the file system has them (ext4 and XFS do), the
- * file is held in them from then on, and whoever reads it takes one page fault and one entry of the
- * TLB for 2 MiB instead of for 4 KiB.
+ * Room of larger ones is reserved (fallocate) before it is mapped, so that a full disk is an error
+ * of output_grow() and not a SIGBUS in the middle of the stage; file systems that cannot reserve
+ * get ftruncate. Where the file lives in memory (memfd, tmpfs without a limit) reserving takes
+ * pages until the machine has none, so what is free is asked first. A map grows by at least half,
+ * so that a stage that asks for a little more each time does not remap each time; commit cuts the
+ * file to its length. Large maps ask for huge pages: where the file system has them (ext4 and XFS
+ * do), the file is held in them from then on, and whoever reads it takes one page fault and one
+ * entry of the TLB for 2 MiB instead of for 4 KiB.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-/* Confines the plugin's process, see sandbox.h. All of it by raw system calls: libc has no names for them. */
+/* Confines the plugin's process, see sandbox.h. All of it by raw system calls: libc has no names
+ * for them. */
 #include "worker/sandbox.h"
 
 #include <errno.h>
@@ -128,8 +129,9 @@ static void decide(struct program *p, int call, unsigned flags) {
         answer(p, SECCOMP_RET_ERRNO | (call == SYS_clone3 ? ENOSYS : EPERM));
 }
 
-/* Decides about the calls, which ascend; all others are allowed. A tree: the kernel runs the filter once for each of its calls
- * when it takes it, and past a chain of comparisons that takes longer than all else here. */
+/* Decides about the calls, which ascend; all others are allowed. A tree: the kernel runs the filter
+ * once for each of its calls when it takes it, and past a chain of comparisons that takes longer
+ * than all else here. */
 static void search(struct program *p, const int *calls, int n, unsigned flags) {
     unsigned short at = p->n;
     if (n == 1) {

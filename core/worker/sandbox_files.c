@@ -1,6 +1,7 @@
 /*
- * The files of a sandbox, see sandbox_files.h. Rules of the base are real paths, none of them below another one that lets as
- * much: each rule costs its process an open file and the kernel a node, at every start.
+ * The files of a sandbox, see sandbox_files.h. Rules of the base are real paths, none of them below
+ * another one that lets as much: each rule costs its process an open file and the kernel a node, at
+ * every start.
  */
 #include "worker/sandbox_files.h"
 
@@ -81,7 +82,8 @@ static const char *const network_read[] = {"/etc/hosts",
                                            "/etc/gai.conf",
                                            "/run/systemd/resolve",
                                            NULL};
-/* The driver opens these for reading and writing; libcuda also names its threads below /proc/self. */
+/* The driver opens these for reading and writing; libcuda also names its threads below
+ * /proc/self. */
 static const char *const gpu_write[] = {"/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dri", NULL};
 static const char *const gpu_folders[] = {"/dev/shm", NULL}; /* where it makes files */
 static const char *const gpu_read[] = {"/etc/vulkan", "/etc/OpenCL",  "/etc/nvidia*",

@@ -1,9 +1,10 @@
 /*
- * Faults on purpose (sluice run --inject): what the host does in place of the stage, or before it, when the core has said so
- * for a job. What is seen from outside is what the fault would look like in any stage, so retries, timeouts and limits can
- * be rehearsed with the plugins that are there.
+ * Faults on purpose (sluice run --inject): what the host does in place of the stage, or before it,
+ * when the core has said so for a job. What is seen from outside is what the fault would look like
+ * in any stage, so retries, timeouts and limits can be rehearsed with the plugins that are there.
  *
- * `oom` takes no memory: it fails as a stage does whose allocation failed. A rehearsal must not bring the machine down.
+ * `oom` takes no memory: it fails as a stage does whose allocation failed. A rehearsal must not
+ * bring the machine down.
  */
 #include <signal.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
- * Batches of small files come first: the core waits for their answer before it sends the next, and a power cut costs what no
- * answer came for. Large files are written between batches, a piece at a time, in the order in which they were named. It
- * ends with the core, without finishing anything.
+ * Batches of small files come first: the core waits for their answer before it sends the next, and
+ * a power cut costs what no answer came for. Large files are written between batches, a piece at a
+ * time, in the order in which they were named. It ends with the core, without finishing anything.
  */
 #include "worker/sync.h"
 

@@ -1,13 +1,13 @@
 /*
- * From attention to word times, window by window: the segments of one window lie side by side in the
- * attention's time, so that they share one path.
+ * From attention to word times, window by window: the segments of one window lie side by side in
+ * the attention's time, so that they share one path.
  *
  * The heads' attention is averaged and taken as the probability that a token is said at a position.
- * This differs from timing.py of github.com/openai/whisper, whose times a transcript has already: it
- * normalises each position over all tokens and lets tokens share positions, and its words begin
+ * This differs from timing.py of github.com/openai/whisper, whose times a transcript has already:
+ * it normalises each position over all tokens and lets tokens share positions, and its words begin
  * where their token takes over, pauses included. A row rises to its peak within some 100 ms; the
- * half of the peak, as the width of peaks is measured, is where the sound begins, whatever the exact
- * share (docs/alignment.md has figures for others).
+ * half of the peak, as the width of peaks is measured, is where the sound begins, whatever the
+ * exact share (docs/alignment.md has figures for others).
  */
 #include "align/attention.h"
 

@@ -1,10 +1,10 @@
 /*
  * From a transcript to stretches of sound and their tokens, and from paths back to words.
  *
- * A stretch is one or more segments. Its text is a row of tokens; each different one has a column of
- * the emission, so that a vocabulary of hundreds costs no more than what the text uses. The star's
- * column is the largest of the frame less STAR_COST: it fits everything that is said, and loses
- * against the blank where nothing is.
+ * A stretch is one or more segments. Its text is a row of tokens; each different one has a column
+ * of the emission, so that a vocabulary of hundreds costs no more than what the text uses. The
+ * star's column is the largest of the frame less STAR_COST: it fits everything that is said, and
+ * loses against the blank where nothing is.
  */
 #include "align/ctc_words.h"
 
@@ -242,7 +242,8 @@ static void set_word(const struct stretch *s, struct al_word *w, const struct sp
     w->timed = true;
 }
 
-/* Tokens and emission of a stretch; without tokens, or with too little sound for them, its n_tokens is 0. */
+/* Tokens and emission of a stretch; without tokens, or with too little sound for them, its n_tokens
+ * is 0. */
 static int32_t prepare_stretch(struct stretch *s, const float *pcm, size_t n_samples) {
     int32_t status = make_tokens(s);
     s->n_frames = al_config_frames(&s->self->config, n_samples);

@@ -33,8 +33,8 @@ int32_t al_ctc_words_create(const char *folder, const struct al_ctc_options *opt
 void al_ctc_words_destroy(struct al_ctc_words *self); /* takes NULL */
 
 /*
- * Sets the times of the script's words. Segments with little between them are aligned as one text, up
- * to a window; a longer segment goes through the network in windows whose joints are at the same
+ * Sets the times of the script's words. Segments with little between them are aligned as one text,
+ * up to a window; a longer segment goes through the network in windows whose joints are at the same
  * frames, and through one path. SLUICE_INPUT where the network's output is no number; CANCELLED.
  */
 int32_t al_ctc_words_align(struct al_ctc_words *self, const float *pcm, size_t n_samples,
@@ -45,9 +45,10 @@ int32_t al_ctc_words_align(struct al_ctc_words *self, const float *pcm, size_t n
 bool al_ctc_words_device(const struct al_ctc_words *self, struct al_device_info *ret);
 
 /*
- * The log probabilities of n_frames frames of the sound that `net` of `backend` listens to, handed to `take` in
- * order, (n, n_vocab) at a time: from one run where they fit into `window` frames, else from windows
- * that see `context` frames more on both sides, as far as there are. A failure of `take` ends it.
+ * The log probabilities of n_frames frames of the sound that `net` of `backend` listens to, handed
+ * to `take` in order, (n, n_vocab) at a time: from one run where they fit into `window` frames,
+ * else from windows that see `context` frames more on both sides, as far as there are. A failure of
+ * `take` ends it.
  */
 struct al_taker {
     void *ctx;

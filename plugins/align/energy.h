@@ -16,8 +16,8 @@
 struct al_energy {
     float *level; /* [n] */
     size_t n;
-    double
-        floor; /* what a tenth of the steps stay below: background noise, where there are pauses */
+    /* what a tenth of the steps stay below: background noise, where there are pauses */
+    double floor;
 };
 
 int32_t al_energy_init(struct al_energy *ret, const float *pcm, size_t n_samples,

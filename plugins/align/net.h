@@ -34,7 +34,8 @@ void al_net_listen(struct al_net *net, const float *pcm, size_t n_samples);
 int32_t al_net_run(struct al_net *net, size_t first, size_t n, const struct al_watch *watch,
                    float *ret, struct num_err *err);
 
-/* `tap` is called during runs with "features", "projected", "positions" and after each layer "layer". */
+/* `tap` is called during runs with "features", "projected", "positions" and after each layer
+ * "layer". */
 void al_net_set_tap(struct al_net *net, al_tap *tap, void *ctx);
 
 #endif

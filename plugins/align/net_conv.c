@@ -2,11 +2,11 @@
  * From samples to the transformer's input: convolutions that take every frame down to one step of
  * the network, the projection, and the positional convolution.
  *
- * Rows over time lie side by side in memory, so a convolution is one product over rows that overlap:
- * the inputs of one output are its taps, one behind the other. A task takes CHUNK frames through all
- * convolutions, whose rows stay in the second cache; the few rows that two chunks share are made
- * twice. The first convolution of models with a group norm is made anew for every sound, with its norm
- * in it (sound.h).
+ * Rows over time lie side by side in memory, so a convolution is one product over rows that
+ * overlap: the inputs of one output are its taps, one behind the other. A task takes CHUNK frames
+ * through all convolutions, whose rows stay in the second cache; the few rows that two chunks share
+ * are made twice. The first convolution of models with a group norm is made anew for every sound,
+ * with its norm in it (sound.h).
  */
 #include <string.h>
 

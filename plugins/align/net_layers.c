@@ -1,7 +1,7 @@
 /*
- * The transformer and the head. A layer is three parallel loops: projections by blocks of rows, keys
- * and values going straight into panels; attention by head and block (attend.c); output, norms and
- * MLP by blocks. A row's result does not depend on its block, so the number of threads changes
+ * The transformer and the head. A layer is three parallel loops: projections by blocks of rows,
+ * keys and values going straight into panels; attention by head and block (attend.c); output, norms
+ * and MLP by blocks. A row's result does not depend on its block, so the number of threads changes
  * nothing.
  */
 #include <math.h>

@@ -1,6 +1,6 @@
 /*
- * Weights into panels, once. A layer is read a panel (32 outputs) at a time, so that few rows are ever
- * held as floats.
+ * Weights into panels, once. A layer is read a panel (32 outputs) at a time, so that few rows are
+ * ever held as floats.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /*
  * The network's own structures, shared by net.c (buffers, runs), net_load.c (weights), net_conv.c
- * (from samples to features and positions) and net_layers.c (the transformer). D is the width of the
- * residual stream, F that of the MLP, H the number of heads, d = D / H, T frames of a run.
+ * (from samples to features and positions) and net_layers.c (the transformer). D is the width of
+ * the residual stream, F that of the MLP, H the number of heads, d = D / H, T frames of a run.
  *
- * `act` is the type of weights and of inputs of products; the residual stream, norms and softmax are
- * float always. The first convolution sees samples and stays float.
+ * `act` is the type of weights and of inputs of products; the residual stream, norms and softmax
+ * are float always. The first convolution sees samples and stays float.
  */
 #ifndef ALIGN_NET_OWN_H
 #define ALIGN_NET_OWN_H

@@ -1,7 +1,7 @@
 /*
  * The plugin `align`: glue between the host and the engines. One stage, align/words: the transcript
- * is read, one of the methods sets the times of its words, edges move to where the sound is, and the
- * transcript is written again.
+ * is read, one of the methods sets the times of its words, edges move to where the sound is, and
+ * the transcript is written again.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,8 +64,8 @@ static int32_t align_by_attention(struct work *w, const struct al_watch *watch) 
     return SLUICE_OK;
 }
 
-/* A card that has failed for this process fails every job to come. The process ends, which counts as a
- * crash of its job, so that this is tried again in a fresh one. */
+/* A card that has failed for this process fails every job to come. The process ends, which counts
+ * as a crash of its job, so that this is tried again in a fresh one. */
 static void leave_lost_card(const struct stage *self) {
     struct al_device_info info = {0};
     if (!al_ctc_words_device(self->ctc, &info) || !info.lost)

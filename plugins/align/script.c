@@ -1,7 +1,7 @@
 /*
- * The tree of a transcript and its words in a row: see script.h. The tree owns all texts; words that
- * are cut from a segment's text are put into the tree at once, so that there is one place where a
- * word lives.
+ * The tree of a transcript and its words in a row: see script.h. The tree owns all texts; words
+ * that are cut from a segment's text are put into the tree at once, so that there is one place
+ * where a word lives.
  */
 #include "align/script.h"
 

@@ -1,6 +1,6 @@
 /*
- * The sound that a network hears, before any of its layers: normalised as the model asks, and what the norm over all
- * time behind the first convolution needs to know of it.
+ * The sound that a network hears, before any of its layers: normalised as the model asks, and what
+ * the norm over all time behind the first convolution needs to know of it.
  */
 #ifndef ALIGN_SOUND_H
 #define ALIGN_SOUND_H
@@ -22,7 +22,8 @@ struct al_sound {
 /* As Wav2Vec2FeatureExtractor of transformers: mean 0 and variance 1 where the model wants it. */
 struct al_sound al_sound_of(const struct al_config *config, const float *pcm, size_t n);
 
-/* Samples [first, first + n), normalised; what is no number, and what lies behind the end, as silence. */
+/* Samples [first, first + n), normalised; what is no number, and what lies behind the end, as
+ * silence. */
 void al_sound_read(const struct al_sound *sound, size_t first, size_t n, float *ret);
 
 /* The first convolution without bias and the norm over time behind it. */
@@ -32,9 +33,9 @@ struct al_first {
 };
 
 /*
- * Both as one convolution for this sound. Mean and variance of an output over all time follow from those of the
- * sound's windows of kernel samples (mean w·m, variance w'Cw), so they cost one pass over the sound. ret_weight (as
- * weight), ret_bias (conv_dim[0]).
+ * Both as one convolution for this sound. Mean and variance of an output over all time follow from
+ * those of the sound's windows of kernel samples (mean w·m, variance w'Cw), so they cost one pass
+ * over the sound. ret_weight (as weight), ret_bias (conv_dim[0]).
  */
 void al_sound_fold(const struct al_sound *sound, const struct al_config *config,
                    const struct al_first *first, float *ret_weight, float *ret_bias);

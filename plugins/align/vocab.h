@@ -1,6 +1,6 @@
 /*
- * The vocabulary of a CTC model, vocab.json: pieces of text, of one character or more (phonemes), and
- * how words are spelt with them.
+ * The vocabulary of a CTC model, vocab.json: pieces of text, of one character or more (phonemes),
+ * and how words are spelt with them.
  */
 #ifndef ALIGN_VOCAB_H
 #define ALIGN_VOCAB_H
@@ -37,10 +37,10 @@ int32_t al_vocab_parse(const char *json, size_t len, uint32_t n_vocab, int32_t p
 void al_vocab_finish(struct al_vocab *vocab); /* takes a zeroed one too */
 
 /*
- * Spells a word: the longest piece first, a character as it is or in its other case. Letters, digits
- * and signs that are read aloud ($, %, &) for which there is no piece become AL_STAR, several in a
- * row one; other signs nothing. Writes at most max_tokens ids (bytes of the word are enough) and
- * returns how many.
+ * Spells a word: the longest piece first, a character as it is or in its other case. Letters,
+ * digits and signs that are read aloud ($, %, &) for which there is no piece become AL_STAR,
+ * several in a row one; other signs nothing. Writes at most max_tokens ids (bytes of the word are
+ * enough) and returns how many.
  */
 size_t al_vocab_spell(const struct al_vocab *vocab, const char *word, int32_t *ret_tokens,
                       size_t max_tokens);

@@ -37,8 +37,8 @@ struct ad_input {
     int64_t n_lost;      /* packets that could not be decoded */
     int lost_pending;    /* one of them lies before the next frame */
     double first_lost_s; /* seconds from the stream's start to the first, -1 where unknown */
-    int64_t
-        packets_end; /* end of the last packet in the stream's time base, AV_NOPTS_VALUE: unknown */
+    /* end of the last packet in the stream's time base, AV_NOPTS_VALUE: unknown */
+    int64_t packets_end;
 };
 
 /*

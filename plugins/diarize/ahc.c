@@ -144,7 +144,8 @@ static void find_done(const struct dz_merge *merges, size_t n, const double *hei
     }
 }
 
-/* Roots from the top down: a node that a done merge took has that one's. Numbers in the order of leaves. */
+/* Roots from the top down: a node that a done merge took has that one's. Numbers in the order of
+ * leaves. */
 static size_t number_roots(const struct dz_merge *merges, size_t n, const uint8_t *done,
                            uint32_t *root, uint32_t *number, uint32_t *ret_labels) {
     uint32_t n_labels = 0;
@@ -243,8 +244,8 @@ static size_t apart(size_t a, size_t b) {
     return a > b ? a - b : b - a;
 }
 
-/* Looks for a cut with `wanted` large clusters, from the threshold's surroundings outwards, and takes
- * the best there is. */
+/* Looks for a cut with `wanted` large clusters, from the threshold's surroundings outwards, and
+ * takes the best there is. */
 static int32_t search(struct clustering *c, size_t wanted, size_t *n_large, struct num_err *err) {
     size_t n_merges = c->n - 1, best = n_merges - 1, best_large = 1;
     struct distant *order = malloc(n_merges * sizeof *order);

@@ -1,8 +1,9 @@
 /*
- * Agglomerative clustering of unit vectors: the two clusters whose centroids are nearest become one,
- * again and again; the tree that this makes is then cut. Centroid linkage (R. Sokal and C. Michener,
- * 1958), and the choice of the cut and of what becomes of small clusters, as pyannote.audio 3.1 does
- * with scipy's linkage() and fcluster(): github.com/pyannote/pyannote-audio, pipelines/clustering.py.
+ * Agglomerative clustering of unit vectors: the two clusters whose centroids are nearest become
+ * one, again and again; the tree that this makes is then cut. Centroid linkage (R. Sokal and C.
+ * Michener, 1958), and the choice of the cut and of what becomes of small clusters, as
+ * pyannote.audio 3.1 does with scipy's linkage() and fcluster():
+ * github.com/pyannote/pyannote-audio, pipelines/clustering.py.
  *
  * Memory is that of the vectors; distances are computed when they are needed.
  */
@@ -24,8 +25,8 @@ struct dz_merge {
 
 /*
  * The n - 1 merges of x (n, dim), which has to be of length 1 each and is overwritten, into ret.
- * Distances may go down from one merge to the next: centroids do that. Time n^2 dim. SLUICE_CANCELLED
- * where `watch`, which may be NULL, says so.
+ * Distances may go down from one merge to the next: centroids do that. Time n^2 dim.
+ * SLUICE_CANCELLED where `watch`, which may be NULL, says so.
  */
 int32_t dz_ahc_link(float *x, size_t n, size_t dim, const struct dz_watch *watch,
                     struct dz_merge *ret, struct num_err *err);

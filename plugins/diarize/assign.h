@@ -30,8 +30,8 @@ struct dz_assign_options {
  * members that it does not know stay.
  *
  *   - A word's speaker is who speaks longest between its start and its end; outside of all turns,
- *     who speaks nearest. A word without times goes with the timed word before it in its segment, else
- *     with the one behind.
+ *     who speaks nearest. A word without times goes with the timed word before it in its segment,
+ *     else with the one behind.
  *   - A change in the middle of a sentence moves to the nearest end of a sentence, or to the start
  *     of the segment, where that is at most `snap` words away: recognisers give the pause before a
  *     word to the word, and then it seems to begin while the other one still speaks.

@@ -1,6 +1,6 @@
 /*
- * What runs the two networks of the neural method: the processor (pyannet.h and resnet.h, behind models.c), or a
- * card (cuda/).
+ * What runs the two networks of the neural method: the processor (pyannet.h and resnet.h, behind
+ * models.c), or a card (cuda/).
  */
 #ifndef DIARIZE_BACKEND_H
 #define DIARIZE_BACKEND_H

@@ -22,7 +22,8 @@ struct dz_bic {
 
 /*
  * Joins the n sets of frames `stats` in place: *ret_n of them are left, at the front, in the order
- * of their first set. Memory n^2 floats, time n^2 to n^3 likelihoods. SLUICE_RESOURCE: out of memory.
+ * of their first set. Memory n^2 floats, time n^2 to n^3 likelihoods. SLUICE_RESOURCE: out of
+ * memory.
  */
 int32_t dz_bic_cluster(const struct dz_bic *bic, struct dz_stats *stats, size_t n, size_t *ret_n,
                        struct num_err *err);

@@ -36,8 +36,8 @@ struct dz_classic_options {
 /*
  * Finds the turns in n_spans stretches of speech (in order, apart from each other) of mono 16 kHz
  * audio, borrowed for the call. Speakers are SPEAKER_00, SPEAKER_01, ... in the order in which they
- * begin. ret_embeddings gets a row of DZ_EMBEDDING_SIZE for each: mean and standard deviation of the
- * cepstra; it has room for DZ_MAX_SPEAKERS. SLUICE_CANCELLED where the watch says so.
+ * begin. ret_embeddings gets a row of DZ_EMBEDDING_SIZE for each: mean and standard deviation of
+ * the cepstra; it has room for DZ_MAX_SPEAKERS. SLUICE_CANCELLED where the watch says so.
  */
 int32_t dz_classic_run(const float *pcm, size_t n_samples, const struct dz_span *spans,
                        size_t n_spans, const struct dz_classic_options *options,

@@ -81,7 +81,8 @@ size_t dz_fbank_work(const struct dz_fbank *fbank) {
     return (N_FFT + N_FFT / 2 + 1) * (size_t)NUM_FFT_BATCH + num_fft_work(fbank->fft);
 }
 
-/* A frame without its mean, pre-emphasised and windowed, into every NUM_FFT_BATCH-th value of ret. */
+/* A frame without its mean, pre-emphasised and windowed, into every NUM_FFT_BATCH-th value of
+ * ret. */
 static void prepare(const struct dz_fbank *f, const float *pcm, float *ret) {
     float frame[DZ_FBANK_FRAME];
     double sum = 0;

@@ -2,7 +2,8 @@
  * Log-mel filter banks as Kaldi computes them (D. Povey et al., "The Kaldi speech recognition
  * toolkit", 2011; feat/feature-fbank.cc): frames of 25 ms every 10 ms that lie within the signal,
  * without their mean, pre-emphasis 0.97, Hamming window, power of 512 points, triangles on Kaldi's
- * mel scale from 20 Hz to 8 kHz, natural logarithm. Without dither. Samples count as 16-bit numbers.
+ * mel scale from 20 Hz to 8 kHz, natural logarithm. Without dither. Samples count as 16-bit
+ * numbers.
  */
 #ifndef DIARIZE_FBANK_H
 #define DIARIZE_FBANK_H

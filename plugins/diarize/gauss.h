@@ -19,7 +19,8 @@ struct dz_stats {
 void dz_stats_add(struct dz_stats *stats, const float *frames, size_t n);
 void dz_stats_join(struct dz_stats *stats, const struct dz_stats *other);
 
-/* Log of the covariance's determinant, after `floor` (DZ_DIM) is added to the variances. stats->n > 0. */
+/* Log of the covariance's determinant, after `floor` (DZ_DIM) is added to the variances. stats->n >
+ * 0. */
 double dz_stats_log_det(const struct dz_stats *stats, const double *floor);
 
 /* A distribution made ready to be asked often. */

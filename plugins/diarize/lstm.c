@@ -1,5 +1,5 @@
-/* See lstm.h. A thread's workspace holds the gates of STEPS steps of a group, what its cells remember
- * and its states. */
+/* See lstm.h. A thread's workspace holds the gates of STEPS steps of a group, what its cells
+ * remember and its states. */
 #include "diarize/lstm.h"
 
 #include <string.h>
@@ -19,7 +19,8 @@ int32_t dz_lstm_set(struct dz_lstm *lstm, size_t d, const float *weight_ih, cons
 
 /* ---- workspace ---- */
 
-/* Rows of gates: those of STEPS steps, and of one more for sums that must not touch their neighbours. */
+/* Rows of gates: those of STEPS steps, and of one more for sums that must not touch their
+ * neighbours. */
 #define GATE_ROWS ((STEPS + 1) * DZ_LSTM_GROUP)
 
 static size_t state_floats(const struct dz_lstm *l) {
@@ -58,8 +59,8 @@ static void project(const struct group *g, size_t first, size_t n_steps) {
     g->kernels->enter();
 }
 
-/* Adds the product with the states before. Products touch whole NUM_ROW_PAD rows, so that what is no
- * multiple of them takes a place of its own. */
+/* Adds the product with the states before. Products touch whole NUM_ROW_PAD rows, so that what is
+ * no multiple of them takes a place of its own. */
 static float *add_states(const struct group *g, float *gates) {
     size_t width = 4 * g->lstm->n_hidden;
     const struct num_linear *l = &g->lstm->state[g->d];

@@ -35,8 +35,8 @@ static inline size_t dz_lstm_n_out(const struct dz_lstm *lstm) {
 /* Floats of workspace for each thread of the pool. */
 size_t dz_lstm_work(const struct dz_lstm *lstm);
 
-/* Where step `t` of sequence `i` of n lies in x and y: rows of a group's sequences are side by side,
- * its steps follow each other, and so do the groups. */
+/* Where step `t` of sequence `i` of n lies in x and y: rows of a group's sequences are side by
+ * side, its steps follow each other, and so do the groups. */
 static inline size_t dz_lstm_row(size_t n_steps, size_t n, size_t t, size_t i) {
     size_t first = i / DZ_LSTM_GROUP * DZ_LSTM_GROUP;
     size_t some = n - first < DZ_LSTM_GROUP ? n - first : DZ_LSTM_GROUP;
@@ -45,9 +45,9 @@ static inline size_t dz_lstm_row(size_t n_steps, size_t n, size_t t, size_t i) {
 
 /*
  * x to y, n_steps * n rows each in the order of dz_lstm_row(): num_rows_bytes() of n_in and of
- * dz_lstm_n_out() values of the layer's type, what fills rows up being finite in x and left alone in
- * y. Rows of x are read up to a multiple of NUM_ROW_PAD beyond the last. work: dz_lstm_work() for
- * each thread. A sequence's result does not depend on the others.
+ * dz_lstm_n_out() values of the layer's type, what fills rows up being finite in x and left alone
+ * in y. Rows of x are read up to a multiple of NUM_ROW_PAD beyond the last. work: dz_lstm_work()
+ * for each thread. A sequence's result does not depend on the others.
  */
 void dz_lstm_run(const struct dz_lstm *lstm, const struct num_kernels *kernels,
                  const struct dz_cells *cells, struct num_pool *pool, const void *x, size_t n_steps,

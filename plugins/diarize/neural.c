@@ -360,7 +360,8 @@ static int8_t nearest(const double *row, size_t n) {
     return (int8_t)best;
 }
 
-/* Each to a cluster of his own; to the nearest where there are too few, or their number was forced. */
+/* Each to a cluster of his own; to the nearest where there are too few, or their number was
+ * forced. */
 static void assign_window(struct diarization *d, size_t window) {
     size_t n = d->shape.n_local;
     double scores[DZ_MAX_LOCAL * DZ_MAX_CLUSTERS] = {0};

@@ -243,7 +243,8 @@ static void normalise_wave(const struct dz_pyannet *net, const float *pcm, float
         ret[i] = (float)((ret[i] - mean) * scale) + net->model.wave_shift;
 }
 
-/* Each channel of x (n_rows, n) to mean 0 and variance 1 over time, then scale, shift, leaky ReLU. */
+/* Each channel of x (n_rows, n) to mean 0 and variance 1 over time, then scale, shift, leaky
+ * ReLU. */
 static void normalise(const struct dz_pyannet *net, size_t layer, float *x, size_t n_rows, size_t n,
                       float *work) {
     float *mean = work, *square = work + n;
@@ -334,8 +335,8 @@ static void leaky(float *x, size_t n) {
         x[i] = x[i] > 0 ? x[i] : DZ_PYANNET_NEGATIVE * x[i];
 }
 
-/* ROWS rows through all linear layers. What an input's last panel has beyond its values is zero, as are
- * the weights that it meets. */
+/* ROWS rows through all linear layers. What an input's last panel has beyond its values is zero, as
+ * are the weights that it meets. */
 static void run_linears(void *ctx, uint32_t index, uint32_t thread) {
     const struct run *r = ctx;
     struct dz_pyannet *net = r->net;

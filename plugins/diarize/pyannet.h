@@ -22,8 +22,8 @@
 
 struct dz_pyannet;
 
-/* `weights` are copied; `compute`: F32 or BF16. SLUICE_INPUT: they are not what is expected, and the
- * message says what. */
+/* `weights` are copied; `compute`: F32 or BF16. SLUICE_INPUT: they are not what is expected, and
+ * the message says what. */
 int32_t dz_pyannet_create(const struct dz_weights *weights, enum num_compute compute,
                           struct num_pool *pool, struct dz_pyannet **ret, struct num_err *err);
 void dz_pyannet_destroy(struct dz_pyannet *net);

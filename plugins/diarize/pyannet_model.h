@@ -1,6 +1,6 @@
 /*
- * A segmentation model as its file holds it: sizes, checked against each other, and weights in float.
- * What runs it (pyannet.h, cuda/pyannet.h) makes its own of them.
+ * A segmentation model as its file holds it: sizes, checked against each other, and weights in
+ * float. What runs it (pyannet.h, cuda/pyannet.h) makes its own of them.
  */
 #ifndef DIARIZE_PYANNET_MODEL_H
 #define DIARIZE_PYANNET_MODEL_H
@@ -56,7 +56,8 @@ struct dz_pyannet_model {
     size_t n_linears;
 };
 
-/* SLUICE_INPUT: the weights are not what is expected, and the message says what. They are copied. */
+/* SLUICE_INPUT: the weights are not what is expected, and the message says what. They are
+ * copied. */
 int32_t dz_pyannet_model_load(const struct dz_weights *weights, struct dz_pyannet_model *ret,
                               struct num_err *err);
 /* Frees the floats; sizes and sets stay. Takes a zeroed one too. */

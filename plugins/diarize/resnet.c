@@ -182,7 +182,8 @@ struct layer {
     bool relu;
 };
 
-/* What lies under the kernel's lines for band `band` of the output; `stride` and kernels of 3 or 1. */
+/* What lies under the kernel's lines for band `band` of the output; `stride` and kernels of 3 or
+ * 1. */
 static void lines_under(const struct layer *l, size_t band, const void *ret[DZ_MAX_LINES]) {
     const struct dz_conv *c = l->conv;
     size_t edge = c->width / 2;
@@ -225,7 +226,8 @@ static void run_layer(struct dz_resnet *net, const struct dz_conv *conv, const s
     num_pool_run(net->pool, (uint32_t)out->n_bands, run_band, &layer);
 }
 
-/* y = relu(second(relu(first(x))) + shortcut(x)); *x becomes y. Maps move round the three buffers. */
+/* y = relu(second(relu(first(x))) + shortcut(x)); *x becomes y. Maps move round the three
+ * buffers. */
 static void run_block(struct dz_resnet *net, const struct block *b, struct map *x) {
     size_t at = 0;
     while (net->maps[at] != x->data)

@@ -4,8 +4,8 @@
  * speaker, as WeSpeaker trains it (H. Wang et al., "Wespeaker: a research and production oriented
  * speaker embedding learning toolkit", ICASSP 2023) and pyannote.audio 3.3.2 computes it.
  *
- * The network runs once for a window, whoever speaks in it; only pooling and the last layer are done
- * for each speaker.
+ * The network runs once for a window, whoever speaks in it; only pooling and the last layer are
+ * done for each speaker.
  */
 #ifndef DIARIZE_RESNET_H
 #define DIARIZE_RESNET_H
@@ -25,12 +25,12 @@ void dz_resnet_destroy(struct dz_resnet *net);
 /* Values of an embedding. */
 size_t dz_resnet_size(const struct dz_resnet *net);
 
-/* Runs the network on pcm, n samples of 16 kHz in [-1, 1], at least 25 ms. What it gives stays until
- * the next call. One call at a time. */
+/* Runs the network on pcm, n samples of 16 kHz in [-1, 1], at least 25 ms. What it gives stays
+ * until the next call. One call at a time. */
 int32_t dz_resnet_run(struct dz_resnet *net, const float *pcm, size_t n, struct num_err *err);
 
-/* The embedding, ret (size), of the frames of the last run that `mask` (n_mask), which spans the same
- * time, weighs: 0 to 1, not all 0. */
+/* The embedding, ret (size), of the frames of the last run that `mask` (n_mask), which spans the
+ * same time, weighs: 0 to 1, not all 0. */
 int32_t dz_resnet_pool(const struct dz_resnet *net, const float *mask, size_t n_mask, float *ret,
                        struct num_err *err);
 

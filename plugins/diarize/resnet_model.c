@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A convolution with a square kernel of `width`; *n is the channels that go in and then come out. */
+/* A convolution with a square kernel of `width`; *n is the channels that go in and then come
+ * out. */
 static int32_t load_conv(const struct dz_weights *w, const char *name, size_t width, size_t stride,
                          size_t *n, struct dz_resnet_conv *ret, struct num_err *err) {
     size_t shape[] = {0, *n, width, width};

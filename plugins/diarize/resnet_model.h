@@ -1,7 +1,7 @@
 /*
- * An embedding model as its file holds it: sizes, checked against each other, and weights in float, the
- * normalisations over the batch folded into them by tools/convert_diarization. What runs it (resnet.h,
- * cuda/resnet.h) makes its own of them.
+ * An embedding model as its file holds it: sizes, checked against each other, and weights in float,
+ * the normalisations over the batch folded into them by tools/convert_diarization. What runs it
+ * (resnet.h, cuda/resnet.h) makes its own of them.
  */
 #ifndef DIARIZE_RESNET_MODEL_H
 #define DIARIZE_RESNET_MODEL_H
@@ -29,7 +29,8 @@ struct dz_resnet_model {
     size_t size, n_pooled; /* n_pooled: channels * bands */
 };
 
-/* SLUICE_INPUT: the weights are not what is expected, and the message says what. They are copied. */
+/* SLUICE_INPUT: the weights are not what is expected, and the message says what. They are
+ * copied. */
 int32_t dz_resnet_model_load(const struct dz_weights *weights, struct dz_resnet_model *ret,
                              struct num_err *err);
 /* Frees the floats; sizes stay. Takes a zeroed one too. */

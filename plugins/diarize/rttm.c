@@ -60,7 +60,8 @@ static int32_t read_speaker(const struct line *line, struct dz_turns *turns, siz
     return dz_append(turns, capacity, turn, err);
 }
 
-/* Whether the line is of the recording that is read; the first one becomes it where none is named. */
+/* Whether the line is of the recording that is read; the first one becomes it where none is
+ * named. */
 static int32_t choose_recording(const struct line *line, const char *wanted, const char **chosen,
                                 int *ret_take, struct num_err *err) {
     const char *name = line->n_fields > 1 ? line->fields[1] : "";

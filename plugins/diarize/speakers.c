@@ -1,6 +1,6 @@
 /*
- * The stage diarize/speakers: the glue between the host and the two methods, classic.h and neural.h.
- * Turns become JSON and the speakers' vectors a safetensors file.
+ * The stage diarize/speakers: the glue between the host and the two methods, classic.h and
+ * neural.h. Turns become JSON and the speakers' vectors a safetensors file.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,8 +179,8 @@ static int32_t run_classic(struct work *w, const struct dz_watch *watch) {
                           watch, &w->turns, w->embeddings, &w->err);
 }
 
-/* A card that has failed for this process fails every job to come. The process ends, which counts as a
- * crash of its job, so that this is tried again in a fresh one. */
+/* A card that has failed for this process fails every job to come. The process ends, which counts
+ * as a crash of its job, so that this is tried again in a fresh one. */
 static void leave_lost_card(const struct speakers *self) {
     struct dz_device_info info = {0};
     if (self->models.card)

@@ -1,8 +1,8 @@
 /*
  * From what each window says of its local speakers to turns of the speakers of the recording, as
- * pyannote.audio 4.0 does it (pipelines/speaker_diarization.py, reconstruct() and to_diarization()):
- * in each frame as many speak as the windows say on average, and those speak whom most windows hear.
- * Frame by frame, so that memory is that of the turns.
+ * pyannote.audio 4.0 does it (pipelines/speaker_diarization.py, reconstruct() and
+ * to_diarization()): in each frame as many speak as the windows say on average, and those speak
+ * whom most windows hear. Frame by frame, so that memory is that of the turns.
  */
 #ifndef DIARIZE_TRACKS_H
 #define DIARIZE_TRACKS_H
@@ -22,8 +22,8 @@ struct dz_tracks {
 };
 
 /*
- * Turns, and those without overlap; names are SPEAKER_00, SPEAKER_01, ... in the order in which they
- * begin, the same in both. ret_cluster (DZ_MAX_CLUSTERS) is the cluster of each speaker.
+ * Turns, and those without overlap; names are SPEAKER_00, SPEAKER_01, ... in the order in which
+ * they begin, the same in both. ret_cluster (DZ_MAX_CLUSTERS) is the cluster of each speaker.
  */
 int32_t dz_tracks_make(const struct dz_tracks *tracks, struct dz_turns *ret,
                        struct dz_turns *ret_exclusive, uint8_t *ret_cluster, struct num_err *err);

@@ -1,5 +1,5 @@
-/* See vbx.h. Matrices are as in the paper but for their order in memory: a row is an embedding, or a
- * speaker. */
+/* See vbx.h. Matrices are as in the paper but for their order in memory: a row is an embedding, or
+ * a speaker. */
 #include "diarize/vbx.h"
 
 #include <math.h>

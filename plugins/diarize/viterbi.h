@@ -1,7 +1,7 @@
 /*
- * The likeliest sequence of speakers over frames, where a change costs (A. Viterbi, 1967): a state a
- * speaker, all changes alike. Works on blocks of frames and carries its scores from one to the next,
- * so memory does not grow with the recording.
+ * The likeliest sequence of speakers over frames, where a change costs (A. Viterbi, 1967): a state
+ * a speaker, all changes alike. Works on blocks of frames and carries its scores from one to the
+ * next, so memory does not grow with the recording.
  */
 #ifndef DIARIZE_VITERBI_H
 #define DIARIZE_VITERBI_H

@@ -1,5 +1,5 @@
-/* See voices.h: safetensors by num, names by jansson, folders in the order of names so that results do
- * not depend on the file system. */
+/* See voices.h: safetensors by num, names by jansson, folders in the order of names so that results
+ * do not depend on the file system. */
 #include "diarize/voices.h"
 
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /*
- * What known speakers sound like: embeddings/1, a row for each voice, as diarize/speakers writes it,
- * and folders of such files; and which of them a voice is.
+ * What known speakers sound like: embeddings/1, a row for each voice, as diarize/speakers writes
+ * it, and folders of such files; and which of them a voice is.
  */
 #ifndef DIARIZE_VOICES_H
 #define DIARIZE_VOICES_H
@@ -22,19 +22,20 @@ void dz_voices_finish(struct dz_voices *voices);
 
 #define dz_autovoices __attribute__((cleanup(dz_voices_finish))) struct dz_voices
 
-/* Parses an embeddings/1: a tensor `embeddings` (n, size) and the metadata `speakers`, a JSON list of
- * n names, and `kind`. SLUICE_INPUT says what is wrong; `file` names it. */
+/* Parses an embeddings/1: a tensor `embeddings` (n, size) and the metadata `speakers`, a JSON list
+ * of n names, and `kind`. SLUICE_INPUT says what is wrong; `file` names it. */
 int32_t dz_voices_read(const void *data, size_t len, const char *file, struct dz_voices *ret,
                        struct num_err *err);
 
 /*
- * The known speakers of a folder: NAME.safetensors, or NAME/ with such files, whose rows' mean is then
- * his. Other files are passed over. All have to be of one kind and size. In the order of names.
+ * The known speakers of a folder: NAME.safetensors, or NAME/ with such files, whose rows' mean is
+ * then his. Other files are passed over. All have to be of one kind and size. In the order of
+ * names.
  */
 int32_t dz_voices_read_folder(const char *path, struct dz_voices *ret, struct num_err *err);
 
-/* A row (1 or more of `voices`) as embeddings/1, whose only speaker is `name`; *ret is the caller's to
- * free. */
+/* A row (1 or more of `voices`) as embeddings/1, whose only speaker is `name`; *ret is the caller's
+ * to free. */
 int32_t dz_voices_write(const struct dz_voices *voices, size_t row, const char *name, void **ret,
                         size_t *ret_len, struct num_err *err);
 

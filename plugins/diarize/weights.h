@@ -1,6 +1,6 @@
 /*
- * A model on disk: a folder with model.safetensors and config.json, or such a safetensors file, with
- * the config beside it. tools/convert_diarization writes them.
+ * A model on disk: a folder with model.safetensors and config.json, or such a safetensors file,
+ * with the config beside it. tools/convert_diarization writes them.
  */
 #ifndef DIARIZE_WEIGHTS_H
 #define DIARIZE_WEIGHTS_H

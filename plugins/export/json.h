@@ -24,8 +24,8 @@ struct ex_addition {
 int ex_json_check_defaults(const char *defaults, struct num_err *err);
 
 /*
- * Appends the JSON object `transcript` with the `n` additions after its own members, and then those members
- * of the object `defaults` (JSON text; NULL: none) that it does not have by then. Indent 2,
+ * Appends the JSON object `transcript` with the `n` additions after its own members, and then those
+ * members of the object `defaults` (JSON text; NULL: none) that it does not have by then. Indent 2,
  * lists of plain numbers on one line, UTF-8 as it is, keys in the order of the source, numbers with
  * as few digits as give the same value back; a newline at the end.
  *

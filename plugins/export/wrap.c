@@ -72,8 +72,8 @@ static int wrap_paragraph(const char *text, size_t at, size_t end, const struct 
                           struct ex_lines *lines, struct num_err *err) {
     const char *const stop = text + end;
     const char *line = text + at;
-    const char *break_end = NULL,
-               *break_next = NULL; /* where the line may end; where the next begins */
+    const char *break_end = NULL;  /* where the line may end */
+    const char *break_next = NULL; /* where the next begins */
     const char *space = NULL;      /* start of the white space just before p */
     size_t column = indent_of(wrap, lines->n);
     uint32_t before = ' ';

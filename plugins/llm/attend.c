@@ -1,7 +1,7 @@
 /*
  * Attention over pages. A task is one head of keys and values and a few items of one request: the
- * queries that share the head, of all those items, pass over the positions in blocks of SPAN, with a
- * running softmax (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018).
+ * queries that share the head, of all those items, pass over the positions in blocks of SPAN, with
+ * a running softmax (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018).
  * Blocks begin at multiples of SPAN, whatever an item sees, so that its sums have one order.
  */
 #include <math.h>

@@ -1,7 +1,7 @@
 /*
- * What runs the network in the processor's place: a card (cuda/backend.c). Weights belong to a model, keys,
- * values and buffers to an engine; both are used by one thread. Everything is taken at load and create:
- * passes allocate nothing.
+ * What runs the network in the processor's place: a card (cuda/backend.c). Weights belong to a
+ * model, keys, values and buffers to an engine; both are used by one thread. Everything is taken at
+ * load and create: passes allocate nothing.
  */
 #ifndef LM_CARD_H
 #define LM_CARD_H
@@ -24,9 +24,10 @@ struct lm_card {
     const char *name;
 
     /*
-     * Brings the weights of the model's open files to card `device`. `memory` is what model and engine may
-     * take there, bytes, 0 for what is free: *ret_room is what that comes to. SLUICE_UNSUPPORTED where the
-     * card or its kernels cannot take the model, SLUICE_RESOURCE with both numbers where there is no room.
+     * Brings the weights of the model's open files to card `device`. `memory` is what model and
+     * engine may take there, bytes, 0 for what is free: *ret_room is what that comes to.
+     * SLUICE_UNSUPPORTED where the card or its kernels cannot take the model, SLUICE_RESOURCE with
+     * both numbers where there is no room.
      */
     int32_t (*load)(const struct lm_model *model, int device, uint64_t memory, void **ret_weights,
                     uint64_t *ret_bytes, uint64_t *ret_room, struct num_err *err);

@@ -84,7 +84,8 @@ static uint32_t offset(uint32_t unit) {
     return unit >> 10 << (unit >> 6 & 8);
 }
 
-/* The replacement of the longest entry that the text begins with, *ret_len: the entry's bytes; NULL: none. */
+/* The replacement of the longest entry that the text begins with, *ret_len: the entry's bytes;
+ * NULL: none. */
 static const char *find(const struct lm_charsmap *map, const char *text, size_t len,
                         size_t *ret_len) {
     const char *found = NULL;
@@ -108,8 +109,8 @@ static const char *find(const struct lm_charsmap *map, const char *text, size_t 
 
 /* ---- Texts ---------------------------------------------------------------------------------- */
 
-/* What stands for the front of the text; *ret_step: how much of it, *ret_len: of what. An entry that ends inside a
- * character takes its bytes and no more. */
+/* What stands for the front of the text; *ret_step: how much of it, *ret_len: of what. An entry
+ * that ends inside a character takes its bytes and no more. */
 static const char *next(const struct lm_charsmap *map, const char *text, size_t len,
                         size_t *ret_step, size_t *ret_len) {
     static const char replacement[] = "\xef\xbf\xbd";

@@ -1,8 +1,9 @@
 /*
- * SentencePiece's table of a vocabulary's own normalisation ("precompiled_charsmap", such as nmt_nfkc), and what it does
- * with white space. The table: the size of a trie in bytes (32 bits), the trie, and strings that end with NUL. The trie
- * is a double array of 32-bit units as Darts-clone writes it (github.com/s-yata/darts-clone); its values are
- * where in the strings a replacement begins. All numbers are little-endian.
+ * SentencePiece's table of a vocabulary's own normalisation ("precompiled_charsmap", such as
+ * nmt_nfkc), and what it does with white space. The table: the size of a trie in bytes (32 bits),
+ * the trie, and strings that end with NUL. The trie is a double array of 32-bit units as
+ * Darts-clone writes it (github.com/s-yata/darts-clone); its values are where in the strings a
+ * replacement begins. All numbers are little-endian.
  *
  * The rules are those of sentencepiece/src/normalizer.cc (Kudo and Richardson, 2018).
  */
@@ -26,8 +27,8 @@ struct lm_charsmap {
     size_t n_strings; /* bytes */
 };
 
-/* A table of `len` bytes, copied. SLUICE_INPUT where it is cut short, too large, or has a string that is too long or no
- * UTF-8; `file` is for messages. */
+/* A table of `len` bytes, copied. SLUICE_INPUT where it is cut short, too large, or has a string
+ * that is too long or no UTF-8; `file` is for messages. */
 int32_t lm_charsmap_parse(const void *data, size_t len, const char *file, struct lm_charsmap *ret,
                           struct num_err *err);
 void lm_charsmap_finish(struct lm_charsmap *map); /* takes a zeroed struct too */
@@ -38,8 +39,9 @@ struct lm_charsmap_rules {
 };
 
 /*
- * Appends the normal form of `len` bytes of valid UTF-8, with U+2581 for blanks. The longest entry of the table
- * wins at each place. At most 3 * LM_CHARSMAP_REPLACEMENT bytes for each of the text and 3 more. Pure.
+ * Appends the normal form of `len` bytes of valid UTF-8, with U+2581 for blanks. The longest entry
+ * of the table wins at each place. At most 3 * LM_CHARSMAP_REPLACEMENT bytes for each of the text
+ * and 3 more. Pure.
  */
 void lm_charsmap_apply(const struct lm_charsmap *map, struct lm_charsmap_rules rules,
                        const char *text, size_t len, struct num_buf *out);

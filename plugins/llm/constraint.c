@@ -1,5 +1,5 @@
-/* A grammar at work on tokens: see constraint.h. The completion is a search in breadth over the states
- * of the automaton, by bytes, so that the first end it meets is the nearest. */
+/* A grammar at work on tokens: see constraint.h. The completion is a search in breadth over the
+ * states of the automaton, by bytes, so that the first end it meets is the nearest. */
 #include "llm/constraint.h"
 
 #include <stdlib.h>

@@ -5,9 +5,9 @@
  * head, F inside the MLP, V tokens. Rows of buffers are whole panels of 32 floats.
  *
  * Two kinds of pass. A prompt's tokens go through together, up to LM_CHUNK at a time: weights that
- * are stored as blocks become bfloat16 a panel at a time. Tokens of running requests, one each, meet
- * blocks as they are. What a token yields depends on its kind of pass and on what came before it in
- * its own text, not on its neighbours.
+ * are stored as blocks become bfloat16 a panel at a time. Tokens of running requests, one each,
+ * meet blocks as they are. What a token yields depends on its kind of pass and on what came before
+ * it in its own text, not on its neighbours.
  */
 #ifndef LM_CPU_H
 #define LM_CPU_H
@@ -63,8 +63,8 @@ static inline size_t lm_padded(size_t n) {
     return NUM_PANELS(n) * NUM_PANEL;
 }
 
-/* The row of the file that holds output `out`; `head`: rows of a head whose pairs are interleaved, 0 where
- * rows are in order. */
+/* The row of the file that holds output `out`; `head`: rows of a head whose pairs are interleaved,
+ * 0 where rows are in order. */
 static inline size_t lm_row_of(size_t out, size_t head) {
     if (head == 0)
         return out;

@@ -1,7 +1,7 @@
 /*
- * Map-reduce over a transcript: see digest.h. Texts are lists of pieces with their numbers of tokens,
- * first of segments, then of notes; windows are ranges of them. Notes take at most a quarter of a
- * window, so that each round halves the text at least.
+ * Map-reduce over a transcript: see digest.h. Texts are lists of pieces with their numbers of
+ * tokens, first of segments, then of notes; windows are ranges of them. Notes take at most a
+ * quarter of a window, so that each round halves the text at least.
  */
 #include "llm/digest.h"
 
@@ -57,7 +57,8 @@ static int32_t append(struct pieces *p, const char *text, size_t len, struct pie
     return SLUICE_OK;
 }
 
-/* Where to cut at about `at`: behind a blank in the second half before it, else between characters. */
+/* Where to cut at about `at`: behind a blank in the second half before it, else between
+ * characters. */
 static size_t cut_at(const char *text, size_t at) {
     for (size_t i = at; i > at / 2; i--)
         if (text[i - 1] == ' ')

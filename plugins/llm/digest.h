@@ -1,8 +1,8 @@
 /*
  * One answer about a whole transcript, however long: where it does not fit the context, a model is
- * asked for notes on each window of it, and then for the answer from the notes, in rounds until those
- * fit (map-reduce). Windows end between turns where there is one in their second half, else between
- * segments; a segment that is longer than a window is cut between words.
+ * asked for notes on each window of it, and then for the answer from the notes, in rounds until
+ * those fit (map-reduce). Windows end between turns where there is one in their second half, else
+ * between segments; a segment that is longer than a window is cut between words.
  */
 #ifndef LM_DIGEST_H
 #define LM_DIGEST_H

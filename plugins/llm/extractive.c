@@ -2,8 +2,8 @@
  * The extractive summary: see extractive.h.
  *
  * The graph is never stored. With V the sentences' unit vectors, one row each, the similarities are
- * V V^T without its diagonal, so one step of PageRank is two passes over V's entries: memory and time
- * grow with the words of the transcript, not with the square of its sentences.
+ * V V^T without its diagonal, so one step of PageRank is two passes over V's entries: memory and
+ * time grow with the words of the transcript, not with the square of its sentences.
  *
  *     words -> ids (hash table) -> V in rows [entry_of[s], entry_of[s + 1]) -> scores -> choice
  */

@@ -1,12 +1,14 @@
 /*
- * llm/extractive's engine: a summary made of the sentences that the others have most in common with.
+ * llm/extractive's engine: a summary made of the sentences that the others have most in common
+ * with.
  *
  * TextRank (Mihalcea and Tarau, "TextRank: Bringing Order into Texts", EMNLP 2004): sentences are
- * vertices, edges weigh how similar two are, PageRank scores them. Similarity is the cosine of tf-idf
- * vectors, as in LexRank (Erkan and Radev, JAIR 22, 2004), with frequencies of the transcript itself,
- * so that it needs no list of stop words. Damping 0.85, as both papers have it; the random surfer
- * lands on a sentence by its share of the words, so that two short courtesies that are alike only
- * each other do not come out on top. Sentences are then taken by score, without those that repeat one that was taken (Carbonell and Goldstein, SIGIR 1998).
+ * vertices, edges weigh how similar two are, PageRank scores them. Similarity is the cosine of
+ * tf-idf vectors, as in LexRank (Erkan and Radev, JAIR 22, 2004), with frequencies of the
+ * transcript itself, so that it needs no list of stop words. Damping 0.85, as both papers have it;
+ * the random surfer lands on a sentence by its share of the words, so that two short courtesies
+ * that are alike only each other do not come out on top. Sentences are then taken by score, without
+ * those that repeat one that was taken (Carbonell and Goldstein, SIGIR 1998).
  */
 #ifndef LLM_EXTRACTIVE_H
 #define LLM_EXTRACTIVE_H

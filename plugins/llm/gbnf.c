@@ -1,6 +1,6 @@
 /*
- * GBNF: see gbnf.h. One pass that writes the program as it reads; what repeats an item stands behind it,
- * so its end is looked for first.
+ * GBNF: see gbnf.h. One pass that writes the program as it reads; what repeats an item stands
+ * behind it, so its end is looked for first.
  */
 #include "llm/gbnf.h"
 

@@ -316,8 +316,8 @@ static bool is_plain(const struct request *r) {
     return lm_sample_is_plain(&r->asked.sampling, &r->asked.constraint);
 }
 
-/* Chooses the next token from its logits, or takes the one that `chosen` (or NULL) has for plain sampling; false: the
- * request is over, *ret_end says why. */
+/* Chooses the next token from its logits, or takes the one that `chosen` (or NULL) has for plain
+ * sampling; false: the request is over, *ret_end says why. */
 static bool take_token(struct lm_engine *e, struct request *r, const float *logits,
                        const struct choice *chosen, enum lm_end *ret_end) {
     uint32_t n = r->n_tokens - r->n_prompt;
@@ -475,7 +475,8 @@ static int32_t step_tokens(struct lm_engine *e) {
     return SLUICE_OK;
 }
 
-/* A card that has failed once is not asked for what is under way: it may have lost all keys and values. */
+/* A card that has failed once is not asked for what is under way: it may have lost all keys and
+ * values. */
 static void fail_all(struct lm_engine *e) {
     struct request *waiting = e->waiting, *prompt = e->prompt, *rows[LM_MAX_REQUESTS];
     uint32_t n_rows = e->n_rows;

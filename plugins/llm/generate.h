@@ -76,10 +76,10 @@ struct lm_sampling {
 
 /*
  * What tokens may come next, for constrained output. `mask` sets bit t % 32 of word t / 32 for each
- * token t that may follow (the words come zeroed; n_tokens is the model's n_vocab). `allows` answers
- * for one token, cheaply: greedy decoding asks it first and the mask only after a no. `accept` tells
- * which token was taken (ends of text too). None may fail; a mask without any token ends the
- * request with LM_END_CONSTRAINT.
+ * token t that may follow (the words come zeroed; n_tokens is the model's n_vocab). `allows`
+ * answers for one token, cheaply: greedy decoding asks it first and the mask only after a no.
+ * `accept` tells which token was taken (ends of text too). None may fail; a mask without any token
+ * ends the request with LM_END_CONSTRAINT.
  */
 struct lm_constraint {
     void *ctx;
@@ -160,8 +160,8 @@ int32_t lm_engine_add(struct lm_engine *engine, const struct lm_request *request
 /* Ends a request with LM_END_CANCELLED; one that is done or unknown is left alone. */
 void lm_engine_cancel(struct lm_engine *engine, uint64_t id);
 
-/* Works for about one token's time; *ret_n_left: requests that are not done. Where a card fails, all requests end
- * with LM_END_FAILED. */
+/* Works for about one token's time; *ret_n_left: requests that are not done. Where a card fails,
+ * all requests end with LM_END_FAILED. */
 int32_t lm_engine_step(struct lm_engine *engine, uint32_t *ret_n_left, struct num_err *err);
 
 /* Adds the request, steps until it is done; others that are under way go on with it. */

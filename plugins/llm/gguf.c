@@ -1,9 +1,9 @@
 /*
  * Reader of GGUF files: the layout is in gguf.h.
  *
- * One pass with a cursor that never runs past the end; every count is checked against the bytes that
- * are left before memory is taken for it. Keys and tensors are checked for names that come twice and
- * tensors for data that overlap by sorting, so a hostile file costs n log n.
+ * One pass with a cursor that never runs past the end; every count is checked against the bytes
+ * that are left before memory is taken for it. Keys and tensors are checked for names that come
+ * twice and tensors for data that overlap by sorting, so a hostile file costs n log n.
  */
 #include "llm/gguf.h"
 

@@ -1,6 +1,7 @@
 /*
  * GGUF files, versions 2 and 3: metadata, and tensors as views of the span. All numbers are
- * little-endian, nothing but tensor data is aligned; a string is its length (64 bits) and its bytes.
+ * little-endian, nothing but tensor data is aligned; a string is its length (64 bits) and its
+ * bytes.
  *
  *     magic "GGUF", version (u32), number of tensors (u64), number of keys (u64)
  *     for each key: its name (string), type (u32), value; an array: type of elements (u32), number
@@ -73,8 +74,8 @@ void lm_gguf_finish(struct lm_gguf *g); /* takes a zeroed struct too */
 const struct lm_gguf_key *lm_gguf_find(const struct lm_gguf *g, const char *prefix,
                                        const char *name);
 
-/* A number of any type that is not negative; *ret stays where the key is missing. SLUICE_INPUT where
- * it is no such number or larger than `max`. */
+/* A number of any type that is not negative; *ret stays where the key is missing. SLUICE_INPUT
+ * where it is no such number or larger than `max`. */
 int32_t lm_gguf_u32(const struct lm_gguf *g, const char *prefix, const char *name, uint32_t max,
                     uint32_t *ret, struct num_err *err);
 /* A finite number; *ret stays where the key is missing. */

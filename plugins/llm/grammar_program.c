@@ -250,8 +250,8 @@ void lm_emit_chars(struct lm_grammar *g, const uint32_t (*ranges)[2], size_t n) 
 
 /* ---- Checks ---- */
 
-/* Whether the end of the rule can be reached from its begin, calls being passed where they can be. seen[i]: the last
- * call, by its number, that looked at instruction i. */
+/* Whether the end of the rule can be reached from its begin, calls being passed where they can be.
+ * seen[i]: the last call, by its number, that looked at instruction i. */
 static bool ends(const struct lm_grammar *g, size_t rule, const bool *productive, uint32_t *list,
                  size_t *seen, size_t now) {
     size_t n = 0;
@@ -300,8 +300,8 @@ static int32_t check_ends(const struct lm_grammar *g, struct num_err *err) {
     return status;
 }
 
-/* Cuts the classes by one set after the other: bytes of a class that the set has become another. Classes
- * are numbered by their first bytes. */
+/* Cuts the classes by one set after the other: bytes of a class that the set has become another.
+ * Classes are numbered by their first bytes. */
 static void find_classes(struct lm_grammar *g) {
     memset(g->class_of, 0, sizeof g->class_of);
     g->n_classes = 1;

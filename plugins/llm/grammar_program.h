@@ -1,6 +1,6 @@
 /*
- * A grammar as a program, and its assembler. Instructions follow one another; a rule is a stretch of
- * them that ends in I_RETURN.
+ * A grammar as a program, and its assembler. Instructions follow one another; a rule is a stretch
+ * of them that ends in I_RETURN.
  *
  *     I_BYTES   set           takes one byte of the set
  *     I_SPLIT   a b           goes on at both

@@ -1,11 +1,11 @@
 /*
- * Weights into layers, once, at load. A layer is made a panel (32 outputs) at a time, each a task of
- * the pool: blocks are turned as they are, other weights pass through floats. What was read is
+ * Weights into layers, once, at load. A layer is made a panel (32 outputs) at a time, each a task
+ * of the pool: blocks are turned as they are, other weights pass through floats. What was read is
  * dropped from memory again, since the file is mapped. The embedding stays in the file: a token
  * reads one row of it.
  *
- * Where a GGUF file has the rows of queries and keys in interleaved order (config.h), they are taken
- * in the order of the pairs (e, e + d / 2), so that one way to turn them serves all.
+ * Where a GGUF file has the rows of queries and keys in interleaved order (config.h), they are
+ * taken in the order of the pairs (e, e + d / 2), so that one way to turn them serves all.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -159,7 +159,8 @@ static uint64_t linear_bytes(const struct loader *l, enum lm_tensor what, uint32
                              : num_linear_bytes(packed_type(m), n_out, k);
 }
 
-/* Bytes that all layers will take: so that a model that does not fit is refused before it is read. */
+/* Bytes that all layers will take: so that a model that does not fit is refused before it is
+ * read. */
 static uint64_t planned_bytes(const struct loader *l) {
     const struct lm_config *c = &l->m->config;
     uint64_t D = c->n_state, F = c->n_ffn, q = c->n_heads * (uint64_t)c->head_dim;

@@ -1,7 +1,8 @@
 /*
- * Which tokens of a vocabulary may follow, by the automaton of a grammar: what constrained generation
- * asks before each token. Tokens are sorted by their bytes once, so that those with the same beginning
- * share the steps of the automaton, and a beginning that is not allowed rules out all of them at once.
+ * Which tokens of a vocabulary may follow, by the automaton of a grammar: what constrained
+ * generation asks before each token. Tokens are sorted by their bytes once, so that those with the
+ * same beginning share the steps of the automaton, and a beginning that is not allowed rules out
+ * all of them at once.
  */
 #ifndef LLM_MASK_H
 #define LLM_MASK_H

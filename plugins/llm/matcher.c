@@ -1,7 +1,7 @@
 /*
- * The automaton: see matcher.h. A way is an instruction and a stack of what waits behind it (places to
- * return to, counters); stacks share their tails and equal ones are one. A state is the sorted set of
- * ways that stand before an I_BYTES, and whether one of them has come to the end.
+ * The automaton: see matcher.h. A way is an instruction and a stack of what waits behind it (places
+ * to return to, counters); stacks share their tails and equal ones are one. A state is the sorted
+ * set of ways that stand before an I_BYTES, and whether one of them has come to the end.
  */
 #include "llm/matcher.h"
 

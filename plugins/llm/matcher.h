@@ -3,7 +3,8 @@
  * met and kept, so that what was seen once is a look into a table. A state stands for all ways in
  * which the grammar could have written the text so far.
  *
- * A matcher belongs to one text at a time and to one thread. State numbers hold until lm_matcher_tidy().
+ * A matcher belongs to one text at a time and to one thread. State numbers hold until
+ * lm_matcher_tidy().
  */
 #ifndef LLM_MATCHER_H
 #define LLM_MATCHER_H

@@ -36,8 +36,8 @@ struct lm_card; /* card.h */
  */
 int32_t lm_model_load(const char *path, enum lm_compute compute, struct num_pool *pool,
                       uint64_t memory, struct lm_model **ret, struct num_err *err);
-/* The same onto card `device`; `memory` is of the card, for weights and engine. LM_AUTO is LM_BF16 there, and
- * LM_INT8 is not. `card` NULL: the processor. */
+/* The same onto card `device`; `memory` is of the card, for weights and engine. LM_AUTO is LM_BF16
+ * there, and LM_INT8 is not. `card` NULL: the processor. */
 int32_t lm_model_load_on(const char *path, enum lm_compute compute, struct num_pool *pool,
                          uint64_t memory, const struct lm_card *card, int device,
                          struct lm_model **ret, struct num_err *err);

@@ -1,5 +1,5 @@
-/* Bookkeeping of pages: see pages.h. Searches are linear: pages are thousands at most, and looked at
- * once for every 32 tokens of a prompt. */
+/* Bookkeeping of pages: see pages.h. Searches are linear: pages are thousands at most, and looked
+ * at once for every 32 tokens of a prompt. */
 #include "llm/pages.h"
 
 #include <stdlib.h>

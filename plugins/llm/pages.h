@@ -23,9 +23,9 @@ int32_t lm_pages_create(uint32_t n, uint32_t n_positions, struct lm_pages **ret,
 void lm_pages_destroy(struct lm_pages *p); /* takes NULL */
 
 /*
- * Takes `n` pages into ret for a text that begins with `prompt`: first those that hold its beginning
- * already, at most so many that one token of the prompt is left, then empty ones. *ret_n_cached: of
- * the first kind. False, and nothing is taken, where there are not enough.
+ * Takes `n` pages into ret for a text that begins with `prompt`: first those that hold its
+ * beginning already, at most so many that one token of the prompt is left, then empty ones.
+ * *ret_n_cached: of the first kind. False, and nothing is taken, where there are not enough.
  */
 bool lm_pages_take(struct lm_pages *p, const int32_t *prompt, size_t n_prompt, uint32_t n,
                    uint32_t *ret, uint32_t *ret_n_cached);

@@ -1,6 +1,7 @@
 /*
- * Products of layers that share their inputs, as one loop of the pool: queries, keys and values have
- * layers of different types and sizes, and waiting three times would cost more than some of them.
+ * Products of layers that share their inputs, as one loop of the pool: queries, keys and values
+ * have layers of different types and sizes, and waiting three times would cost more than some of
+ * them.
  *
  * Blocks meet a prompt as bfloat16: a thread unpacks 32 outputs of all k into memory of its own and
  * multiplies them with all rows at once.

@@ -3,8 +3,8 @@
  *
  * Segments that follow each other in one turn are asked about together (ranges.h). An answer counts
  * only where its words are the same (words.h); a single segment without one stays as it is. The
- * answer is laid out on segments and on their words, which keep their times; numbers of tokens, which
- * would be of the old text, are dropped from changed segments.
+ * answer is laid out on segments and on their words, which keep their times; numbers of tokens,
+ * which would be of the old text, are dropped from changed segments.
  */
 #ifndef LM_PUNCTUATE_H
 #define LM_PUNCTUATE_H

@@ -1,4 +1,5 @@
-/* Rounds of questions about ranges of segments: see ranges.h. What a round leaves over is the next one's. */
+/* Rounds of questions about ranges of segments: see ranges.h. What a round leaves over is the next
+ * one's. */
 #include "llm/ranges.h"
 
 #include <stdlib.h>
@@ -81,7 +82,8 @@ static void on_answer(void *ctx, size_t n_done) {
         o->progress(o->ctx, 0.95 * (1 - left));
 }
 
-/* What becomes of a range: its answer counts, or its halves are asked about, or it stays as it is. */
+/* What becomes of a range: its answer counts, or its halves are asked about, or it stays as it
+ * is. */
 static int32_t settle(struct rounds *r, const struct range *range, const struct lm_question *q,
                       struct list *next, struct num_err *err) {
     size_t n = with_words(r->job->transcript, range->first, range->last);

@@ -1,7 +1,7 @@
 /*
- * Windows of a transcript whose answers are checked: ranges of segments are asked about together, as
- * many at a time as the session takes; where an answer does not count, each half is asked about alone,
- * down to single segments: at most 2n - 1 questions for n segments.
+ * Windows of a transcript whose answers are checked: ranges of segments are asked about together,
+ * as many at a time as the session takes; where an answer does not count, each half is asked about
+ * alone, down to single segments: at most 2n - 1 questions for n segments.
  */
 #ifndef LM_RANGES_H
 #define LM_RANGES_H

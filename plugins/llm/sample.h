@@ -35,8 +35,8 @@ int32_t lm_sample(struct lm_sampler *s, const float *logits, const struct lm_sam
                   const struct lm_constraint *constraint, const int32_t *tokens, size_t n_tokens,
                   size_t n_prompt, uint64_t step, float *ret_logprob);
 
-/* Whether that is the likeliest token whatever came before, and then the same: it needs no sampler, so rows can be looked
- * at by several threads. Pure. */
+/* Whether that is the likeliest token whatever came before, and then the same: it needs no sampler,
+ * so rows can be looked at by several threads. Pure. */
 bool lm_sample_is_plain(const struct lm_sampling *how, const struct lm_constraint *constraint);
 int32_t lm_sample_plain(const float *logits, uint32_t n_vocab, float *ret_logprob);
 

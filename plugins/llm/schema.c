@@ -1,7 +1,7 @@
 /*
- * JSON schemas as grammars: see schema.h. Each place of the schema becomes a rule that is named by its
- * path, so that what $ref points to is compiled once and may contain itself. Rules are compiled from a
- * list: a rule that is mentioned first is made later.
+ * JSON schemas as grammars: see schema.h. Each place of the schema becomes a rule that is named by
+ * its path, so that what $ref points to is compiled once and may contain itself. Rules are compiled
+ * from a list: a rule that is mentioned first is made later.
  */
 #include "llm/schema.h"
 

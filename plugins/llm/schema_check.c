@@ -1,6 +1,6 @@
 /*
- * Whether a value is what a schema describes, by the keywords of schema.h and with the same precedence
- * ($ref, const, enum, anyOf, then the type). Members beyond `properties` pass, unless
+ * Whether a value is what a schema describes, by the keywords of schema.h and with the same
+ * precedence ($ref, const, enum, anyOf, then the type). Members beyond `properties` pass, unless
  * additionalProperties is false. Work is bounded, whatever schema and value are.
  */
 #include <math.h>

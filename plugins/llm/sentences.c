@@ -40,7 +40,8 @@ static bool closes(uint32_t c) {
            c == 0xbb || c == 0x300d || c == 0x300f || c == 0xff09;
 }
 
-/* Whether the full stop at `dot` belongs to an abbreviation: a letter, or letters with full stops. */
+/* Whether the full stop at `dot` belongs to an abbreviation: a letter, or letters with full
+ * stops. */
 static bool abbreviates(const char *text, size_t begin, size_t dot) {
     size_t from = dot, n = 0, step;
     while (from > begin && !strchr(" \t\n", text[from - 1]))

@@ -1,9 +1,9 @@
 /*
- * What answers questions: a model on this machine (session_engine.h), or a server (http/client.h). What
- * the stages make of answers is written once, above this seam.
+ * What answers questions: a model on this machine (session_engine.h), or a server (http/client.h).
+ * What the stages make of answers is written once, above this seam.
  *
- * A question is a system text and a user's. Several may be under way at once; the answers of a model
- * on this machine do not depend on what else is. A session belongs to one thread; only
+ * A question is a system text and a user's. Several may be under way at once; the answers of a
+ * model on this machine do not depend on what else is. A session belongs to one thread; only
  * lm_session_count(), lm_session_frame() and lm_session_wake() may be called by others meanwhile.
  */
 #ifndef LM_SESSION_H
@@ -44,8 +44,8 @@ struct lm_answer {
 /* One question on its way. Zeroed but for `ask`, whose pointers stay valid until `done`. */
 struct lm_question {
     struct lm_ask ask;
-    /* When done: UTF-8 without white space at its ends and without control characters but newline and
-     * tab; with a grammar a text that it accepts. The owner's to finish. */
+    /* When done: UTF-8 without white space at its ends and without control characters but newline
+     * and tab; with a grammar a text that it accepts. The owner's to finish. */
     struct num_buf out;
     struct lm_answer answer;
     int32_t status; /* when done */
@@ -100,8 +100,8 @@ int32_t lm_session_ask(struct lm_session *s, const struct lm_ask *ask, struct nu
                        struct lm_answer *ret, struct num_err *err);
 
 /*
- * Works on n questions until all are done, s->parallel of them at a time; `answered` (may be NULL) is
- * told after each. Ends with the status of the first that failed, the others cancelled.
+ * Works on n questions until all are done, s->parallel of them at a time; `answered` (may be NULL)
+ * is told after each. Ends with the status of the first that failed, the others cancelled.
  */
 int32_t lm_session_ask_all(struct lm_session *s, struct lm_question *questions, size_t n,
                            void (*answered)(void *ctx, size_t n_done), void *ctx,

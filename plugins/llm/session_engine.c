@@ -1,6 +1,7 @@
 /*
- * Questions to a model on this machine: see session_engine.h. Here are the parts' lives, the prompt, and
- * what becomes of a request; the engine works on several and keeps what prompts have in common.
+ * Questions to a model on this machine: see session_engine.h. Here are the parts' lives, the
+ * prompt, and what becomes of a request; the engine works on several and keeps what prompts have in
+ * common.
  */
 #include "llm/session_engine.h"
 

@@ -1,11 +1,11 @@
 /*
- * Jobs at work together: each has a thread that reads, asks and writes, and the main thread answers all
- * of them with one session, so that what they ask at the same time is worked on in one batch.
+ * Jobs at work together: each has a thread that reads, asks and writes, and the main thread answers
+ * all of them with one session, so that what they ask at the same time is worked on in one batch.
  *
- * The threads see a session of their own that hands questions to the main thread and waits. That thread
- * does all computing of the model, and all that only the host's main thread may do: taking jobs,
- * committing outputs, finishing. It works on a question of its own for each that is handed over, and
- * touches the asker's only to set what became of it, `done` last.
+ * The threads see a session of their own that hands questions to the main thread and waits. That
+ * thread does all computing of the model, and all that only the host's main thread may do: taking
+ * jobs, committing outputs, finishing. It works on a question of its own for each that is handed
+ * over, and touches the asker's only to set what became of it, `done` last.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -117,8 +117,8 @@ static void *work(void *arg) {
     m->over = true;
     pthread_cond_signal(&c->asked);
     pthread_mutex_unlock(&c->lock);
-    lm_session_wake(
-        c->stage->session); /* end_members() joins this thread: the crew is there until then */
+    /* end_members() joins this thread: the crew is there until then */
+    lm_session_wake(c->stage->session);
     return NULL;
 }
 

@@ -73,7 +73,8 @@ static void print_plain(const struct lm_transcript *t, struct num_buf *out) {
         }
 }
 
-/* The prompt with its placeholders filled in; what the transcript says is not looked at for more. */
+/* The prompt with its placeholders filled in; what the transcript says is not looked at for
+ * more. */
 static void fill(const char *prompt, const struct lm_transcript *t, struct num_buf *out) {
     while (*prompt) {
         if (strncmp(prompt, PLACEHOLDER, strlen(PLACEHOLDER)) == 0) {

@@ -1,8 +1,8 @@
 /*
  * What the stages with a model share: their parameters, the session, and a job at work.
  *
- * A stage is made of two halves that know nothing of each other: what it does with answers (lm_work_fn),
- * and where answers come from (struct lm_backend: a model here, or a server).
+ * A stage is made of two halves that know nothing of each other: what it does with answers
+ * (lm_work_fn), and where answers come from (struct lm_backend: a model here, or a server).
  */
 #ifndef LLM_STAGE_MODEL_H
 #define LLM_STAGE_MODEL_H

@@ -94,8 +94,8 @@ static int32_t read_options(const struct sluice_host *host, struct lm_session_op
     return SLUICE_OK;
 }
 
-/* A card that has failed for this process fails every job to come. The process ends, which counts as a
- * crash of its jobs, so that they are tried again in a fresh one. */
+/* A card that has failed for this process fails every job to come. The process ends, which counts
+ * as a crash of its jobs, so that they are tried again in a fresh one. */
 static void on_lost(void *ctx) {
     const struct sluice_host *host = ctx;
     host->log(host, SLUICE_LOG_ERROR,

@@ -1,4 +1,5 @@
-/* The stages of the plugin, and what they share with each other: nothing here is known to the engine. */
+/* The stages of the plugin, and what they share with each other: nothing here is known to the
+ * engine. */
 #ifndef LLM_STAGES_H
 #define LLM_STAGES_H
 

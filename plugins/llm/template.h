@@ -6,11 +6,11 @@
  * blocks), macro, filter, break, continue, generation. Expressions: all operators, tests, slices,
  * lists, tuples, dicts, calls; the filters, tests and methods are in the tables of
  * template_filter.c, template_string.c and template_method.c. Functions: namespace, range, dict,
- * raise_exception, strftime_now. What is not among them is SLUICE_UNSUPPORTED, with line and column; where a name is
- * looked up while rendering, when that line is reached.
+ * raise_exception, strftime_now. What is not among them is SLUICE_UNSUPPORTED, with line and
+ * column; where a name is looked up while rendering, when that line is reached.
  *
- * A template comes from a stranger's file: it runs within limits of steps, memory, depth and output,
- * and touches nothing outside.
+ * A template comes from a stranger's file: it runs within limits of steps, memory, depth and
+ * output, and touches nothing outside.
  */
 #ifndef LLM_TEMPLATE_H
 #define LLM_TEMPLATE_H

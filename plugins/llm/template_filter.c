@@ -249,7 +249,8 @@ static value f_map(struct lm_tpl_run *x, value v, args *a) {
     return mapped;
 }
 
-/* select, reject, selectattr, rejectattr: items (or an attribute of each) that pass a test or not. */
+/* select, reject, selectattr, rejectattr: items (or an attribute of each) that pass a test or
+ * not. */
 static value choose(struct lm_tpl_run *x, value v, args *a, bool by_attribute, bool wanted) {
     char name[64] = "";
     const struct lm_tpl_list *list = lm_tpl_items(x, v);

@@ -88,7 +88,8 @@ static size_t strip_before(const struct lm_tpl_lexer *x, size_t begin, size_t ta
     return starts ? line : tag;
 }
 
-/* Consumes the end of a tag that lies at x->at, `skip` bytes long, with what it strips behind it. */
+/* Consumes the end of a tag that lies at x->at, `skip` bytes long, with what it strips behind
+ * it. */
 static void end_tag(struct lm_tpl_lexer *x, size_t skip, bool strips, bool newline) {
     size_t end = x->at + skip;
     if (strips)
@@ -193,7 +194,8 @@ static unsigned hex_value(char c) {
                                   : 16;
 }
 
-/* The character of `n` hexadecimal digits behind the escape at x->at; false where there are fewer. */
+/* The character of `n` hexadecimal digits behind the escape at x->at; false where there are
+ * fewer. */
 static bool read_hex(struct lm_tpl_lexer *x, size_t n, struct num_buf *out) {
     uint32_t c = 0;
     for (size_t i = 0; i < n; i++) {

@@ -1,6 +1,6 @@
 /*
- * Inside the template interpreter: values, syntax tree, and the state of a rendering. All memory of a
- * tree and of a rendering is one bump arena each, freed as a whole.
+ * Inside the template interpreter: values, syntax tree, and the state of a rendering. All memory of
+ * a tree and of a rendering is one bump arena each, freed as a whole.
  *
  * Failures stick: the first one fills the error, after which every function returns at once with a
  * value that means nothing. Loops ask `x->status`.
@@ -275,7 +275,8 @@ struct lm_tpl_value lm_tpl_attribute(struct lm_tpl_run *x, struct lm_tpl_value v
                                      struct lm_tpl_text name);
 struct lm_tpl_value lm_tpl_call_method(struct lm_tpl_run *x, const struct lm_tpl_bound *method,
                                        const struct lm_tpl_args *args);
-/* Methods of strings: see template_string.c. The second one is for names that the first one knows. */
+/* Methods of strings: see template_string.c. The second one is for names that the first one
+ * knows. */
 bool lm_tpl_has_string_method(struct lm_tpl_text name);
 struct lm_tpl_value lm_tpl_call_string_method(struct lm_tpl_run *x, struct lm_tpl_text self,
                                               struct lm_tpl_text name,

@@ -1,6 +1,6 @@
 /*
- * Statements of a template, and what the expressions need of the parser. Bodies end at a block whose
- * word is one of those that the statement names.
+ * Statements of a template, and what the expressions need of the parser. Bodies end at a block
+ * whose word is one of those that the statement names.
  */
 #include <stdio.h>
 #include <stdlib.h>

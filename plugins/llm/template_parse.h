@@ -30,7 +30,8 @@ void lm_tpl_unexpected(struct lm_tpl_parser *p, const char *expected);
 void lm_tpl_unsupported(struct lm_tpl_parser *p, const char *what);
 
 struct lm_tpl_node *lm_tpl_expression(struct lm_tpl_parser *p);
-/* Expressions separated by commas; a single one is itself. `end`: a sign that may follow a comma. */
+/* Expressions separated by commas; a single one is itself. `end`: a sign that may follow a
+ * comma. */
 struct lm_tpl_node *lm_tpl_tuple(struct lm_tpl_parser *p, bool with_condition, const char *end);
 /* Filters behind `of`, the first "|" having been read. */
 struct lm_tpl_node *lm_tpl_filters(struct lm_tpl_parser *p, struct lm_tpl_node *of);

@@ -1,6 +1,6 @@
 /*
- * Values of a template: making, comparing and printing them as Python does. Equality and order follow
- * Python's rules for its types; anything else has no order, which is a failure.
+ * Values of a template: making, comparing and printing them as Python does. Equality and order
+ * follow Python's rules for its types; anything else has no order, which is a failure.
  */
 #include <math.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * The text of an answer as its tokens come: whole characters go out, what may still become one, or a
- * stop string, is held back. Memory is taken once.
+ * The text of an answer as its tokens come: whole characters go out, what may still become one, or
+ * a stop string, is held back. Memory is taken once.
  */
 #ifndef LM_TEXT_H
 #define LM_TEXT_H

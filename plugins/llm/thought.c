@@ -9,7 +9,8 @@ static bool is_space(char c) {
     return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
-/* One more character; true: it belongs to the mark so far or completes it (n_held is its length). */
+/* One more character; true: it belongs to the mark so far or completes it (n_held is its
+ * length). */
 static bool hold(struct lm_thought *t, const char *mark, char c) {
     if (mark[t->n_held] != c)
         return false;

@@ -1,6 +1,6 @@
 /*
- * What a model thinks aloud before its answer, "<think>...</think>", taken out of a text as it comes.
- * Only a block that the text begins with counts. Pure.
+ * What a model thinks aloud before its answer, "<think>...</think>", taken out of a text as it
+ * comes. Only a block that the text begins with counts. Pure.
  */
 #ifndef LM_THOUGHT_H
 #define LM_THOUGHT_H

@@ -2,8 +2,8 @@
  * Tokenizers of language models: text into tokens and back, from tokenizer.json or from the
  * vocabulary of a GGUF file. Three kinds:
  *
- *   byte-level BPE    GPT-2's and its heirs': a text is cut into pieces by the family's rule, and in
- *                     each piece the pair of the earliest merge is joined until none is left
+ *   byte-level BPE    GPT-2's and its heirs': a text is cut into pieces by the family's rule, and
+ *                     in each piece the pair of the earliest merge is joined until none is left
  *   SentencePiece BPE Llama 2's and Mistral's: the whole text with blanks as U+2581; what is no
  *                     token becomes bytes
  *   unigram           SentencePiece's other kind: the division of the best sum of scores
@@ -34,8 +34,8 @@ enum lm_encode_flags {
 
 /*
  * The tokens of `len` bytes of any content into *ret_tokens (freed by the caller with free()) and
- * their number. Bytes that are no UTF-8 count as U+FFFD, as the reference tokenizers read them. Time
- * grows with len * log(len). SLUICE_INPUT above 256 MiB, SLUICE_RESOURCE without memory.
+ * their number. Bytes that are no UTF-8 count as U+FFFD, as the reference tokenizers read them.
+ * Time grows with len * log(len). SLUICE_INPUT above 256 MiB, SLUICE_RESOURCE without memory.
  */
 int32_t lm_tokenizer_encode(const struct lm_tokenizer *t, const char *text, size_t len,
                             uint32_t flags, int32_t **ret_tokens, size_t *ret_n,

@@ -1,6 +1,6 @@
 /*
- * tokenizer.json of Hugging Face tokenizers: the steps that the published tokenizers of our families
- * use. Any other step is refused by name, since leaving it out would yield other tokens.
+ * tokenizer.json of Hugging Face tokenizers: the steps that the published tokenizers of our
+ * families use. Any other step is refused by name, since leaving it out would yield other tokens.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,7 +293,7 @@ static int32_t read_added(struct reader *r) {
     return SLUICE_OK;
 }
 
-/* ---- What a text begins with ------------------------------------------------------------------ */
+/* ---- What a text begins with ----------------------------------------------------------------- */
 
 static int32_t find_added(const struct reader *r, const char *name) {
     return name ? lm_tokenizer_find(r->t, name) : -1;

@@ -41,9 +41,9 @@ void lm_transcript_finish(struct lm_transcript *transcript);
 #define lm_autotranscript __attribute__((cleanup(lm_transcript_finish))) struct lm_transcript
 
 /*
- * Puts into the JSON what every stage's transcript has and a stranger's may lack: language, duration,
- * the text of the whole (always anew), numbers and ordered times of segments. Words without a text or
- * without times are dropped. SLUICE_RESOURCE.
+ * Puts into the JSON what every stage's transcript has and a stranger's may lack: language,
+ * duration, the text of the whole (always anew), numbers and ordered times of segments. Words
+ * without a text or without times are dropped. SLUICE_RESOURCE.
  */
 int32_t lm_transcript_complete(struct lm_transcript *transcript, struct num_err *err);
 
@@ -51,8 +51,8 @@ int32_t lm_transcript_complete(struct lm_transcript *transcript, struct num_err 
 bool lm_same_speaker(const struct lm_segment *a, const struct lm_segment *b);
 
 /*
- * Appends segments [first, last) as people read them: a line a turn, "SPEAKER: text" where there are
- * speakers, the segments of a turn joined by spaces.
+ * Appends segments [first, last) as people read them: a line a turn, "SPEAKER: text" where there
+ * are speakers, the segments of a turn joined by spaces.
  */
 void lm_transcript_print(const struct lm_transcript *transcript, size_t first, size_t last,
                          struct num_buf *out);

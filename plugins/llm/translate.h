@@ -2,11 +2,11 @@
  * A transcript in another language: every segment keeps its time and speaker and gets its text
  * translated.
  *
- * Segments that follow each other are asked about together (ranges.h), as JSON with a line for each; the
- * answer is held to as many lines by a grammar, or by a server's response_format. An answer that is cut
- * off or has another number of lines does not count; a single segment without one that counts stays as
- * it is. Words, whose times would be those of other words, and numbers of tokens are dropped from
- * segments that changed.
+ * Segments that follow each other are asked about together (ranges.h), as JSON with a line for
+ * each; the answer is held to as many lines by a grammar, or by a server's response_format. An
+ * answer that is cut off or has another number of lines does not count; a single segment without
+ * one that counts stays as it is. Words, whose times would be those of other words, and numbers of
+ * tokens are dropped from segments that changed.
  */
 #ifndef LM_TRANSLATE_H
 #define LM_TRANSLATE_H

@@ -26,9 +26,9 @@ uint32_t lm_char_lower(uint32_t c);
 uint32_t lm_char_upper(uint32_t c);
 
 /*
- * The next word at or after *at: a run of letters and numbers, joined by single apostrophes, hyphens
- * and decimal points inside it ("don't", "3.5"), or one ideograph. False where there is none.
- * *at becomes its end, *ret_begin its first byte.
+ * The next word at or after *at: a run of letters and numbers, joined by single apostrophes,
+ * hyphens and decimal points inside it ("don't", "3.5"), or one ideograph. False where there is
+ * none. *at becomes its end, *ret_begin its first byte.
  */
 bool lm_word_next(const char *text, size_t len, size_t *at, size_t *ret_begin);
 

@@ -1,5 +1,5 @@
-/* Making and searching the vocabulary of a tokenizer: see vocab.h. Hash tables with open addressing;
- * names and bytes lie in one growing block. */
+/* Making and searching the vocabulary of a tokenizer: see vocab.h. Hash tables with open
+ * addressing; names and bytes lie in one growing block. */
 #include "llm/vocab.h"
 
 #include <inttypes.h>

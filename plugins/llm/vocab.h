@@ -1,6 +1,6 @@
 /*
- * The inside of a tokenizer, shared by those who make it (tokenizer_json.c, tokenizer_gguf.c), those
- * who cut text (split.c, merge.c, unigram.c) and tokenizer.c.
+ * The inside of a tokenizer, shared by those who make it (tokenizer_json.c, tokenizer_gguf.c),
+ * those who cut text (split.c, merge.c, unigram.c) and tokenizer.c.
  */
 #ifndef LM_VOCAB_H
 #define LM_VOCAB_H
@@ -56,10 +56,10 @@ struct lm_tokenizer {
 
     enum lm_split splits[LM_MAX_SPLITS];
     uint32_t n_splits;
-    bool nfc;                /* texts are brought into normal form C first */
-    bool blanks;             /* U+0020 becomes U+2581 */
-    bool normalises;         /* texts go through charsmap.h instead, */
-    bool trims;              /* ... which takes blanks out that are too many */
+    bool nfc;        /* texts are brought into normal form C first */
+    bool blanks;     /* U+0020 becomes U+2581 */
+    bool normalises; /* texts go through charsmap.h instead, */
+    bool trims;      /* ... which takes blanks out that are too many */
     struct lm_charsmap charsmap;
     bool prepend_space;      /* U+0020 goes before texts that begin with none */
     enum lm_prepend prepend; /* U+2581 goes before texts */

@@ -1,5 +1,5 @@
-/* Words without case and punctuation: see words.h. A cursor goes over the characters of a text and says
- * which of them are marks. */
+/* Words without case and punctuation: see words.h. A cursor goes over the characters of a text and
+ * says which of them are marks. */
 #include "llm/words.h"
 
 #include <stdint.h>

@@ -19,8 +19,8 @@ extern "C" {
 #define NUM_BPE_MAX_TOKENS (1u << 22)
 
 struct num_bpe_token {
-    const uint8_t
-        *bytes; /* of the text, or the literal name of a special token; NULL: no such id */
+    /* of the text, or the literal name of a special token; NULL: no such id */
+    const uint8_t *bytes;
     uint32_t len;
     bool special;
 };

@@ -1,7 +1,7 @@
 /*
  * Byte-pair merging: see bpe_merge.h. Parts are a linked list; a heap holds the pairs of neighbours
- * that join. Two offers follow each join, so a piece of n parts makes less than 3 n. An entry of the
- * heap is stale where its parts have changed since; it is skipped.
+ * that join. Two offers follow each join, so a piece of n parts makes less than 3 n. An entry of
+ * the heap is stale where its parts have changed since; it is skipped.
  */
 #include "num/bpe_merge.h"
 

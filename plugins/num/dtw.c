@@ -1,7 +1,7 @@
 /*
- * Attention to token times: see dtw.h. The matrix is made head by head, so that beside the attention
- * only one row more is held; the path keeps two columns of costs and a byte for each cell, the step
- * that led there.
+ * Attention to token times: see dtw.h. The matrix is made head by head, so that beside the
+ * attention only one row more is held; the path keeps two columns of costs and a byte for each
+ * cell, the step that led there.
  */
 #include "num/dtw.h"
 

@@ -33,8 +33,8 @@ bool num_file_exists(const char *folder, const char *file);
 int32_t num_file_map(const char *path, void **ret_map, size_t *ret_len, struct num_err *err);
 void num_file_unmap(void *map, size_t len);
 
-/* Gives back the memory of whole pages of a read-only mapping whose bytes will not be needed again: beside a copy of
- * them they count twice. Who reads them all the same gets them from the file. */
+/* Gives back the memory of whole pages of a read-only mapping whose bytes will not be needed again:
+ * beside a copy of them they count twice. Who reads them all the same gets them from the file. */
 void num_file_forget(const void *from, size_t len);
 
 /* The distinct file names of an index, and for each tensor the number of its file. */

@@ -1,5 +1,6 @@
 /*
- * Half-precision numbers to float and back: pure, exact, branch-light. IEEE 754 binary16 and bfloat16.
+ * Half-precision numbers to float and back: pure, exact, branch-light. IEEE 754 binary16 and
+ * bfloat16.
  */
 #ifndef NUM_HALF_H
 #define NUM_HALF_H

@@ -53,8 +53,8 @@ struct num_tensor {
     uint32_t n_dims;
     uint64_t shape[NUM_MAX_DIMS];
     uint64_t n_elements; /* product of shape; 1 for a scalar */
-    const void
-        *data; /* n_elements * num_dtype_size(dtype) bytes, of any alignment; NULL for a writer */
+    /* n_elements * num_dtype_size(dtype) bytes, of any alignment; NULL for a writer */
+    const void *data;
 };
 
 struct num_meta {

@@ -28,8 +28,8 @@ bool num_char_is_white(uint32_t c);
 /* The character at `text` (len > 0) and its length; a byte that is no UTF-8 is U+FFFD, length 1. */
 uint32_t num_char_next(const char *text, size_t len, size_t *ret_len);
 
-/* The length of the text without what is white at its ends; *ret_begin: where it begins, `len` where
- * all of it is. */
+/* The length of the text without what is white at its ends; *ret_begin: where it begins, `len`
+ * where all of it is. */
 size_t num_text_trim(const char *text, size_t len, size_t *ret_begin);
 
 /* Characters [first, last] of a table in ascending order. */

@@ -1,7 +1,7 @@
 /*
  * Normal form C: see unicode.h. Unicode Standard Annex 15: characters are decomposed in full,
- * combining marks put into the order of their classes, and pairs composed again; Hangul syllables by
- * arithmetic (chapter 3.12 of the standard).
+ * combining marks put into the order of their classes, and pairs composed again; Hangul syllables
+ * by arithmetic (chapter 3.12 of the standard).
  */
 #include <stdbool.h>
 #include <string.h>

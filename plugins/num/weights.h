@@ -113,7 +113,8 @@ const char *num_weight_name(enum num_weight_type type);
 uint32_t num_weight_block(enum num_weight_type type);
 uint32_t num_weight_block_bytes(enum num_weight_type type);
 
-/* The type that has that number in ggml's files (.gguf, whisper.cpp's .bin); false: none of ours. */
+/* The type that has that number in ggml's files (.gguf, whisper.cpp's .bin); false: none of
+ * ours. */
 bool num_weight_of_ggml(uint32_t number, enum num_weight_type *ret);
 
 /*

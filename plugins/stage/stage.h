@@ -1,6 +1,6 @@
 /*
- * What the glue of all plugins does with a job of its host: maps inputs, commits outputs, says why a
- * job fails. Called from the thread of the job. Failures leave their sentence in `err`; the job
+ * What the glue of all plugins does with a job of its host: maps inputs, commits outputs, says why
+ * a job fails. Called from the thread of the job. Failures leave their sentence in `err`; the job
  * itself learns of it by st_end() alone, so that a caller can say something better before.
  */
 #ifndef STAGE_STAGE_H
@@ -12,8 +12,8 @@
 
 #include "num/err.h"
 
-/* Maps the input `port`, until the job ends. Returns what the host does: SLUICE_UNSUPPORTED where an
- * optional input is not connected. */
+/* Maps the input `port`, until the job ends. Returns what the host does: SLUICE_UNSUPPORTED where
+ * an optional input is not connected. */
 int32_t st_input(const struct sluice_host *host, struct sluice_job *job, const char *port,
                  struct sluice_view *ret, struct num_err *err);
 

@@ -77,8 +77,8 @@ static int32_t read_alignment(const json_t *generation, const char *folder, stru
                             "%s/generation_config.json: entry %zu of alignment_heads is not a "
                             "layer and a head",
                             folder, i);
-        fits = fits && l < dims->n_text_layers && h < dims->n_text_heads &&
-               i < WH_MAX_ALIGNMENT_HEADS;
+        fits =
+            fits && l < dims->n_text_layers && h < dims->n_text_heads && i < WH_MAX_ALIGNMENT_HEADS;
         if (!fits)
             continue;
         dims->alignment_heads[i].layer = (uint32_t)l;

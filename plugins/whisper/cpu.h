@@ -50,7 +50,8 @@ struct wh_decoder_layer {
 };
 
 /* Keys and values of each (row or slot, layer, head). What was never written is zero in self_kv; in
- * cross_kv it may be anything, since the encoder keeps its own buffers in a slot's row until it fills it. */
+ * cross_kv it may be anything, since the encoder keeps its own buffers in a slot's row until it
+ * fills it. */
 struct wh_kv {
     struct num_kv head; /* the layout of one */
     size_t n_heads, n_layers, row_words;

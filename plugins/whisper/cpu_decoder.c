@@ -28,8 +28,8 @@ struct pass {
     const struct wh_alignment *capture;
     size_t layer;
     const struct wh_decoder_layer *weights;
-    /* (MAX_ITEMS, ...) each, rows of whole panels: W, 3 D, F. Attention's output takes the place of its normed input,
-     * and the MLP's hidden layer that of queries, keys and values. */
+    /* (MAX_ITEMS, ...) each, rows of whole panels: W, 3 D, F. Attention's output takes the place of
+     * its normed input, and the MLP's hidden layer that of queries, keys and values. */
     float *x, *norm, *mixed, *qkv, *hidden;
     size_t ld, ld_qkv, ld_hidden;
     char *input;   /* (MAX_ITEMS, ...): what goes into a layer, in its type */
@@ -60,7 +60,8 @@ static size_t scratch_bytes(const struct wh_cpu *cpu) {
     return lines(MAX_SHARED * 4 * (2 * len + kv->d_words + padded(kv->d)));
 }
 
-/* Of k values as inputs of a layer, packed or stored, up to whole lines; floats stay where they are. */
+/* Of k values as inputs of a layer, packed or stored, up to whole lines; floats stay where they
+ * are. */
 static size_t input_bytes(const struct wh_cpu *cpu, size_t k) {
     if (cpu->compute == NUM_COMPUTE_F32 && !cpu->stored)
         return 0;

@@ -98,7 +98,8 @@ static size_t scratch_bytes(const struct encoder *e) {
     return lines(max_size(mlp, num_attend_bytes(e->kernels, &e->kv.head)));
 }
 
-/* Gives the buffers of a window their places from `at` on (NULL: only counts) and returns the bytes. */
+/* Gives the buffers of a window their places from `at` on (NULL: only counts) and returns the
+ * bytes. */
 static size_t window_place(struct encoder *e, char *at) {
     size_t rows = 2 * e->T + 2 + SLACK_ROWS, padded_rows = (e->n_units + 1) * UNIT;
     size_t sizes[] = {rows * e->M * e->act + SLACK_ROWS * 4, rows * e->W * e->act,
@@ -118,7 +119,8 @@ static size_t window_place(struct encoder *e, char *at) {
     return used;
 }
 
-/* Bytes of a window's buffers that do not lie where its keys and values for the decoder will, which are made last. */
+/* Bytes of a window's buffers that do not lie where its keys and values for the decoder will, which
+ * are made last. */
 static size_t own_bytes(struct encoder *e) {
     size_t bytes = window_place(e, NULL);
     return bytes <= e->cpu->cross_kv.row_words * 4 ? 0 : bytes;

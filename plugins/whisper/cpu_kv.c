@@ -1,6 +1,6 @@
 /*
- * Keys and values of all rows or slots, layers and heads, each head as num/cpu/kv.h lays it out: see
- * struct wh_kv.
+ * Keys and values of all rows or slots, layers and heads, each head as num/cpu/kv.h lays it out:
+ * see struct wh_kv.
  */
 #include "whisper/cpu.h"
 

@@ -1,7 +1,7 @@
 /*
- * Weights into panels, once, at load; or copied as the blocks that they are. A layer is read a panel
- * (32 outputs) at a time, each a task of the pool: no more than 32 rows for each thread are ever
- * held as floats, and what was read is dropped from memory again where it is a mapped file.
+ * Weights into panels, once, at load; or copied as the blocks that they are. A layer is read a
+ * panel (32 outputs) at a time, each a task of the pool: no more than 32 rows for each thread are
+ * ever held as floats, and what was read is dropped from memory again where it is a mapped file.
  */
 #include <stdio.h>
 #include <string.h>
@@ -120,8 +120,8 @@ static void read_bias(struct loader *l, const char *name, float *to, uint64_t n)
 }
 
 /*
- * Which layers stay as they are: those whose steps take no longer than packed ones' (performance.md);
- * 6 and 8 bits beside bytes do. Without wide vectors all would.
+ * Which layers stay as they are: those whose steps take no longer than packed ones'
+ * (performance.md); 6 and 8 bits beside bytes do. Without wide vectors all would.
  */
 static bool stored_pays(const struct wh_cpu *cpu, enum num_weight_type type) {
     bool wide = type == NUM_WEIGHT_Q6_K || type == NUM_WEIGHT_Q8_0;

@@ -336,7 +336,8 @@ static int32_t submit(struct wh_seat *seat) {
     return status;
 }
 
-/* Whether the seat's window can be decoded without keeping other windows waiting for its encoder. */
+/* Whether the seat's window can be decoded without keeping other windows waiting for its
+ * encoder. */
 static bool is_encoded(const struct wh_longform *lf, const struct wh_seat *seat) {
     const struct wh_model *m = lf->model;
     return !m->backend->is_encoded || m->backend->is_encoded(m->self, seat->slot);
@@ -349,8 +350,8 @@ static uint32_t count_decoding(const struct wh_longform *lf) {
     return n;
 }
 
-/* A token for every row; the time it takes is shared by the windows. New windows join as soon as they are
- * encoded, which a device does beside the steps of others. */
+/* A token for every row; the time it takes is shared by the windows. New windows join as soon as
+ * they are encoded, which a device does beside the steps of others. */
 static int32_t decode_windows(struct wh_longform *lf, struct num_err *err) {
     double at = wh_now_s(), spent = 0;
     uint32_t busy = count_decoding(lf), n;
@@ -394,8 +395,8 @@ static uint32_t settle_windows(struct wh_longform *lf) {
     return n;
 }
 
-/* Aligns the words of n windows together, in rows that these have left. Windows whose file has failed
- * meanwhile are left out. */
+/* Aligns the words of n windows together, in rows that these have left. Windows whose file has
+ * failed meanwhile are left out. */
 static int32_t align_windows(struct wh_longform *lf, uint32_t n, struct num_err *err) {
     const struct wh_model *m = lf->model;
     double at = wh_now_s(), spent = 0;

@@ -103,11 +103,11 @@ enum wh_compute {
 };
 
 /*
- * On CUDA, what the decoder's attention to a window reads: keys and values of every layer, made once
- * when the window is encoded (STORED), or the encoder's output, of which a layer makes its keys and
- * values as it goes (ABSORBED: half of what is read, a sixty-fourth of what is held of a window of
- * large-v3). BY_BATCH stores them, and steps of many windows do without. AUTO stores them where the
- * windows that are asked for have room so.
+ * On CUDA, what the decoder's attention to a window reads: keys and values of every layer, made
+ * once when the window is encoded (STORED), or the encoder's output, of which a layer makes its
+ * keys and values as it goes (ABSORBED: half of what is read, a sixty-fourth of what is held of a
+ * window of large-v3). BY_BATCH stores them, and steps of many windows do without. AUTO stores them
+ * where the windows that are asked for have room so.
  */
 enum wh_cross { WH_CROSS_AUTO, WH_CROSS_STORED, WH_CROSS_ABSORBED, WH_CROSS_BY_BATCH };
 
@@ -183,11 +183,11 @@ struct wh_alignment {
     uint32_t first, end; /* tokens that are aligned with them: by dynamic time warping, num/dtw.h */
     uint32_t *ret_starts; /* (end - first): the position where each of them begins; NULL: none */
     uint32_t first_prob, n_probs; /* of tokens [first_prob, first_prob + n_probs), first_prob > 0 */
-    uint32_t
-        n_text; /* ... the probability behind those before it, among the ids below n_text ... */
+    /* ... the probability behind those before it, among the ids below n_text ... */
+    uint32_t n_text;
     float *ret_probs; /* ... (n_probs); may be NULL where n_probs is 0 */
-    float
-        *ret_weights; /* (n_alignment_heads, n_tokens, T): softmaxed cross-attention; NULL: none */
+    /* (n_alignment_heads, n_tokens, T): softmaxed cross-attention; NULL: none */
+    float *ret_weights;
 };
 
 struct wh_backend_search;
@@ -221,8 +221,8 @@ struct wh_backend {
     int32_t (*encode_audio)(void *self, const struct wh_excerpt *windows, const uint32_t *slots,
                             uint32_t n, const struct wh_watch *watch, struct num_err *err);
 
-    /* Whether the window of `slot` is encoded, so that rows that start to read it keep no others waiting.
-     * NULL: it always is, once encode() has returned. */
+    /* Whether the window of `slot` is encoded, so that rows that start to read it keep no others
+     * waiting. NULL: it always is, once encode() has returned. */
     bool (*is_encoded)(void *self, uint32_t slot);
 
     /* Starts n rows anew with their prompts. */
@@ -237,8 +237,8 @@ struct wh_backend {
     int32_t (*reorder)(void *self, const uint32_t *to, const uint32_t *from, uint32_t n,
                        struct num_err *err);
 
-    /* Runs the tokens of n texts through their rows anew, each reading its slot, and stores what is asked
-     * for. */
+    /* Runs the tokens of n texts through their rows anew, each reading its slot, and stores what is
+     * asked for. */
     int32_t (*attention)(void *self, const struct wh_alignment *alignments, uint32_t n,
                          struct num_err *err);
 
@@ -261,8 +261,8 @@ extern const struct wh_backend wh_backend_cuda; /* where it was built: cuda/back
 struct wh_model {
     struct wh_dims dims;
     struct wh_tokens tokens;
-    struct wh_rules
-        rules; /* with the model's suppress lists (NULL: it names none), owned by `lists` */
+    /* with the model's suppress lists (NULL: it names none), owned by `lists` */
+    struct wh_rules rules;
     int32_t *lists;
     struct num_bpe bpe;
     const struct wh_backend *backend;

@@ -353,8 +353,8 @@ static bool take_job(struct stage *s, struct sluice_job *job, struct work **list
 }
 
 /*
- * A card that has failed for this process fails every job to come. The process ends, which counts as
- * a crash of the jobs that it holds, so that each is tried again in a fresh one.
+ * A card that has failed for this process fails every job to come. The process ends, which counts
+ * as a crash of the jobs that it holds, so that each is tried again in a fresh one.
  */
 static void leave_lost_card(const struct stage *s) {
     struct wh_device_info info;

@@ -73,16 +73,16 @@ struct wh_found {
 
 /* Functions fail with a class and a sentence; then every request that was taken is dropped. */
 struct wh_backend_search {
-    /* Whether it runs such a request; the caller does itself what it does not. Called before anything
-     * of it is on the way. */
+    /* Whether it runs such a request; the caller does itself what it does not. Called before
+     * anything of it is on the way. */
     bool (*takes)(void *self, const struct wh_request *request);
 
     /* Prefills the prompts and chooses the first tokens. The requests may go when it returns. */
     int32_t (*start)(void *self, const struct wh_taken *taken, uint32_t n, struct num_err *err);
 
-    /* Continues what was taken by some tokens, or as far as it goes; stores those that are finished,
-     * whose rows are free again. Some may be finished and be told of by a later call only: each
-     * call makes progress. ret_found (n_rows). */
+    /* Continues what was taken by some tokens, or as far as it goes; stores those that are
+     * finished, whose rows are free again. Some may be finished and be told of by a later call
+     * only: each call makes progress. ret_found (n_rows). */
     int32_t (*run)(void *self, struct wh_found *ret_found, uint32_t *ret_n, struct num_err *err);
 
     /* Forgets the request whose first row this is. */

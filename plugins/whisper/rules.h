@@ -99,8 +99,8 @@ WH_FN int wh_forbidden(const struct wh_rules *r, struct wh_history h,
         ret[n++] = text;
     }
     if (h.last_timestamp >= 0) {
-        bool opens =
-            h.last_is_timestamp && !h.previous_is_timestamp; /* may repeat the time that closed */
+        /* may repeat the time that closed */
+        bool opens = h.last_is_timestamp && !h.previous_is_timestamp;
         struct wh_range past = {r->timestamp_begin, h.last_timestamp + (opens ? 0 : 1)};
         ret[n++] = past;
     }
@@ -121,8 +121,8 @@ WH_FN bool wh_is_forbidden(const struct wh_range *ranges, int n, int32_t token) 
     return forbidden;
 }
 
-/* Whether timestamps of that maximum, and that sum of exp(logit - max), are together likelier than a
- * token of logit text_max; there must be one. */
+/* Whether timestamps of that maximum, and that sum of exp(logit - max), are together likelier than
+ * a token of logit text_max; there must be one. */
 WH_FN bool wh_timestamps_win(float max, float sum, float text_max) {
     return max + logf(sum) > text_max;
 }

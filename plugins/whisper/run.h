@@ -1,16 +1,16 @@
 /*
  * Transcriptions on their way:
  *
- *     file   an audio file; its clips are transcribed independently of each other, and handed out in
- *            their order. Without regions of speech it is one clip.       longform.c
+ *     file   an audio file; its clips are transcribed independently of each other, and handed out
+ *            in their order. Without regions of speech it is one clip. longform.c
  *     clip   a stretch of audio that is transcribed as if it were a file of its own: window by
  *            window, each starting where the last complete segment ended. clip.c
  *     seat   room for one clip at a time: a slot of the model, and buffers. As many clips as there
  *            are seats are under way, and their windows are decoded together.
  *
  * What happens in a window is in spectrum.c, window.c (language, prompt, fallback), segments.c
- * (cutting, silence before doubtful segments) and words.c (word times). Positions are counted in mel frames
- * of 10 ms, times are seconds; both start with the clip.
+ * (cutting, silence before doubtful segments) and words.c (word times). Positions are counted in
+ * mel frames of 10 ms, times are seconds; both start with the clip.
  */
 #ifndef WH_RUN_H
 #define WH_RUN_H
@@ -180,8 +180,8 @@ int32_t wh_file_prepare(struct wh_seat *seat, struct wh_file *file);
  * none and is over: *ret_over. */
 int32_t wh_clip_begin(struct wh_seat *seat, struct wh_file *file, bool *ret_over);
 
-/* Judges a decoded window: it is to be decoded at the next temperature, or settled and cut into drafts,
- * as the seat's state says. *ret_words: its words are wanted. */
+/* Judges a decoded window: it is to be decoded at the next temperature, or settled and cut into
+ * drafts, as the seat's state says. *ret_words: its words are wanted. */
 int32_t wh_clip_settle(struct wh_seat *seat, bool *ret_words);
 
 /* Behind that, and its words where wh_words_begin() was called: hands out the segments of a settled
@@ -202,8 +202,8 @@ int32_t wh_run_find_max(struct wh_run *r);
 
 /*
  * Makes n_frames of the clip from `seek` on the index-th window to encode. What lies behind them is
- * silence, or zeros of the normalised spectrogram, as `silence` says. The spectrogram is computed into
- * seat->frames, unless the backend listens.
+ * silence, or zeros of the normalised spectrogram, as `silence` says. The spectrogram is computed
+ * into seat->frames, unless the backend listens.
  */
 int32_t wh_window_prepare(struct wh_run *r, uint32_t index, size_t seek, size_t n_frames,
                           bool silence);
@@ -244,8 +244,8 @@ double wh_last_end(const struct wh_run *r, const struct wh_window *w);
 
 /* ---- words.c ---- */
 
-/* Begins the words of a window whose drafts are cut: *ret is what the backend is to do for it (its row
- * is the caller's to say), NULL: nothing. Borrowed from w->words. */
+/* Begins the words of a window whose drafts are cut: *ret is what the backend is to do for it (its
+ * row is the caller's to say), NULL: nothing. Borrowed from w->words. */
 int32_t wh_words_begin(struct wh_run *r, struct wh_window *w, const struct wh_alignment **ret);
 
 /* Behind that: finds the words of all drafts and moves the drafts' times to them. */

@@ -1,8 +1,8 @@
 /*
- * The words of windows with their times: the backend finds where the tokens of all drafts begin, of many
- * windows at once; tokens are joined to words (split.h), punctuation joined to its
- * word, and durations that cannot be kept down. After timing.py of github.com/openai/whisper, whose
- * constants these are.
+ * The words of windows with their times: the backend finds where the tokens of all drafts begin, of
+ * many windows at once; tokens are joined to words (split.h), punctuation joined to its word, and
+ * durations that cannot be kept down. After timing.py of github.com/openai/whisper, whose constants
+ * these are.
  *
  * Punctuation is joined by moving the borders of words in one text: no string is copied.
  */

@@ -1,7 +1,7 @@
 /*
- * How fast method ctc of align/words is: a model's folder, and a recording of made sound with a text in
- * segments of 10 s, as many as asked for. One line of JSON; tests/bench/align.py puts it beside other
- * programs.
+ * How fast method ctc of align/words is: a model's folder, and a recording of made sound with a
+ * text in segments of 10 s, as many as asked for. One line of JSON; tests/bench/align.py puts it
+ * beside other programs.
  *
  *     bench_align MODEL f32|bf16 THREADS SEGMENTS [REPEATS]
  */
@@ -44,7 +44,13 @@ int main(int argc, char **argv) {
     }
     int n = atoi(argv[4]), repeats = argc > 5 ? atoi(argv[5]) : 3;
     struct al_ctc_options options = {strcmp(argv[2], "bf16") ? NUM_COMPUTE_F32 : NUM_COMPUTE_BF16,
-                                     (uint32_t)atoi(argv[3]), 30, 3, 0, NULL, 0, 0};
+                                     (uint32_t)atoi(argv[3]),
+                                     30,
+                                     3,
+                                     0,
+                                     NULL,
+                                     0,
+                                     0};
     struct al_ctc_words *model = NULL;
     struct num_err err = {0};
     if (al_ctc_words_create(argv[1], &options, &model, &err)) {

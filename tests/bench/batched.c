@@ -7,8 +7,8 @@
  *     SHAPE  tiny, base or small   COMPUTE  f32, bf16, int8 or auto   BEAMS  1: greedy
  *
  * 16 windows of 30 s, 60 tokens each: one after the other as sequential mode does, and in batches
- * of 1, 2, 4 and 8. Modes take turns; the best of ROUNDS (3) counts, of the time on the clock and of
- * that of the processor, which does not count what other programs take.
+ * of 1, 2, 4 and 8. Modes take turns; the best of ROUNDS (3) counts, of the time on the clock and
+ * of that of the processor, which does not count what other programs take.
  */
 #include <math.h>
 #include <stdio.h>

@@ -1,11 +1,11 @@
 /*
- * The networks of diarization on windows of noise: time of each, as JSON lines; tests/bench/diarize.py
- * makes the models, adds pyannote.audio and compares what both compute.
+ * The networks of diarization on windows of noise: time of each, as JSON lines;
+ * tests/bench/diarize.py makes the models, adds pyannote.audio and compares what both compute.
  *
  *     bench_diarize SEGMENTATION EMBEDDING f32|bf16 THREADS WINDOWS [OUT [SOUND]]
  *
- * OUT gets the scores of WINDOWS windows, a second apart, and the embeddings of the first one's thirds,
- * as floats. SOUND: floats of 16 kHz instead of noise.
+ * OUT gets the scores of WINDOWS windows, a second apart, and the embeddings of the first one's
+ * thirds, as floats. SOUND: floats of 16 kHz instead of noise.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,10 @@
 /*
  * A language model of random weights on the CPU:
  *
- *     bench_llm_cpu make SHAPE TYPE FILE.gguf            writes the model (shapes: 135m, 0.5b)
- *     bench_llm_cpu run FILE.gguf THREADS ROUNDS [COMPUTE]    measures; a line of JSON
- *     bench_llm_cpu together FILE.gguf THREADS ROUNDS [COMPUTE]   tokens/s of 1, 2, 4, 8 requests at a time
+ *     bench_llm_cpu make SHAPE TYPE FILE.gguf                     writes the model (135m, 0.5b)
+ *     bench_llm_cpu run FILE.gguf THREADS ROUNDS [COMPUTE]        measures; a line of JSON
+ *     bench_llm_cpu together FILE.gguf THREADS ROUNDS [COMPUTE]   tokens/s of 1, 2, 4, 8 requests
+ *                                                                 at a time
  *
  * Prefill: 512 tokens of a prompt. Decode: 64 tokens after 128. Best of the rounds. Beside it the
  * speed of reading as many bytes as a token's weights. tests/bench/llm_cpu.py adds llama.cpp.

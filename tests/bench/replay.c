@@ -2,7 +2,8 @@
  *
  *     bench_replay [ITEMS [STAGES [FOLDER]]]      default: 100000 items of 1 and of 4 stages
  *
- * With FOLDER, which has to exist, the journal is left there: `sluice show` reads it where it is a run folder.
+ * With FOLDER, which has to exist, the journal is left there: `sluice show` reads it where it is a
+ * run folder.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * Time from spawning a worker, by the fork server and by exec, to READY and to its end, with a small core and with one
- * that holds 1 GiB:
+ * Time from spawning a worker, by the fork server and by exec, to READY and to its end, with a
+ * small core and with one that holds 1 GiB:
  *
  *     bench_spawn WORKER PLUGIN.so STAGE [ROUNDS]
  *
@@ -55,7 +55,8 @@ static void on_ended(struct sl_worker *w) {
     sl_worker_destroy(w);
 }
 
-static const struct sl_worker_callbacks callbacks = {on_ready, on_refused, on_frame, on_broken, on_start_timeout, on_ended};
+static const struct sl_worker_callbacks callbacks = {on_ready,  on_refused,       on_frame,
+                                                     on_broken, on_start_timeout, on_ended};
 
 static void make_start(struct sl_frame_out *f, const char *plugin, const char *stage) {
     struct sl_err err;
@@ -70,8 +71,8 @@ static void make_start(struct sl_frame_out *f, const char *plugin, const char *s
         exit(1);
 }
 
-static void run_round(struct sl_loop *loop, const struct sl_worker_spec *spec, const struct sl_frame_out *start,
-                      struct round *r) {
+static void run_round(struct sl_loop *loop, const struct sl_worker_spec *spec,
+                      const struct sl_frame_out *start, struct round *r) {
     struct sl_err err;
     struct sl_worker *w;
     r->spawned_ns = sl_now_ns();
@@ -88,12 +89,13 @@ static int ascending(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static void run_case(const char *name, const char *worker, const char *plugin, const char *stage, int rounds,
-                     enum sl_containment containment, bool forked) {
+static void run_case(const char *name, const char *worker, const char *plugin, const char *stage,
+                     int rounds, enum sl_containment containment, bool forked) {
     struct sl_frame_out *start = sl_xmalloc(sizeof *start);
     struct sl_loop *loop;
     struct sl_err err;
-    double *ready = sl_xcalloc((size_t)rounds, sizeof *ready), *ended = sl_xcalloc((size_t)rounds, sizeof *ended);
+    double *ready = sl_xcalloc((size_t)rounds, sizeof *ready),
+           *ended = sl_xcalloc((size_t)rounds, sizeof *ended);
     const char *argv[] = {worker, "--socket", "3", NULL};
     int log = open("/dev/null", O_WRONLY | O_CLOEXEC);
     struct sl_log quiet = {.fd = -1};
@@ -103,20 +105,29 @@ static void run_case(const char *name, const char *worker, const char *plugin, c
         exit(1);
     for (int i = 0; i < rounds; i++) {
         struct round r = {0};
-        struct sl_worker_spec spec = {
-            .spawn = {.program = worker, .argv = argv, .log_fd = log, .channel_fd = -1, .stdin_fd = -1,
-                      .containment = containment, .visible_cards = "", .cpus = 1},
-            .forkserver = server, .start_timeout_s = 20, .callbacks = &callbacks, .ctx = &r};
+        struct sl_worker_spec spec = {.spawn = {.program = worker,
+                                                .argv = argv,
+                                                .log_fd = log,
+                                                .channel_fd = -1,
+                                                .stdin_fd = -1,
+                                                .containment = containment,
+                                                .visible_cards = "",
+                                                .cpus = 1},
+                                      .forkserver = server,
+                                      .start_timeout_s = 20,
+                                      .callbacks = &callbacks,
+                                      .ctx = &r};
         run_round(loop, &spec, start, &r);
         ready[i] = (double)(r.ready_ns - r.spawned_ns) / 1000;
         ended[i] = (double)(r.ended_ns - r.spawned_ns) / 1000;
     }
     qsort(ready, (size_t)rounds, sizeof *ready, ascending);
     qsort(ended, (size_t)rounds, sizeof *ended, ascending);
-    printf("{\"bench\": \"spawn\", \"case\": \"%s\", \"containment\": \"%s\", \"start\": \"%s\", \"rounds\": %d, \"ready_us\": %.0f, "
+    printf("{\"bench\": \"spawn\", \"case\": \"%s\", \"containment\": \"%s\", \"start\": \"%s\", "
+           "\"rounds\": %d, \"ready_us\": %.0f, "
            "\"ready_p95_us\": %.0f, \"reaped_us\": %.0f}\n",
-           name, sl_containment_name(containment), forked ? "fork" : "exec", rounds, ready[rounds / 2], ready[rounds * 95 / 100],
-           ended[rounds / 2]);
+           name, sl_containment_name(containment), forked ? "fork" : "exec", rounds,
+           ready[rounds / 2], ready[rounds * 95 / 100], ended[rounds / 2]);
     fflush(stdout);
     sl_loop_destroy(loop);
     sl_forkserver_destroy(server);

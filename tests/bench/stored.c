@@ -6,7 +6,8 @@
  *
  * Prints for each type the megabytes of weights that a step reads, milliseconds (best of ROUNDS) of
  * a step with one row, with five, and of a prompt of 200 tokens, gigabytes a second of the first,
- * and how many times faster than packed bytes each is. The encoder has one layer: it is not measured.
+ * and how many times faster than packed bytes each is. The encoder has one layer: it is not
+ * measured.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,11 +11,11 @@
  * a decoder step with 1 and with 5 rows at position 30, and of both together (a window, a prompt of
  * 4 and 60 tokens); operations and bytes of them; ceilings; shares of the ceilings; peak memory.
  *
- * "bound": the encoder's products at the peak of the type that each runs in, in a loop of registers;
- * "cached": with operands from the caches, which matters to matrix tiles; "cpu": processor time of
- * each thread in the place of the clock's, for machines that others use too. "read": the bytes of a
- * step (weights, vocabulary, cross-attention's keys and values) at the speed of reading as many
- * bytes.
+ * "bound": the encoder's products at the peak of the type that each runs in, in a loop of
+ * registers; "cached": with operands from the caches, which matters to matrix tiles; "cpu":
+ * processor time of each thread in the place of the clock's, for machines that others use too.
+ * "read": the bytes of a step (weights, vocabulary, cross-attention's keys and values) at the speed
+ * of reading as many bytes.
  */
 #include <math.h>
 #include <stdio.h>
@@ -253,7 +253,8 @@ static struct times time_all(struct bench *b) {
     return summary(ms, b->rounds);
 }
 
-/* A line of the process's status in MB: VmHWM, the peak, or VmRSS. ru_maxrss would also count what the parent held. */
+/* A line of the process's status in MB: VmHWM, the peak, or VmRSS. ru_maxrss would also count what
+ * the parent held. */
 static double memory_mb(const char *key) {
     char line[200];
     double mb = 0;

@@ -4,19 +4,19 @@
  *
  *     whisper_cuda [large-v3|turbo]...   both by default
  *
- * One JSON object a line: milliseconds (the best of several groups of calls, by the host's clock, with
- * the copy of the logits to the host), and what that is of the limit that memory sets:
+ * One JSON object a line: milliseconds (the best of several groups of calls, by the host's clock,
+ * with the copy of the logits to the host), and what that is of the limit that memory sets:
  *
  *     load                    weights to the card
  *     encode 1, encode 16     a pass of so many windows, per window
- *     step 1, 5, 8, ...       one token for so many rows, each with a window of its own; "step 5 beams":
- *                             rows of one window; of each way to read windows: stored keys and values
- *                             in bf16, fp8 and int8, and the encoder's output (absorbed)
- *     search 1, 5 beams, ...  a step with rules, choice and log-probabilities on the device, and with
- *                             them on the host, of requests of 77 tokens with their prompts
- *     mix                     windows a second: passes of 16 windows, then 77 tokens for all of them by
- *                             the search on the device (MLPerf's whisper: 77 tokens and 23.6 s of audio
- *                             a window), and what multiple of real time that is
+ *     step 1, 5, 8, ...       one token for so many rows, each with a window of its own; "step 5
+ *                             beams": rows of one window; of each way to read windows: stored keys
+ *                             and values in bf16, fp8 and int8, and the encoder's output (absorbed)
+ *     search 1, 5 beams, ...  a step with rules, choice and log-probabilities on the device, and
+ *                             with them on the host, of requests of 77 tokens with their prompts
+ *     mix                     windows a second: passes of 16 windows, then 77 tokens for all of
+ *                             them by the search on the device (MLPerf's whisper: 77 tokens and
+ *                             23.6 s of audio a window), and what multiple of real time that is
  *
  * Without a card it says that nothing was measured, and exits with 77.
  */
@@ -28,8 +28,8 @@
 #include "whisper/search.h"
 
 enum { STEPS = 77, GROUP = 20, GROUPS = 5, MAX_WINDOWS = 256 };
-static const double BYTES_PER_S =
-    4.3e12; /* of an H200's memory, measured; 4.8e12 by its data sheet */
+/* Of an H200's memory, measured; 4.8e12 by its data sheet. */
+static const double BYTES_PER_S = 4.3e12;
 static const double WINDOW_S = 23.6;
 
 /* What a token reads of a window. */
@@ -134,13 +134,14 @@ static struct wh_search *open_search(const struct bench *b, const struct wh_back
     return search;
 }
 
-/* STEPS tokens for n windows, with timestamps, and lists as long as those of the published models. */
+/* STEPS tokens for n windows, with timestamps, and lists as long as those of the published
+ * models. */
 static void decode(const struct bench *b, struct wh_search *search, uint32_t n, uint32_t n_beams) {
     static const int32_t prompt[] = {50258, 50259, 50360};
     static struct wh_request requests[MAX_WINDOWS];
     static struct wh_result results[MAX_WINDOWS];
-    static int32_t tokens[MAX_WINDOWS][STEPS],
-        suppress[90] = {50257}; /* the end of the text, and */
+    /* The end of the text, and. */
+    static int32_t tokens[MAX_WINDOWS][STEPS], suppress[90] = {50257};
     struct num_err err = {0};
     for (int32_t i = 1; i < 90; i++)
         suppress[i] = i * 500;

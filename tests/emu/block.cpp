@@ -1,13 +1,14 @@
 /*
  * Runs the blocks of a grid, one after the other, and the threads of a block as fibers.
  *
- * Each warp keeps its lanes in bit sets: not started, runnable, waiting, ended. A thread that has to wait picks the next one
- * itself (most often a lane of its own warp) and switches to it directly. A thread that ends on a stack goes
- * on with the next that has not started, so a kernel without barriers needs one stack. With a seed, the order of blocks,
- * warps and lanes is random and changes at every wait; with seed 0 it is ascending.
+ * Each warp keeps its lanes in bit sets: not started, runnable, waiting, ended. A thread that has
+ * to wait picks the next one itself (most often a lane of its own warp) and switches to it
+ * directly. A thread that ends on a stack goes on with the next that has not started, so a kernel
+ * without barriers needs one stack. With a seed, the order of blocks, warps and lanes is random and
+ * changes at every wait; with seed 0 it is ascending.
  *
- * Found here: a barrier that some threads reach and others do not (they ended, or wait elsewhere), one that threads
- * reach in different lines, and masks that disagree.
+ * Found here: a barrier that some threads reach and others do not (they ended, or wait elsewhere),
+ * one that threads reach in different lines, and masks that disagree.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,8 +25,8 @@
 
 struct thread : emu_lane {
     struct emu_fiber fiber;
-    char *stack;             /* NULL where it has not started */
-    struct emu_site *site;   /* what it waits for */
+    char *stack;           /* NULL where it has not started */
+    struct emu_site *site; /* what it waits for */
     emu_complete *complete;
     void *args;
     unsigned mask;
@@ -61,7 +62,8 @@ struct machine {
     struct emu_fiber host;
     void *host_tsan, *clock;
     uint64_t random;
-    char shared_clock; /* all blocks, of any stream, use the same shared memory one after the other */
+    /* all blocks, of any stream, use the same shared memory one after the other */
+    char shared_clock;
     char fence_clock, warp_clocks[EMU_BLOCK_THREADS / EMU_WARP];
     char *shared, *shared_end;
     struct emu_site *places; /* those known by file and line only */
@@ -87,8 +89,8 @@ bool emu_in_kernel(void) {
 void emu_describe_running(char *text, size_t size) {
     text[0] = '\0';
     if (emu_self)
-        snprintf(text, size, "block (%u,%u,%u), thread (%u,%u,%u)", blockIdx.x, blockIdx.y, blockIdx.z,
-                 threadIdx.x, threadIdx.y, threadIdx.z);
+        snprintf(text, size, "block (%u,%u,%u), thread (%u,%u,%u)", blockIdx.x, blockIdx.y,
+                 blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
 }
 
 void emu_die(const char *format, ...) {
@@ -134,7 +136,8 @@ static void site_write(const struct emu_site *site) {
     fclose(f);
 }
 
-/* Whether the barrier at this place is left out. `norm.cu:45` names it, with any folder before it. */
+/* Whether the barrier at this place is left out. `norm.cu:45` names it, with any folder before
+ * it. */
 static bool site_dropped(struct emu_site *site) {
     if (site->state)
         return site->state == 2;
@@ -177,9 +180,10 @@ static uint32_t runnable(const struct warp *w) {
         }
     }
     emu_self = example;
-    emu_die("%u of %u threads wait for ever and %u have ended; one waits at %s in %s:%d with mask %08x",
-            n_waiting, m.n_threads, m.n_ended, example->site->kind, example->site->file,
-            example->site->line, example->mask);
+    emu_die(
+        "%u of %u threads wait for ever and %u have ended; one waits at %s in %s:%d with mask %08x",
+        n_waiting, m.n_threads, m.n_ended, example->site->kind, example->site->file,
+        example->site->line, example->mask);
 }
 
 /* The next thread to run, or NULL where all have ended. `stay`: rather in the same warp. */
@@ -342,10 +346,11 @@ static void meet(struct warp *w, struct thread *last, unsigned mask) {
     for (unsigned rest = mask; rest; rest &= rest - 1) {
         struct thread *t = &m.threads[last->warp * EMU_WARP + (unsigned)__builtin_ctz(rest)];
         if (t->mask != mask || t->complete != last->complete || t->site->line != last->site->line)
-            emu_die("lanes of a warp meet at different operations: %s in %s:%d, mask %08x, and %s in %s:%d, "
+            emu_die("lanes of a warp meet at different operations: %s in %s:%d, mask %08x, and %s "
+                    "in %s:%d, "
                     "mask %08x",
-                    last->site->kind, last->site->file, last->site->line, mask, t->site->kind, t->site->file,
-                    t->site->line, t->mask);
+                    last->site->kind, last->site->file, last->site->line, mask, t->site->kind,
+                    t->site->file, t->site->line, t->mask);
         args[t->lane] = t->args;
     }
     w->meeting &= ~mask;
@@ -363,7 +368,8 @@ static void meet(struct warp *w, struct thread *last, unsigned mask) {
 #endif
 }
 
-void emu_together(struct emu_site *site, unsigned mask, emu_complete *complete, void *args, bool order) {
+void emu_together(struct emu_site *site, unsigned mask, emu_complete *complete, void *args,
+                  bool order) {
     if (order && site_dropped(site))
         return;
     struct thread *t = self();
@@ -374,8 +380,8 @@ void emu_together(struct emu_site *site, unsigned mask, emu_complete *complete, 
     t->complete = complete;
     t->args = args;
     if (!(mask & bit))
-        emu_die("%s in %s:%d: lane %u is not in its own mask %08x", site->kind, site->file, site->line,
-                t->lane, mask);
+        emu_die("%s in %s:%d: lane %u is not in its own mask %08x", site->kind, site->file,
+                site->line, t->lane, mask);
     mask &= w->lanes; /* the lanes of a last, smaller warp */
     t->mask = mask;
     if (mask & w->ended)
@@ -490,7 +496,8 @@ void emu_run_grid(const struct emu_grid *grid, void *clock) {
     bool down = emu_random() & 1;
     for (uint64_t i = 0; i < n_blocks; i++) {
         uint64_t at = (down ? n_blocks - 1 - i + first : i + first) % n_blocks;
-        emu_block_idx = {(unsigned)(at % grid->grid.x), (unsigned)(at / grid->grid.x % grid->grid.y),
+        emu_block_idx = {(unsigned)(at % grid->grid.x),
+                         (unsigned)(at / grid->grid.x % grid->grid.y),
                          (unsigned)(at / grid->grid.x / grid->grid.y)};
         block_run(grid->block.x * grid->block.y * grid->block.z, grid->shared_bytes);
     }

@@ -28,7 +28,8 @@ static const struct {
     {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
     {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
     {cudaErrorInitializationError, "cudaErrorInitializationError", "initialization error"},
-    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
+    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration",
+     "invalid configuration argument"},
     {cudaErrorInvalidMemcpyDirection, "cudaErrorInvalidMemcpyDirection", "invalid copy direction"},
     {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
      "the driver is older than the runtime needs"},
@@ -39,7 +40,8 @@ static const struct {
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
     {cudaErrorNotReady, "cudaErrorNotReady", "not ready"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "illegal memory access"},
-    {cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources", "too many resources for a launch"},
+    {cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources",
+     "too many resources for a launch"},
     {cudaErrorLaunchTimeout, "cudaErrorLaunchTimeout", "the launch timed out"},
     {cudaErrorAssert, "cudaErrorAssert", "an assertion failed"},
     {cudaErrorIllegalInstruction, "cudaErrorIllegalInstruction", "illegal instruction"},
@@ -48,8 +50,10 @@ static const struct {
     {cudaErrorNotSupported, "cudaErrorNotSupported", "not supported"},
     {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
      "not permitted while a stream is captured"},
-    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated", "the capture has failed"},
-    {cudaErrorStreamCaptureUnmatched, "cudaErrorStreamCaptureUnmatched", "no capture was begun here"},
+    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
+     "the capture has failed"},
+    {cudaErrorStreamCaptureUnmatched, "cudaErrorStreamCaptureUnmatched",
+     "no capture was begun here"},
     {cudaErrorStreamCaptureUnjoined, "cudaErrorStreamCaptureUnjoined",
      "a captured stream was not joined"},
     {cudaErrorStreamCaptureImplicit, "cudaErrorStreamCaptureImplicit",
@@ -87,9 +91,10 @@ cudaError_t emu_enter(const char *function) {
     struct emu_state &state = emu();
     if (state.sticky)
         return state.sticky;
-    bool counts = state.fail_call_in && (!state.fail_function || strcmp(state.fail_function, function) == 0 ||
-                                         (strcmp(state.fail_function, "launch") == 0 &&
-                                          strcmp(function, "emu_launch") == 0));
+    bool counts =
+        state.fail_call_in &&
+        (!state.fail_function || strcmp(state.fail_function, function) == 0 ||
+         (strcmp(state.fail_function, "launch") == 0 && strcmp(function, "emu_launch") == 0));
     if (!counts || --state.fail_call_in)
         return cudaSuccess;
     if (emu_is_sticky(state.fail_call))
@@ -306,8 +311,8 @@ cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attr, const void *f
 }
 
 /* By threads and shared memory alone: registers are not known. */
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n_blocks, const void *func, int block_size,
-                                                          size_t shared_bytes) {
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n_blocks, const void *func,
+                                                          int block_size, size_t shared_bytes) {
     EMU_CALL();
     struct cudaDeviceProp p;
     cudaGetDeviceProperties(&p, 0);

@@ -1,13 +1,14 @@
 /*
- * The device side of the emulation, as kernels see it: where a thread is, barriers, and what the threads of a
- * warp do together. Included by cuda_runtime.h; block.cpp runs the threads.
+ * The device side of the emulation, as kernels see it: where a thread is, barriers, and what the
+ * threads of a warp do together. Included by cuda_runtime.h; block.cpp runs the threads.
  *
- * A block's threads are fibers of one thread of the host. A thread runs until it has to wait: at a barrier, or at an
- * operation of the warp until every lane of the mask has come to the same one. The last lane to come does the
- * operation for all of them; between the two, the others keep their arguments on their stacks.
+ * A block's threads are fibers of one thread of the host. A thread runs until it has to wait: at a
+ * barrier, or at an operation of the warp until every lane of the mask has come to the same one.
+ * The last lane to come does the operation for all of them; between the two, the others keep their
+ * arguments on their stacks.
  *
- * With ThreadSanitizer every thread of a block counts as a thread; barriers order their accesses, shuffles and
- * votes do not (as CUDA has it), and two accesses that nothing orders are reported.
+ * With ThreadSanitizer every thread of a block counts as a thread; barriers order their accesses,
+ * shuffles and votes do not (as CUDA has it), and two accesses that nothing orders are reported.
  */
 #ifndef EMU_DEVICE_H
 #define EMU_DEVICE_H
@@ -64,10 +65,12 @@ static const int warpSize = 32;
 /* Waits until n_threads of the block (0: all of them) have come to barrier `id`. */
 void emu_barrier(struct emu_site *site, int id, unsigned n_threads);
 
-/* Waits for the lanes of `mask`, each with the same `complete`; the last calls it once with the arguments of all
- * of them by lane. order: this is a barrier too (memory accesses before it come before those after it). */
+/* Waits for the lanes of `mask`, each with the same `complete`; the last calls it once with the
+ * arguments of all of them by lane. order: this is a barrier too (memory accesses before it come
+ * before those after it). */
 typedef void emu_complete(void *const *args, unsigned mask);
-void emu_together(struct emu_site *site, unsigned mask, emu_complete *complete, void *args, bool order);
+void emu_together(struct emu_site *site, unsigned mask, emu_complete *complete, void *args,
+                  bool order);
 
 /* Lets other threads of the block run. */
 void emu_pause(void);
@@ -82,8 +85,8 @@ void emu_check_shared(const void *p, size_t size, const char *what);
 /* Whether the wait at this place is to be left out. */
 bool emu_place_dropped(const char *file, int line, const char *kind);
 
-#define __syncthreads()  emu_barrier(EMU_SITE("__syncthreads"), 0, 0)
-#define __syncwarp(...)  emu_syncwarp(EMU_SITE("__syncwarp"), ##__VA_ARGS__)
+#define __syncthreads()        emu_barrier(EMU_SITE("__syncthreads"), 0, 0)
+#define __syncwarp(...)        emu_syncwarp(EMU_SITE("__syncwarp"), ##__VA_ARGS__)
 #define __threadfence()        emu_fence()
 #define __threadfence_block()  emu_fence()
 #define __threadfence_system() emu_fence()
@@ -94,7 +97,8 @@ static inline void emu_syncwarp(struct emu_site *site, unsigned mask = 0xfffffff
     emu_together(site, mask, nullptr, nullptr, true);
 }
 
-/* Shuffles. The value of a lane that is not in the mask is unspecified in CUDA; here it ends the process. */
+/* Shuffles. The value of a lane that is not in the mask is unspecified in CUDA; here it ends the
+ * process. */
 enum emu_shuffle_kind { EMU_IDX, EMU_UP, EMU_DOWN, EMU_XOR };
 template <typename T> struct emu_shuffle_args {
     T value, result;
@@ -127,15 +131,15 @@ template <typename T> static void emu_shuffle_complete(void *const *args, unsign
         auto *a = (struct emu_shuffle_args<T> *)args[lane];
         int from = emu_shuffle_source(lane, a->by, a->width, a->kind);
         if (!(mask >> from & 1))
-            emu_die("a shuffle: lane %d takes the value of lane %d, which is not in the mask %08x", lane,
-                    from, mask);
+            emu_die("a shuffle: lane %d takes the value of lane %d, which is not in the mask %08x",
+                    lane, from, mask);
         a->result = ((struct emu_shuffle_args<T> *)args[from])->value;
     }
 }
 
 template <typename T>
-static inline T emu_shuffle(struct emu_site *site, enum emu_shuffle_kind kind, unsigned mask, T value,
-                            int by, int width = EMU_WARP) {
+static inline T emu_shuffle(struct emu_site *site, enum emu_shuffle_kind kind, unsigned mask,
+                            T value, int by, int width = EMU_WARP) {
     struct emu_shuffle_args<T> a;
     a.value = value;
     a.by = by;
@@ -144,16 +148,15 @@ static inline T emu_shuffle(struct emu_site *site, enum emu_shuffle_kind kind, u
     emu_together(site, mask, emu_shuffle_complete<T>, &a, false);
     return a.result;
 }
-#define __shfl_sync(mask, ...)      emu_shuffle(EMU_SITE("__shfl_sync"), EMU_IDX, mask, __VA_ARGS__)
-#define __shfl_up_sync(mask, ...)   emu_shuffle(EMU_SITE("__shfl_up_sync"), EMU_UP, mask, __VA_ARGS__)
+#define __shfl_sync(mask, ...)    emu_shuffle(EMU_SITE("__shfl_sync"), EMU_IDX, mask, __VA_ARGS__)
+#define __shfl_up_sync(mask, ...) emu_shuffle(EMU_SITE("__shfl_up_sync"), EMU_UP, mask, __VA_ARGS__)
 #define __shfl_down_sync(mask, ...)                                                                \
     emu_shuffle(EMU_SITE("__shfl_down_sync"), EMU_DOWN, mask, __VA_ARGS__)
-#define __shfl_xor_sync(mask, ...) emu_shuffle(EMU_SITE("__shfl_xor_sync"), EMU_XOR, mask, __VA_ARGS__)
+#define __shfl_xor_sync(mask, ...)                                                                 \
+    emu_shuffle(EMU_SITE("__shfl_xor_sync"), EMU_XOR, mask, __VA_ARGS__)
 
 /* Votes and reductions: every lane gets what `Fold` makes of the values of all. */
-template <typename T> struct emu_fold_args {
-    T value, result;
-};
+template <typename T> struct emu_fold_args { T value, result; };
 template <typename T, T (*Fold)(T, T)>
 static void emu_fold_complete(void *const *args, unsigned mask) {
     T sum = ((struct emu_fold_args<T> *)args[__builtin_ctz(mask)])->value;
@@ -164,7 +167,9 @@ static void emu_fold_complete(void *const *args, unsigned mask) {
 }
 template <typename T, T (*Fold)(T, T)>
 static inline T emu_fold(struct emu_site *site, unsigned mask, T value) {
-    struct emu_fold_args<T> a = {value, value};
+    struct emu_fold_args<T> a = {
+        value, value
+    };
     emu_together(site, mask, emu_fold_complete<T, Fold>, &a, false);
     return a.result;
 }
@@ -195,7 +200,8 @@ static inline unsigned emu_ballot(struct emu_site *site, unsigned mask, bool vot
 #define __activemask()         emu_active_mask()
 
 #define EMU_REDUCE(name)                                                                           \
-    static inline unsigned emu_reduce_##name(struct emu_site *site, unsigned mask, unsigned value) { \
+    static inline unsigned emu_reduce_##name(struct emu_site *site, unsigned mask,                 \
+                                             unsigned value) {                                     \
         return emu_fold<unsigned, emu_fold_##name<unsigned>>(site, mask, value);                   \
     }                                                                                              \
     static inline int emu_reduce_##name(struct emu_site *site, unsigned mask, int value) {         \
@@ -229,8 +235,11 @@ template <typename T> static void emu_match_complete(void *const *args, unsigned
                 a->result |= other & -other;
     }
 }
-template <typename T> static inline unsigned emu_match(struct emu_site *site, unsigned mask, T value) {
-    struct emu_match_args<T> a = {value, 0};
+template <typename T>
+static inline unsigned emu_match(struct emu_site *site, unsigned mask, T value) {
+    struct emu_match_args<T> a = {
+        value, 0
+    };
     emu_together(site, mask, emu_match_complete<T>, &a, false);
     return a.result;
 }

@@ -1,7 +1,7 @@
 /*
- * Fibers. On x86-64 a switch pushes the six registers that a function must keep, exchanges the stack pointer
- * and pops them: a few nanoseconds. Elsewhere ucontext does it, with a system call a switch. The floating-point control
- * words are not switched: kernels do not change them.
+ * Fibers. On x86-64 a switch pushes the six registers that a function must keep, exchanges the
+ * stack pointer and pops them: a few nanoseconds. Elsewhere ucontext does it, with a system call a
+ * switch. The floating-point control words are not switched: kernels do not change them.
  */
 #include "fiber.h"
 
@@ -49,8 +49,9 @@ emu_switch_stack:
 )");
 
 void emu_fiber_prepare(struct emu_fiber *ret_fiber, char *stack, void (*entry)(void)) {
-    /* As after a call: the word above the return address is a multiple of 16, and no caller is there. Stacks are a power of two
-     * apart; starting at different distances from their ends they lie in different sets of the caches. */
+    /* As after a call: the word above the return address is a multiple of 16, and no caller is
+     * there. Stacks are a power of two apart; starting at different distances from their ends they
+     * lie in different sets of the caches. */
     size_t distance = 64 + (uintptr_t)stack / EMU_STACK_BYTES % 32 * 320;
     uintptr_t *top = (uintptr_t *)(stack + EMU_STACK_BYTES - distance);
     *--top = 0;

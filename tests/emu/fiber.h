@@ -25,7 +25,8 @@ struct emu_fiber {
 #endif
 };
 
-/* Makes ret_fiber start `entry`, which never returns, on the stack that ends below stack + EMU_STACK_BYTES. */
+/* Makes ret_fiber start `entry`, which never returns, on the stack that ends below stack +
+ * EMU_STACK_BYTES. */
 void emu_fiber_prepare(struct emu_fiber *ret_fiber, char *stack, void (*entry)(void));
 
 /* Goes on in `to`; returns when somebody switches to `from`. */

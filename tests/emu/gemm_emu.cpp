@@ -1,7 +1,8 @@
 /*
- * Stands in for cuBLASLt on the emulated card: plain loops on the stream, in f32, for the tests of what is around the
- * products. Each sum is added in the order of k, in eight parts as a vectorising compiler likes it; the order in which the parts
- * meet depends on the number of rows, as the library's choice of a kernel may.
+ * Stands in for cuBLASLt on the emulated card: plain loops on the stream, in f32, for the tests of
+ * what is around the products. Each sum is added in the order of k, in eight parts as a vectorising
+ * compiler likes it; the order in which the parts meet depends on the number of rows, as the
+ * library's choice of a kernel may.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -50,10 +51,12 @@ static void put(enum num_cuda_type type, void *at, size_t i, float value) {
         ((uint16_t *)at)[i] = type == NUM_CUDA_F16 ? emu_f16_bits(value) : emu_bf16_bits(value);
 }
 
-static std::vector<float> load(enum num_cuda_type type, const void *from, size_t rows, size_t k, size_t ld) {
+static std::vector<float> load(enum num_cuda_type type, const void *from, size_t rows, size_t k,
+                               size_t ld) {
     std::vector<float> to(rows * k);
     for (size_t r = 0; r < rows; r++) {
-        EMU_READS((const char *)from + r * ld * num_cuda_type_bytes(type), k * num_cuda_type_bytes(type));
+        EMU_READS((const char *)from + r * ld * num_cuda_type_bytes(type),
+                  k * num_cuda_type_bytes(type));
         for (size_t i = 0; i < k; i++)
             to[r * k + i] = get(type, from, r * ld + i);
     }
@@ -69,8 +72,10 @@ static float dot(const float *a, const float *b, size_t k, bool few_rows) {
     for (; i < k; i++)
         part[0] += a[i] * b[i];
     if (few_rows)
-        return ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
-    return ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7]));
+        return ((part[0] + part[1]) + (part[2] + part[3])) +
+               ((part[4] + part[5]) + (part[6] + part[7]));
+    return ((part[0] + part[4]) + (part[1] + part[5])) +
+           ((part[2] + part[6]) + (part[3] + part[7]));
 }
 
 static float gelu_tanh(float x) {
@@ -78,7 +83,8 @@ static float gelu_tanh(float x) {
 }
 
 static void multiply(const struct num_cuda_product &p) {
-    std::vector<float> x = load(p.type, p.x, p.m, p.k, p.ld_x), w = load(p.type, p.w, p.n, p.k, p.ld_w);
+    std::vector<float> x = load(p.type, p.x, p.m, p.k, p.ld_x),
+                       w = load(p.type, p.w, p.n, p.k, p.ld_w);
     const void *bias = p.ret_type == NUM_CUDA_F32 ? p.bias : p.bias_typed;
     for (size_t m = 0; m < p.m; m++) {
         EMU_WRITES((char *)p.ret + m * p.ld_ret * num_cuda_type_bytes(p.ret_type),
@@ -100,9 +106,9 @@ static const void *moved(const void *at, enum num_cuda_type type, size_t values)
     return at ? (const char *)at + values * num_cuda_type_bytes(type) : nullptr;
 }
 
-int32_t num_cuda_library_run(struct num_cuda_library *library, const struct num_cuda_product *product,
-                             void *workspace, size_t workspace_bytes, cudaStream_t stream,
-                             struct num_err *err) {
+int32_t num_cuda_library_run(struct num_cuda_library *library,
+                             const struct num_cuda_product *product, void *workspace,
+                             size_t workspace_bytes, cudaStream_t stream, struct num_err *err) {
     (void)library;
     struct num_cuda_product p = *product;
     cudaError_t error = emu_run_on_stream(stream, [=](void *) {
@@ -117,5 +123,6 @@ int32_t num_cuda_library_run(struct num_cuda_library *library, const struct num_
             multiply(one);
         }
     });
-    return error ? num_fail(err, SLUICE_INTERNAL, "a product: %s", cudaGetErrorString(error)) : SLUICE_OK;
+    return error ? num_fail(err, SLUICE_INTERNAL, "a product: %s", cudaGetErrorString(error))
+                 : SLUICE_OK;
 }

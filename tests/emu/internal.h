@@ -1,6 +1,6 @@
 /*
- * What the parts of the emulated runtime share. One mutex guards all of it (state().lock), taken by every call of the API;
- * kernels run under it.
+ * What the parts of the emulated runtime share. One mutex guards all of it (state().lock), taken by
+ * every call of the API; kernels run under it.
  */
 #ifndef EMU_INTERNAL_H
 #define EMU_INTERNAL_H
@@ -32,25 +32,27 @@ void AnnotateIgnoreWritesBegin(const char *file, int line);
 void AnnotateIgnoreWritesEnd(const char *file, int line);
 }
 enum { EMU_NO_SYNC = 1 };
-#define EMU_ACQUIRE(at)       __tsan_acquire((void *)(at))
-#define EMU_RELEASE(at)       __tsan_release((void *)(at))
-#define EMU_BECOME(fiber)     __tsan_switch_to_fiber(fiber, EMU_NO_SYNC)
-#define EMU_READS(at, size)   __tsan_read_range((void *)(at), size)
-#define EMU_WRITES(at, size)  __tsan_write_range(at, size)
+#define EMU_ACQUIRE(at)      __tsan_acquire((void *)(at))
+#define EMU_RELEASE(at)      __tsan_release((void *)(at))
+#define EMU_BECOME(fiber)    __tsan_switch_to_fiber(fiber, EMU_NO_SYNC)
+#define EMU_READS(at, size)  __tsan_read_range((void *)(at), size)
+#define EMU_WRITES(at, size) __tsan_write_range(at, size)
 #else
 #define EMU_ACQUIRE(at)      ((void)(at))
 #define EMU_RELEASE(at)      ((void)(at))
 #define EMU_BECOME(fiber)    ((void)(fiber))
 #define EMU_READS(at, size)  ((void)(at))
 #define EMU_WRITES(at, size) ((void)(at))
-/* The same for what gives something back: it is given back in any case, and then the failure is told. */
+/* The same for what gives something back: it is given back in any case, and then the failure is
+ * told. */
 #define EMU_CALL_FREES()                                                                           \
     std::lock_guard<std::recursive_mutex> guard(emu().lock);                                       \
     const cudaError_t injected = emu_enter(__func__)
 
 #endif
 
-/* block.cpp: runs a grid to its end. `clock` is what orders it after the stream's work before it. */
+/* block.cpp: runs a grid to its end. `clock` is what orders it after the stream's work before
+ * it. */
 struct emu_grid {
     dim3 grid, block;
     size_t shared_bytes;
@@ -58,7 +60,8 @@ struct emu_grid {
 };
 void emu_run_grid(const struct emu_grid *grid, void *clock);
 void emu_seed_random(uint64_t seed);
-void emu_describe_running(char *text, size_t size); /* "block (0,1,0), thread (3,0,0)", or "" on the host */
+/* "block (0,1,0), thread (3,0,0)", or "" on the host. */
+void emu_describe_running(char *text, size_t size);
 bool emu_in_kernel(void);
 bool emu_is_stack_guard(const void *at);
 
@@ -102,7 +105,8 @@ struct emu_state {
     emu_state();
 };
 struct emu_state &emu(void);
-size_t emu_dynamic_limit(const void *func); /* bytes of dynamic shared memory that a kernel may be launched with */
+/* bytes of dynamic shared memory that a kernel may be launched with */
+size_t emu_dynamic_limit(const void *func);
 
 /* Every call of the API opens with this: the lock, the injected failure, the sticky error. */
 cudaError_t emu_enter(const char *function);
@@ -111,9 +115,10 @@ bool emu_is_sticky(cudaError_t error);
 #define EMU_CALL()                                                                                 \
     std::lock_guard<std::recursive_mutex> guard(emu().lock);                                       \
     if (cudaError_t injected = emu_enter(__func__))                                                \
-        return emu_error(injected)
+    return emu_error(injected)
 
-/* The same for what gives something back: it is given back in any case, and then the failure is told. */
+/* The same for what gives something back: it is given back in any case, and then the failure is
+ * told. */
 #define EMU_CALL_FREES()                                                                           \
     std::lock_guard<std::recursive_mutex> guard(emu().lock);                                       \
     const cudaError_t injected = emu_enter(__func__)

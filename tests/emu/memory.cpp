@@ -1,10 +1,11 @@
 /*
  * Memory of the emulated card, and pinned memory of the host.
  *
- * Device memory is one reserved range of addresses. Every allocation ends at most 255 bytes before a page that cannot be
- * touched, and no address is used twice, so what runs over the end or comes after a free faults. The pages can be touched
- * only while kernels or copies run: a host that follows a device pointer faults as well. What is allocated holds 0xff,
- * which is NaN in every float format and -1 as an index. AddressSanitizer, where it is built in, guards the exact bytes.
+ * Device memory is one reserved range of addresses. Every allocation ends at most 255 bytes before
+ * a page that cannot be touched, and no address is used twice, so what runs over the end or comes
+ * after a free faults. The pages can be touched only while kernels or copies run: a host that
+ * follows a device pointer faults as well. What is allocated holds 0xff, which is NaN in every
+ * float format and -1 as an index. AddressSanitizer, where it is built in, guards the exact bytes.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -47,12 +48,14 @@ static bool in_reserved(const void *p) {
 }
 
 /* The allocation that p is in or, failing that, the last one before it. */
-static const char *allocation_below(const std::map<const char *, struct allocation> &all, const void *p) {
+static const char *allocation_below(const std::map<const char *, struct allocation> &all,
+                                    const void *p) {
     auto it = all.upper_bound((const char *)p);
     return it == all.begin() ? NULL : std::prev(it)->first;
 }
 
-static bool inside(const std::map<const char *, struct allocation> &all, const void *p, size_t size) {
+static bool inside(const std::map<const char *, struct allocation> &all, const void *p,
+                   size_t size) {
     const char *start = allocation_below(all, p);
     if (!start)
         return false;
@@ -86,20 +89,25 @@ static void explain(int signal_number, siginfo_t *info, void *context) {
     int n = 0;
     if (signal_number == SIGILL)
         n = snprintf(text, sizeof text, "emulated card: %s; %s\n",
-                     emu_in_kernel() ? "an access that is not aligned as its type is" : "an illegal instruction", where);
+                     emu_in_kernel() ? "an access that is not aligned as its type is"
+                                     : "an illegal instruction",
+                     where);
     else if (in_reserved(at) && !emu_in_kernel() && memory().open == 0)
-        n = snprintf(text, sizeof text, "emulated card: the host touches device memory at %p\n", (void *)at);
+        n = snprintf(text, sizeof text, "emulated card: the host touches device memory at %p\n",
+                     (void *)at);
     else if (in_reserved(at)) {
         const char *start = allocation_below(memory().device, at);
-        n = snprintf(text, sizeof text,
-                     "emulated card: access outside any allocation at %p; the last one before it is %p with "
-                     "%zu bytes; %s\n",
-                     (void *)at, (void *)start, start ? memory().device.at(start).size : 0, where);
+        n = snprintf(
+            text, sizeof text,
+            "emulated card: access outside any allocation at %p; the last one before it is %p with "
+            "%zu bytes; %s\n",
+            (void *)at, (void *)start, start ? memory().device.at(start).size : 0, where);
     } else if (emu_is_stack_guard(at))
-        n = snprintf(text, sizeof text, "emulated card: the stack of a thread is used up; %s\n", where);
-    else if (emu_in_kernel())
-        n = snprintf(text, sizeof text, "emulated card: access to %p, which is nowhere; %s\n", (void *)at,
+        n = snprintf(text, sizeof text, "emulated card: the stack of a thread is used up; %s\n",
                      where);
+    else if (emu_in_kernel())
+        n = snprintf(text, sizeof text, "emulated card: access to %p, which is nowhere; %s\n",
+                     (void *)at, where);
     if (n > 0)
         fwrite(text, 1, (size_t)n, stderr);
     signal(signal_number, SIG_DFL);

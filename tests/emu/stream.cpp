@@ -1,14 +1,16 @@
 /*
  * Streams, events, graphs and launches of the emulated card.
  *
- * A call puts an operation at the end of its stream. Nothing runs before somebody waits (or asks): then operations run, one at
- * a time, taken from the front of any stream whose front operation depends on nothing that is still to run, chosen at
- * random where there is a seed. An event is a place in a stream. The default stream waits for every
- * blocking stream and they for it, as the legacy default stream of CUDA does.
+ * A call puts an operation at the end of its stream. Nothing runs before somebody waits (or asks):
+ * then operations run, one at a time, taken from the front of any stream whose front operation
+ * depends on nothing that is still to run, chosen at random where there is a seed. An event is a
+ * place in a stream. The default stream waits for every blocking stream and they for it, as the
+ * legacy default stream of CUDA does.
  *
- * While a stream is captured its operations become nodes of a graph instead, each with the nodes it depends on;
- * launching the graph puts one operation on a stream, which runs the nodes in an order that the dependencies allow. Whatever
- * mode a capture has, all is refused that the strictest one forbids, and what is only dangerous (copies of pageable memory).
+ * While a stream is captured its operations become nodes of a graph instead, each with the nodes it
+ * depends on; launching the graph puts one operation on a stream, which runs the nodes in an order
+ * that the dependencies allow. Whatever mode a capture has, all is refused that the strictest one
+ * forbids, and what is only dangerous (copies of pageable memory).
  */
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +30,8 @@ struct CUgraph_st {
     std::vector<node> nodes;
     cudaStream_t origin = nullptr;
     enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusActive;
-    std::map<cudaStream_t, std::vector<int>> of_stream; /* the nodes of each captured stream, in order */
+    /* the nodes of each captured stream, in order */
+    std::map<cudaStream_t, std::vector<int>> of_stream;
     std::map<cudaStream_t, place> seen;
 };
 
@@ -242,7 +245,8 @@ cudaError_t emu_launch(const void *kernel, dim3 grid, dim3 block, size_t shared_
     cudaGetDeviceProperties(&prop, 0);
     uint64_t n_threads = (uint64_t)block.x * block.y * block.z;
     bool grid_ok = grid.x && grid.y && grid.z && grid.x <= (unsigned)prop.maxGridSize[0] &&
-                   grid.y <= (unsigned)prop.maxGridSize[1] && grid.z <= (unsigned)prop.maxGridSize[2];
+                   grid.y <= (unsigned)prop.maxGridSize[1] &&
+                   grid.z <= (unsigned)prop.maxGridSize[2];
     if (!grid_ok || n_threads == 0 || n_threads > EMU_BLOCK_THREADS || block.z > 64)
         return emu_error(cudaErrorInvalidConfiguration);
     if (shared_bytes > emu_dynamic_limit(kernel))
@@ -256,7 +260,8 @@ cudaError_t emu_launch(const void *kernel, dim3 grid, dim3 block, size_t shared_
 void emu_check_argument(const void *p, int index) {
     std::lock_guard<std::recursive_mutex> guard(emu().lock);
     if (p && emu_is_host(p))
-        emu_die("a launch: argument %d points to %p, memory of the host that is not pinned", index, p);
+        emu_die("a launch: argument %d points to %p, memory of the host that is not pinned", index,
+                p);
 }
 
 /* ---- copies ---- */
@@ -327,11 +332,13 @@ static cudaError_t copy_put(struct copy c, enum cudaMemcpyKind kind, CUstream_st
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch, size_t width,
-                              size_t height, enum cudaMemcpyKind kind, cudaStream_t stream) {
+cudaError_t cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch,
+                              size_t width, size_t height, enum cudaMemcpyKind kind,
+                              cudaStream_t stream) {
     EMU_CALL();
     CHECK_STREAM(s);
-    return emu_error(copy_put({(char *)dst, (const char *)src, dpitch, spitch, width, height}, kind, s));
+    return emu_error(
+        copy_put({(char *)dst, (const char *)src, dpitch, spitch, width, height}, kind, s));
 }
 
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t count, enum cudaMemcpyKind kind,
@@ -350,9 +357,11 @@ cudaError_t cudaMemcpy2D(void *dst, size_t dpitch, const void *src, size_t spitc
     const bool pageable = emu_is_host(src) && emu_is_device(dst);
     if (cudaError_t failed = pageable ? synchronize(s) : cudaSuccess)
         return failed;
-    if (cudaError_t failed = copy_put({(char *)dst, (const char *)src, dpitch, spitch, width, height}, kind, s))
+    if (cudaError_t failed =
+            copy_put({(char *)dst, (const char *)src, dpitch, spitch, width, height}, kind, s))
         return emu_error(failed);
-    /* From pageable memory it has been read; it may still be on its way. Within the device nobody waits. */
+    /* From pageable memory it has been read; it may still be on its way. Within the device nobody
+     * waits. */
     return pageable || (emu_is_device(src) && emu_is_device(dst)) ? cudaSuccess : synchronize(s);
 }
 
@@ -655,7 +664,8 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
     return injected ? emu_error(injected) : cudaSuccess;
 }
 
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags) {
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
+                                 unsigned long long flags) {
     EMU_CALL();
     (void)flags;
     CHECK_HANDLE(graphs, graph);

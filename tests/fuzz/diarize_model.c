@@ -1,4 +1,5 @@
-/* Models of diarization: the first byte chooses which, then a config up to the first NUL, then tensors. */
+/* Models of diarization: the first byte chooses which, then a config up to the first NUL, then
+ * tensors. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@ static void make(char which, const struct dz_weights *w, struct num_pool *pool) 
     struct dz_pyannet *segmentation = NULL;
     struct dz_resnet *embedding = NULL;
     struct dz_plda plda = {0};
-    if (which == 's' && dz_pyannet_create(w, NUM_COMPUTE_BF16, pool, &segmentation, &err) == SLUICE_OK) {
+    if (which == 's' &&
+        dz_pyannet_create(w, NUM_COMPUTE_BF16, pool, &segmentation, &err) == SLUICE_OK) {
         struct dz_pyannet_shape shape;
         dz_pyannet_shape(segmentation, &shape);
         if (shape.n_frames == 0 || shape.n_classes == 0)

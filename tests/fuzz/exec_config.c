@@ -1,4 +1,5 @@
-/* Any bytes as the parameters of exec/command, one a line: taken or refused, and what is taken can be expanded. */
+/* Any bytes as the parameters of exec/command, one a line: taken or refused, and what is taken can
+ * be expanded. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* What a driver of any age says of its cards, and what a user says of those that are visible: the first line. */
+/* What a driver of any age says of its cards, and what a user says of those that are visible: the
+ * first line. */
 #include <stdlib.h>
 #include <string.h>
 

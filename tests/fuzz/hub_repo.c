@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct sl_repo repo;
     struct sl_err err;
-    if (sl_repo_parse((const char *)data, size, "fuzz", size % 2 ? "ggml-x.bin" : NULL, &repo, &err) < 0)
+    if (sl_repo_parse((const char *)data, size, "fuzz", size % 2 ? "ggml-x.bin" : NULL, &repo,
+                      &err) < 0)
         return 0;
     for (int i = 0; i < repo.n_files; i++)
         if (strchr(repo.files[i].name, '/') || repo.files[i].name[0] == '.')

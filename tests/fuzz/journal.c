@@ -1,6 +1,7 @@
 /*
- * The journal of a run, as a power cut or a curious editor may leave it: the bytes as they are, and the same lines with a
- * right checksum before each, so that what is behind the checksum is reached too.
+ * The journal of a run, as a power cut or a curious editor may leave it: the bytes as they are, and
+ * the same lines with a right checksum before each, so that what is behind the checksum is reached
+ * too.
  */
 #include "run/state.h"
 

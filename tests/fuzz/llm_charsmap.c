@@ -1,4 +1,5 @@
-/* Any bytes as a table of normalisation; what it accepts makes valid UTF-8 of the file itself, within the bound. */
+/* Any bytes as a table of normalisation; what it accepts makes valid UTF-8 of the file itself,
+ * within the bound. */
 #include <stdlib.h>
 
 #include "llm/charsmap.h"

@@ -1,4 +1,5 @@
-/* Any bytes as config.json and generation_config.json (behind the first zero) of a language model. */
+/* Any bytes as config.json and generation_config.json (behind the first zero) of a language
+ * model. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* What a server sends, in pieces of the sizes that the first bytes say: the same comes of it as in one piece. */
+/* What a server sends, in pieces of the sizes that the first bytes say: the same comes of it as in
+ * one piece. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Any bytes as tokenizer.json of a language model; what it accepts cuts texts, the file among them. */
+/* Any bytes as tokenizer.json of a language model; what it accepts cuts texts, the file among
+ * them. */
 #include <stdlib.h>
 
 #include "llm/tokenizer_files.h"

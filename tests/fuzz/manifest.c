@@ -1,4 +1,5 @@
-/* Any bytes as a manifest, of both kinds: every row has a file, and positions that lie in the text. */
+/* Any bytes as a manifest, of both kinds: every row has a file, and positions that lie in the
+ * text. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

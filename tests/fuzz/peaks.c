@@ -1,4 +1,5 @@
-/* The file of measured needs, as a full disk or an editor may leave it; what was read is noted in and written again. */
+/* The file of measured needs, as a full disk or an editor may leave it; what was read is noted in
+ * and written again. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* Text of /proc and of control groups, as a kernel of tomorrow or a folder that only looks like one may hold it. */
+/* Text of /proc and of control groups, as a kernel of tomorrow or a folder that only looks like one
+ * may hold it. */
 #include <stddef.h>
 #include <stdint.h>
 

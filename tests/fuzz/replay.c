@@ -1,7 +1,8 @@
 /*
- * Replays a fuzz corpus through LLVMFuzzerTestOneInput: every file as it is, cut short at several places, and
- * with bytes changed by a fixed pseudo-random sequence. Finds regressions without a fuzzing compiler; the
- * sanitizer presets make it sharp. Exit 1 where the corpus is missing or empty.
+ * Replays a fuzz corpus through LLVMFuzzerTestOneInput: every file as it is, cut short at several
+ * places, and with bytes changed by a fixed pseudo-random sequence. Finds regressions without a
+ * fuzzing compiler; the sanitizer presets make it sharp. Exit 1 where the corpus is missing or
+ * empty.
  */
 #include <dirent.h>
 #include <stddef.h>

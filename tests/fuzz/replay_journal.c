@@ -1,4 +1,5 @@
-/* The journal of a run as a file, which is replayed in two looks: any lines, each with a right checksum before it. */
+/* The journal of a run as a file, which is replayed in two looks: any lines, each with a right
+ * checksum before it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>

@@ -1,6 +1,7 @@
 /*
- * What is kept for later runs, as a disk or another program may leave it: entries of results, as they are and with a right
- * checksum, the words for what differs, and the file of remembered digests, line by line with a right checksum too.
+ * What is kept for later runs, as a disk or another program may leave it: entries of results, as
+ * they are and with a right checksum, the words for what differs, and the file of remembered
+ * digests, line by line with a right checksum too.
  */
 #include <inttypes.h>
 #include <stdlib.h>

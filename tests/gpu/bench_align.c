@@ -1,9 +1,10 @@
 /*
- * The network of align/words on a card in the shape of wav2vec2-base with random weights, 30 s at a time, and the paths
- * of texts; beside the card's ceiling, a bf16 product of 8192 on all sides measured in the same run.
+ * The network of align/words on a card in the shape of wav2vec2-base with random weights, 30 s at a
+ * time, and the paths of texts; beside the card's ceiling, a bf16 product of 8192 on all sides
+ * measured in the same run.
  *
- * Prints one JSON object a line. The network's time is the host's, of a whole run from samples to log probabilities on
- * the host, so that it holds the copies; FLOP are those of its products.
+ * Prints one JSON object a line. The network's time is the host's, of a whole run from samples to
+ * log probabilities on the host, so that it holds the copies; FLOP are those of its products.
  */
 #include <stdio.h>
 #include <stdlib.h>

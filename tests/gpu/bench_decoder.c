@@ -1,12 +1,13 @@
 /*
- * The decoder's kernels on a card, in the shapes of Whisper large-v3 in bf16, for steps of 1 to 256 rows with a window
- * each, beside what the card's memory can do at most:
+ * The decoder's kernels on a card, in the shapes of Whisper large-v3 in bf16, for steps of 1 to 256
+ * rows with a window each, beside what the card's memory can do at most:
  *
  *     bench_decoder [small]         small: a model for the emulated card, to see that it runs
  *
- * Prints one JSON object a line: name, ms (best of five groups of 16 calls, by events), GB/s of the bytes that have to move, and
- * their share of a copy of 1 GiB within the card. Calls go round eight layers, 370 MB of weights, so that no cache holds
- * what is read next. Without a card it says that nothing was measured, and exits with 77.
+ * Prints one JSON object a line: name, ms (best of five groups of 16 calls, by events), GB/s of the
+ * bytes that have to move, and their share of a copy of 1 GiB within the card. Calls go round eight
+ * layers, 370 MB of weights, so that no cache holds what is read next. Without a card it says that
+ * nothing was measured, and exits with 77.
  */
 #include <cuda_runtime.h>
 

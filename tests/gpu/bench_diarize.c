@@ -1,9 +1,10 @@
 /*
- * The networks of diarize/speakers on a card in the published sizes with random weights, 64 windows of 10 s at a time
- * and three voices in each; beside the card's ceiling, a bf16 product of 8192 on all sides measured in the same run.
+ * The networks of diarize/speakers on a card in the published sizes with random weights, 64 windows
+ * of 10 s at a time and three voices in each; beside the card's ceiling, a bf16 product of 8192 on
+ * all sides measured in the same run.
  *
- * Prints one JSON object a line. Times are the host's, of whole calls, so that they hold the copies; FLOP are those of the
- * networks' products and convolutions.
+ * Prints one JSON object a line. Times are the host's, of whole calls, so that they hold the
+ * copies; FLOP are those of the networks' products and convolutions.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,12 +1,14 @@
 /*
- * The encoder's kernels and products on a card, in the shapes of Whisper large-v3, beside what the card can do at most,
- * measured in the same run:
+ * The encoder's kernels and products on a card, in the shapes of Whisper large-v3, beside what the
+ * card can do at most, measured in the same run:
  *
  *     bench_kernels [WINDOWS]       windows of a batch, 16 by default
  *
- * Prints one JSON object a line: name, ms (best of five groups of ten, by events), and GB/s or TFLOP/s with their
- * share of the ceiling: a copy of 2 GiB within the card, and a bf16 product of 8192 on all sides. Bytes are those that have to
- * move, FLOP those that the result needs. Without a card it says that nothing was measured, and exits with 77. Operands are random: zeros would let the card clock higher.
+ * Prints one JSON object a line: name, ms (best of five groups of ten, by events), and GB/s or
+ * TFLOP/s with their share of the ceiling: a copy of 2 GiB within the card, and a bf16 product of
+ * 8192 on all sides. Bytes are those that have to move, FLOP those that the result needs. Without a
+ * card it says that nothing was measured, and exits with 77. Operands are random: zeros would let
+ * the card clock higher.
  */
 #include <cuda_runtime.h>
 #include <stdbool.h>

@@ -1,9 +1,10 @@
 /*
- * Language models on a card in the shape of Llama-3-8B, weights of bf16, Q8_0 and Q4_K: tokens a second of one request and of
- * 64, a prompt, and the share of the card's bandwidth, a copy on the card measured in the same run.
+ * Language models on a card in the shape of Llama-3-8B, weights of bf16, Q8_0 and Q4_K: tokens a
+ * second of one request and of 64, a prompt, and the share of the card's bandwidth, a copy on the
+ * card measured in the same run.
  *
- * The file is a header and a hole: weights are zeros, which cost what others cost. Times are the host's, logits on
- * the host and a token chosen. Prints one JSON object a line.
+ * The file is a header and a hole: weights are zeros, which cost what others cost. Times are the
+ * host's, logits on the host and a token chosen. Prints one JSON object a line.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,13 +1,16 @@
 /*
- * What a process costs that works on a card: from its start to the first kernel, and from its end to its memory back.
+ * What a process costs that works on a card: from its start to the first kernel, and from its end
+ * to its memory back.
  *
  *     bench_process
  *
- * Runs itself anew, one visible card, with CUDA's lazy and eager loading of kernels in turns. Prints one JSON object a line,
- * milliseconds, the median of ROUNDS: from the start of the process to main, to the context, to room of 1 GiB, to the end of
- * the first kernel (a sum and norm of 1,500 rows), each since the one before; the end of the process, until its parent has
- * its status; and until the driver shows the memory that the card had free before, asked every millisecond. NVML is opened at
- * run time; without it the last is left out. Without a card it says that nothing was measured, and exits with 77.
+ * Runs itself anew, one visible card, with CUDA's lazy and eager loading of kernels in turns.
+ * Prints one JSON object a line, milliseconds, the median of ROUNDS: from the start of the process
+ * to main, to the context, to room of 1 GiB, to the end of the first kernel (a sum and norm of
+ * 1,500 rows), each since the one before; the end of the process, until its parent has its status;
+ * and until the driver shows the memory that the card had free before, asked every millisecond.
+ * NVML is opened at run time; without it the last is left out. Without a card it says that nothing
+ * was measured, and exits with 77.
  */
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>

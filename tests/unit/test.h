@@ -1,12 +1,12 @@
 /*
- * A small test runner. One source file with TEST() cases and TEST_MAIN() makes one binary; every case runs in
- * a forked process with a time limit, so a crash or a hang fails that case alone.
+ * A small test runner. One source file with TEST() cases and TEST_MAIN() makes one binary; every
+ * case runs in a forked process with a time limit, so a crash or a hang fails that case alone.
  *
  *     TEST(adds) { CHECK_INT(1 + 1, 2); }
  *     TEST_MAIN()
  *
- * A failed CHECK ends its case. `binary` runs all cases, `binary NAME...` the named ones, `binary --here NAME`
- * runs one in this process, for a debugger. Exit: 0 passed, 1 failed, 77 all skipped.
+ * A failed CHECK ends its case. `binary` runs all cases, `binary NAME...` the named ones, `binary
+ * --here NAME` runs one in this process, for a debugger. Exit: 0 passed, 1 failed, 77 all skipped.
  */
 #ifndef TESTS_UNIT_TEST_H
 #define TESTS_UNIT_TEST_H
@@ -98,7 +98,7 @@ static struct test_case *test_cases;
 
 /* ---- Files of a test ------------------------------------------------------------------------- */
 
-#define TEST_PATH 32 /* bytes of the path of a temporary file */
+#define TEST_PATH     32 /* bytes of the path of a temporary file */
 #define TEST_TEMPLATE P_tmpdir "/sluice-test-XXXXXX"
 
 /* A new folder, for remove_test_files(). */
@@ -143,7 +143,8 @@ static int test_run_one(struct test_case *c) {
     const char *word = code == 0 ? "ok" : code == TEST_SKIPPED ? "skip" : "FAIL";
     printf("%-5s %s", word, c->name);
     if (WIFSIGNALED(status))
-        printf(" (%s)", WTERMSIG(status) == SIGALRM ? "over its time limit" : strsignal(WTERMSIG(status)));
+        printf(" (%s)",
+               WTERMSIG(status) == SIGALRM ? "over its time limit" : strsignal(WTERMSIG(status)));
     putchar('\n');
     return code;
 }

@@ -1,26 +1,27 @@
 /*
  * The plugin ABI of Sluice: everything a plugin includes. C11 and C++11.
  *
- * A plugin is a shared object that exports one constant, `sluice_plugin_entry`. It lists stages; a stage
- * declares its ports and parameters as data, so describing a plugin runs none of its code. A stage runs in
- * a worker process of its own:
+ * A plugin is a shared object that exports one constant, `sluice_plugin_entry`. It lists stages; a
+ * stage declares its ports and parameters as data, so describing a plugin runs none of its code. A
+ * stage runs in a worker process of its own:
  *
  *     create(host, &self)          once: read parameters, load models
  *     process(self, job)           once a job, one after the other: inputs in, outputs committed
  *     destroy(self)                once, before the worker exits
  *
  * Rules that hold for every declaration here:
- *   - Each struct begins with its own size, set by the compiler through SLUICE_SIZED(). A reader that knows
- *     fewer members ignores the tail; one that knows more treats a missing tail as zero. Members are only
- *     ever added at the end, with a higher ABI minor.
+ *   - Each struct begins with its own size, set by the compiler through SLUICE_SIZED(). A reader
+ *     that knows fewer members ignores the tail; one that knows more treats a missing tail as zero.
+ *     Members are only ever added at the end, with a higher ABI minor.
  *   - Statuses are int32_t, 0 or a negative class of types.h.
- *   - [main-thread] functions are called by the host on the worker's main thread, never two at once.
- *     [any-thread] host functions may be called from every thread of the plugin.
+ *   - [main-thread] functions are called by the host on the worker's main thread, never two at
+ *     once. [any-thread] host functions may be called from every thread of the plugin.
  *   - Pointers handed out by the host are borrowed; each says until when. Strings are UTF-8.
- *   - A new power is an extension with an id of its own ("sluice.stream/1"), never a changed struct.
+ *   - A new power is an extension with an id of its own ("sluice.stream/1"), never a changed
+ *     struct.
  *
- * The shape follows CLAP (extensions by id, thread classes; github.com/free-audio/clap) and PostgreSQL's
- * magic block (a mismatch names the field that differs).
+ * The shape follows CLAP (extensions by id, thread classes; github.com/free-audio/clap) and
+ * PostgreSQL's magic block (a mismatch names the field that differs).
  */
 #ifndef SLUICE_PLUGIN_H
 #define SLUICE_PLUGIN_H
@@ -46,8 +47,8 @@ extern "C" {
 /* Puts the entry into the shared object's dynamic symbols; plugins hide everything else. */
 #define SLUICE_EXPORT SLUICE_EXTERN_C __attribute__((visibility("default")))
 
-struct
-    sluice_job; /* one run of a stage on one item; opaque, alive from process()/take() to its end */
+/* One run of a stage on one item; opaque, alive from process()/take() to its end. */
+struct sluice_job;
 
 /* ---- What a stage declares ------------------------------------------------------------------ */
 
@@ -55,7 +56,7 @@ struct
 
 /*
  * An input or output. Two names are special:
- *   input  "*"   the stage takes any number of further inputs; `type` limits them, "*" means any type
+ *   input  "*"   the stage takes any number of further inputs; `type` limits them, "*" is any
  *   output "*"   further outputs are named by the parameter `outputs`, a map of port name to type
  */
 struct sluice_port {
@@ -83,9 +84,9 @@ struct sluice_param {
     uint32_t flags;    /* SLUICE_PARAM_REQUIRED, SLUICE_PARAM_RANGED */
     uint32_t reserved; /* 0 */
     const char *name;  /* [a-z][a-z0-9_]* */
-    const char
-        *default_value; /* as it would be written in a pipeline file; NULL: absent unless given */
-    double min, max;    /* for INT, FLOAT, DURATION (seconds), SIZE (bytes), with RANGED */
+    /* as it would be written in a pipeline file; NULL: absent unless given */
+    const char *default_value;
+    double min, max;            /* for INT, FLOAT, DURATION (seconds), SIZE (bytes), with RANGED */
     const char *const *choices; /* NULL, or NULL-terminated: the accepted strings */
     const char *unit;           /* NULL, or the unit of a number: "s", "tokens", "dB" */
     const char *doc;            /* one sentence */
@@ -93,8 +94,10 @@ struct sluice_param {
 
 struct sluice_host;
 
-#define SLUICE_STAGE_DETERMINISTIC 1u /* same inputs and parameters give the same bytes */
-#define SLUICE_STAGE_CUDA          2u /* can run on a CUDA device; without it `device` must be auto or cpu */
+/* Same inputs and parameters give the same bytes. */
+#define SLUICE_STAGE_DETERMINISTIC 1u
+/* Can run on a CUDA device; without it `device` must be auto or cpu. */
+#define SLUICE_STAGE_CUDA 2u
 
 struct sluice_stage {
     uint32_t size;
@@ -108,18 +111,21 @@ struct sluice_stage {
     uint32_t max_jobs;                        /* jobs in flight at once; 0 and 1: one */
     uint32_t reserved;                        /* 0 */
 
-    /* [main-thread] Makes an instance and stores it in *ret_self, on success only. `host` stays valid until
-     * destroy() returned. On failure say why with host->error() and return the class. NULL: no state. */
+    /* [main-thread] Makes an instance and stores it in *ret_self, on success only. `host` stays
+     * valid until destroy() returned. On failure say why with host->error() and return the class.
+     * NULL: no state. */
     int32_t (*create)(const struct sluice_host *host, void **ret_self);
 
-    /* [main-thread] Processes `job`: reads its inputs, commits its outputs, returns its status. On failure
-     * say why with host->fail(). Should call progress() at least twice a minute: it is the heartbeat. */
+    /* [main-thread] Processes `job`: reads its inputs, commits its outputs, returns its status. On
+     * failure say why with host->fail(). Should call progress() at least twice a minute: it is the
+     * heartbeat. */
     int32_t (*process)(void *self, struct sluice_job *job);
 
     /* [main-thread] Frees the instance. NULL: nothing to free. */
     void (*destroy)(void *self);
 
-    /* [main-thread] The stage's side of an extension, or NULL. May be NULL itself. `self` may be NULL. */
+    /* [main-thread] The stage's side of an extension, or NULL. May be NULL itself. `self` may be
+     * NULL. */
     const void *(*extension)(void *self, const char *id);
 };
 
@@ -180,9 +186,10 @@ struct sluice_host {
 
     /* -- for create() -- */
 
-    /* [any-thread] Parameters, checked against the declaration and with defaults filled in. `ret` is written
-     * on success. SLUICE_INTERNAL: no such parameter, or of another kind; SLUICE_UNSUPPORTED: it is absent
-     * (no default, not given). Strings are borrowed until destroy() returned. */
+    /* [any-thread] Parameters, checked against the declaration and with defaults filled in. `ret`
+     * is written on success. SLUICE_INTERNAL: no such parameter, or of another kind;
+     * SLUICE_UNSUPPORTED: it is absent (no default, not given). Strings are borrowed until
+     * destroy() returned. */
     int32_t (*param_bool)(const struct sluice_host *host, const char *name, int32_t *ret);
     int32_t (*param_int)(const struct sluice_host *host, const char *name, int64_t *ret);
     int32_t (*param_float)(const struct sluice_host *host, const char *name, double *ret);
@@ -192,7 +199,8 @@ struct sluice_host {
 
     /* [any-thread] Borrowed until destroy() returned. */
     const struct sluice_budget *(*budget)(const struct sluice_host *host);
-    /* [any-thread] The folder of installed data ("share/sluice": models, schemas). Same lifetime. */
+    /* [any-thread] The folder of installed data ("share/sluice": models, schemas). Same
+     * lifetime. */
     const char *(*share_dir)(const struct sluice_host *host);
     /* [any-thread] Why create() is about to fail; the last call counts. */
     void (*error)(const struct sluice_host *host, const char *message);
@@ -203,58 +211,66 @@ struct sluice_host {
 
     /* -- for a job; each names its job first -- */
 
-    /* [any-thread] Maps input `port` and fills `view`. SLUICE_UNSUPPORTED: the port is optional and nothing
-     * is connected (or its source failed and was ignored). */
+    /* [any-thread] Maps input `port` and fills `view`. SLUICE_UNSUPPORTED: the port is optional and
+     * nothing is connected (or its source failed and was ignored). */
     int32_t (*input)(struct sluice_job *job, const char *port, struct sluice_view *view);
-    /* [any-thread] Name of the i-th connected input, or NULL past the end: for stages with "*" inputs. */
+    /* [any-thread] Name of the i-th connected input, or NULL past the end: for stages with "*"
+     * inputs. */
     const char *(*input_name)(struct sluice_job *job, uint32_t i);
-    /* [any-thread] Heartbeat. `fraction` of the job in [0, 1], or below 0 where unknown; `what` one short line
-     * or NULL. Cheap: the host sends at most ten a second. */
+    /* [any-thread] Heartbeat. `fraction` of the job in [0, 1], or below 0 where unknown; `what` one
+     * short line or NULL. Cheap: the host sends at most ten a second. */
     void (*progress)(struct sluice_job *job, double fraction, const char *what);
     /* [any-thread] Nonzero once the job is to stop: return SLUICE_CANCELLED within a second. */
     int32_t (*cancelled)(struct sluice_job *job);
-    /* [any-thread] Why the job is about to fail: one sentence, what failed on what; the last call counts. */
+    /* [any-thread] Why the job is about to fail: one sentence, what failed on what; the last call
+     * counts. */
     void (*fail)(struct sluice_job *job, const char *message);
-    /* [main-thread] Makes output `port` at least `capacity` bytes and maps it: *ret_data is writable until
-     * the next output_grow() or output_commit() of the same port. New bytes are zero. The map is shared with
-     * a file: no copy is made. SLUICE_RESOURCE: no room. */
+    /* [main-thread] Makes output `port` at least `capacity` bytes and maps it: *ret_data is
+     * writable until the next output_grow() or output_commit() of the same port. New bytes are
+     * zero. The map is shared with a file: no copy is made. SLUICE_RESOURCE: no room. */
     int32_t (*output_grow)(struct sluice_job *job, const char *port, uint64_t capacity,
                            void **ret_data);
-    /* [main-thread] Declares the first `len` bytes of `port` its content, unmaps it and checks it against
-     * the port's type. At most once a port. Outputs count only if the job then ends with SLUICE_OK. */
+    /* [main-thread] Declares the first `len` bytes of `port` its content, unmaps it and checks it
+     * against the port's type. At most once a port. Outputs count only if the job then ends with
+     * SLUICE_OK. */
     int32_t (*output_commit)(struct sluice_job *job, const char *port, uint64_t len);
     /* [any-thread] The item's name, for messages. */
     const char *(*item)(struct sluice_job *job);
 
     /* -- for stages with max_jobs > 1 -- */
 
-    /* [main-thread] Inside process(): the next waiting job, or NULL. Waits up to `wait_ms` (0: not at all,
-     * negative: until there is one or none will come). A job taken here must be ended with finish(). */
+    /* [main-thread] Inside process(): the next waiting job, or NULL. Waits up to `wait_ms` (0: not
+     * at all, negative: until there is one or none will come). A job taken here must be ended with
+     * finish(). */
     struct sluice_job *(*take)(const struct sluice_host *host, int32_t wait_ms);
-    /* [main-thread] Ends a job with its status before process() returns. Allowed for the job that process()
-     * was called with too: its return value then does not count. The job is gone after. */
+    /* [main-thread] Ends a job with its status before process() returns. Allowed for the job that
+     * process() was called with too: its return value then does not count. The job is gone
+     * after. */
     void (*finish)(struct sluice_job *job, int32_t status);
 };
 
 /* ---- Extensions of the host (host->extension) ----------------------------------------------- */
 
-/* Incremental output: parts of an output, published while the job works, for people who watch. What counts
- * is still the committed output. */
+/* Incremental output: parts of an output, published while the job works, for people who watch. What
+ * counts is still the committed output. */
 #define SLUICE_EXT_STREAM "sluice.stream/1"
 struct sluice_stream {
     uint32_t size;
     uint32_t reserved;
-    /* [any-thread] Publishes one part, at most 32 KiB: for JSON types one JSON object (a segment, a region),
-     * for text/1 text to append. Parts over the limit or of a cancelled job are dropped. */
+    /* [any-thread] Publishes one part, at most 32 KiB: for JSON types one JSON object (a segment, a
+     * region), for text/1 text to append. Parts over the limit or of a cancelled job are
+     * dropped. */
     void (*publish)(struct sluice_job *job, const char *port, const void *data, uint64_t len);
 };
 
-/* A private folder for temporary files, on a disk with room, removed after the attempt whatever happens. */
+/* A private folder for temporary files, on a disk with room, removed after the attempt whatever
+ * happens. */
 #define SLUICE_EXT_SCRATCH "sluice.scratch/1"
 struct sluice_scratch {
     uint32_t size;
     uint32_t reserved;
-    /* [any-thread] Absolute path, made at the first call; NULL: could not be made. Borrowed until the job ends. */
+    /* [any-thread] Absolute path, made at the first call; NULL: could not be made. Borrowed until
+     * the job ends. */
     const char *(*path)(struct sluice_job *job);
 };
 

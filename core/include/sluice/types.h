@@ -1,11 +1,12 @@
 /*
- * Types that travel between stages, and the status classes that decide what happens after a failure.
+ * Types that travel between stages, and the status classes that decide what happens after a
+ * failure.
  *
  * A port has a type, written "name/version". Every payload is a file that a person can open:
  *
  *   file/1        a file of the user's, handed over by path
- *   audio/1       safetensors: `pcm` F32 [n_samples], mono, in [-1, 1], 16 kHz; metadata `sample_rate`,
- *                 `source` and `duration` (seconds)
+ *   audio/1       safetensors: `pcm` F32 [n_samples], mono, in [-1, 1], 16 kHz; metadata
+ *                 `sample_rate`, `source` and `duration` (seconds)
  *   regions/1     JSON: {regions: [{start, end, score}]}, stretches of speech
  *   transcript/1  JSON: the verbose JSON of the Whisper ecosystem
  *   attention/1   safetensors: cross-attention of the alignment heads, one tensor a segment

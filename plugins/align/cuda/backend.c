@@ -1,6 +1,6 @@
 /*
- * The CUDA backend of align/words: takes the card, its one block of memory, a stream, pinned memory and the
- * weights at create, and gives all of it back. Runs are in net_run.c, paths in ctc.cu.
+ * The CUDA backend of align/words: takes the card, its one block of memory, a stream, pinned memory
+ * and the weights at create, and gives all of it back. Runs are in net_run.c, paths in ctc.cu.
  */
 #include <stdlib.h>
 #include <string.h>

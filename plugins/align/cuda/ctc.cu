@@ -1,11 +1,12 @@
 /*
- * The path of a text: see ctc.h, and align/ctc.c for what is computed. A block takes a text. Forward, a thread
- * takes every THREADS-th token with the blank before it, and a barrier ends each frame; the choices go to
- * memory, a byte each. Back, a path moves by at most one token a frame, so the choices of the next TILE frames and
- * tokens are fetched together by a warp and then followed in shared memory by one thread.
+ * The path of a text: see ctc.h, and align/ctc.c for what is computed. A block takes a text.
+ * Forward, a thread takes every THREADS-th token with the blank before it, and a barrier ends each
+ * frame; the choices go to memory, a byte each. Back, a path moves by at most one token a frame, so
+ * the choices of the next TILE frames and tokens are fetched together by a warp and then followed
+ * in shared memory by one thread.
  *
- * Bound by the barriers: 1500 frames take about 1.5 ms, the same for one text as for as many as the card has
- * multiprocessors. Choices are 0.75 MB for 30 s and 500 tokens.
+ * Bound by the barriers: 1500 frames take about 1.5 ms, the same for one text as for as many as the
+ * card has multiprocessors. Choices are 0.75 MB for 30 s and 500 tokens.
  */
 #include "align/cuda/ctc.h"
 
@@ -17,7 +18,12 @@ namespace {
 
 constexpr unsigned THREADS = 256, TILE = 32;
 
-enum step : uint8_t { STAY = 0, FROM_BLANK = 1, FROM_TOKEN = 2, BLANK_MOVES = 4 }; /* as in align/ctc.c */
+enum step : uint8_t {
+    STAY = 0,
+    FROM_BLANK = 1,
+    FROM_TOKEN = 2,
+    BLANK_MOVES = 4
+}; /* as in align/ctc.c */
 
 struct costs {
     double *blank; /* [n + 1] */
@@ -30,8 +36,8 @@ __device__ costs costs_of(const al_cuda_text &a, unsigned which) {
 }
 
 /* Token j and the blank before it; j = n is the last blank alone. */
-__device__ void move(const al_cuda_text &a, const costs &from, const costs &to, const float *logp, unsigned j,
-                     uint8_t *steps) {
+__device__ void move(const al_cuda_text &a, const costs &from, const costs &to, const float *logp,
+                     unsigned j, uint8_t *steps) {
     const unsigned n = a.n_tokens;
     const double blank = from.blank[j], before = j ? from.token[j - 1] : -INFINITY;
     const bool blank_moves = j > 0 && before > blank;
@@ -57,8 +63,8 @@ struct place {
     bool in_token;
 };
 
-/* Follows the path from `frame` back through `some` frames, whose choices for the TILE tokens up to at.j lie in
- * `tile`. */
+/* Follows the path from `frame` back through `some` frames, whose choices for the TILE tokens up to
+ * at.j lie in `tile`. */
 __device__ place follow(const al_cuda_text &a, place at, unsigned frame, unsigned some,
                         const uint8_t (&tile)[TILE][TILE]) {
     const unsigned top = at.j;
@@ -136,8 +142,9 @@ size_t whole(size_t bytes) {
 
 size_t al_cuda_text_bytes(const struct al_ctc *ctc) {
     const size_t n = ctc->n_tokens, T = ctc->n_frames;
-    return whole((4 * n + 2) * sizeof(double)) + whole(T * (n + 1)) + whole(n * sizeof(struct al_span)) +
-           whole(T * ctc->n_columns * sizeof(float)) + whole(n * sizeof(uint32_t));
+    return whole((4 * n + 2) * sizeof(double)) + whole(T * (n + 1)) +
+           whole(n * sizeof(struct al_span)) + whole(T * ctc->n_columns * sizeof(float)) +
+           whole(n * sizeof(uint32_t));
 }
 
 void al_cuda_text_place(const struct al_ctc *ctc, char *base, struct al_cuda_text *ret) {

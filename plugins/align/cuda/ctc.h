@@ -25,16 +25,17 @@ struct al_cuda_text {
     struct al_span *spans; /* [n_tokens] */
 };
 
-/* Bytes on the card of a text's parts, each on a boundary of AL_CUDA_ALIGN, beside the struct itself. */
+/* Bytes on the card of a text's parts, each on a boundary of AL_CUDA_ALIGN, beside the struct
+ * itself. */
 #define AL_CUDA_ALIGN 256
 size_t al_cuda_text_bytes(const struct al_ctc *ctc);
 
-/* Sets the pointers of a text whose parts lie from `base` on, in the order costs, steps, spans, logp,
- * tokens. */
+/* Sets the pointers of a text whose parts lie from `base` on, in the order costs, steps, spans,
+ * logp, tokens. */
 void al_cuda_text_place(const struct al_ctc *ctc, char *base, struct al_cuda_text *ret);
 
-/* Queues the alignment of n texts, each with at least one token and the frames that it needs. `texts` and
- * what it points to are the card's. */
+/* Queues the alignment of n texts, each with at least one token and the frames that it needs.
+ * `texts` and what it points to are the card's. */
 cudaError_t al_cuda_ctc_run(const struct al_cuda_text *texts, size_t n, cudaStream_t stream);
 
 #ifdef __cplusplus

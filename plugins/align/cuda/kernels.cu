@@ -1,6 +1,6 @@
 /*
- * See kernels.h. All are bound by memory but for the first convolution: 30 s of sound make 96,000 rows of 512
- * values (98 MB in half types, 23 us at 4.3 TB/s) from 10 taps each, 1 GFLOP.
+ * See kernels.h. All are bound by memory but for the first convolution: 30 s of sound make 96,000
+ * rows of 512 values (98 MB in half types, 23 us at 4.3 TB/s) from 10 taps each, 1 GFLOP.
  */
 #include "align/cuda/kernels.h"
 
@@ -16,7 +16,8 @@ size_t groups_of(size_t n, size_t of) {
     return (n + of - 1) / of;
 }
 
-/* Grid: rows / ROWS. Shared memory: the samples of ROWS rows. A thread makes ROWS values of an output. */
+/* Grid: rows / ROWS. Shared memory: the samples of ROWS rows. A thread makes ROWS values of an
+ * output. */
 template <typename T> __global__ void __launch_bounds__(THREADS) first_rows(al_cuda_first a) {
     float *samples = num::dynamic_shared<float>();
     const size_t row = (size_t)blockIdx.x * ROWS;
@@ -95,20 +96,20 @@ __global__ void __launch_bounds__(THREADS)
 
 template <typename T> cudaError_t launch_first(const al_cuda_first &a, cudaStream_t stream) {
     const size_t shared = ((ROWS - 1) * a.stride + a.taps) * sizeof(float);
-    return num::launch(first_rows<T>, dim3((unsigned)groups_of(a.rows, ROWS)), dim3(THREADS), shared,
-                       stream, a);
+    return num::launch(first_rows<T>, dim3((unsigned)groups_of(a.rows, ROWS)), dim3(THREADS),
+                       shared, stream, a);
 }
 
 template <typename T> cudaError_t launch_unfold(const al_cuda_unfold &a, cudaStream_t stream) {
     const size_t pieces = a.groups * a.rows * a.taps * (a.width / 8);
-    return num::launch(unfold<T>, dim3((unsigned)groups_of(pieces, THREADS)), dim3(THREADS), 0, stream,
-                       a);
+    return num::launch(unfold<T>, dim3((unsigned)groups_of(pieces, THREADS)), dim3(THREADS), 0,
+                       stream, a);
 }
 
 template <typename T>
 cudaError_t launch_convert(const float *x, size_t n, void *ret, cudaStream_t stream) {
-    return num::launch(convert<T>, dim3((unsigned)groups_of(n / 8, THREADS)), dim3(THREADS), 0, stream,
-                       x, n, (T *)ret);
+    return num::launch(convert<T>, dim3((unsigned)groups_of(n / 8, THREADS)), dim3(THREADS), 0,
+                       stream, x, n, (T *)ret);
 }
 
 } // namespace
@@ -162,6 +163,6 @@ cudaError_t al_cuda_relu(float *x, size_t n, cudaStream_t stream) {
 
 cudaError_t al_cuda_log_softmax(const float *x, size_t rows, size_t n, size_t ld, float *ret,
                                 cudaStream_t stream) {
-    return num::launch(log_softmax, dim3((unsigned)groups_of(rows, THREADS / num::WARP)), dim3(THREADS),
-                       0, stream, x, rows, (unsigned)n, ld, ret);
+    return num::launch(log_softmax, dim3((unsigned)groups_of(rows, THREADS / num::WARP)),
+                       dim3(THREADS), 0, stream, x, rows, (unsigned)n, ld, ret);
 }

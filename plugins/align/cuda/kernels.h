@@ -1,6 +1,7 @@
 /*
- * What the networks of align/words do on a card beside products, norms and attention (num/cuda). `type` is
- * that of the model's matrices. Pointers are the card's, 16-byte aligned, borrowed until the stream has passed.
+ * What the networks of align/words do on a card beside products, norms and attention (num/cuda).
+ * `type` is that of the model's matrices. Pointers are the card's, 16-byte aligned, borrowed until
+ * the stream has passed.
  */
 #ifndef ALIGN_CUDA_KERNELS_H
 #define ALIGN_CUDA_KERNELS_H
@@ -14,7 +15,8 @@
 extern "C" {
 #endif
 
-/* ret[t, o] = bias[o] + sum over i < taps of samples[stride t + i] w[i, o]: the convolution of the sound. */
+/* ret[t, o] = bias[o] + sum over i < taps of samples[stride t + i] w[i, o]: the convolution of the
+ * sound. */
 struct al_cuda_first {
     const float *samples, *w; /* w (taps, n_out) */
     const float *bias;        /* (n_out), or NULL */
@@ -25,8 +27,9 @@ cudaError_t al_cuda_first_run(const struct al_cuda_first *first, enum num_cuda_t
                               cudaStream_t stream);
 
 /*
- * What the positional convolution reads for frames [first, first + rows): for each group of channels and each
- * frame its `taps` neighbours from `before` frames earlier on, zeros outside of x.
+ * What the positional convolution reads for frames [first, first + rows): for each group of
+ * channels and each frame its `taps` neighbours from `before` frames earlier on, zeros outside of
+ * x.
  *     x (n, groups * width) float; ret (groups, rows, taps, width) type
  */
 struct al_cuda_unfold {

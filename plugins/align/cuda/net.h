@@ -1,8 +1,9 @@
 /*
- * A wav2vec 2.0 or HuBERT network on a card: what backend.c creates, and what the steps of a run work on.
- * Everything on the card lies in one block that is taken at create; nothing is allocated after. Letters for sizes as in
- * align/net_own.h; `type`, BF16 or F32, is what matrices are multiplied in, while the residual stream, norms,
- * biases and sums are float always. The first convolution sees samples and is float inside.
+ * A wav2vec 2.0 or HuBERT network on a card: what backend.c creates, and what the steps of a run
+ * work on. Everything on the card lies in one block that is taken at create; nothing is allocated
+ * after. Letters for sizes as in align/net_own.h; `type`, BF16 or F32, is what matrices are
+ * multiplied in, while the residual stream, norms, biases and sums are float always. The first
+ * convolution sees samples and is float inside.
  */
 #ifndef ALIGN_CUDA_NET_H
 #define ALIGN_CUDA_NET_H
@@ -44,8 +45,8 @@ struct al_cuda_layer {
 };
 
 struct al_cuda_weights {
-    float *first,
-        *first_bias; /* (taps, dim), (dim): made anew for every sound where it has a norm */
+    /* (taps, dim), (dim): made anew for every sound where it has a norm */
+    float *first, *first_bias;
     struct al_cuda_norm conv_norms[AL_MAX_CONVS];
     struct al_cuda_matrix convs[AL_MAX_CONVS]; /* from 1 on; inputs [tap][channel] */
     struct al_cuda_norm projection_norm, encoder_norm;
@@ -80,14 +81,15 @@ struct al_cuda_net {
     cudaStream_t stream;
     struct num_cuda_gemm *gemm;
 
-    float *first_weight, *gamma,
-        *beta;     /* on the host: the first convolution and its norm over time */
+    /* on the host: the first convolution and its norm over time */
+    float *first_weight, *gamma, *beta;
     float *folded; /* (taps, dim) and (dim): the same for the sound at hand */
     struct al_sound sound;
     char *pinned; /* what goes to the card and comes back */
 };
 
-/* ---- net_load.c: gives every weight and buffer its place from `base` on (NULL: only counts); returns the bytes. */
+/* ---- net_load.c: gives every weight and buffer its place from `base` on (NULL: only counts);
+ * returns the bytes. */
 size_t al_cuda_place(struct al_cuda_net *net, char *base);
 int32_t al_cuda_load(struct al_cuda_net *net, const struct al_files *files, struct num_err *err);
 /* SLUICE_UNSUPPORTED for sizes that the kernels do not take. */

@@ -1,6 +1,7 @@
 /*
- * Places and weights of a network on a card: see net.h. A matrix is read as floats, brought into the order and
- * the type that products want, and copied; the largest of them is some MB, so one at a time is fast enough.
+ * Places and weights of a network on a card: see net.h. A matrix is read as floats, brought into
+ * the order and the type that products want, and copied; the largest of them is some MB, so one at
+ * a time is fast enough.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -227,8 +228,8 @@ static void load_layer(struct loader *l, size_t index) {
 
 /* ---- Convolutions ---------------------------------------------------------------------------- */
 
-/* With a norm over time it stays on the host, from where every sound gets its own; else it goes to the card, inputs
- * outermost. */
+/* With a norm over time it stays on the host, from where every sound gets its own; else it goes to
+ * the card, inputs outermost. */
 static void load_first(struct loader *l) {
     const struct al_config *c = &l->net->config;
     struct al_cuda_net *net = l->net;

@@ -1,15 +1,17 @@
 /*
  * A run of the network on a card, from samples to log probabilities, one stream.
  *
- * Convolutions are products over rows of `stride` positions; the taps beyond a row are a second product that adds to
- * the first, since rows that overlap are not what the library's layouts allow. The positional convolution reads
- * unfolded neighbours, AL_CUDA_UNFOLD frames at a time.
+ * Convolutions are products over rows of `stride` positions; the taps beyond a row are a second
+ * product that adds to the first, since rows that overlap are not what the library's layouts allow.
+ * The positional convolution reads unfolded neighbours, AL_CUDA_UNFOLD frames at a time.
  *
- * Norms behind attention and MLP (`stable` is false) make the residual stream itself, so sums and norms are float
- * there and inputs of products are made from it; norms before them read the stream and give the type at once.
+ * Norms behind attention and MLP (`stable` is false) make the residual stream itself, so sums and
+ * norms are float there and inputs of products are made from it; norms before them read the stream
+ * and give the type at once.
  *
- * Expected on an H200 for 30 s through wav2vec2-base in bfloat16: convolutions 0.11 TFLOP and layers 0.29 TFLOP,
- * 0.8 ms at 500 TFLOP/s; traffic of the first convolutions 0.6 GB, 0.15 ms; about 170 launches.
+ * Expected on an H200 for 30 s through wav2vec2-base in bfloat16: convolutions 0.11 TFLOP and
+ * layers 0.29 TFLOP, 0.8 ms at 500 TFLOP/s; traffic of the first convolutions 0.6 GB, 0.15 ms;
+ * about 170 launches.
  */
 #include <string.h>
 
@@ -45,8 +47,8 @@ static void run_product(struct run *r, const struct num_cuda_product *p) {
 struct finish {
     enum num_cuda_type type; /* of ret */
     bool bias;
-    const void
-        *typed; /* the bias in the type, where ret is of a half type and there is no activation */
+    /* the bias in the type, where ret is of a half type and there is no activation */
+    const void *typed;
     enum num_cuda_act act;
 };
 
@@ -171,7 +173,8 @@ static void run_conv(struct run *r, size_t i, size_t rows) {
     finish_conv(r, i, rows, c->conv_bias ? m->bias : NULL, ret);
 }
 
-/* The last convolution's output, normed where the model wants it, through the projection: the stream. */
+/* The last convolution's output, normed where the model wants it, through the projection: the
+ * stream. */
 static void project(struct run *r) {
     struct al_cuda_net *net = r->net;
     const struct al_config *c = &net->config;

@@ -1,6 +1,6 @@
 /*
- * The CUDA backend of diarize/speakers: takes the card, its one block of memory, a stream, pinned memory and the weights
- * at create, and gives all of it back.
+ * The CUDA backend of diarize/speakers: takes the card, its one block of memory, a stream, pinned
+ * memory and the weights at create, and gives all of it back.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,13 +1,15 @@
 /*
- * Convolutions of the embedding network: see kernels.h. The channels of a place lie side by side, so a kernel's taps are
- * rows of a product that begin a place further each: nothing is unfolded.
+ * Convolutions of the embedding network: see kernels.h. The channels of a place lie side by side,
+ * so a kernel's taps are rows of a product that begin a place further each: nothing is unfolded.
  *
- * Tiled: a block of four warps makes 64 frames of 32 or 64 channels of a band. For each line of the kernel and 32
- * input channels the frames and weights are brought to shared memory, and every tap multiplies other rows of the same frames. A
- * warp owns 16 frames. 22.6 G multiplications a window of 10 s: 0.24 ms at 190 TFLOP/s, which a kernel without overlapped
- * copies may reach. Not measured.
+ * Tiled: a block of four warps makes 64 frames of 32 or 64 channels of a band. For each line of the
+ * kernel and 32 input channels the frames and weights are brought to shared memory, and every tap
+ * multiplies other rows of the same frames. A warp owns 16 frames. 22.6 G multiplications a window
+ * of 10 s: 0.24 ms at 190 TFLOP/s, which a kernel without overlapped copies may reach. Not
+ * measured.
  *
- * Plain: a thread makes four frames of one channel, for floats, the first convolution and narrow models.
+ * Plain: a thread makes four frames of one channel, for floats, the first convolution and narrow
+ * models.
  */
 #include "diarize/cuda/kernels.h"
 
@@ -17,12 +19,14 @@
 
 namespace {
 
-constexpr unsigned WARPS = 4, FRAMES = 16 * WARPS, CHUNK = 32; /* of a tile: frames, input channels */
-constexpr unsigned PITCH = CHUNK + 8; /* from row to row in shared memory: rows of a matrix in banks of their own */
+/* Of a tile: frames, input channels. */
+constexpr unsigned WARPS = 4, FRAMES = 16 * WARPS, CHUNK = 32;
+/* From row to row in shared memory: rows of a matrix in banks of their own. */
+constexpr unsigned PITCH = CHUNK + 8;
 constexpr unsigned PLAIN_CHANNELS = 32, PLAIN_GROUPS = 8, PLAIN_FRAMES = 4;
 
 struct place {
-    unsigned map, band, frame; /* of the output; frame: the block's first */
+    unsigned map, band, frame;  /* of the output; frame: the block's first */
     unsigned n_bands, n_frames; /* of the output */
 };
 
@@ -37,17 +41,20 @@ __device__ place place_of(const dz_cuda_conv &a, unsigned frames) {
 }
 
 /* The line of x under line i of the kernel; NULL: there is none. */
-template <typename X> __device__ const X *line_of(const dz_cuda_conv &a, const place &p, unsigned i) {
+template <typename X>
+__device__ const X *line_of(const dz_cuda_conv &a, const place &p, unsigned i) {
     const long band = (long)(p.band * a.stride + i) - (long)(a.width / 2);
     if (band < 0 || band >= (long)a.n_bands)
         return NULL;
     return (const X *)a.x + ((size_t)p.map * a.n_bands + band) * a.n_frames * a.n_in;
 }
 
-/* ---- Tiled ------------------------------------------------------------------------------------ */
+/* ---- Tiled ----------------------------------------------------------------------------------- */
 
-/* Grid: frames / FRAMES, channels / N, maps x bands. Rows of frames, then of weights for each tap, in shared memory. */
-template <typename T, unsigned N> __global__ void __launch_bounds__(32 * WARPS) tiled(dz_cuda_conv a) {
+/* Grid: frames / FRAMES, channels / N, maps x bands. Rows of frames, then of weights for each tap,
+ * in shared memory. */
+template <typename T, unsigned N>
+__global__ void __launch_bounds__(32 * WARPS) tiled(dz_cuda_conv a) {
     const place p = place_of(a, FRAMES);
     const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, stride = (unsigned)a.stride;
     const unsigned taps = (unsigned)a.width, rows = (FRAMES - 1) * stride + taps;
@@ -69,7 +76,8 @@ template <typename T, unsigned N> __global__ void __launch_bounds__(32 * WARPS) 
                 *reinterpret_cast<uint4 *>(frames + row * PITCH + at) = values;
             }
             for (unsigned v = threadIdx.x; v < taps * N * (CHUNK / 8); v += 32 * WARPS) {
-                const unsigned row = v / (CHUNK / 8), at = v % (CHUNK / 8) * 8, tap = row / N, o = row % N;
+                const unsigned row = v / (CHUNK / 8), at = v % (CHUNK / 8) * 8, tap = row / N,
+                               o = row % N;
                 const size_t from = (((first_out + o) * taps + i) * taps + tap) * a.n_in + c + at;
                 *reinterpret_cast<uint4 *>(weights + row * PITCH + at) =
                     *reinterpret_cast<const uint4 *>((const T *)a.w + from);
@@ -99,8 +107,10 @@ template <typename T, unsigned N> __global__ void __launch_bounds__(32 * WARPS) 
             const size_t o = first_out + tile * 8 + lane % 4 * 2;
             if (frame >= p.n_frames)
                 continue;
-            const size_t at = (((size_t)p.map * p.n_bands + p.band) * p.n_frames + frame) * a.n_out + o;
-            float y[2] = {sums[tile][2 * half] + a.bias[o], sums[tile][2 * half + 1] + a.bias[o + 1]};
+            const size_t at =
+                (((size_t)p.map * p.n_bands + p.band) * p.n_frames + frame) * a.n_out + o;
+            float y[2] = {sums[tile][2 * half] + a.bias[o],
+                          sums[tile][2 * half + 1] + a.bias[o + 1]};
 #pragma unroll
             for (unsigned i = 0; i < 2; i++) {
                 y[i] += a.more ? num::to_float(((const T *)a.more)[at + i]) : 0;
@@ -110,7 +120,7 @@ template <typename T, unsigned N> __global__ void __launch_bounds__(32 * WARPS) 
         }
 }
 
-/* ---- Plain ------------------------------------------------------------------------------------ */
+/* ---- Plain ----------------------------------------------------------------------------------- */
 
 /* Grid: frames / (PLAIN_GROUPS x PLAIN_FRAMES), channels / PLAIN_CHANNELS, maps x bands. */
 template <typename T, typename X>
@@ -140,7 +150,8 @@ __global__ void __launch_bounds__(PLAIN_CHANNELS *PLAIN_GROUPS) plain(dz_cuda_co
     for (unsigned r = 0; r < PLAIN_FRAMES; r++) {
         if (first + r >= p.n_frames)
             continue;
-        const size_t at = (((size_t)p.map * p.n_bands + p.band) * p.n_frames + first + r) * a.n_out + o;
+        const size_t at =
+            (((size_t)p.map * p.n_bands + p.band) * p.n_frames + first + r) * a.n_out + o;
         float y = sums[r] + a.bias[o] + (a.more ? num::to_float(((const T *)a.more)[at]) : 0);
         ((T *)a.ret)[at] = T(a.relu && !(y > 0) ? 0 : y);
     }
@@ -151,15 +162,18 @@ unsigned groups_of(size_t n, size_t of) {
 }
 
 template <typename T, unsigned N>
-cudaError_t launch_tiled(const dz_cuda_conv &a, unsigned frames, unsigned bands, cudaStream_t stream) {
+cudaError_t launch_tiled(const dz_cuda_conv &a, unsigned frames, unsigned bands,
+                         cudaStream_t stream) {
     const dim3 grid(groups_of(frames, FRAMES), (unsigned)(a.n_out / N), bands);
     const size_t rows = (FRAMES - 1) * a.stride + a.width + a.width * N;
     return num::launch(tiled<T, N>, grid, dim3(32 * WARPS), rows * PITCH * sizeof(T), stream, a);
 }
 
 template <typename T>
-cudaError_t launch_plain(const dz_cuda_conv &a, unsigned frames, unsigned bands, cudaStream_t stream) {
-    const dim3 grid(groups_of(frames, PLAIN_GROUPS * PLAIN_FRAMES), groups_of(a.n_out, PLAIN_CHANNELS), bands);
+cudaError_t launch_plain(const dz_cuda_conv &a, unsigned frames, unsigned bands,
+                         cudaStream_t stream) {
+    const dim3 grid(groups_of(frames, PLAIN_GROUPS * PLAIN_FRAMES),
+                    groups_of(a.n_out, PLAIN_CHANNELS), bands);
     const dim3 block(PLAIN_CHANNELS, PLAIN_GROUPS);
     return a.x_float ? num::launch(plain<T, float>, grid, block, 0, stream, a)
                      : num::launch(plain<T, T>, grid, block, 0, stream, a);
@@ -171,7 +185,8 @@ int dz_cuda_conv_tiled(enum num_cuda_type type, size_t n_in, size_t n_out) {
     return type != NUM_CUDA_F32 && n_in % CHUNK == 0 && n_out % 32 == 0;
 }
 
-cudaError_t dz_cuda_conv_run(const struct dz_cuda_conv *a, enum num_cuda_type type, cudaStream_t stream) {
+cudaError_t dz_cuda_conv_run(const struct dz_cuda_conv *a, enum num_cuda_type type,
+                             cudaStream_t stream) {
     const unsigned frames = groups_of(a->n_frames, a->stride);
     const size_t bands = a->n_maps * groups_of(a->n_bands, a->stride);
     if (bands > 65535)

@@ -1,9 +1,11 @@
 /*
- * The front of the segmentation network: samples normalised, filtered, pooled and normalised again: see kernels.h.
+ * The front of the segmentation network: samples normalised, filtered, pooled and normalised again:
+ * see kernels.h.
  *
- * A block of the convolution makes 32 channels of 32 pooled rows, a thread four rows of one channel: what lies under
- * its 96 outputs is in shared memory, weights come from the cache, side by side. 0.48 G multiplications a window of 10 s,
- * bound by reads of shared memory (one for each): about 70 us a window on one H200. Not measured.
+ * A block of the convolution makes 32 channels of 32 pooled rows, a thread four rows of one
+ * channel: what lies under its 96 outputs is in shared memory, weights come from the cache, side by
+ * side. 0.48 G multiplications a window of 10 s, bound by reads of shared memory (one for each):
+ * about 70 us a window on one H200. Not measured.
  */
 #include "diarize/cuda/kernels.h"
 
@@ -141,11 +143,12 @@ cudaError_t dz_cuda_normal_run(const struct dz_cuda_normal *a, enum num_cuda_typ
     return num::launch(normal<__nv_bfloat16>, grid, block, 0, stream, *a);
 }
 
-cudaError_t dz_cuda_leaky(const float *x, const float *bias, size_t rows, size_t n, size_t ld, void *ret,
-                          enum num_cuda_type type, cudaStream_t stream) {
+cudaError_t dz_cuda_leaky(const float *x, const float *bias, size_t rows, size_t n, size_t ld,
+                          void *ret, enum num_cuda_type type, cudaStream_t stream) {
     const dim3 grid(groups_of(rows * ld, 256)), block(256);
     if (type == NUM_CUDA_F32)
-        return num::launch(leaky<float>, grid, block, 0, stream, x, bias, rows, n, ld, (float *)ret);
+        return num::launch(leaky<float>, grid, block, 0, stream, x, bias, rows, n, ld,
+                           (float *)ret);
     return num::launch(leaky<__nv_bfloat16>, grid, block, 0, stream, x, bias, rows, n, ld,
                        (__nv_bfloat16 *)ret);
 }

@@ -1,6 +1,6 @@
 /*
- * Embeddings on a card: DZ_CUDA_MAPS windows go through the network together, once each; then all voices that are heard in
- * them are pooled, and one product makes their embeddings.
+ * Embeddings on a card: DZ_CUDA_MAPS windows go through the network together, once each; then all
+ * voices that are heard in them are pooled, and one product makes their embeddings.
  */
 #include <string.h>
 
@@ -38,8 +38,8 @@ static struct map run_conv(struct run *r, const struct dz_resnet_conv *c,
                         (x->n_frames + c->stride - 1) / c->stride, c->n_out};
 }
 
-/* relu(second(relu(first(x))) + shortcut(x)). Maps move round the three buffers, the last one over what it adds, place by
- * place. */
+/* relu(second(relu(first(x))) + shortcut(x)). Maps move round the three buffers, the last one over
+ * what it adds, place by place. */
 static struct map run_block(struct run *r, size_t i, const struct map *x) {
     const struct dz_resnet_block *b = &r->m->emb.blocks[i];
     const struct dz_cuda_embedding *e = &r->m->e;

@@ -1,6 +1,6 @@
 /*
- * What the networks of diarization do on a card beside products (num/cuda/gemm.h). Pointers are the card's, 16-byte
- * aligned, borrowed until the stream has passed.
+ * What the networks of diarization do on a card beside products (num/cuda/gemm.h). Pointers are the
+ * card's, 16-byte aligned, borrowed until the stream has passed.
  */
 #ifndef DIARIZE_CUDA_KERNELS_H
 #define DIARIZE_CUDA_KERNELS_H
@@ -14,15 +14,16 @@
 extern "C" {
 #endif
 
-/* ---- Segmentation: front.cu, lstm.cu. As cells.h and pyannet.c of the processor compute it. ---------------------- */
+/* ---- Segmentation: front.cu, lstm.cu. As cells.h and pyannet.c of the processor compute it. -- */
 
-/* x (n_windows, n): each window to mean 0 and variance 1, times scale, plus shift; what is no number as 0. */
+/* x (n_windows, n): each window to mean 0 and variance 1, times scale, plus shift; what is no
+ * number as 0. */
 cudaError_t dz_cuda_wave(float *x, size_t n_windows, size_t n, float scale, float shift,
                          cudaStream_t stream);
 
 /*
- * A convolution over time and the maximum over three of its outputs, of their magnitudes with `magnitudes`; plus
- * bias. `bias` may be NULL.
+ * A convolution over time and the maximum over three of its outputs, of their magnitudes with
+ * `magnitudes`; plus bias. `bias` may be NULL.
  *     x (n_windows, n, n_in), w (width * n_in, n_out), ret (n_windows, n_ret, n_out), all float
  */
 struct dz_cuda_pooled {
@@ -38,8 +39,8 @@ size_t dz_cuda_pooled_shared(size_t n_in, size_t width, size_t stride);
 /*
  * Each channel of each window to mean 0 and variance 1 over time, then scale, shift and leaky ReLU.
  *     x (n_windows, n, n_channels) float
- * ret gets the value of window b, time t and channel c at (b window + t step) + c, in the type, and zeros from
- * n_channels up to `width`. With F32 it may be x where the layout is the same.
+ * ret gets the value of window b, time t and channel c at (b window + t step) + c, in the type, and
+ * zeros from n_channels up to `width`. With F32 it may be x where the layout is the same.
  */
 struct dz_cuda_normal {
     const float *x, *scale, *shift;
@@ -65,11 +66,12 @@ struct dz_cuda_lstm {
 cudaError_t dz_cuda_lstm_run(const struct dz_cuda_lstm *lstm, enum num_cuda_type type,
                              cudaStream_t stream);
 
-/* ret = leaky(x + bias) in the type: rows of n values, in both `ld` apart; zeros behind them in ret. */
+/* ret = leaky(x + bias) in the type: rows of n values, in both `ld` apart; zeros behind them in
+ * ret. */
 cudaError_t dz_cuda_leaky(const float *x, const float *bias, size_t rows, size_t n, size_t ld,
                           void *ret, enum num_cuda_type type, cudaStream_t stream);
 
-/* ---- Embedding: conv.cu, voice.cu. As fbank.h and resnet.c of the processor compute it. ----------------- */
+/* ---- Embedding: conv.cu, voice.cu. As fbank.h and resnet.c of the processor compute it. ------ */
 
 /* Tables of filter banks of n_bands bands, as fbank.c makes them. */
 struct dz_cuda_bands {
@@ -79,8 +81,8 @@ struct dz_cuda_bands {
     float weights[128 * 256];    /* (n_bands, 256): of each bin */
 };
 
-/* Filter banks of n_windows windows of n samples in [-1, 1], x (n_windows, n), without their means over time:
- * ret (n_windows, n_bands, n_frames) float. */
+/* Filter banks of n_windows windows of n samples in [-1, 1], x (n_windows, n), without their means
+ * over time: ret (n_windows, n_bands, n_frames) float. */
 struct dz_cuda_fbank {
     const float *x;
     const struct dz_cuda_bands *bands;
@@ -89,11 +91,13 @@ struct dz_cuda_fbank {
 };
 cudaError_t dz_cuda_fbank_run(const struct dz_cuda_fbank *fbank, cudaStream_t stream);
 
-/* Whether convolutions run on tensor cores: half types and widths of 32 channels. Decides the order of weights. */
+/* Whether convolutions run on tensor cores: half types and widths of 32 channels. Decides the order
+ * of weights. */
 int dz_cuda_conv_tiled(enum num_cuda_type type, size_t n_in, size_t n_out);
 
 /*
- * ret = relu(conv(x) + bias + more), relu and more where asked for; a square kernel of 1 or 3, zeros around x.
+ * ret = relu(conv(x) + bias + more), relu and more where asked for; a square kernel of 1 or 3,
+ * zeros around x.
  *     x (n_maps, n_bands, n_frames, n_in), float with x_float, else in the type
  *     w (n_out, width, width, n_in) in the type where tiled, else (width, width, n_in, n_out) float
  *     ret, more (n_maps, n_bands / stride, n_frames / stride, n_out), rounded up, in the type
@@ -110,7 +114,8 @@ cudaError_t dz_cuda_conv_run(const struct dz_cuda_conv *conv, enum num_cuda_type
                              cudaStream_t stream);
 
 /*
- * For each of n voices the weighted mean and deviation over time of each channel of each band of a map.
+ * For each of n voices the weighted mean and deviation over time of each channel of each band of a
+ * map.
  *     x (maps, n_bands, n_frames, n_channels) in the type; which [n]: the map of each voice
  *     weights (n, n_frames); ret (n, 2, n_channels, n_bands) float: means, then deviations
  */

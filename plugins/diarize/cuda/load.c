@@ -1,6 +1,6 @@
 /*
- * Places and weights of both networks on a card: see networks.h. Weights come as floats from the models, are brought
- * into the order and type of the kernels, and copied.
+ * Places and weights of both networks on a card: see networks.h. Weights come as floats from the
+ * models, are brought into the order and type of the kernels, and copied.
  */
 #include <math.h>
 #include <stdlib.h>

@@ -1,11 +1,12 @@
 /*
- * The steps of an LSTM: see kernels.h. One launch takes all steps: a block holds a few sequences in one direction, whose
- * states are in shared memory, and so are the weights in bfloat16 (128 KB of the published model); floats come from
- * the second-level cache. A thread adds up gates of all the block's sequences, so that a weight is read once for all of
- * them.
+ * The steps of an LSTM: see kernels.h. One launch takes all steps: a block holds a few sequences in
+ * one direction, whose states are in shared memory, and so are the weights in bfloat16 (128 KB of
+ * the published model); floats come from the second-level cache. A thread adds up gates of all the
+ * block's sequences, so that a weight is read once for all of them.
  *
- * A step of 8 sequences is 4,096 reads and additions a thread group of 512: about 3 us, so that a layer of 589 steps takes
- * 1.8 ms, the same for one window as for 500 on a card with 132 multiprocessors. Not measured.
+ * A step of 8 sequences is 4,096 reads and additions a thread group of 512: about 3 us, so that a
+ * layer of 589 steps takes 1.8 ms, the same for one window as for 500 on a card with 132
+ * multiprocessors. Not measured.
  */
 #include "diarize/cuda/kernels.h"
 
@@ -20,13 +21,15 @@ __device__ float logistic(float x) {
     return 1 / (1 + expf(-x));
 }
 
-/* What a block keeps: states and memories (h, GROUP), gates (4 h, GROUP), and weights (h, 4 h) where they fit. */
+/* What a block keeps: states and memories (h, GROUP), gates (4 h, GROUP), and weights (h, 4 h)
+ * where they fit. */
 size_t kept_floats(size_t h) {
     return (2 * h + 4 * h) * GROUP;
 }
 
 /* Grid: groups, directions. */
-template <typename T> __global__ void __launch_bounds__(THREADS) steps(dz_cuda_lstm a, int weights_fit) {
+template <typename T>
+__global__ void __launch_bounds__(THREADS) steps(dz_cuda_lstm a, int weights_fit) {
     float *states = num::dynamic_shared<float>();
     const unsigned h = (unsigned)a.n_hidden, d = blockIdx.y, first = blockIdx.x * GROUP;
     const unsigned n = (unsigned)(a.n - first < GROUP ? a.n - first : GROUP);
@@ -63,11 +66,13 @@ template <typename T> __global__ void __launch_bounds__(THREADS) steps(dz_cuda_l
         for (unsigned e = threadIdx.x; e < h * GROUP; e += THREADS) {
             const unsigned unit = e / GROUP, s = e % GROUP;
             const float in = logistic(gates[e]), forget = logistic(gates[h * GROUP + e]);
-            const float cell = tanhf(gates[2 * h * GROUP + e]), out = logistic(gates[3 * h * GROUP + e]);
+            const float cell = tanhf(gates[2 * h * GROUP + e]),
+                        out = logistic(gates[3 * h * GROUP + e]);
             memory[e] = forget * memory[e] + in * cell;
             states[e] = out * tanhf(memory[e]);
             if (s < n)
-                ((T *)a.ret)[((t * a.n + first + s) * a.n_directions + d) * h + unit] = T(states[e]);
+                ((T *)a.ret)[((t * a.n + first + s) * a.n_directions + d) * h + unit] =
+                    T(states[e]);
         }
         __syncthreads();
     }

@@ -1,8 +1,9 @@
 /*
- * Both networks of the neural method on a card: what backend.c creates, and what segment.c and hear.c work on.
- * Everything on the card lies in one block that is taken at create; nothing is allocated after. `type`, BF16 or F32, is that
- * of weights and inputs of products; the segmentation's front, gates, what cells remember, the first convolution of
- * the embedding, pooling and the last layers are float always.
+ * Both networks of the neural method on a card: what backend.c creates, and what segment.c and
+ * hear.c work on. Everything on the card lies in one block that is taken at create; nothing is
+ * allocated after. `type`, BF16 or F32, is that of weights and inputs of products; the
+ * segmentation's front, gates, what cells remember, the first convolution of the embedding, pooling
+ * and the last layers are float always.
  */
 #ifndef DIARIZE_CUDA_NETWORKS_H
 #define DIARIZE_CUDA_NETWORKS_H

@@ -1,6 +1,7 @@
 /*
- * The segmentation of windows on a card: the front a layer at a time over all windows, then rows of layers with frames
- * outermost. An LSTM layer is one product with its inputs and one kernel for all its steps.
+ * The segmentation of windows on a card: the front a layer at a time over all windows, then rows of
+ * layers with frames outermost. An LSTM layer is one product with its inputs and one kernel for all
+ * its steps.
  */
 #include <string.h>
 
@@ -30,7 +31,8 @@ cudaError_t dz_cuda_send_windows(struct dz_cuda *m, const float *const *windows,
     return cudaMemcpyAsync(m->s.wave, m->pinned, n * size, cudaMemcpyHostToDevice, m->stream);
 }
 
-/* Convolution i of `x`, pooled, to maps[i % 2], and normalised; the last one's rows become the layers' inputs. */
+/* Convolution i of `x`, pooled, to maps[i % 2], and normalised; the last one's rows become the
+ * layers' inputs. */
 static void run_conv(struct run *r, size_t i, const float *x) {
     struct dz_cuda *m = r->m;
     const struct dz_pyannet_conv *c = &m->seg.convs[i];

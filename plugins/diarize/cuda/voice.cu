@@ -1,7 +1,8 @@
 /*
- * What lies before and behind the convolutions of the embedding network: filter banks, and the pooling over a voice's
- * frames. See kernels.h. A frame's spectrum is a plain sum over its 400 samples for each of 256 bins, 0.2 G
- * multiplications a window: less than what sorting a fast transform's factors would save. Not measured.
+ * What lies before and behind the convolutions of the embedding network: filter banks, and the
+ * pooling over a voice's frames. See kernels.h. A frame's spectrum is a plain sum over its 400
+ * samples for each of 256 bins, 0.2 G multiplications a window: less than what sorting a fast
+ * transform's factors would save. Not measured.
  */
 #include <float.h>
 
@@ -63,7 +64,8 @@ template <typename T> __global__ void __launch_bounds__(BINS) pool(dz_cuda_pool 
     const size_t c = blockIdx.x * BINS + threadIdx.x, band = blockIdx.y, voice = blockIdx.z;
     if (c >= a.n_channels)
         return;
-    const T *x = (const T *)a.x + (a.which[voice] * a.n_bands + band) * a.n_frames * a.n_channels + c;
+    const T *x =
+        (const T *)a.x + (a.which[voice] * a.n_bands + band) * a.n_frames * a.n_channels + c;
     const float *weights = a.weights + voice * a.n_frames;
     float sum = 1e-8f, squares = 0, mean = 0, variance = 0;
     for (size_t t = 0; t < a.n_frames; t++) {
@@ -87,16 +89,18 @@ template <typename T> __global__ void __launch_bounds__(BINS) pool(dz_cuda_pool 
 cudaError_t dz_cuda_fbank_run(const struct dz_cuda_fbank *a, cudaStream_t stream) {
     if (a->n_bands > 128)
         return cudaErrorInvalidValue;
-    cudaError_t error = num::launch(spectrum, dim3((unsigned)a->n_frames, (unsigned)a->n_windows), dim3(BINS),
-                                    0, stream, *a);
+    cudaError_t error = num::launch(spectrum, dim3((unsigned)a->n_frames, (unsigned)a->n_windows),
+                                    dim3(BINS), 0, stream, *a);
     if (error)
         return error;
-    return num::launch(take_means, dim3((unsigned)(a->n_windows * a->n_bands)), dim3(BINS), 0, stream, a->ret,
-                       a->n_frames);
+    return num::launch(take_means, dim3((unsigned)(a->n_windows * a->n_bands)), dim3(BINS), 0,
+                       stream, a->ret, a->n_frames);
 }
 
-cudaError_t dz_cuda_pool_run(const struct dz_cuda_pool *a, enum num_cuda_type type, cudaStream_t stream) {
-    const dim3 grid((unsigned)((a->n_channels + BINS - 1) / BINS), (unsigned)a->n_bands, (unsigned)a->n);
+cudaError_t dz_cuda_pool_run(const struct dz_cuda_pool *a, enum num_cuda_type type,
+                             cudaStream_t stream) {
+    const dim3 grid((unsigned)((a->n_channels + BINS - 1) / BINS), (unsigned)a->n_bands,
+                    (unsigned)a->n);
     if (a->n == 0)
         return cudaSuccess;
     return type == NUM_CUDA_F32 ? num::launch(pool<float>, grid, dim3(BINS), 0, stream, *a)

@@ -1,16 +1,17 @@
 /*
- * Causal attention over pages of keys and values: see cuda.h. A block is one head of keys and values, an item, and one
- * part of its text: the queries that share the head meet 256 positions at a time with a running softmax (Milakov
- * and Gimelshein, 2018), so a position is read once for up to 8 of them. Lanes read a head's numbers eight at a
- * time, 16 bytes of halves: a team of d / 8 lanes (up to a power of two) has a position, several of them under
- * way. Each part leaves its sums, its maximum and the sum of its weights, and the block that finishes last adds the
- * parts up, in their order, whoever it is. ("Flash-Decoding", Dao, Haziza, Massa, Sizov, 2023.)
+ * Causal attention over pages of keys and values: see cuda.h. A block is one head of keys and
+ * values, an item, and one part of its text: the queries that share the head meet 256 positions at
+ * a time with a running softmax (Milakov and Gimelshein, 2018), so a position is read once for up
+ * to 8 of them. Lanes read a head's numbers eight at a time, 16 bytes of halves: a team of d / 8
+ * lanes (up to a power of two) has a position, several of them under way. Each part leaves its
+ * sums, its maximum and the sum of its weights, and the block that finishes last adds the parts up,
+ * in their order, whoever it is. ("Flash-Decoding", Dao, Haziza, Massa, Sizov, 2023.)
  *
  * Steps of 256 begin at multiples of 256, whatever an item sees, so that its sums have one order.
  *
- * A step's reading is bound by memory. Items of a prompt read the same keys one after another, from the second
- * cache, and multiply without tensor cores: of a prompt of 4096 tokens and 32 heads of 128 a layer's attention is 137
- * GFLOP beside 1.8 TFLOP of its products.
+ * A step's reading is bound by memory. Items of a prompt read the same keys one after another, from
+ * the second cache, and multiply without tensor cores: of a prompt of 4096 tokens and 32 heads of
+ * 128 a layer's attention is 137 GFLOP beside 1.8 TFLOP of its products.
  */
 #include <math.h>
 
@@ -87,8 +88,8 @@ struct workspace {
 };
 
 struct lanes {
-    unsigned width, team, n_teams,
-        e; /* lanes of a team; its number; teams; a lane's first element */
+    /* lanes of a team; its number; teams; a lane's first element */
+    unsigned width, team, n_teams, e;
     bool there;
 };
 
@@ -121,7 +122,8 @@ __device__ inline float dot8(const float *a, const float *b) {
     return sum;
 }
 
-/* Begins to read what the lane has of its team's next AHEAD positions in [at, to): keys or values. */
+/* Begins to read what the lane has of its team's next AHEAD positions in [at, to): keys or
+ * values. */
 template <typename T>
 __device__ inline void fetch(const walk &w, unsigned at, unsigned to, bool value,
                              eight<T> (&ret)[AHEAD]) {

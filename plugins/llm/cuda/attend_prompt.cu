@@ -1,17 +1,20 @@
 /*
- * Attention of a prompt's tokens with tensor cores: see cuda.h. The walk over the keys is that of num/cuda/attention.cu,
- * with a mask, and keys and values from pages.
+ * Attention of a prompt's tokens with tensor cores: see cuda.h. The walk over the keys is that of
+ * num/cuda/attention.cu, with a mask, and keys and values from pages.
  *
- * A block of four warps owns 64 tokens and one head of queries, a warp 16 of them, and takes 64 positions (two pages)
- * a step, from the first that any of its tokens sees to its last token. Keys and values of the next step are copied
- * to shared memory while this one is computed. Heads that share keys and values run side by side and find them in the
- * second cache. Queries are rounded to halves, as keys and values have been; scores and sums are floats.
+ * A block of four warps owns 64 tokens and one head of queries, a warp 16 of them, and takes 64
+ * positions (two pages) a step, from the first that any of its tokens sees to its last token. Keys
+ * and values of the next step are copied to shared memory while this one is computed. Heads that
+ * share keys and values run side by side and find them in the second cache. Queries are rounded to
+ * halves, as keys and values have been; scores and sums are floats.
  *
- * Steps begin at multiples of 64 positions, so what a token yields does not depend on where its piece of the prompt
- * begins. A warp leaves out steps of which its tokens see nothing; they would change nothing.
+ * Steps begin at multiples of 64 positions, so what a token yields does not depend on where its
+ * piece of the prompt begins. A warp leaves out steps of which its tokens see nothing; they would
+ * change nothing.
  *
- * A prompt of 4096 tokens and 32 heads of 128 has 137 GFLOP a layer, half of it behind the mask and left out; 16 rows a warp
- * make shared memory the limit, at some 200 TFLOP/s: 0.4 ms a layer expected.
+ * A prompt of 4096 tokens and 32 heads of 128 has 137 GFLOP a layer, half of it behind the mask and
+ * left out; 16 rows a warp make shared memory the limit, at some 200 TFLOP/s: 0.4 ms a layer
+ * expected.
  */
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /*
- * The CUDA backend of language models: plans an engine's memory on the card, takes it as one block at create, and gives
- * it back. Weights are in load.c, passes in pass.c.
+ * The CUDA backend of language models: plans an engine's memory on the card, takes it as one block
+ * at create, and gives it back. Weights are in load.c, passes in pass.c.
  */
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
- * A language model on a card: what load.c brings there, what backend.c makes an engine of, and the kernels of a
- * pass. Two blocks are taken: weights at load; keys, values and buffers at create. Letters for sizes as in
- * llm/cpu.h. Rows of floats are filled up with zeros to groups of 32.
+ * A language model on a card: what load.c brings there, what backend.c makes an engine of, and the
+ * kernels of a pass. Two blocks are taken: weights at load; keys, values and buffers at create.
+ * Letters for sizes as in llm/cpu.h. Rows of floats are filled up with zeros to groups of 32.
  */
 #ifndef LM_CUDA_CUDA_H
 #define LM_CUDA_CUDA_H
@@ -56,9 +56,10 @@ int32_t lm_cuda_load(const struct lm_model *model, int device, uint64_t memory, 
                      uint64_t *ret_bytes, uint64_t *ret_room, struct num_err *err);
 void lm_cuda_unload(void *weights);
 
-/* ---- Keys and values (attend.cu, rows.cu, products.cu) ---------------------------------------- */
+/* ---- Keys and values (attend.cu, rows.cu, products.cu) --------------------------------------- */
 
-/* A page: [layer][head] keys (32, d), values (32, d), and of bytes the scales of keys (32) and values (32). */
+/* A page: [layer][head] keys (32, d), values (32, d), and of bytes the scales of keys (32) and
+ * values (32). */
 struct lm_cuda_cache {
     char *pages;
     size_t page_bytes, head_bytes; /* head_bytes: of one head of a layer */
@@ -68,7 +69,7 @@ struct lm_cuda_cache {
     uint32_t max_pages, n_kv_heads, d;
 };
 
-/* ---- Products of rows (products.cu, products_many.cu) ------------------------------------------ */
+/* ---- Products of rows (products.cu, products_many.cu) ---------------------------------------- */
 
 #define LM_CUDA_FEW  8  /* rows that lm_cuda_product_run() reads weights once for */
 #define LM_CUDA_MANY 64 /* ... and lm_cuda_product_many() */
@@ -77,7 +78,8 @@ enum lm_cuda_form {
     LM_CUDA_STORE, /* y = */
     LM_CUDA_ADD,   /* y += */
     LM_CUDA_GATE,  /* two matrices: y = silu(first) * second */
-    LM_CUDA_PLACE, /* queries, keys, values: turned by their positions; queries to y, the others to the cache */
+    /* queries, keys, values: turned by their positions; queries to y, the others to the cache */
+    LM_CUDA_PLACE,
 };
 
 /* What heads are turned by, and norms in each head (rows.cu). */
@@ -93,8 +95,8 @@ struct lm_cuda_place {
 #define LM_CUDA_PARTS 3
 
 struct lm_cuda_product {
-    const struct lm_cuda_matrix
-        *parts[LM_CUDA_PARTS]; /* side by side in y; n_parts of one type and k */
+    /* side by side in y; n_parts of one type and k */
+    const struct lm_cuda_matrix *parts[LM_CUDA_PARTS];
     uint32_t n_parts;
     const float *x; /* (n, ldx), zeros behind k */
     uint32_t ldx;
@@ -108,12 +110,15 @@ struct lm_cuda_product {
     uint32_t first_head; /* LM_CUDA_PLACE: of part 0, counted over queries, keys, values */
 };
 
-/* Sums are floats in an order that does not depend on n. LM_CUDA_GATE and PLACE: as lm_cuda_fuses() allows. */
+/* Sums are floats in an order that does not depend on n. LM_CUDA_GATE and PLACE: as lm_cuda_fuses()
+ * allows. */
 cudaError_t lm_cuda_product_run(const struct lm_cuda_product *product, cudaStream_t stream);
 
-/* The same for up to LM_CUDA_MANY rows with matrix instructions (products_many.cu), which read weights once and round them to
- * bfloat16: x (n, ldx) are the inputs in bfloat16, normed already; `x`, `gamma` and `eps` of the product are not looked
- * at. n_processors: multiprocessors of the card, among which the work is divided. What a row yields does not depend on the others either, but it is not what lm_cuda_product_run() makes of it. */
+/* The same for up to LM_CUDA_MANY rows with matrix instructions (products_many.cu), which read
+ * weights once and round them to bfloat16: x (n, ldx) are the inputs in bfloat16, normed already;
+ * `x`, `gamma` and `eps` of the product are not looked at. n_processors: multiprocessors of the
+ * card, among which the work is divided. What a row yields does not depend on the others either,
+ * but it is not what lm_cuda_product_run() makes of it. */
 cudaError_t lm_cuda_product_many(const struct lm_cuda_product *product, const void *x,
                                  uint32_t n_processors, cudaStream_t stream);
 
@@ -121,9 +126,10 @@ cudaError_t lm_cuda_product_many(const struct lm_cuda_product *product, const vo
 cudaError_t lm_cuda_unpack(const struct lm_cuda_matrix *matrix, enum num_cuda_type type, void *ret,
                            cudaStream_t stream);
 
-/* ---- Rows (rows.cu) ---------------------------------------------------------------------------- */
+/* ---- Rows (rows.cu) -------------------------------------------------------------------------- */
 
-/* ret (n, width) in the type = x (n, width), normed where gamma (width) is given; `k` counts for the mean. */
+/* ret (n, width) in the type = x (n, width), normed where gamma (width) is given; `k` counts for
+ * the mean. */
 cudaError_t lm_cuda_rows(const float *x, uint32_t n, uint32_t k, uint32_t width, const float *gamma,
                          float eps, enum num_cuda_type type, void *ret, cudaStream_t stream);
 
@@ -131,11 +137,12 @@ cudaError_t lm_cuda_rows(const float *x, uint32_t n, uint32_t k, uint32_t width,
 cudaError_t lm_cuda_gate(const float *gate, const float *up, uint32_t n, uint32_t width,
                          enum num_cuda_type type, void *ret, cudaStream_t stream);
 
-/* y (n, ldy): queries, keys and values of n items. Norms and turns heads, puts keys and values into the cache. */
+/* y (n, ldy): queries, keys and values of n items. Norms and turns heads, puts keys and values into
+ * the cache. */
 cudaError_t lm_cuda_heads(const struct lm_cuda_place *place, float *y, uint32_t ldy, uint32_t n,
                           cudaStream_t stream);
 
-/* ---- Attention (attend.cu) ---------------------------------------------------------------------- */
+/* ---- Attention (attend.cu) ------------------------------------------------------------------- */
 
 struct lm_cuda_attention {
     struct lm_cuda_cache cache;
@@ -150,12 +157,13 @@ struct lm_cuda_attention {
     uint32_t *arrived;        /* (n, G) zeros, and again after it */
 };
 
-/* Causal: an item sees what came before it in its text, and itself. Sums are floats; what an item yields depends on
- * `split`, not on the other items. */
+/* Causal: an item sees what came before it in its text, and itself. Sums are floats; what an item
+ * yields depends on `split`, not on the other items. */
 cudaError_t lm_cuda_attend(const struct lm_cuda_attention *attention, cudaStream_t stream);
 
-/* The same with matrix instructions, for items of one prompt at consecutive positions (attend_prompt.cu); `split` and what
- * follows it are not looked at. Queries and weights are halves on the way. Only where lm_cuda_attends_prompts(). */
+/* The same with matrix instructions, for items of one prompt at consecutive positions
+ * (attend_prompt.cu); `split` and what follows it are not looked at. Queries and weights are halves
+ * on the way. Only where lm_cuda_attends_prompts(). */
 bool lm_cuda_attends_prompts(const struct lm_cuda_cache *cache);
 cudaError_t lm_cuda_attend_prompt(const struct lm_cuda_attention *attention, cudaStream_t stream);
 

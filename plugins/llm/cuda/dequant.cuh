@@ -1,7 +1,8 @@
 /*
- * Weights in registers: what a lane loads of a group of 32, and its numbers eight at a time. A number is
- * scale * q + offset, where scale and offset belong to the eight: sums are made of q, and scaled once.
- * One struct for each way that numbers are stored; types that differ in their scales alone share it.
+ * Weights in registers: what a lane loads of a group of 32, and its numbers eight at a time. A
+ * number is scale * q + offset, where scale and offset belong to the eight: sums are made of q, and
+ * scaled once. One struct for each way that numbers are stored; types that differ in their scales
+ * alone share it.
  */
 #ifndef LM_CUDA_DEQUANT_CUH
 #define LM_CUDA_DEQUANT_CUH

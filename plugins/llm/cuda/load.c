@@ -1,7 +1,8 @@
 /*
- * Weights onto the card, once. A matrix is cut into planes (matrix.h) a few rows at a time by the threads of the
- * pool, in pinned memory, and copied. Floats become bfloat16 where the model computes so; other types stay as they
- * are. Where gate and up have different types, which no one kernel reads, both take the wider form below.
+ * Weights onto the card, once. A matrix is cut into planes (matrix.h) a few rows at a time by the
+ * threads of the pool, in pinned memory, and copied. Floats become bfloat16 where the model
+ * computes so; other types stay as they are. Where gate and up have different types, which no one
+ * kernel reads, both take the wider form below.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -72,7 +73,8 @@ static float *vector(struct loader *l, enum lm_tensor what, uint32_t layer, bool
 
 /* ---- Groups ---------------------------------------------------------------------------------- */
 
-/* 32 numbers of a quantised row: as they are stored, without an offset, and what belongs to them. */
+/* 32 numbers of a quantised row: as they are stored, without an offset, and what belongs to
+ * them. */
 struct group {
     uint8_t q[LM_CUDA_GROUP]; /* Q8_0: signed */
     uint8_t meta[4], super[4];

@@ -1,12 +1,13 @@
 /*
- * Passes of the network on a card. The host looks up embeddings, finds the turns of positions, and brings them
- * with the lists of pages in one copy.
+ * Passes of the network on a card. The host looks up embeddings, finds the turns of positions, and
+ * brings them with the lists of pages in one copy.
  *
- * A step of tokens multiplies weights as they are stored; it is recorded as a graph for each rounded number of
- * tokens and of parts of texts, and replayed. A prompt's tokens go through products of the library: each
- * matrix is unpacked into the type that they multiply, which its 256 rows pay for. These products always have 256 rows:
- * the library may sum in another order for another number, and what a token yields would depend on how much of the
- * prompt the cache held. Rows behind the tokens hold anything, and nothing reads their results.
+ * A step of tokens multiplies weights as they are stored; it is recorded as a graph for each
+ * rounded number of tokens and of parts of texts, and replayed. A prompt's tokens go through
+ * products of the library: each matrix is unpacked into the type that they multiply, which its 256
+ * rows pay for. These products always have 256 rows: the library may sum in another order for
+ * another number, and what a token yields would depend on how much of the prompt the cache held.
+ * Rows behind the tokens hold anything, and nothing reads their results.
  */
 #include <math.h>
 #include <string.h>
@@ -73,7 +74,7 @@ static void bring(struct pass *p, const struct lm_item *items, size_t n, bool pr
           cudaMemcpyAsync(r->inputs, r->pinned, bytes, cudaMemcpyHostToDevice, r->w->stream));
 }
 
-/* ---- What both kinds share -------------------------------------------------------------------- */
+/* ---- What both kinds share ------------------------------------------------------------------- */
 
 static struct lm_cuda_cache cache_of(const struct lm_cuda_run *r, uint32_t layer) {
     struct lm_cuda_cache cache = r->cache;
@@ -170,10 +171,10 @@ static void fetch_logits(struct pass *p, size_t n) {
     check(p, "a pass", error);
 }
 
-/* ---- A step of tokens -------------------------------------------------------------------------- */
+/* ---- A step of tokens ------------------------------------------------------------------------ */
 
-/* Queries, keys and values; neighbours of one type in one launch. Where the product cannot turn heads and put them
- * into the cache, a kernel behind it does. */
+/* Queries, keys and values; neighbours of one type in one launch. Where the product cannot turn
+ * heads and put them into the cache, a kernel behind it does. */
 static void project(struct pass *p, uint32_t layer) {
     struct lm_cuda_run *r = p->r;
     const struct lm_cuda_layer *w = &r->w->layers[layer];
@@ -248,8 +249,7 @@ static cudaGraphExec_t record(struct pass *p) {
     struct lm_cuda_run *r = p->r;
     cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
-    check(p, "recording a step",
-          cudaStreamBeginCapture(r->w->stream, NUM_CUDA_CAPTURE));
+    check(p, "recording a step", cudaStreamBeginCapture(r->w->stream, NUM_CUDA_CAPTURE));
     if (p->status)
         return NULL;
     for (uint32_t i = 0; !p->status && i < r->m->config.n_layers; i++)
@@ -290,7 +290,7 @@ int32_t lm_cuda_tokens(void *run, const struct lm_item *items, size_t n, struct 
     return p.status;
 }
 
-/* ---- A prompt ---------------------------------------------------------------------------------- */
+/* ---- A prompt -------------------------------------------------------------------------------- */
 
 /* ret (LM_CHUNK rows) = or += (`add`) the matrix times the converted rows. */
 static void gemm(struct pass *p, const struct lm_cuda_matrix *matrix, float *ret, uint32_t ld_ret,

@@ -1,17 +1,21 @@
 /*
- * Products of few rows: see cuda.h. Bound by reading the weights once, in the bits that they are stored in.
+ * Products of few rows: see cuda.h. Bound by reading the weights once, in the bits that they are
+ * stored in.
  *
- * A warp owns two outputs, its lanes groups of 32 inputs of both: gate and up of the same place, the two numbers of
- * a pair that a position turns, or neighbours. So what follows a product, up to the cache, needs no other
- * warp. Weights of the next groups are loaded before the block waits for its inputs, which lie in shared
- * memory as groups of 36 floats: 32 inputs, and the sums of each eight, which meet what is added to numbers of those
- * (dequant.cuh). 36 floats from group to group: lanes read 16 bytes each from different banks.
+ * A warp owns two outputs, its lanes groups of 32 inputs of both: gate and up of the same place,
+ * the two numbers of a pair that a position turns, or neighbours. So what follows a product, up to
+ * the cache, needs no other warp. Weights of the next groups are loaded before the block waits for
+ * its inputs, which lie in shared memory as groups of 36 floats: 32 inputs, and the sums of each
+ * eight, which meet what is added to numbers of those (dequant.cuh). 36 floats from group to group:
+ * lanes read 16 bytes each from different banks.
  *
- * Inputs are normed as they are brought to shared memory; each block finds the rows' sums of squares itself (16 KB of
- * the second cache for a row of 4096). Up to 8 rows at a time: more rows read the weights again.
+ * Inputs are normed as they are brought to shared memory; each block finds the rows' sums of
+ * squares itself (16 KB of the second cache for a row of 4096). Up to 8 rows at a time: more rows
+ * read the weights again.
  *
- * Llama-3-8B has 7.5e9 weights in layers: 4 instructions for each (shift, or, subtract, multiply-add) are 1.1 ms of 132
- * multiprocessors at 1.75 GHz, 4.7e9 bytes of Q4_K the same at 4.3 TB/s; bytes and halves are bound by memory.
+ * Llama-3-8B has 7.5e9 weights in layers: 4 instructions for each (shift, or, subtract,
+ * multiply-add) are 1.1 ms of 132 multiprocessors at 1.75 GHz, 4.7e9 bytes of Q4_K the same at 4.3
+ * TB/s; bytes and halves are bound by memory.
  */
 #include "llm/cuda/products.cuh"
 #include "num/cuda/launch.cuh"
@@ -100,8 +104,8 @@ __device__ void add_group(const W (&w)[2], const float *x, unsigned row, unsigne
     }
 }
 
-/* Grid: (pairs / WARPS, rows / R). ROUNDS: groups of a lane that are under way at the same time. Shared: R floats,
- * and R rows of 32 ROUNDS groups. */
+/* Grid: (pairs / WARPS, rows / R). ROUNDS: groups of a lane that are under way at the same time.
+ * Shared: R floats, and R rows of 32 ROUNDS groups. */
 template <typename W, int R, int ROUNDS>
 __global__ void __launch_bounds__(THREADS) few_rows(product p) {
     float *scales = num::dynamic_shared<float>(), *inputs = scales + MOST_ROWS;

@@ -1,6 +1,6 @@
 /*
- * What the kernels of products share (products.cu: few rows, products_many.cu: more): which outputs belong together, and
- * what becomes of sums.
+ * What the kernels of products share (products.cu: few rows, products_many.cu: more): which outputs
+ * belong together, and what becomes of sums.
  */
 #ifndef LM_CUDA_PRODUCTS_CUH
 #define LM_CUDA_PRODUCTS_CUH
@@ -148,7 +148,8 @@ static inline product product_of(const lm_cuda_product &a) {
     return p;
 }
 
-/* Calls RUN with the struct that reads matrices of the type, and how many of its groups a lane has under way. */
+/* Calls RUN with the struct that reads matrices of the type, and how many of its groups a lane has
+ * under way. */
 #define FOR_TYPE(type, RUN)                                                                        \
     switch (type) {                                                                                \
     case NUM_WEIGHT_F32:                                                                           \

@@ -1,20 +1,23 @@
 /*
- * Products of up to 64 rows with matrix instructions: see cuda.h. Weights are read once, and become bfloat16 in registers,
- * with their scales.
+ * Products of up to 64 rows with matrix instructions: see cuda.h. Weights are read once, and become
+ * bfloat16 in registers, with their scales.
  *
- * A warp owns eight pairs of outputs (products.cuh), a matrix instruction has the eight first ones and the eight second
- * ones as its 16 rows, 8 rows of inputs as its columns. Which 16 inputs meet in an instruction is free, as long as both
- * sides agree: a lane brings a whole group of 32 inputs of both of its outputs, as it is stored, and the four lanes of an
- * output four groups; so a weight goes from memory to the instruction without a shuffle. A lane ends with both sums
- * of its pair, and what follows a product needs no other lane.
+ * A warp owns eight pairs of outputs (products.cuh), a matrix instruction has the eight first ones
+ * and the eight second ones as its 16 rows, 8 rows of inputs as its columns. Which 16 inputs meet
+ * in an instruction is free, as long as both sides agree: a lane brings a whole group of 32 inputs
+ * of both of its outputs, as it is stored, and the four lanes of an output four groups; so a weight
+ * goes from memory to the instruction without a shuffle. A lane ends with both sums of its pair,
+ * and what follows a product needs no other lane.
  *
- * Inputs lie in shared memory, 16 groups of 32 at a time: 80 bytes from group to group and 64 more a row, so that the eight
- * lanes that read 16 bytes together have different banks. Where a matrix has too few outputs for all multiprocessors,
- * warps of a block share outputs and take different groups, 2 or 4 of them; their sums are added in order. How depends on the
- * matrix and the card, so a row's result does not depend on how many rows there are.
+ * Inputs lie in shared memory, 16 groups of 32 at a time: 80 bytes from group to group and 64 more
+ * a row, so that the eight lanes that read 16 bytes together have different banks. Where a matrix
+ * has too few outputs for all multiprocessors, warps of a block share outputs and take different
+ * groups, 2 or 4 of them; their sums are added in order. How depends on the matrix and the card, so
+ * a row's result does not depend on how many rows there are.
  *
- * For Llama-3-8B and 64 rows the 7.5e9 weights take 2048 at a time 64 instructions and 32 reads of 512 bytes from shared memory:
- * 2.0 ms of 132 multiprocessors at 1.75 GHz, beside 3.5 ms for reading bfloat16, and 1.0 ms for 4 bits.
+ * For Llama-3-8B and 64 rows the 7.5e9 weights take 2048 at a time 64 instructions and 32 reads of
+ * 512 bytes from shared memory: 2.0 ms of 132 multiprocessors at 1.75 GHz, beside 3.5 ms for
+ * reading bfloat16, and 1.0 ms for 4 bits.
  */
 #include "llm/cuda/products.cuh"
 #include "num/cuda/launch.cuh"

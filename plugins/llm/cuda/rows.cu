@@ -1,6 +1,7 @@
 /*
- * What stands between the products of a prompt, row by row, and heads where a product cannot turn them itself: norms in
- * each head, and keys and values of bytes, whose scale wants the whole head. See cuda.h. All are bound by memory.
+ * What stands between the products of a prompt, row by row, and heads where a product cannot turn
+ * them itself: norms in each head, and keys and values of bytes, whose scale wants the whole head.
+ * See cuda.h. All are bound by memory.
  */
 #include <math.h>
 
@@ -58,8 +59,8 @@ __global__ void __launch_bounds__(THREADS)
 
 /* ---- Heads ----------------------------------------------------------------------------------- */
 
-constexpr int PAIRS =
-    LM_CUDA_MAX_HEAD / 64; /* of a lane: e and e + d / 2 for e = lane, lane + 32, ... */
+/* Of a lane: e and e + d / 2 for e = lane, lane + 32, ... */
+constexpr int PAIRS = LM_CUDA_MAX_HEAD / 64;
 
 /* A lane's pairs of a head, normed where gamma is given, turned where `turn`. Whole warp. */
 __device__ void read_head(const lm_cuda_place &p, unsigned item, const float *x, const float *gamma,

@@ -25,8 +25,9 @@ struct lm_cuda_run {
     struct lm_cuda_weights *w;
     struct lm_plan plan;
     enum num_cuda_type type; /* of a prompt's products */
-    bool
-        many; /* steps of tokens use lm_cuda_product_many(), of one token too: sums do not depend on the others */
+    /* steps of tokens use lm_cuda_product_many(), of one token too: sums do not depend on the
+     * others */
+    bool many;
     struct lm_cuda_cache cache;
     uint32_t ld, ld_q, ld_qkv, ld_ffn; /* floats from row to row */
     uint32_t split, most_splits;

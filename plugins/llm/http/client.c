@@ -1,6 +1,7 @@
 /*
- * Questions to a server: see client.h. All transfers are of one libcurl multi handle and on the caller's
- * thread; a question is a small machine: it waits for its time, is under way, and is done or waits again.
+ * Questions to a server: see client.h. All transfers are of one libcurl multi handle and on the
+ * caller's thread; a question is a small machine: it waits for its time, is under way, and is done
+ * or waits again.
  */
 #include "llm/http/client.h"
 
@@ -155,7 +156,8 @@ static void end(struct post *p, int32_t status) {
     lm_question_end(q, status);
 }
 
-/* What q->err says may pass: again later, or it is the end. `wait_s`: what the server asks for, 0: nothing. */
+/* What q->err says may pass: again later, or it is the end. `wait_s`: what the server asks for, 0:
+ * nothing. */
 static void again(struct post *p, int32_t status, double wait_s) {
     const struct lm_client_options *o = &p->client->options;
     double pause = o->pause_s > 0 ? o->pause_s : 1;
@@ -228,7 +230,8 @@ static bool fits(struct lm_question *q) {
     return accepted;
 }
 
-/* Thoughts whose beginning was the prompt's are taken off where the answer is in no form because of them. */
+/* Thoughts whose beginning was the prompt's are taken off where the answer is in no form because of
+ * them. */
 static bool is_as_asked(struct lm_question *q) {
     struct num_buf *out = &q->out;
     bool any = !q->ask.schema && !q->ask.grammar, good = fits(q);

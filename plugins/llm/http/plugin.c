@@ -1,6 +1,6 @@
 /*
- * The plugin `llm_http`: the stages of `llm` with a server that speaks the OpenAI API. Here are their
- * parameters; what they do with answers is the same code.
+ * The plugin `llm_http`: the stages of `llm` with a server that speaks the OpenAI API. Here are
+ * their parameters; what they do with answers is the same code.
  */
 #include <stdlib.h>
 #include <string.h>

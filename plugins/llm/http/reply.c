@@ -1,4 +1,5 @@
-/* The parser of replies: see reply.h. Lines are collected, data lines make an event, an event is an object. */
+/* The parser of replies: see reply.h. Lines are collected, data lines make an event, an event is an
+ * object. */
 #include "llm/http/reply.h"
 
 #include <jansson.h>

@@ -1,10 +1,10 @@
 /*
- * What a server answers to a chat completion, read as it comes: server-sent events whose data are JSON
- * objects with a piece of the text each, or one JSON object with all of it (a server may not stream).
- * Fed with bytes cut anywhere. Pure.
+ * What a server answers to a chat completion, read as it comes: server-sent events whose data are
+ * JSON objects with a piece of the text each, or one JSON object with all of it (a server may not
+ * stream). Fed with bytes cut anywhere. Pure.
  *
- * The forms are those of the OpenAI API's "chat completions" (platform.openai.com/docs/api-reference/chat)
- * and the event stream of WHATWG HTML 9.2.6.
+ * The forms are those of the OpenAI API's "chat completions"
+ * (platform.openai.com/docs/api-reference/chat) and the event stream of WHATWG HTML 9.2.6.
  */
 #ifndef LM_HTTP_REPLY_H
 #define LM_HTTP_REPLY_H
@@ -41,15 +41,16 @@ struct lm_reply {
 bool lm_reply_feed(struct lm_reply *r, const void *data, size_t len);
 
 /*
- * The end of what was received: SLUICE_OK where the answer is whole. SLUICE_TRANSIENT: it broke off, or
- * the server says that it failed; SLUICE_UNSUPPORTED: it is no chat completion; SLUICE_INPUT: the
- * server withholds it; SLUICE_RESOURCE: it is too large.
+ * The end of what was received: SLUICE_OK where the answer is whole. SLUICE_TRANSIENT: it broke
+ * off, or the server says that it failed; SLUICE_UNSUPPORTED: it is no chat completion;
+ * SLUICE_INPUT: the server withholds it; SLUICE_RESOURCE: it is too large.
  */
 int32_t lm_reply_end(struct lm_reply *r, struct num_err *err);
 
 void lm_reply_finish(struct lm_reply *r);
 
-/* What the body of a refusal says, as one line without control characters; "" where it says nothing. */
+/* What the body of a refusal says, as one line without control characters; "" where it says
+ * nothing. */
 void lm_reply_refusal(const char *body, size_t len, char *ret, size_t size);
 
 #endif

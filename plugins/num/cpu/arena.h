@@ -19,7 +19,8 @@ struct num_arena {
     bool sparse; /* pieces are rarely used in full: plain pages, each taken at its first use */
 };
 
-/* `bytes` zero bytes on a cache line's boundary, a page's where `sparse`; `what` names them where memory is short. */
+/* `bytes` zero bytes on a cache line's boundary, a page's where `sparse`; `what` names them where
+ * memory is short. */
 int32_t num_arena_take(struct num_arena *arena, size_t bytes, const char *what, void *ret,
                        struct num_err *err);
 

@@ -1,7 +1,7 @@
 /*
- * Flash attention over panels: see attend.h. A group of queries, as many as block() likes, passes over
- * the blocks of keys that any of them sees; scores, weights and sums of a group stay in the caches.
- * Where all queries see all of a block, their rows go through the softmax together.
+ * Flash attention over panels: see attend.h. A group of queries, as many as block() likes, passes
+ * over the blocks of keys that any of them sees; scores, weights and sums of a group stay in the
+ * caches. Where all queries see all of a block, their rows go through the softmax together.
  */
 #include "num/cpu/attend.h"
 

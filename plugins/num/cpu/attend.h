@@ -1,12 +1,12 @@
 /*
- * Attention of many queries of one head to keys and values in panels (kv.h): softmax(q K^T / sqrt(d)) V
- * without ever holding more than a few scores. Queries may see all positions, or each a range of its
- * own (a prompt's tokens see what came before them, within a window or not).
+ * Attention of many queries of one head to keys and values in panels (kv.h): softmax(q K^T /
+ * sqrt(d)) V without ever holding more than a few scores. Queries may see all positions, or each a
+ * range of its own (a prompt's tokens see what came before them, within a window or not).
  *
  * Blocks of keys meet some queries with a running softmax over blocks (Milakov and Gimelshein,
- * "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022). Blocks begin
- * at fixed positions, whatever a query sees, so its result does not depend on its neighbours. In
- * bfloat16, weights are rounded and their sum is not (on matrix tiles it is of rounded ones).
+ * "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022). Blocks
+ * begin at fixed positions, whatever a query sees, so its result does not depend on its neighbours.
+ * In bfloat16, weights are rounded and their sum is not (on matrix tiles it is of rounded ones).
  */
 #ifndef NUM_CPU_ATTEND_H
 #define NUM_CPU_ATTEND_H

@@ -1,8 +1,10 @@
 /*
  * Keys and values of attention, kept in blocks of 32 positions for one head. Within a block
  *
- *     keys    (d, 32)           element e of position t at [e][t]: 32 scores at once, no sums across
- *     values  (dp / 32, 32, 32) element e of position t at [e / 32][t][e % 32]; dp: d up to whole 32
+ *     keys    (d, 32)            element e of position t at [e][t]: 32 scores at once, no sums
+ *                                across
+ *     values  (dp / 32, 32, 32)  element e of position t at [e / 32][t][e % 32]; dp: d up to whole
+ *                                32
  *
  * as floats, half floats or signed bytes; bytes have a scale for each position, of keys and of
  * values. Sums run over e, and over t, in order: a row's result does not depend on the other rows.

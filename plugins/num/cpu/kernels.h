@@ -131,8 +131,9 @@ struct num_kernels {
     void (*finish)(const struct num_finish *f, const void *sums, size_t ld, size_t first_row,
                    size_t n_rows, size_t first_out, size_t n_out);
 
-    /* block() and finish() at once, where that is faster for bfloat16 and bytes; else NULL. p's row 0 is
-     * first_row of f's y and row_scale, its first output first_out. f has a bias. The same sums. */
+    /* block() and finish() at once, where that is faster for bfloat16 and bytes; else NULL. p's row
+     * 0 is first_row of f's y and row_scale, its first output first_out. f has a bias. The same
+     * sums. */
     void (*layer)(const struct num_product *p, size_t n_rows, const struct num_finish *f,
                   size_t first_row, size_t first_out);
 
@@ -164,9 +165,10 @@ struct num_kernels {
     void (*cache_mix)(const struct num_cache_block *block, size_t n, const float *p, size_t ldp,
                       size_t n_rows, float *sums, size_t ld);
 
-    /* The block as panels of bfloat16, to be multiplied with many rows: keys as d / 2 words (those up
-     * to whole panels of words stay as they are) of 32 positions, values as 16 words of 32 elements,
-     * panel_words from one panel of elements to the next; zeros for values from position n on. */
+    /* The block as panels of bfloat16, to be multiplied with many rows: keys as d / 2 words (those
+     * up to whole panels of words stay as they are) of 32 positions, values as 16 words of 32
+     * elements, panel_words from one panel of elements to the next; zeros for values from position
+     * n on. */
     void (*cache_unpack)(const struct num_cache_block *block, size_t n, uint32_t *keys,
                          uint32_t *values, size_t panel_words);
 
@@ -182,9 +184,9 @@ struct num_kernels {
                             size_t n, size_t n_padded, float scale, struct num_running *run,
                             void *p, size_t ldp);
 
-    /* Attention in one go, where there is a way better than block() and running_softmax(); else NULL.
-     * Heads of 33 to 64 elements only. Between enter() and leave(). A row whose sum is not below
-     * NUM_FLASH_MOST has to be done in another way. `work`: flash_bytes, on a cache line. */
+    /* Attention in one go, where there is a way better than block() and running_softmax(); else
+     * NULL. Heads of 33 to 64 elements only. Between enter() and leave(). A row whose sum is not
+     * below NUM_FLASH_MOST has to be done in another way. `work`: flash_bytes, on a cache line. */
     void (*flash)(const struct num_flash *f, void *work);
     size_t flash_bytes;
 

@@ -1,6 +1,6 @@
 /*
- * Keys and values of one head in panels (kv.h): one position at a time, as tokens come, or a block of
- * them, as windows and prompts have.
+ * Keys and values of one head in panels (kv.h): one position at a time, as tokens come, or a block
+ * of them, as windows and prompts have.
  */
 #include "num/cpu/kv.h"
 

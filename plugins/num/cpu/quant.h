@@ -5,8 +5,8 @@
  *
  * Inputs become signed bytes with one scale for 32 of them (largest magnitude: 127). The sum of 32
  * products (16 for Q6_K) is exact in integers and goes, times both scales, to a float sum, always
- * in the same order. So a result depends neither on the other rows nor on threads; tables agree with
- * each other to rounding.
+ * in the same order. So a result depends neither on the other rows nor on threads; tables agree
+ * with each other to rounding.
  */
 #ifndef NUM_CPU_QUANT_H
 #define NUM_CPU_QUANT_H

@@ -1,16 +1,17 @@
 /*
  * Attention with tensor cores: see attention.h.
  *
- * A block of four warps owns 128 queries of a head, a warp 32 of them, and walks over the keys 64 at
- * a time (attention_flash.cuh). Keys and values of the next step are copied to shared memory while
- * this one is computed: one barrier a step. 32 rows a warp, because each fragment of keys or values
- * that is read then serves four matrix instructions; with 16 rows shared memory would be the limit.
+ * A block of four warps owns 128 queries of a head, a warp 32 of them, and walks over the keys 64
+ * at a time (attention_flash.cuh). Keys and values of the next step are copied to shared memory
+ * while this one is computed: one barrier a step. 32 rows a warp, because each fragment of keys or
+ * values that is read then serves four matrix instructions; with 16 rows shared memory would be the
+ * limit.
  *
- * 11.5 GFLOP for a layer and a window of large-v3 (20 heads, 1500 keys; 12.1 with rows and keys that
- * fill up tiles). On sm_90 these instructions reach about 62 % of the tensor cores' rate, and two
- * warps of a scheduler overlap softmax with products: 330 TFLOP/s expected, 35 us a layer. For each
- * step of 64 keys a warp issues 128 matrix instructions (820 cycles at that rate), 64 exponentials
- * (512 cycles of their unit), 32 loads of fragments.
+ * 11.5 GFLOP for a layer and a window of large-v3 (20 heads, 1500 keys; 12.1 with rows and keys
+ * that fill up tiles). On sm_90 these instructions reach about 62 % of the tensor cores' rate, and
+ * two warps of a scheduler overlap softmax with products: 330 TFLOP/s expected, 35 us a layer. For
+ * each step of 64 keys a warp issues 128 matrix instructions (820 cycles at that rate), 64
+ * exponentials (512 cycles of their unit), 32 loads of fragments.
  */
 #include "num/cuda/attention.h"
 

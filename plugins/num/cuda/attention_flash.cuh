@@ -1,17 +1,18 @@
 /*
- * What attention kernels with tensor cores share: one warp's queries on their walk over the keys, KEYS at a time with a
- * running softmax (Dao, "FlashAttention-2", 2023). Queries stay in registers as operands; scores become the operand that
- * meets the values without leaving registers, since the result of one matrix instruction has the layout that the next
- * one wants.
+ * What attention kernels with tensor cores share: one warp's queries on their walk over the keys,
+ * KEYS at a time with a running softmax (Dao, "FlashAttention-2", 2023). Queries stay in registers
+ * as operands; scores become the operand that meets the values without leaving registers, since the
+ * result of one matrix instruction has the layout that the next one wants.
  *
- * The maximum of a row is a reference point, not a result: it is only moved, and what was added before corrected, where a
- * score of the row lies more than 2^8 above it. That spares most of the corrections and the shuffles that find the
- * maximum; the sums have the same reference, so nothing is lost. (The same in "FlashAttention-4", 2025.) Rows know
- * nothing of each other, and a step without a key that a row sees changes nothing of it: its bits follow from its own
- * keys and from where steps begin.
+ * The maximum of a row is a reference point, not a result: it is only moved, and what was added
+ * before corrected, where a score of the row lies more than 2^8 above it. That spares most of the
+ * corrections and the shuffles that find the maximum; the sums have the same reference, so nothing
+ * is lost. (The same in "FlashAttention-4", 2025.) Rows know nothing of each other, and a step
+ * without a key that a row sees changes nothing of it: its bits follow from its own keys and from
+ * where steps begin.
  *
- * Shared memory: rows of HEAD numbers, their pieces of 16 bytes exchanged by the row's number, so that the eight rows of a
- * matrix lie in different banks.
+ * Shared memory: rows of HEAD numbers, their pieces of 16 bytes exchanged by the row's number, so
+ * that the eight rows of a matrix lie in different banks.
  */
 #ifndef NUM_CUDA_ATTENTION_FLASH_CUH
 #define NUM_CUDA_ATTENTION_FLASH_CUH
@@ -34,7 +35,8 @@ template <int HEAD> __device__ static __forceinline__ int flash_place(int row, i
     return row * HEAD + (piece ^ row % 8) * 8;
 }
 
-/* 16 M queries of a warp; a lane has rows 16 m + 8 h + lane / 4. All lanes of the warp call all functions. */
+/* 16 M queries of a warp; a lane has rows 16 m + 8 h + lane / 4. All lanes of the warp call all
+ * functions. */
 template <typename T, int HEAD, int M, int KEYS> struct flash {
     uint32_t q[M][HEAD / 16][4];
     float scores[M][KEYS / 8][4]; /* of a step, then weights */
@@ -64,8 +66,8 @@ template <typename T, int HEAD, int M, int KEYS> struct flash {
         for (int m = 0; m < M; m++)
 #pragma unroll
             for (int e = 0; e < HEAD / 16; e++)
-                ldmatrix_x4(q[m][e], from + flash_place<HEAD>(row + m * 16 + lane % 16,
-                                                              e * 2 + lane / 16));
+                ldmatrix_x4(q[m][e],
+                            from + flash_place<HEAD>(row + m * 16 + lane % 16, e * 2 + lane / 16));
     }
 
     /* Scores with the keys of a step. */
@@ -92,7 +94,8 @@ template <typename T, int HEAD, int M, int KEYS> struct flash {
             }
     }
 
-    /* Hides the keys of a step outside [low, high) of a row, which lane's rows have in low[m][h], high[m][h]. */
+    /* Hides the keys of a step outside [low, high) of a row, which lane's rows have in low[m][h],
+     * high[m][h]. */
     __device__ void hide(const int (&low)[M][2], const int (&high)[M][2], int lane) {
 #pragma unroll
         for (int m = 0; m < M; m++)

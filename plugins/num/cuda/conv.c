@@ -38,8 +38,9 @@ const char *num_cuda_conv_name(const struct num_cuda_conv *conv) {
 }
 
 /* A filter (n_out, 3, n_in) is the matrix of the product as it lies. */
-static int32_t run_as_product(struct num_cuda_gemm *gemm, const struct num_cuda_convolution *c, void *workspace,
-                              size_t workspace_bytes, cudaStream_t stream, struct num_err *err) {
+static int32_t run_as_product(struct num_cuda_gemm *gemm, const struct num_cuda_convolution *c,
+                              void *workspace, size_t workspace_bytes, cudaStream_t stream,
+                              struct num_err *err) {
     struct num_cuda_unfold unfold = {c->x, c->rows, c->n_batch, c->n, c->n_in, c->stride};
     cudaError_t error = num_cuda_unfold_run(&unfold, c->x_type, c->type, stream);
     if (error)

@@ -1,10 +1,11 @@
 /*
- * cuDNN's graph interface, opened at run time: one graph of convolution, bias and exact GELU, which cuDNN's run-time fused
- * engines do in one kernel.
+ * cuDNN's graph interface, opened at run time: one graph of convolution, bias and exact GELU, which
+ * cuDNN's run-time fused engines do in one kernel.
  *
- * Tensors are named in cuDNN's order (batch, channels, height, width) with strides that say how they lie: channels last, a
- * height of one. The sum of the convolution and that with the bias are virtual: f32 values that never reach memory. A plan
- * is made for a shape at its first use and kept, also the finding that there is none.
+ * Tensors are named in cuDNN's order (batch, channels, height, width) with strides that say how
+ * they lie: channels last, a height of one. The sum of the convolution and that with the bias are
+ * virtual: f32 values that never reach memory. A plan is made for a shape at its first use and
+ * kept, also the finding that there is none.
  */
 #include "num/cuda/conv_dnn.h"
 
@@ -22,7 +23,7 @@ enum { ID_X = 'x', ID_W = 'w', ID_BIAS = 'b', ID_RET = 'y', ID_SUM = 's', ID_BIA
 struct plan {
     enum num_cuda_type type;
     size_t n_batch, n, n_in, n_out, stride, workspace_bytes;
-    cudnnBackendDescriptor_t execution; /* NULL: cuDNN has none */
+    cudnnBackendDescriptor_t execution;        /* NULL: cuDNN has none */
     cudnnBackendDescriptor_t parts[MAX_PARTS]; /* what it was made of */
     size_t n_parts;
 };
@@ -71,7 +72,8 @@ struct num_cuda_dnn *num_cuda_dnn_open(char *why, size_t size) {
         snprintf(why, size, LIBRARY_NAME " does not start on this card");
     else {
         size_t version = d->cudnnGetVersion(); /* 91200: 9.12.0 */
-        snprintf(why, size, "cuDNN %zu.%zu.%zu", version / 10000, version / 100 % 100, version % 100);
+        snprintf(why, size, "cuDNN %zu.%zu.%zu", version / 10000, version / 100 % 100,
+                 version % 100);
         return d;
     }
     num_cuda_dnn_close(d);
@@ -119,12 +121,13 @@ static cudnnBackendDescriptor_t make(struct maker *m, cudnnBackendDescriptorType
 
 static void set(struct maker *m, cudnnBackendDescriptor_t desc, cudnnBackendAttributeName_t name,
                 cudnnBackendAttributeType_t type, int64_t count, const void *values) {
-    if (!m->failed && m->d->cudnnBackendSetAttribute(desc, name, type, count, values) != CUDNN_STATUS_SUCCESS)
+    if (!m->failed &&
+        m->d->cudnnBackendSetAttribute(desc, name, type, count, values) != CUDNN_STATUS_SUCCESS)
         m->failed = true;
 }
 
-static void set_desc(struct maker *m, cudnnBackendDescriptor_t desc, cudnnBackendAttributeName_t name,
-                     cudnnBackendDescriptor_t value) {
+static void set_desc(struct maker *m, cudnnBackendDescriptor_t desc,
+                     cudnnBackendAttributeName_t name, cudnnBackendDescriptor_t value) {
     set(m, desc, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
 }
 
@@ -134,8 +137,9 @@ static void finalize(struct maker *m, cudnnBackendDescriptor_t desc) {
 }
 
 /* (batch, channels, 1, width) with channels side by side. */
-static cudnnBackendDescriptor_t make_tensor(struct maker *m, int64_t id, cudnnDataType_t type, int64_t batch,
-                                            int64_t channels, int64_t width, bool is_virtual) {
+static cudnnBackendDescriptor_t make_tensor(struct maker *m, int64_t id, cudnnDataType_t type,
+                                            int64_t batch, int64_t channels, int64_t width,
+                                            bool is_virtual) {
     const int64_t dims[4] = {batch, channels, 1, width};
     const int64_t strides[4] = {channels * width, 1, channels * width, channels};
     const int64_t alignment = 16;
@@ -150,8 +154,10 @@ static cudnnBackendDescriptor_t make_tensor(struct maker *m, int64_t id, cudnnDa
     return t;
 }
 
-static cudnnBackendDescriptor_t make_convolution(struct maker *m, int64_t stride, cudnnBackendDescriptor_t x,
-                                                 cudnnBackendDescriptor_t w, cudnnBackendDescriptor_t sum) {
+static cudnnBackendDescriptor_t make_convolution(struct maker *m, int64_t stride,
+                                                 cudnnBackendDescriptor_t x,
+                                                 cudnnBackendDescriptor_t w,
+                                                 cudnnBackendDescriptor_t sum) {
     const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     const int64_t n_dims = 2, padding[2] = {0, 1}, dilation[2] = {1, 1}, strides[2] = {1, stride};
@@ -178,7 +184,8 @@ static cudnnBackendDescriptor_t make_convolution(struct maker *m, int64_t stride
 
 /* y = mode(x) or mode(x, b). */
 static cudnnBackendDescriptor_t make_pointwise(struct maker *m, cudnnPointwiseMode_t mode,
-                                               cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t b,
+                                               cudnnBackendDescriptor_t x,
+                                               cudnnBackendDescriptor_t b,
                                                cudnnBackendDescriptor_t y) {
     const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
     cudnnBackendDescriptor_t p = make(m, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
@@ -221,20 +228,23 @@ static cudnnBackendDescriptor_t make_graph(struct maker *m) {
 
 /* ---- a way to run it ------------------------------------------------------------------------ */
 
-/* An execution plan of one engine, or NULL where it does not take the graph or needs more workspace. */
-static cudnnBackendDescriptor_t try_engine(const struct num_cuda_dnn *d, cudnnBackendDescriptor_t engine,
-                                           size_t workspace_bytes) {
+/* An execution plan of one engine, or NULL where it does not take the graph or needs more
+ * workspace. */
+static cudnnBackendDescriptor_t
+try_engine(const struct num_cuda_dnn *d, cudnnBackendDescriptor_t engine, size_t workspace_bytes) {
     cudnnBackendDescriptor_t e = NULL;
     int64_t needed = 0, count = 0;
-    if (d->cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &e) != CUDNN_STATUS_SUCCESS)
+    if (d->cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &e) !=
+        CUDNN_STATUS_SUCCESS)
         return NULL;
-    if (d->cudnnBackendSetAttribute(e, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &d->handle) ==
-            CUDNN_STATUS_SUCCESS &&
+    if (d->cudnnBackendSetAttribute(e, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
+                                    &d->handle) == CUDNN_STATUS_SUCCESS &&
         d->cudnnBackendSetAttribute(e, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-                                    CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &engine) == CUDNN_STATUS_SUCCESS &&
+                                    CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                                    &engine) == CUDNN_STATUS_SUCCESS &&
         d->cudnnBackendFinalize(e) == CUDNN_STATUS_SUCCESS &&
-        d->cudnnBackendGetAttribute(e, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count,
-                                    &needed) == CUDNN_STATUS_SUCCESS &&
+        d->cudnnBackendGetAttribute(e, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64,
+                                    1, &count, &needed) == CUDNN_STATUS_SUCCESS &&
         (size_t)needed <= workspace_bytes)
         return e;
     d->cudnnBackendDestroyDescriptor(e);
@@ -255,8 +265,8 @@ static void choose_engine(struct maker *m, cudnnBackendDescriptor_t graph) {
             CUDNN_STATUS_SUCCESS)
             m->failed = true;
     if (!m->failed && d->cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                                  CUDNN_TYPE_BACKEND_DESCRIPTOR, MAX_ENGINES, &n_engines,
-                                                  engines) != CUDNN_STATUS_SUCCESS)
+                                                  CUDNN_TYPE_BACKEND_DESCRIPTOR, MAX_ENGINES,
+                                                  &n_engines, engines) != CUDNN_STATUS_SUCCESS)
         m->failed = true;
     for (int64_t i = 0; i < n_engines && !m->failed && !m->plan->execution; i++)
         m->plan->execution = try_engine(d, engines[i], m->plan->workspace_bytes);
@@ -276,7 +286,8 @@ static struct plan *find_plan(struct num_cuda_dnn *d, const struct num_cuda_conv
     if (d->n_plans == MAX_PLANS)
         return NULL;
     struct plan *p = &d->plans[d->n_plans++];
-    *p = (struct plan){c->type, c->n_batch, c->n, c->n_in, c->n_out, c->stride, workspace_bytes, NULL, {NULL}, 0};
+    *p = (struct plan){c->type,   c->n_batch,      c->n, c->n_in, c->n_out,
+                       c->stride, workspace_bytes, NULL, {NULL},  0};
     struct maker m = {d, p, false};
     cudnnBackendDescriptor_t graph = make_graph(&m);
     if (!m.failed)
@@ -292,13 +303,14 @@ bool num_cuda_dnn_run(struct num_cuda_dnn *d, const struct num_cuda_convolution 
     const int64_t ids[4] = {ID_X, ID_W, ID_BIAS, ID_RET};
     const void *pointers[4] = {c->x, c->w, c->bias, c->ret};
     cudnnBackendDescriptor_t pack = NULL;
-    if (d->cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack) != CUDNN_STATUS_SUCCESS)
+    if (d->cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack) !=
+        CUDNN_STATUS_SUCCESS)
         return false;
     bool queued =
-        d->cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 4,
-                                    pointers) == CUDNN_STATUS_SUCCESS &&
-        d->cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 4, ids) ==
-            CUDNN_STATUS_SUCCESS &&
+        d->cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
+                                    CUDNN_TYPE_VOID_PTR, 4, pointers) == CUDNN_STATUS_SUCCESS &&
+        d->cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 4,
+                                    ids) == CUDNN_STATUS_SUCCESS &&
         d->cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
                                     &workspace) == CUDNN_STATUS_SUCCESS &&
         d->cudnnBackendFinalize(pack) == CUDNN_STATUS_SUCCESS &&

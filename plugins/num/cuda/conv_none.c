@@ -1,6 +1,6 @@
 /*
- * In the place of cuDNN where there is none: on the emulated card, and where its headers were not there to build with.
- * Convolutions run as matrix products then.
+ * In the place of cuDNN where there is none: on the emulated card, and where its headers were not
+ * there to build with. Convolutions run as matrix products then.
  */
 #include <stdio.h>
 
@@ -19,8 +19,8 @@ void num_cuda_dnn_close(struct num_cuda_dnn *dnn) {
     (void)dnn;
 }
 
-bool num_cuda_dnn_run(struct num_cuda_dnn *dnn, const struct num_cuda_convolution *convolution, void *workspace,
-                      size_t workspace_bytes, cudaStream_t stream) {
+bool num_cuda_dnn_run(struct num_cuda_dnn *dnn, const struct num_cuda_convolution *convolution,
+                      void *workspace, size_t workspace_bytes, cudaStream_t stream) {
     (void)dnn, (void)convolution, (void)workspace, (void)workspace_bytes, (void)stream;
     return false;
 }

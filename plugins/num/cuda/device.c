@@ -1,6 +1,6 @@
 /*
- * The card, its memory and its errors: see device.h. Nothing here runs before a backend asks for a card, so a
- * process that never does loads no CUDA library.
+ * The card, its memory and its errors: see device.h. Nothing here runs before a backend asks for a
+ * card, so a process that never does loads no CUDA library.
  */
 #include "num/cuda/device.h"
 
@@ -65,11 +65,13 @@ static int32_t fail_driver(struct num_err *err) {
     version_text(runtime, &needed);
     if (driver == 0)
         return num_fail(err, SLUICE_UNSUPPORTED,
-                        "no NVIDIA driver is loaded; CUDA %s needs one, or use device: cpu", needed);
-    return num_fail(err, SLUICE_UNSUPPORTED,
-                    "the NVIDIA driver is for CUDA %s and this program needs CUDA %s; update the driver, or "
-                    "use device: cpu",
-                    version_text(driver, &found), needed);
+                        "no NVIDIA driver is loaded; CUDA %s needs one, or use device: cpu",
+                        needed);
+    return num_fail(
+        err, SLUICE_UNSUPPORTED,
+        "the NVIDIA driver is for CUDA %s and this program needs CUDA %s; update the driver, or "
+        "use device: cpu",
+        version_text(driver, &found), needed);
 }
 
 int32_t num_cuda_fail(struct num_err *err, const char *what, cudaError_t error) {
@@ -78,7 +80,8 @@ int32_t num_cuda_fail(struct num_err *err, const char *what, cudaError_t error) 
     cudaGetLastError();
     if (error == cudaErrorInsufficientDriver)
         return fail_driver(err);
-    const char *after = num_cuda_is_sticky(error) ? "; the card cannot be used by this process any more" : "";
+    const char *after =
+        num_cuda_is_sticky(error) ? "; the card cannot be used by this process any more" : "";
     return num_fail(err, class_of(error), "%s: %s (%s)%s", what, cudaGetErrorString(error),
                     cudaGetErrorName(error), after);
 }
@@ -91,8 +94,8 @@ static int32_t check_index(int index, struct num_err *err) {
     if (error != cudaSuccess)
         return num_cuda_fail(err, "looking for NVIDIA cards", error);
     if (index < 0 || index >= n)
-        return num_fail(err, SLUICE_UNSUPPORTED, "card %d was asked for and %d are visible, counted from 0",
-                        index, n);
+        return num_fail(err, SLUICE_UNSUPPORTED,
+                        "card %d was asked for and %d are visible, counted from 0", index, n);
     return SLUICE_OK;
 }
 
@@ -118,10 +121,10 @@ int32_t num_cuda_device_open(int index, struct num_cuda_device *ret_device, stru
     d.sm_count = prop.multiProcessorCount;
     d.shared_bytes = prop.sharedMemPerBlockOptin;
     if (d.capability < NUM_CUDA_LEAST_CAPABILITY)
-        return num_fail(err, SLUICE_UNSUPPORTED,
-                        "%s has compute capability %d.%d and the kernels need %d.%d; use device: cpu", d.name,
-                        prop.major, prop.minor, NUM_CUDA_LEAST_CAPABILITY / 10,
-                        NUM_CUDA_LEAST_CAPABILITY % 10);
+        return num_fail(
+            err, SLUICE_UNSUPPORTED,
+            "%s has compute capability %d.%d and the kernels need %d.%d; use device: cpu", d.name,
+            prop.major, prop.minor, NUM_CUDA_LEAST_CAPABILITY / 10, NUM_CUDA_LEAST_CAPABILITY % 10);
     *ret_device = d;
     return SLUICE_OK;
 }

@@ -1,10 +1,10 @@
 /*
- * Bias, exact GELU and residual behind a product: see epilogue.h. Eight values a thread in accesses of 16 bytes, or
- * one value where rows are not aligned to that (a vocabulary of 51,865).
+ * Bias, exact GELU and residual behind a product: see epilogue.h. Eight values a thread in accesses
+ * of 16 bytes, or one value where rows are not aligned to that (a vocabulary of 51,865).
  *
- * Bound by memory: it reads and writes the result once. For the inner layer of a window of large-v3 (1500 x 5120) in half
- * types 30.7 MB, 7.1 us at 4.3 TB/s; fused into the product it would cost nothing, which is what the
- * product's own epilogues are for.
+ * Bound by memory: it reads and writes the result once. For the inner layer of a window of large-v3
+ * (1500 x 5120) in half types 30.7 MB, 7.1 us at 4.3 TB/s; fused into the product it would cost
+ * nothing, which is what the product's own epilogues are for.
  */
 #include "num/cuda/epilogue.h"
 
@@ -39,7 +39,8 @@ template <int N, typename T> __device__ void store(T *to, const float (&v)[N]) {
 }
 
 /* Grid: groups of a row / THREADS, rows. N: values of a group. */
-template <typename T, int N> __global__ void __launch_bounds__(THREADS) finish_rows(num_cuda_epilogue e) {
+template <typename T, int N>
+__global__ void __launch_bounds__(THREADS) finish_rows(num_cuda_epilogue e) {
     const size_t at = ((size_t)blockIdx.x * THREADS + threadIdx.x) * N;
     if (at >= e.n)
         return;
@@ -72,9 +73,11 @@ bool aligned(const void *p) {
 }
 
 template <typename T> cudaError_t launch_rows(const num_cuda_epilogue &e, cudaStream_t stream) {
-    const bool wide = e.n % 8 == 0 && e.ld % 8 == 0 && aligned(e.ret) && aligned(e.bias) && aligned(e.residual);
+    const bool wide =
+        e.n % 8 == 0 && e.ld % 8 == 0 && aligned(e.ret) && aligned(e.bias) && aligned(e.residual);
     const size_t groups = wide ? e.n / 8 : e.n;
-    const dim3 grid((unsigned)((groups + THREADS - 1) / THREADS), (unsigned)(e.rows < 32768 ? e.rows : 32768));
+    const dim3 grid((unsigned)((groups + THREADS - 1) / THREADS),
+                    (unsigned)(e.rows < 32768 ? e.rows : 32768));
     if (wide)
         return num::launch(finish_rows<T, 8>, grid, dim3(THREADS), 0, stream, e);
     return num::launch(finish_rows<T, 1>, grid, dim3(THREADS), 0, stream, e);

@@ -14,8 +14,9 @@ extern "C" {
 #endif
 
 /*
- * ret[r] = act(ret[r] + bias) + residual[r] for `rows` rows of n values, ld values apart in both; act is the exact
- * GELU (within 1e-6, before the rounding to the type) or nothing. Pointers are the card's.
+ * ret[r] = act(ret[r] + bias) + residual[r] for `rows` rows of n values, ld values apart in both;
+ * act is the exact GELU (within 1e-6, before the rounding to the type) or nothing. Pointers are the
+ * card's.
  */
 struct num_cuda_epilogue {
     enum num_cuda_type type; /* of ret and residual */

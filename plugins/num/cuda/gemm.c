@@ -1,6 +1,6 @@
 /*
- * Matrix products: decides what of a product's end the library does in its epilogue and what a kernel of ours does
- * behind it. See gemm.h.
+ * Matrix products: decides what of a product's end the library does in its epilogue and what a
+ * kernel of ours does behind it. See gemm.h.
  */
 #include "num/cuda/gemm.h"
 
@@ -41,11 +41,13 @@ const char *num_cuda_gemm_name(const struct num_cuda_gemm *gemm) {
 static int32_t check(const struct num_cuda_product *p, struct num_err *err) {
     size_t size = num_cuda_type_bytes(p->type);
     if (p->ret_type != NUM_CUDA_F32 && p->ret_type != p->type)
-        return num_fail(err, SLUICE_INTERNAL, "a product of one half type cannot have another as its result");
+        return num_fail(err, SLUICE_INTERNAL,
+                        "a product of one half type cannot have another as its result");
     if (p->residual && p->act != NUM_CUDA_ACT_NONE)
         return num_fail(err, SLUICE_INTERNAL, "a product has either an activation or a residual");
     if ((size_t)p->x % 16 || (size_t)p->w % 16 || p->ld_x * size % 16 || p->ld_w * size % 16)
-        return num_fail(err, SLUICE_INTERNAL, "the factors of a product are not aligned to 16 bytes");
+        return num_fail(err, SLUICE_INTERNAL,
+                        "the factors of a product are not aligned to 16 bytes");
     return SLUICE_OK;
 }
 
@@ -65,15 +67,16 @@ static struct num_cuda_epilogue take_epilogue(struct num_cuda_product *p) {
         p->act = NUM_CUDA_ACT_NONE;
         p->bias = NULL;
         p->bias_typed = NULL;
-    } else if (p->bias && p->ret_type != NUM_CUDA_F32 && !p->bias_typed && p->act == NUM_CUDA_ACT_NONE) {
+    } else if (p->bias && p->ret_type != NUM_CUDA_F32 && !p->bias_typed &&
+               p->act == NUM_CUDA_ACT_NONE) {
         e.bias = p->bias;
         p->bias = NULL;
     }
     return e;
 }
 
-static int32_t run_epilogue(struct num_cuda_epilogue e, const struct num_cuda_product *p, cudaStream_t stream,
-                            struct num_err *err) {
+static int32_t run_epilogue(struct num_cuda_epilogue e, const struct num_cuda_product *p,
+                            cudaStream_t stream, struct num_err *err) {
     if (!e.bias && !e.gelu)
         return SLUICE_OK;
     for (size_t b = 0; b < p->n_batch; b++) {
@@ -97,7 +100,8 @@ int32_t num_cuda_gemm_run(struct num_cuda_gemm *gemm, const struct num_cuda_prod
         return status;
     struct num_cuda_epilogue epilogue = take_epilogue(&p);
     if (p.act == NUM_CUDA_ACT_GELU_TANH && p.bias && !p.bias_typed && p.ret_type != NUM_CUDA_F32)
-        return num_fail(err, SLUICE_INTERNAL, "GELU in a product's epilogue needs its bias in the result's type");
+        return num_fail(err, SLUICE_INTERNAL,
+                        "GELU in a product's epilogue needs its bias in the result's type");
     status = num_cuda_library_run(gemm->library, &p, workspace, workspace_bytes, stream, err);
     return status ? status : run_epilogue(epilogue, &p, stream, err);
 }

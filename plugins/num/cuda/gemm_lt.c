@@ -1,13 +1,15 @@
 /*
- * Matrix products through cuBLASLt, opened at run time by its versioned names, so that nothing needs it to be
- * installed before a backend on a card asks for it.
+ * Matrix products through cuBLASLt, opened at run time by its versioned names, so that nothing
+ * needs it to be installed before a backend on a card asks for it.
  *
- * cuBLASLt counts columns first: a row-major (rows, k) matrix is its (k, rows) one. So it computes ret^T (n, m) = w x^T: its first
- * factor is w, transposed, its second x as it lies, and a bias along its rows is ours along n.
+ * cuBLASLt counts columns first: a row-major (rows, k) matrix is its (k, rows) one. So it computes
+ * ret^T (n, m) = w x^T: its first factor is w, transposed, its second x as it lies, and a bias
+ * along its rows is ours along n.
  *
- * A plan is kept for every shape seen: descriptors and the way (algorithm) that the library's heuristics put first. F32 products
- * ask for ways that do not split sums, so that a result does not depend on what else the card does. Plans are found by
- * comparing keys one by one: a model has some dozens.
+ * A plan is kept for every shape seen: descriptors and the way (algorithm) that the library's
+ * heuristics put first. F32 products ask for ways that do not split sums, so that a result does not
+ * depend on what else the card does. Plans are found by comparing keys one by one: a model has some
+ * dozens.
  */
 #include "num/cuda/gemm_library.h"
 
@@ -68,7 +70,8 @@ static int32_t find_functions(struct num_cuda_library *l, const char *name, stru
 #define FIND(function)                                                                             \
     l->function = (__typeof__(function) *)dlsym(l->shared_object, #function);                      \
     if (!l->function)                                                                              \
-        return num_fail(err, SLUICE_UNSUPPORTED, "%s has no %s; install cuBLAS 12 or 13", name, #function);
+        return num_fail(err, SLUICE_UNSUPPORTED, "%s has no %s; install cuBLAS 12 or 13", name,    \
+                        #function);
     FUNCTIONS(FIND)
 #undef FIND
     return SLUICE_OK;
@@ -81,8 +84,9 @@ static int32_t open_shared_object(struct num_cuda_library *l, struct num_err *er
             return find_functions(l, LIBRARY_NAMES[i], err);
     }
     return num_fail(err, SLUICE_UNSUPPORTED,
-                    LIBRARY_NAMES_TEXT " is needed for matrix products on the card and was not found (%s); "
-                                       "install cuBLAS, or use device: cpu",
+                    LIBRARY_NAMES_TEXT
+                    " is needed for matrix products on the card and was not found (%s); "
+                    "install cuBLAS, or use device: cpu",
                     dlerror());
 }
 
@@ -154,23 +158,41 @@ static const void *bias_of(const struct num_cuda_product *p) {
 }
 
 static struct key key_of(const struct num_cuda_product *p, size_t workspace_bytes) {
-    return (struct key){p->m, p->n, p->k, p->ld_x, p->ld_w, p->ld_ret, p->n_batch, p->stride_x, p->stride_w,
-                        p->stride_ret, workspace_bytes, p->type, p->ret_type, p->act, bias_of(p) != NULL,
-                        p->residual != NULL, alignment(p->ret), alignment(p->residual ? p->residual : p->ret), 0};
+    return (struct key){p->m,
+                        p->n,
+                        p->k,
+                        p->ld_x,
+                        p->ld_w,
+                        p->ld_ret,
+                        p->n_batch,
+                        p->stride_x,
+                        p->stride_w,
+                        p->stride_ret,
+                        workspace_bytes,
+                        p->type,
+                        p->ret_type,
+                        p->act,
+                        bias_of(p) != NULL,
+                        p->residual != NULL,
+                        alignment(p->ret),
+                        alignment(p->residual ? p->residual : p->ret),
+                        0};
 }
 
 static cublasStatus_t make_layout(const struct num_cuda_library *l, cublasLtMatrixLayout_t *ret,
-                                  enum num_cuda_type type, uint64_t rows, uint64_t columns, uint64_t ld,
-                                  uint64_t n_batch, uint64_t stride) {
+                                  enum num_cuda_type type, uint64_t rows, uint64_t columns,
+                                  uint64_t ld, uint64_t n_batch, uint64_t stride) {
     int32_t count = (int32_t)n_batch;
     int64_t offset = (int64_t)stride;
-    cublasStatus_t s = l->cublasLtMatrixLayoutCreate(ret, data_type(type), rows, columns, (int64_t)ld);
+    cublasStatus_t s =
+        l->cublasLtMatrixLayoutCreate(ret, data_type(type), rows, columns, (int64_t)ld);
     if (s || n_batch == 1)
         return s;
-    s = l->cublasLtMatrixLayoutSetAttribute(*ret, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count);
+    s = l->cublasLtMatrixLayoutSetAttribute(*ret, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
+                                            sizeof count);
     return s ? s
-             : l->cublasLtMatrixLayoutSetAttribute(*ret, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
-                                                   &offset, sizeof offset);
+             : l->cublasLtMatrixLayoutSetAttribute(
+                   *ret, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &offset, sizeof offset);
 }
 
 static cublasLtEpilogue_t epilogue_of(const struct key *key) {
@@ -186,20 +208,21 @@ static cublasStatus_t make_product(const struct num_cuda_library *l, struct plan
     const void *bias = bias_of(p);
     cublasStatus_t s = l->cublasLtMatmulDescCreate(&plan->product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (!s)
-        s = l->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-                                              sizeof transposed);
+        s = l->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_TRANSA,
+                                              &transposed, sizeof transposed);
     if (!s)
-        s = l->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
-                                              sizeof epilogue);
+        s = l->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_EPILOGUE,
+                                              &epilogue, sizeof epilogue);
     if (!s && bias)
-        s = l->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
-                                              sizeof bias);
+        s = l->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                              &bias, sizeof bias);
     if (!s)
         s = make_layout(l, &plan->w, p->type, p->k, p->n, p->ld_w, p->n_batch, p->stride_w);
     if (!s)
         s = make_layout(l, &plan->x, p->type, p->k, p->m, p->ld_x, p->n_batch, p->stride_x);
     if (!s)
-        s = make_layout(l, &plan->ret, p->ret_type, p->n, p->m, p->ld_ret, p->n_batch, p->stride_ret);
+        s = make_layout(l, &plan->ret, p->ret_type, p->n, p->m, p->ld_ret, p->n_batch,
+                        p->stride_ret);
     return s;
 }
 
@@ -235,8 +258,8 @@ static cublasStatus_t choose_way(const struct num_cuda_library *l, struct plan *
 }
 
 /* Returns the class; the plan stays the library's. */
-static int32_t add_plan(struct num_cuda_library *l, const struct num_cuda_product *p, const struct key *key,
-                        struct plan **ret_plan, struct num_err *err) {
+static int32_t add_plan(struct num_cuda_library *l, const struct num_cuda_product *p,
+                        const struct key *key, struct plan **ret_plan, struct num_err *err) {
     if (l->n_plans == l->capacity) {
         size_t capacity = l->capacity ? 2 * l->capacity : 32;
         struct plan *plans = realloc(l->plans, capacity * sizeof *plans);
@@ -253,16 +276,17 @@ static int32_t add_plan(struct num_cuda_library *l, const struct num_cuda_produc
         s = choose_way(l, plan);
     if (s) {
         plan_finish(l, plan);
-        return num_fail(err, SLUICE_INTERNAL, "%s has no way to multiply (%zu, %zu) by (%zu, %zu): status %d",
-                        l->name, p->m, p->k, p->k, p->n, (int)s);
+        return num_fail(err, SLUICE_INTERNAL,
+                        "%s has no way to multiply (%zu, %zu) by (%zu, %zu): status %d", l->name,
+                        p->m, p->k, p->k, p->n, (int)s);
     }
     l->n_plans++;
     *ret_plan = plan;
     return SLUICE_OK;
 }
 
-static int32_t find_plan(struct num_cuda_library *l, const struct num_cuda_product *p, size_t workspace_bytes,
-                         struct plan **ret_plan, struct num_err *err) {
+static int32_t find_plan(struct num_cuda_library *l, const struct num_cuda_product *p,
+                         size_t workspace_bytes, struct plan **ret_plan, struct num_err *err) {
     const struct key key = key_of(p, workspace_bytes);
     for (size_t i = 0; i < l->n_plans; i++)
         if (memcmp(&l->plans[i].key, &key, sizeof key) == 0) {
@@ -274,8 +298,9 @@ static int32_t find_plan(struct num_cuda_library *l, const struct num_cuda_produ
 
 /* ---- running -------------------------------------------------------------------------------- */
 
-int32_t num_cuda_library_run(struct num_cuda_library *l, const struct num_cuda_product *p, void *workspace,
-                             size_t workspace_bytes, cudaStream_t stream, struct num_err *err) {
+int32_t num_cuda_library_run(struct num_cuda_library *l, const struct num_cuda_product *p,
+                             void *workspace, size_t workspace_bytes, cudaStream_t stream,
+                             struct num_err *err) {
     const float one = 1.0f, none = 0.0f;
     const void *bias = bias_of(p);
     struct plan *plan = NULL;
@@ -284,15 +309,16 @@ int32_t num_cuda_library_run(struct num_cuda_library *l, const struct num_cuda_p
         return status;
     cublasStatus_t s = CUBLAS_STATUS_SUCCESS;
     if (bias)
-        s = l->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
-                                              sizeof bias);
+        s = l->cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                              &bias, sizeof bias);
     if (!s)
         s = l->cublasLtMatmul(l->handle, plan->product, &one, p->w, plan->w, p->x, plan->x,
-                              p->residual ? &one : &none, p->residual ? p->residual : p->ret, plan->ret,
-                              p->ret, plan->ret, &plan->way, workspace, workspace ? workspace_bytes : 0,
-                              stream);
+                              p->residual ? &one : &none, p->residual ? p->residual : p->ret,
+                              plan->ret, p->ret, plan->ret, &plan->way, workspace,
+                              workspace ? workspace_bytes : 0, stream);
     if (s)
-        return num_fail(err, SLUICE_INTERNAL, "%s: the product of (%zu, %zu) and (%zu, %zu) failed: status %d",
-                        l->name, p->m, p->k, p->k, p->n, (int)s);
+        return num_fail(err, SLUICE_INTERNAL,
+                        "%s: the product of (%zu, %zu) and (%zu, %zu) failed: status %d", l->name,
+                        p->m, p->k, p->k, p->n, (int)s);
     return SLUICE_OK;
 }

@@ -1,9 +1,11 @@
 /*
- * How kernels are launched and find their dynamic shared memory, the same for nvcc and for the emulated card.
+ * How kernels are launched and find their dynamic shared memory, the same for nvcc and for the
+ * emulated card.
  *
- * Kernels live in an anonymous namespace (in .cu files) or are `static` (templates in headers): nothing outside the
- * file needs them, and the emulated card finds their __shared__ arrays. A kernel takes its arguments by value: numbers,
- * pointers to memory of the device (or pinned), plain structs of these.
+ * Kernels live in an anonymous namespace (in .cu files) or are `static` (templates in headers):
+ * nothing outside the file needs them, and the emulated card finds their __shared__ arrays. A
+ * kernel takes its arguments by value: numbers, pointers to memory of the device (or pinned), plain
+ * structs of these.
  */
 #ifndef NUM_CUDA_LAUNCH_CUH
 #define NUM_CUDA_LAUNCH_CUH
@@ -28,7 +30,8 @@ template <typename T> __device__ static __forceinline__ T *dynamic_shared() {
 
 constexpr size_t DEFAULT_SHARED = 48 * 1024; /* more has to be asked for, kernel by kernel */
 
-/* Lets the kernel have so much dynamic shared memory. What it had before it keeps: a recorded launch may need it. */
+/* Lets the kernel have so much dynamic shared memory. What it had before it keeps: a recorded
+ * launch may need it. */
 static inline cudaError_t allow_shared(const void *kernel, size_t shared_bytes) {
     cudaFuncAttributes has;
     if (shared_bytes <= DEFAULT_SHARED)
@@ -47,12 +50,13 @@ template <typename T> static void check_argument(const T &argument, int index) {
 }
 #endif
 
-/* kernel<<<grid, block, shared_bytes, stream>>>(args...). Returns what the launch itself returned; what goes
- * wrong in the kernel comes with a later call. */
+/* kernel<<<grid, block, shared_bytes, stream>>>(args...). Returns what the launch itself returned;
+ * what goes wrong in the kernel comes with a later call. */
 template <typename... Params, typename... Args>
-static inline cudaError_t launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
-                                 cudaStream_t stream, Args... args) {
-    static_assert(sizeof...(Params) == sizeof...(Args), "as many arguments as the kernel has parameters");
+static inline cudaError_t launch(void (*kernel)(Params...), dim3 grid, dim3 block,
+                                 size_t shared_bytes, cudaStream_t stream, Args... args) {
+    static_assert(sizeof...(Params) == sizeof...(Args),
+                  "as many arguments as the kernel has parameters");
     std::tuple<Params...> values(args...);
     cudaError_t error = allow_shared((const void *)kernel, shared_bytes);
     if (error != cudaSuccess)

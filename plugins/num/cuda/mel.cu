@@ -4,7 +4,7 @@
  * A block turns FRAMES frames into mel powers. The 400-point transform of a frame is two rounds of
  * 20-point ones (Cooley and Tukey, 1965), n = 20 n1 + n2, k = k1 + 20 k2:
  *
- *     A[k1][n2] = sum over n1 of x[20 n1 + n2] w20^(n1 k1)              real input: k1 <= 10 suffices
+ *     A[k1][n2] = sum over n1 of x[20 n1 + n2] w20^(n1 k1)    real input: k1 <= 10 suffices
  *     X[k]      = sum over n2 of (A[k1][n2] w400^(n2 k1)) w20^(n2 k2)
  *
  * Each 20-point transform lives in one thread's registers and folds n with 20 - n, so that it costs
@@ -12,8 +12,8 @@
  * thread sums a band of a frame; bands have few bins that are not zero.
  *
  * A window of 30 s (3000 frames) has 1.9 MB of samples and 1.5 MB of results at 128 bands, and
- * 26 million multiply-adds: about 2 us of an H200, bound by latency and launch rather than by bytes.
- * Maxima are of positive floats, whose bits order as integers do.
+ * 26 million multiply-adds: about 2 us of an H200, bound by latency and launch rather than by
+ * bytes. Maxima are of positive floats, whose bits order as integers do.
  */
 #include "num/cuda/mel.h"
 

@@ -2,7 +2,8 @@
  * The log-mel spectrogram of num/mel.h on a CUDA device, for many pieces of audio in one launch:
  * samples in, normalised frames out, nothing on the way through the host.
  *
- *     num_cuda_mel_power(pieces)      log10 of the mel power of each piece, and each group's maximum
+ *     num_cuda_mel_power(pieces)      log10 of the mel power of each piece, and each group's
+ *                                     maximum
  *     num_cuda_mel_normalise(pieces)  clamps 8 below the group's maximum and scales, into windows
  *
  * A group is what shares a maximum: the whole audio. Its maximum may come from a first pass over
@@ -36,8 +37,8 @@ struct num_cuda_mel_piece {
     uint32_t n_rows; /* at least n_frames, of ret_mel */
 };
 
-/* The first sample that frame `first` and those behind it see; the first two frames see the signal's
- * start mirrored. */
+/* The first sample that frame `first` and those behind it see; the first two frames see the
+ * signal's start mirrored. */
 static inline uint64_t num_cuda_mel_start(uint64_t first) {
     return first < 2 ? 0 : first * 160 - 200;
 }
@@ -47,8 +48,8 @@ size_t num_cuda_mel_tables_bytes(size_t n_mels);
 void num_cuda_mel_tables_fill(size_t n_mels, void *host);
 
 /*
- * pieces (n_pieces) and tables lie on the device; maxima (groups) too: the largest mel power of each
- * group, zeros before the first call. max_frames is the most n_frames of a piece.
+ * pieces (n_pieces) and tables lie on the device; maxima (groups) too: the largest mel power of
+ * each group, zeros before the first call. max_frames is the most n_frames of a piece.
  */
 cudaError_t num_cuda_mel_power(const void *tables, size_t n_mels,
                                const struct num_cuda_mel_piece *pieces, size_t n_pieces,

@@ -1,9 +1,9 @@
 /*
- * Matrix instructions and asynchronous copies: the only inline PTX of the kernels. Every wrapper has a twin for
- * the emulated card with the same layouts (emu_mma.h there).
+ * Matrix instructions and asynchronous copies: the only inline PTX of the kernels. Every wrapper
+ * has a twin for the emulated card with the same layouts (emu_mma.h there).
  *
- * A warp multiplies a (16 x 16, rows) by b (16 x 8, columns) and adds to c (16 x 8, f32). With g = lane / 4 and
- * t = lane % 4 a lane holds (PTX ISA, "Matrix fragments for mma.m16n8k16"):
+ * A warp multiplies a (16 x 16, rows) by b (16 x 8, columns) and adds to c (16 x 8, f32). With g =
+ * lane / 4 and t = lane % 4 a lane holds (PTX ISA, "Matrix fragments for mma.m16n8k16"):
  *     a[0]: row g,     columns 2t, 2t+1      a[1]: row g + 8, columns 2t, 2t+1
  *     a[2]: row g,     columns 2t+8, 2t+9    a[3]: row g + 8, columns 2t+8, 2t+9
  *     b[0]: column g,  rows 2t, 2t+1         b[1]: column g,  rows 2t+8, 2t+9
@@ -27,7 +27,8 @@ namespace num {
 
 /* c += a b. T: __half or __nv_bfloat16. All lanes of the warp. */
 template <typename T>
-__device__ static __forceinline__ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4], const uint32_t *b);
+__device__ static __forceinline__ void mma_m16n8k16(float (&c)[4], const uint32_t (&a)[4],
+                                                    const uint32_t *b);
 
 template <>
 __device__ __forceinline__ void mma_m16n8k16<__half>(float (&c)[4], const uint32_t (&a)[4],
@@ -51,9 +52,10 @@ __device__ static __forceinline__ uint32_t shared_address(const void *p) {
     return (uint32_t)__cvta_generic_to_shared(p);
 }
 
-/* Loads 8 x 8 matrices of 16-bit numbers from shared memory, a row being 16 bytes (aligned so): lane i gives the address
- * of row i % 8 of matrix i / 8. Of each matrix a lane gets row lane / 4, columns 2 (lane % 4) and the next;
- * with _trans, of the transposed matrix. All lanes of the warp. */
+/* Loads 8 x 8 matrices of 16-bit numbers from shared memory, a row being 16 bytes (aligned so):
+ * lane i gives the address of row i % 8 of matrix i / 8. Of each matrix a lane gets row lane / 4,
+ * columns 2 (lane % 4) and the next; with _trans, of the transposed matrix. All lanes of the
+ * warp. */
 __device__ static __forceinline__ void ldmatrix_x4(uint32_t (&to)[4], const void *row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
@@ -68,7 +70,8 @@ __device__ static __forceinline__ void ldmatrix_x4_trans(uint32_t (&to)[4], cons
                  : "memory");
 }
 
-/* The same with two matrices: the addresses of lanes 0 to 15 count, every lane gives a valid one. */
+/* The same with two matrices: the addresses of lanes 0 to 15 count, every lane gives a valid
+ * one. */
 __device__ static __forceinline__ void ldmatrix_x2(uint32_t (&to)[2], const void *row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
                  : "=r"(to[0]), "=r"(to[1])
@@ -83,11 +86,12 @@ __device__ static __forceinline__ void ldmatrix_x2_trans(uint32_t (&to)[2], cons
                  : "memory");
 }
 
-/* Starts to copy 16 bytes of global to shared memory, both aligned to 16, past the first cache; zeros where `there` is
- * false (the address must be valid all the same). Copies belong to the group that the next commit closes. */
+/* Starts to copy 16 bytes of global to shared memory, both aligned to 16, past the first cache;
+ * zeros where `there` is false (the address must be valid all the same). Copies belong to the group
+ * that the next commit closes. */
 __device__ static __forceinline__ void cp_async_16(void *to, const void *from, bool there = true) {
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
-                 "r"(there ? 16 : 0)
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+                 "l"(from), "r"(there ? 16 : 0)
                  : "memory");
 }
 
@@ -95,8 +99,8 @@ __device__ static __forceinline__ void cp_async_commit() {
     asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-/* Waits until at most the N youngest groups of this thread are under way. What other threads copied is there after
- * their wait and a barrier. */
+/* Waits until at most the N youngest groups of this thread are under way. What other threads copied
+ * is there after their wait and a barrier. */
 template <int N> __device__ static __forceinline__ void cp_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }

@@ -1,12 +1,12 @@
 /*
  * Layer norm fused with what comes before it: see norm.h.
  *
- * One warp holds a whole row in registers, so the sum is read once, stored once and normed without a
- * second read, and the variance is that of the differences from the mean. Lane l owns groups of
+ * One warp holds a whole row in registers, so the sum is read once, stored once and normed without
+ * a second read, and the variance is that of the differences from the mean. Lane l owns groups of
  * eight values l, l + 32, ... of the row: accesses of 16 bytes, side by side.
  *
- * Bound by memory: rows x n x (4 base + 4 sum + 2 add + 2 norm) bytes in half types. For a window of
- * large-v3 (1500 x 1280): 23 MB, 5.4 us at 4.3 TB/s; 65 such kernels are 0.35 ms of an encoder
+ * Bound by memory: rows x n x (4 base + 4 sum + 2 add + 2 norm) bytes in half types. For a window
+ * of large-v3 (1500 x 1280): 23 MB, 5.4 us at 4.3 TB/s; 65 such kernels are 0.35 ms of an encoder
  * window. The other way is to let the product before it add to the stream in its epilogue (11.5 MB
  * here, and 15.4 MB of traffic beside the product's arithmetic).
  */
@@ -20,8 +20,8 @@ namespace {
 
 constexpr int WARPS = 4; /* rows of a block */
 
-/* This lane's values of a row of base, add and bias; zeros behind the row's end. All loads stand before
- * the first store, so that they are under way together. */
+/* This lane's values of a row of base, add and bias; zeros behind the row's end. All loads stand
+ * before the first store, so that they are under way together. */
 template <typename T, int GROUPS>
 __device__ void load_row(const num_cuda_norm &a, unsigned row, unsigned lane,
                          float (&x)[GROUPS][8]) {

@@ -1,6 +1,6 @@
 /*
- * Rows of a convolution: see unfold.h. One thread copies eight channels of one tap; reads and writes
- * of a warp lie side by side.
+ * Rows of a convolution: see unfold.h. One thread copies eight channels of one tap; reads and
+ * writes of a warp lie side by side.
  *
  * Bound by memory: for a window of large-v3 1.5 MB in and 2.3 MB out before the first convolution,
  * 7.7 MB in and 11.5 MB out before the second, 5.4 us at 4.3 TB/s in all, beside 18 GFLOP of

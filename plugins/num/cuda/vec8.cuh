@@ -1,7 +1,7 @@
 /*
  * Eight values side by side: how kernels that are bound by memory read and write rows. Half types
- * travel as one 16-byte access, floats as two; in registers they are floats. Addresses are multiples
- * of 16 bytes.
+ * travel as one 16-byte access, floats as two; in registers they are floats. Addresses are
+ * multiples of 16 bytes.
  */
 #ifndef NUM_CUDA_VEC8_CUH
 #define NUM_CUDA_VEC8_CUH

@@ -1,9 +1,10 @@
 /*
  * What the threads of a warp or of a block compute together: sums and maxima.
  *
- * A warp of 32 lanes sums by a butterfly of five shuffles: every lane ends with the same value, added in the same order
- * whatever runs when. block_* add the warps' results in the order of the warps; every thread of the block calls them
- * (they hold barriers), with a block of whole warps, and gets the result.
+ * A warp of 32 lanes sums by a butterfly of five shuffles: every lane ends with the same value,
+ * added in the same order whatever runs when. block_* add the warps' results in the order of the
+ * warps; every thread of the block calls them (they hold barriers), with a block of whole warps,
+ * and gets the result.
  */
 #ifndef NUM_CUDA_WARP_CUH
 #define NUM_CUDA_WARP_CUH
@@ -30,8 +31,8 @@ template <int Width = WARP> __device__ static __forceinline__ float warp_max(flo
     return x;
 }
 
-/* Threads: a multiple of 32, up to 1024. `scratch`: 32 floats of shared memory that nobody else uses between the
- * barrier before this call and the next one after it. */
+/* Threads: a multiple of 32, up to 1024. `scratch`: 32 floats of shared memory that nobody else
+ * uses between the barrier before this call and the next one after it. */
 template <int Threads> __device__ static __forceinline__ float block_sum(float x, float *scratch) {
     constexpr int warps = Threads / WARP;
     static_assert(Threads % WARP == 0 && warps <= WARP, "whole warps");

@@ -13,8 +13,9 @@
 #include "whisper/cuda/decoder_plan.h"
 #include "whisper/cuda/load.h"
 
-#define MAX_WINDOWS 16  /* of one pass of the encoder: more of them win nothing */
-#define TOKENS      256 /* of one pass of the decoder, or as many as a text has, or rows there are */
+#define MAX_WINDOWS 16 /* of one pass of the encoder: more of them win nothing */
+/* Of one pass of the decoder, or as many as a text has, or rows there are. */
+#define TOKENS 256
 #define SPARE_BYTES                                                                                \
     (64u << 20) /* of what is free on the card: for graphs, and what the driver takes */
 
@@ -135,8 +136,8 @@ int32_t plan_as(const struct wh_cuda *m, struct wh_cuda_config *c, struct wh_cud
     return wh_cuda_plan_make(c, l->least_rows ? 1 : l->n_slots, least_rows, cap, ret, err);
 }
 
-/* Where keys and values leave less than the windows that are asked for, and it is free to choose, it
- * does without them, unless that makes no difference. */
+/* Where keys and values leave less than the windows that are asked for, and it is free to choose,
+ * it does without them, unless that makes no difference. */
 int32_t plan(struct wh_cuda *m, struct num_err *err) {
     struct wh_cuda_config without = m->c;
     struct wh_cuda_plan plan_without;

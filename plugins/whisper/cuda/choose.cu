@@ -20,7 +20,8 @@ struct decide_shared {
     int n[WH_MAX_CANDIDATES];
     double all[WH_MAX_CANDIDATES]; /* log of the sum of exponentials of all that it may choose */
 
-    /* Beams: number i was `from[i]` and has `next[i]` behind it; moved: some are not what they were. */
+    /* Beams: number i was `from[i]` and has `next[i]` behind it; moved: some are not what they
+     * were. */
     unsigned n_beams, from[WH_MAX_CANDIDATES];
     int next[WH_MAX_CANDIDATES];
     bool moved;
@@ -173,8 +174,8 @@ __device__ wh_history history_of(const wh_history &own, unsigned from) {
     return h;
 }
 
-/* Beams: see ../beam.c. The lists of all beams are merged from their heads, best first, by the whole
- * warp at once; every lane knows what is taken. Returns the beams that go on. */
+/* Beams: see ../beam.c. The lists of all beams are merged from their heads, best first, by the
+ * whole warp at once; every lane knows what is taken. Returns the beams that go on. */
 __device__ unsigned decide_beams(wh_cuda_search &s, const earlier &before, decide_shared &d) {
     const unsigned lane = threadIdx.x, n_alive = __popc(before.alive), n_old = before.n;
     const bool there = lane < n_alive;

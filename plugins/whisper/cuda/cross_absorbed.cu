@@ -1,27 +1,29 @@
 /*
- * Attention to windows without their keys and values: see cross_absorbed.h. The keys and values of all
- * layers are linear maps of the same encoder output X (T, D), so for head h
+ * Attention to windows without their keys and values: see cross_absorbed.h. The keys and values of
+ * all layers are linear maps of the same encoder output X (T, D), so for head h
  *
  *     scores = (q_h W_k,h) X^T        found = (weights X) W_v,h^T + b_v
  *
- * and one reading of X serves for both: 3.8 MB a layer and window of large-v3 instead of 7.7 MB, and
- * what is held of a window is X alone, 3.8 MB instead of 246 MB. (Weight absorption as in DeepSeek-V2,
- * arXiv 2405.04434, 2.1.2, of the encoder's output itself.) It costs products: 154 MFLOP a layer, item
- * and window, 40 for each byte, so tensor cores do them; and 6.6 MB of W_k and W_v a layer and step.
+ * and one reading of X serves for both: 3.8 MB a layer and window of large-v3 instead of 7.7 MB,
+ * and what is held of a window is X alone, 3.8 MB instead of 246 MB. (Weight absorption as in
+ * DeepSeek-V2, arXiv 2405.04434, 2.1.2, of the encoder's output itself.) It costs products: 154
+ * MFLOP a layer, item and window, 40 for each byte, so tensor cores do them; and 6.6 MB of W_k and
+ * W_v a layer and step.
  *
  *     absorb_queries    (n, D) to (n, H, D): q_h W_k,h
  *     attend_absorbed   a chunk of positions, and 24 queries (heads of items) of a window
  *     project_found     adds the chunks up, and multiplies by W_v,h
  *
- * attend_absorbed cuts D among its warps, 160 columns each: a warp copies its columns of 16 positions
- * to its own part of shared memory, multiplies them with its columns of the queries, which stay in
- * registers, and later the same 16 positions with the weights: X passes through shared memory once, and
- * no warp reads what another one copied. Scores are sums over warps; so a tile has one barrier: before
- * it, warps leave their parts of the next tile's scores, and make weights of this one's; behind it they
- * gather. A row's maximum may move from tile to tile; what is gathered is scaled then.
+ * attend_absorbed cuts D among its warps, 160 columns each: a warp copies its columns of 16
+ * positions to its own part of shared memory, multiplies them with its columns of the queries,
+ * which stay in registers, and later the same 16 positions with the weights: X passes through
+ * shared memory once, and no warp reads what another one copied. Scores are sums over warps; so a
+ * tile has one barrier: before it, warps leave their parts of the next tile's scores, and make
+ * weights of this one's; behind it they gather. A row's maximum may move from tile to tile; what is
+ * gathered is scaled then.
  *
- * Expected on an H200 for 256 windows: 0.98 GB a layer, 229 us at 4.3 TB/s; 39 GFLOP by mma.sync, 90 us;
- * shared memory 150 KB for each 41 KB of X, 190 us. Not measured.
+ * Expected on an H200 for 256 windows: 0.98 GB a layer, 229 us at 4.3 TB/s; 39 GFLOP by mma.sync,
+ * 90 us; shared memory 150 KB for each 41 KB of X, 190 us. Not measured.
  */
 #include "whisper/cuda/cross_absorbed.h"
 

@@ -1,6 +1,6 @@
 /*
- * The decoder's attention to windows whose keys and values are not stored, on a CUDA device. Half types;
- * everything is queued on the decoder's stream.
+ * The decoder's attention to windows whose keys and values are not stored, on a CUDA device. Half
+ * types; everything is queued on the decoder's stream.
  */
 #ifndef WH_CUDA_CROSS_ABSORBED_H
 #define WH_CUDA_CROSS_ABSORBED_H

@@ -47,8 +47,8 @@ static inline char *wh_cuda_encoded(const struct wh_cuda *m, uint32_t slot) {
 }
 
 /* Keys and values of a layer and a slot, as config.kept says; plain: (T, 2 D), keys in the first D
- * columns. From one layer to the next it is n_slots times as far as from one slot to the next. Not in
- * ABSORBED. */
+ * columns. From one layer to the next it is n_slots times as far as from one slot to the next. Not
+ * in ABSORBED. */
 static inline char *wh_cuda_cross_kv(const struct wh_cuda *m, uint32_t layer, uint32_t slot) {
     return m->block + m->plan.cross_kv +
            ((size_t)layer * m->c.n_slots + slot) * wh_cuda_cross_bytes(&m->c);
@@ -70,8 +70,8 @@ void wh_cuda_encoder_destroy(struct wh_cuda *m);
 int32_t wh_cuda_encode(struct wh_cuda *m, const float *const *mel, const uint32_t *slots,
                        uint32_t n, const struct wh_watch *watch, struct num_err *err);
 
-/* struct wh_backend's; the maximum of a slot's spectrogram stays on the device, so neither waits for
- * it. */
+/* struct wh_backend's; the maximum of a slot's spectrogram stays on the device, so neither waits
+ * for it. */
 int32_t wh_cuda_listen(struct wh_cuda *m, uint32_t slot, const float *pcm, uint64_t n_samples,
                        uint64_t n_frames, struct num_err *err);
 int32_t wh_cuda_encode_audio(struct wh_cuda *m, const struct wh_excerpt *windows,

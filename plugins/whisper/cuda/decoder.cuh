@@ -2,10 +2,10 @@
  * What the decoder's kernels share: how one follows another, and rows that heads of 64 are read in.
  *
  * A step is some 260 kernels of a few microseconds, each of which waits for the one before. Each is
- * launched early (programmatic dependent launch): it fetches what does not depend on the one before,
- * above all its weights, then waits for it with after_previous(), and only then lets the next one
- * start. So a kernel's start may read what was complete when the kernel before its predecessor
- * ended, and memory is busy across the borders between kernels.
+ * launched early (programmatic dependent launch): it fetches what does not depend on the one
+ * before, above all its weights, then waits for it with after_previous(), and only then lets the
+ * next one start. So a kernel's start may read what was complete when the kernel before its
+ * predecessor ended, and memory is busy across the borders between kernels.
  */
 #ifndef WH_CUDA_DECODER_CUH
 #define WH_CUDA_DECODER_CUH

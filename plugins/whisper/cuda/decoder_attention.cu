@@ -1,14 +1,14 @@
 /*
  * The decoder's attention: see decoder_attention.h. Bound by reading keys and values; heads are 64
- * wide, so eight lanes read a head's part of a row with 16 bytes each (half types), and a warp reads
- * four heads of a row, 512 bytes side by side.
+ * wide, so eight lanes read a head's part of a row with 16 bytes each (half types), and a warp
+ * reads four heads of a row, 512 bytes side by side.
  *
  * attend_self    one block for a head of an item: its row's cells, at most 448 positions
  * attend_cross   blocks of four heads, a chunk of the keys and a group of up to 8 items that read
  *                the same window: keys and values are read once for all of them. Scores stay in
- *                shared memory; a chunk leaves its sums, its maximum and the sum of its weights, and
- *                the block that finishes last adds the chunks up, in their order, whoever it is.
- *                (Split keys: "Flash-Decoding", Dao, Haziza, Massa, Sizov 2023.)
+ *                shared memory; a chunk leaves its sums, its maximum and the sum of its weights,
+ *                and the block that finishes last adds the chunks up, in their order, whoever it
+ *                is. (Split keys: "Flash-Decoding", Dao, Haziza, Massa, Sizov 2023.)
  *
  * Where keys and values are not stored: cross_absorbed.cu. The weights themselves, for word times:
  * decoder_capture.cu.
@@ -242,8 +242,8 @@ __device__ void count_in(const cross &a, cross_shared &s, const wh_cuda_group &g
 
 /*
  * Grid: (chunks, H / 4, groups). Block: 8 warps; a warp takes every eighth key, a lane eight
- * elements of one of four heads. K: how keys and values are kept; R: most items of a group; AHEAD: keys of
- * a warp under way.
+ * elements of one of four heads. K: how keys and values are kept; R: most items of a group; AHEAD:
+ * keys of a warp under way.
  */
 template <typename T, typename K, unsigned R, int AHEAD>
 __global__ void __launch_bounds__(THREADS) attend_cross(cross a) {

@@ -1,6 +1,6 @@
 /*
- * Sizes of the decoder's buffers, and how its cross-attention is cut up: see decoder.h. On the host,
- * without a CUDA type in it but for the header's.
+ * Sizes of the decoder's buffers, and how its cross-attention is cut up: see decoder.h. On the
+ * host, without a CUDA type in it but for the header's.
  */
 #include "whisper/cuda/decoder_plan.h"
 

@@ -80,9 +80,9 @@ static inline size_t wh_cuda_absorbed_parts(const struct wh_cuda_config *c) {
     return c->cross == WH_CUDA_STORED ? 0 : 2 * (size_t)c->n_tokens + 288;
 }
 
-/* Whether a pass of so many groups of up to `shared` items reads the encoder's output instead of keys
- * and values. Items that share a window share what is read of it, and only add to the work: then
- * stored ones are the better choice. */
+/* Whether a pass of so many groups of up to `shared` items reads the encoder's output instead of
+ * keys and values. Items that share a window share what is read of it, and only add to the work:
+ * then stored ones are the better choice. */
 static inline bool wh_cuda_absorbs(const struct wh_cuda_config *c, uint32_t n_groups,
                                    uint32_t shared) {
     return c->cross == WH_CUDA_ABSORBED ||

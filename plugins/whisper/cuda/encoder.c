@@ -16,8 +16,8 @@
  *
  * Expected on an H200 for a window of large-v3 among 16 in half types: products 1.89 TFLOP at 700
  * TFLOP/s 2.7 ms, attention 0.37 TFLOP at 330 TFLOP/s 1.1 ms, norms 1.5 GB 0.35 ms, GELU 1 GB 0.23
- * ms, convolutions 0.05 ms: 4.4 ms, and 0.45 ms for the keys and values. A pass of one window leaves
- * part of the card idle (60 to 240 tiles for 132 multiprocessors): 6 ms. Not measured.
+ * ms, convolutions 0.05 ms: 4.4 ms, and 0.45 ms for the keys and values. A pass of one window
+ * leaves part of the card idle (60 to 240 tiles for 132 multiprocessors): 6 ms. Not measured.
  */
 #include "whisper/cuda/encoder.h"
 
@@ -66,8 +66,8 @@ static void run_product(struct wh_cuda_pass *p, const struct num_cuda_product *p
                                       wh_cuda_gemm_bytes(&m->c), m->encode_stream, p->err);
 }
 
-/* ret = act(x W^T + bias), rows of all windows. bias_typed NULL: with the matrix' own where there is
- * an activation, else without. */
+/* ret = act(x W^T + bias), rows of all windows. bias_typed NULL: with the matrix' own where there
+ * is an activation, else without. */
 static void multiply(struct wh_cuda_pass *p, const struct wh_cuda_matrix *w, const void *x,
                      const void *bias_typed, enum num_cuda_act act, void *ret) {
     const bool biased = bias_typed || act != NUM_CUDA_ACT_NONE;
@@ -87,8 +87,8 @@ static void multiply(struct wh_cuda_pass *p, const struct wh_cuda_matrix *w, con
     run_product(p, &product);
 }
 
-/* Adds `add` and `bias` to the rows of `base` (row % period); the sum becomes the stream, and normed
- * what the next product reads. */
+/* Adds `add` and `bias` to the rows of `base` (row % period); the sum becomes the stream, and
+ * normed what the next product reads. */
 static void add_and_norm(struct wh_cuda_pass *p, const float *base, size_t period, const void *add,
                          const float *bias, const struct wh_cuda_norm *norm) {
     const struct num_cuda_norm n = {
@@ -164,8 +164,7 @@ static void run_body(struct wh_cuda_pass *p) {
 static void record(struct wh_cuda_pass *p, struct wh_cuda_body *body) {
     cudaStream_t stream = p->m->encode_stream;
     cudaGraph_t graph = NULL;
-    wh_cuda_check(p, "recording the encoder",
-                  cudaStreamBeginCapture(stream, NUM_CUDA_CAPTURE));
+    wh_cuda_check(p, "recording the encoder", cudaStreamBeginCapture(stream, NUM_CUDA_CAPTURE));
     if (p->status)
         return;
     run_body(p);
@@ -229,8 +228,8 @@ static void norm_last(struct wh_cuda_pass *p, uint32_t first, uint32_t slot, uin
                       num_cuda_norm_run(&norm, m->c.type, m->encode_stream));
 }
 
-/* Keys and values of decoder layers for slots [slot, slot + n): one product for `n_layers` at once, from
- * `layer` on, whose results lie stride_ret values apart. */
+/* Keys and values of decoder layers for slots [slot, slot + n): one product for `n_layers` at once,
+ * from `layer` on, whose results lie stride_ret values apart. */
 static void project(struct wh_cuda_pass *p, uint32_t slot, uint32_t n, uint32_t layer,
                     uint32_t n_layers, void *ret, size_t stride_ret) {
     const struct wh_cuda *m = p->m;
@@ -251,8 +250,8 @@ static void project(struct wh_cuda_pass *p, uint32_t slot, uint32_t n, uint32_t 
     run_product(p, &product);
 }
 
-/* Stores the keys and values of slots [slot, slot + n): of all layers in one call as they are, or layer
- * by layer where they become bytes, by way of the room that the MLP had. */
+/* Stores the keys and values of slots [slot, slot + n): of all layers in one call as they are, or
+ * layer by layer where they become bytes, by way of the room that the MLP had. */
 static void store_cross(struct wh_cuda_pass *p, uint32_t slot, uint32_t n) {
     const struct wh_cuda *m = p->m;
     const size_t T = m->c.dims.n_audio_ctx, D = m->c.dims.n_state;

@@ -2,13 +2,14 @@
  * What a pass of the encoder reads, brought from the host: mel frames, or samples of which the
  * device makes mel frames.
  *
- * There are two feeds, each a pinned buffer and one on the device, taken in turn: a pass is copied on
- * a stream of its own while the pass before it is computed. The host waits for the copy of the pass
- * before the last, no more. A feed of samples holds, for the windows of config.n_windows,
+ * There are two feeds, each a pinned buffer and one on the device, taken in turn: a pass is copied
+ * on a stream of its own while the pass before it is computed. The host waits for the copy of the
+ * pass before the last, no more. A feed of samples holds, for the windows of config.n_windows,
  *
  *     struct num_cuda_mel_piece (n) | samples of window 0 | samples of window 1 | ...
  *
- * the samples from n x WH_CUDA_PIECE_BYTES on. How loud an audio is, is found and kept on the device.
+ * the samples from n x WH_CUDA_PIECE_BYTES on. How loud an audio is, is found and kept on the
+ * device.
  */
 #include "whisper/cuda/encoder.h"
 
@@ -65,7 +66,8 @@ static struct parts parts_of(const struct wh_cuda_config *c, void *feed) {
     return (struct parts){feed, (char *)feed + (size_t)c->n_windows * WH_CUDA_PIECE_BYTES};
 }
 
-/* Describes an excerpt of what `slot` listens to as piece i, and copies the samples that it sees. */
+/* Describes an excerpt of what `slot` listens to as piece i, and copies the samples that it
+ * sees. */
 static void put_piece(struct wh_cuda_pass *p, uint32_t i, const struct wh_excerpt *a, uint32_t slot,
                       float *ret_mel) {
     const struct wh_cuda_config *c = &p->m->c;

@@ -1,9 +1,9 @@
 /*
- * Keys and values to bytes: see kept.h and kept.cuh. Bound by memory: for a window of large-v3, 7.7 MB
- * a layer are read and 3.9 MB written, 2.7 us at 4.3 TB/s.
+ * Keys and values to bytes: see kept.h and kept.cuh. Bound by memory: for a window of large-v3, 7.7
+ * MB a layer are read and 3.9 MB written, 2.7 us at 4.3 TB/s.
  *
- * A scale is the head's largest value by the largest of the format, rounded up to a bfloat16, and the
- * values are divided by what it was rounded to: it adds no error of its own.
+ * A scale is the head's largest value by the largest of the format, rounded up to a bfloat16, and
+ * the values are divided by what it was rounded to: it adds no error of its own.
  */
 #include "whisper/cuda/kept.h"
 
@@ -15,8 +15,8 @@ namespace {
 using wh::HEAD;
 using wh::LANES;
 
-constexpr unsigned THREADS = 256,
-                   TEAMS = THREADS / LANES; /* of eight lanes, a head of a row each */
+/* Of eight lanes, a head of a row each. */
+constexpr unsigned THREADS = 256, TEAMS = THREADS / LANES;
 
 /* `n` slots, one behind the other on both sides. */
 struct keeping {

@@ -1,12 +1,12 @@
 /*
  * Keys and values of a window as they are kept (WH_CUDA_KEPT_*), eight of a head's row at a time.
  *
- * Plain: (T, 2 D) in the type. In bytes: (T, 2 D) bytes, then a scale for each head of each row, (2 H,
- * T) bfloat16: heads of keys, then of values. A kernel multiplies a score by its key's scale, and a
- * weight by its value's, so that scales cost one product for each head and position.
+ * Plain: (T, 2 D) in the type. In bytes: (T, 2 D) bytes, then a scale for each head of each row, (2
+ * H, T) bfloat16: heads of keys, then of values. A kernel multiplies a score by its key's scale,
+ * and a weight by its value's, so that scales cost one product for each head and position.
  *
- * kept_x<...>::fetch() starts to read columns [column, column + 8) of row `key`; widen() makes floats
- * of them, which scale() is still to multiply.
+ * kept_x<...>::fetch() starts to read columns [column, column + 8) of row `key`; widen() makes
+ * floats of them, which scale() is still to multiply.
  */
 #ifndef WH_CUDA_KEPT_CUH
 #define WH_CUDA_KEPT_CUH

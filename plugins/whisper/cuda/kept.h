@@ -11,8 +11,8 @@
 extern "C" {
 #endif
 
-/* Queues the conversion of a layer's keys and values for slots [slot, slot + n): `from` (n, T, 2 D) in
- * the type, which is a half type, on the device. */
+/* Queues the conversion of a layer's keys and values for slots [slot, slot + n): `from` (n, T, 2 D)
+ * in the type, which is a half type, on the device. */
 cudaError_t wh_cuda_keep(const struct wh_cuda *m, uint32_t layer, uint32_t slot, uint32_t n,
                          const void *from, cudaStream_t stream);
 

@@ -275,8 +275,7 @@ void keep_graph(struct wh_cuda_decoder *d, const struct wh_cuda_graph &graph) {
 cudaGraphExec_t record_graph(struct pass *p, void (*run)(struct pass *)) {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
-    check(p, "recording a step",
-          cudaStreamBeginCapture(p->m->decode_stream, NUM_CUDA_CAPTURE));
+    check(p, "recording a step", cudaStreamBeginCapture(p->m->decode_stream, NUM_CUDA_CAPTURE));
     if (p->status)
         return NULL;
     run(p);

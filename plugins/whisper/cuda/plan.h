@@ -97,7 +97,8 @@ size_t wh_cuda_weights_place(struct wh_cuda_weights *w, const struct wh_cuda_con
 
 /* ---- The block ------------------------------------------------------------------------------ */
 
-/* Offsets from the start of the block. WH_CUDA_ALIGN bytes before each part but the first are a gap. */
+/* Offsets from the start of the block. WH_CUDA_ALIGN bytes before each part but the first are a
+ * gap. */
 struct wh_cuda_plan {
     size_t weights;
     size_t encoded;      /* (n_slots, T, D) in `type`: the encoder's output, normed */
@@ -111,8 +112,9 @@ struct wh_cuda_plan {
     size_t bytes;        /* of the whole block */
 };
 
-#define WH_CUDA_LEAST_LOGITS 16          /* rows of logits that are made at a time, at least */
-#define WH_CUDA_GEMM_BYTES   (32u << 20) /* workspace of a product, at most: what cuBLASLt advises */
+#define WH_CUDA_LEAST_LOGITS 16 /* rows of logits that are made at a time, at least */
+/* Workspace of a product, at most: what cuBLASLt advises. */
+#define WH_CUDA_GEMM_BYTES (32u << 20)
 
 /* Rows of logits: n_rows, or somewhat more. A pass takes at least as many tokens. */
 uint32_t wh_cuda_logits_rows(const struct wh_cuda_config *c);
@@ -127,9 +129,9 @@ size_t wh_cuda_decoder_bytes(const struct wh_cuda_config *c);
 
 /*
  * Plans `c` within `cap` bytes (0: no limit). Windows are made fewer where they do not fit, never
- * below least_slots, and least_rows rows are kept for each; *c says what is left. SLUICE_RESOURCE with the
- * bytes needed and the cap where that is not enough, SLUICE_UNSUPPORTED for sizes that the kernels
- * do not take.
+ * below least_slots, and least_rows rows are kept for each; *c says what is left. SLUICE_RESOURCE
+ * with the bytes needed and the cap where that is not enough, SLUICE_UNSUPPORTED for sizes that the
+ * kernels do not take.
  */
 int32_t wh_cuda_plan_make(struct wh_cuda_config *c, uint32_t least_slots, uint32_t least_rows,
                           uint64_t cap, struct wh_cuda_plan *ret, struct num_err *err);

@@ -3,13 +3,14 @@
  * a layer of large-v3 in half types, 10.7 us at 4.3 TB/s, 431 us for a step of one item with the
  * logits and the cross-attention.
  *
- * few_rows, half types, up to 32 items. A block owns 16 outputs and cuts the inputs among its warps.
- * A lane loads 16 bytes of a weight row at a time; those eight values stand for eight of the inputs
- * of two matrix instructions (m16n8k16), and the items' values are taken in the same order, so that
- * the sum is right although the inputs are not where the instruction's layout has them. Weights are
- * the 16 rows, items the 8 columns: one to eight items cost the same. Nothing passes through shared
- * memory but the warps' sums, which are added in their order: the same numbers whatever n is.
- * Weights of the first steps are fetched before the kernel waits for the one before it.
+ * few_rows, half types, up to 32 items. A block owns 16 outputs and cuts the inputs among its
+ * warps. A lane loads 16 bytes of a weight row at a time; those eight values stand for eight of the
+ * inputs of two matrix instructions (m16n8k16), and the items' values are taken in the same order,
+ * so that the sum is right although the inputs are not where the instruction's layout has them.
+ * Weights are the 16 rows, items the 8 columns: one to eight items cost the same. Nothing passes
+ * through shared memory but the warps' sums, which are added in their order: the same numbers
+ * whatever n is. Weights of the first steps are fetched before the kernel waits for the one before
+ * it.
  *
  *     In flight: 8 warps x 5 steps x 1 KB = 40 KB a block, all of it for n_in = 1280; 3 MB are
  *     wanted (4.3 TB/s x 0.7 us). n_out / 16 blocks: 80 for 1280 outputs, on 132 multiprocessors,
@@ -102,7 +103,8 @@ __device__ void finish(const product &p, unsigned item, unsigned out, float v) {
 
 /* ---- Half types ----------------------------------------------------------------------------- */
 
-/* A lane's eight inputs of a step, of one item, as four packed words; zeros behind the last item. */
+/* A lane's eight inputs of a step, of one item, as four packed words; zeros behind the last
+ * item. */
 template <typename T>
 __device__ uint4 input_words(const product &p, unsigned item, unsigned k, const float2 *rows) {
     if (item >= p.n)

@@ -31,8 +31,8 @@ struct wh_cuda_product {
     char *cells; /* TO_CELLS: the layer's cells, (n_rows, C, 2 D) in the type */
 };
 
-/* Queues the product on the decoder's stream. With more than WH_CUDA_FEW rows it writes to work.norm
- * on the way. */
+/* Queues the product on the decoder's stream. With more than WH_CUDA_FEW rows it writes to
+ * work.norm on the way. */
 int32_t wh_cuda_product_run(struct wh_cuda *m, const struct wh_cuda_product *p,
                             struct num_err *err);
 

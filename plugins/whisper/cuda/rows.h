@@ -1,8 +1,8 @@
 /*
  * Which self-attention keys and values a row reads. Position q of a row lies in one of n_rows cells
- * of that position; rows that were copied from one another read the same cells, so that a copy costs
- * a list of numbers instead of keys and values. A token is always written to a cell that no other
- * row reads: each row reads at most one cell of a position, so one is free.
+ * of that position; rows that were copied from one another read the same cells, so that a copy
+ * costs a list of numbers instead of keys and values. A token is always written to a cell that no
+ * other row reads: each row reads at most one cell of a position, so one is free.
  *
  * The host's side, without a device: it decides, and keeps what the device's table has to say.
  */
@@ -38,8 +38,9 @@ void wh_cuda_rows_start(struct wh_cuda_rows *rows, uint32_t row, uint32_t slot);
  * room. A row's own number where that cell is free. */
 uint16_t wh_cuda_rows_append(struct wh_cuda_rows *rows, uint32_t row);
 
-/* Room for rows that will be copied from each other on the device: list[0] starts anew with n_shared
- * tokens, the others with those, and each gets n tokens of its own, at most n_positions in all. */
+/* Room for rows that will be copied from each other on the device: list[0] starts anew with
+ * n_shared tokens, the others with those, and each gets n tokens of its own, at most n_positions in
+ * all. */
 void wh_cuda_rows_reserve(struct wh_cuda_rows *rows, const uint32_t *list, uint32_t n_list,
                           uint32_t slot, uint32_t n_shared, uint32_t n);
 

@@ -2,8 +2,8 @@
  * The search on the device, the host's side: see search.h.
  *
  * A run launches some steps, then waits for those of the run before: the device always has work,
- * and is told of finished requests a run later, when their rows have been idle for as long. Cells of
- * rows are settled when a request starts: every row has one of its own for each token to come
+ * and is told of finished requests a run later, when their rows have been idle for as long. Cells
+ * of rows are settled when a request starts: every row has one of its own for each token to come
  * (rows.h), and the device only changes which of them its rows read.
  */
 #include <stdlib.h>

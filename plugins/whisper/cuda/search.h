@@ -4,10 +4,10 @@
  * launches the next ones without having seen this one.
  *
  *     scan     one block for 2048 logits of a row: rules, then of text and of timestamps apart the
- *              maximum, the sum of exponentials and the likeliest tokens (or the one drawn), as only
- *              both sums together tell whether a timestamp is due
- *     decide   one block for a request: adds its rows' parts up, chooses, moves the beams' texts and
- *              lists of cells (never keys and values), and writes the next items
+ *              maximum, the sum of exponentials and the likeliest tokens (or the one drawn), as
+ *              only both sums together tell whether a timestamp is due
+ *     decide   one block for a request: adds its rows' parts up, chooses, moves the beams' texts
+ *              and lists of cells (never keys and values), and writes the next items
  *
  * What a request needs is in struct wh_cuda_search, on the device, by its first row. Its texts and
  * its result go to pinned memory when it is finished; the host looks at a copy of `over` every few
@@ -97,7 +97,8 @@ struct wh_cuda_choice {
     uint32_t V, C, n_parts;
 };
 
-/* What start() hands over, in pinned memory, by the first row or by the row; and what comes back. */
+/* What start() hands over, in pinned memory, by the first row or by the row; and what comes
+ * back. */
 struct wh_cuda_search_host {
     uint32_t *admitted; /* (n_rows): first rows of the requests */
     struct wh_cuda_search *searches;

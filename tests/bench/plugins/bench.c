@@ -1,6 +1,7 @@
 /*
- * Stages that the engine's benchmark times: bench/fill makes a recording of `seconds` (audio/1), bench/sum adds its samples
- * up, bench/warm does nothing in a process that stays. Each says when it was done by the monotonic clock, as the metric `at_s`, so that the hand-over between two
+ * Stages that the engine's benchmark times: bench/fill makes a recording of `seconds` (audio/1),
+ * bench/sum adds its samples up, bench/warm does nothing in a process that stays. Each says when it
+ * was done by the monotonic clock, as the metric `at_s`, so that the hand-over between two
  * processes can be read off the journal.
  */
 #include <stdio.h>
@@ -9,7 +10,7 @@
 
 #include <sluice/plugin.h>
 
-#define RATE 16000
+#define RATE        16000
 #define HEADER_SIZE 256
 #define SUM_BLOCK   4096
 
@@ -33,10 +34,11 @@ static void say_when(const struct sluice_host *host, struct sluice_job *job) {
 /* A safetensors header padded with blanks to HEADER_SIZE bytes after its length. */
 static void write_header(char *data, unsigned long long n_samples) {
     char text[HEADER_SIZE + 1];
-    int len = snprintf(text, sizeof text,
-                       "{\"__metadata__\":{\"sample_rate\":\"16000\"},\"pcm\":{\"dtype\":\"F32\",\"shape\":[%llu],"
-                       "\"data_offsets\":[0,%llu]}}",
-                       n_samples, 4 * n_samples);
+    int len = snprintf(
+        text, sizeof text,
+        "{\"__metadata__\":{\"sample_rate\":\"16000\"},\"pcm\":{\"dtype\":\"F32\",\"shape\":[%llu],"
+        "\"data_offsets\":[0,%llu]}}",
+        n_samples, 4 * n_samples);
     uint64_t size = HEADER_SIZE;
     memcpy(data, &size, sizeof size);
     memset(data + 8, ' ', HEADER_SIZE);
@@ -102,25 +104,42 @@ static int32_t nothing(void *self, struct sluice_job *job) {
     return SLUICE_OK;
 }
 
-static const struct sluice_port audio = {SLUICE_SIZED(struct sluice_port), 0, "audio", SLUICE_TYPE_AUDIO, "A recording."};
-static const struct sluice_port text = {SLUICE_SIZED(struct sluice_port), 0, "text", SLUICE_TYPE_TEXT, "Its sum."};
+static const struct sluice_port audio = {SLUICE_SIZED(struct sluice_port), 0, "audio",
+                                         SLUICE_TYPE_AUDIO, "A recording."};
+static const struct sluice_port text = {SLUICE_SIZED(struct sluice_port), 0, "text",
+                                        SLUICE_TYPE_TEXT, "Its sum."};
 static const struct sluice_port *const audio_ports[] = {&audio, NULL};
 static const struct sluice_port *const text_ports[] = {&text, NULL};
-static const struct sluice_param seconds = {.size = SLUICE_SIZED(struct sluice_param), .kind = SLUICE_PARAM_DURATION,
-                                            .name = "seconds", .default_value = "600s", .unit = "s",
+static const struct sluice_param seconds = {.size = SLUICE_SIZED(struct sluice_param),
+                                            .kind = SLUICE_PARAM_DURATION,
+                                            .name = "seconds",
+                                            .default_value = "600s",
+                                            .unit = "s",
                                             .doc = "Length of the recording."};
 static const struct sluice_param *const params[] = {&seconds, NULL};
-static const struct sluice_stage fill_stage = {.size = SLUICE_SIZED(struct sluice_stage), .id = "bench/fill",
-                                               .version = "1", .summary = "Makes a recording.",
-                                               .outputs = audio_ports, .params = params, .create = create,
+static const struct sluice_stage fill_stage = {.size = SLUICE_SIZED(struct sluice_stage),
+                                               .id = "bench/fill",
+                                               .version = "1",
+                                               .summary = "Makes a recording.",
+                                               .outputs = audio_ports,
+                                               .params = params,
+                                               .create = create,
                                                .process = fill};
-static const struct sluice_stage sum_stage = {.size = SLUICE_SIZED(struct sluice_stage), .id = "bench/sum",
-                                              .version = "1", .summary = "Adds up the samples of a recording.",
-                                              .inputs = audio_ports, .outputs = text_ports, .create = create,
+static const struct sluice_stage sum_stage = {.size = SLUICE_SIZED(struct sluice_stage),
+                                              .id = "bench/sum",
+                                              .version = "1",
+                                              .summary = "Adds up the samples of a recording.",
+                                              .inputs = audio_ports,
+                                              .outputs = text_ports,
+                                              .create = create,
                                               .process = sum};
-static const struct sluice_stage warm_stage = {.size = SLUICE_SIZED(struct sluice_stage), .id = "bench/warm",
-                                               .version = "1", .summary = "Does nothing, for many items in one process.",
-                                               .max_jobs = 4, .process = nothing};
+static const struct sluice_stage warm_stage = {.size = SLUICE_SIZED(struct sluice_stage),
+                                               .id = "bench/warm",
+                                               .version = "1",
+                                               .summary =
+                                                   "Does nothing, for many items in one process.",
+                                               .max_jobs = 4,
+                                               .process = nothing};
 static const struct sluice_stage *const stages[] = {&fill_stage, &sum_stage, &warm_stage, NULL};
-SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {SLUICE_PLUGIN_HEADER, .name = "bench", .version = "1",
-                                                                .licence = "MIT", .stages = stages};
+SLUICE_EXPORT const struct sluice_plugin sluice_plugin_entry = {
+    SLUICE_PLUGIN_HEADER, .name = "bench", .version = "1", .licence = "MIT", .stages = stages};

@@ -1,6 +1,7 @@
 /*
- * bfloat16 numbers of CUDA for the emulated card: the part that kernels here use. Arithmetic is done in float and rounded
- * once to nearest even, which is exact for + - * / (a float holds more than twice the digits and two).
+ * bfloat16 numbers of CUDA for the emulated card: the part that kernels here use. Arithmetic is
+ * done in float and rounded once to nearest even, which is exact for + - * / (a float holds more
+ * than twice the digits and two).
  */
 #ifndef EMU_CUDA_BF16_H
 #define EMU_CUDA_BF16_H

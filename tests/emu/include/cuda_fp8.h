@@ -1,6 +1,6 @@
 /*
- * Numbers of 8 bits of CUDA for the emulated card: e4m3 and e5m2, rounded to nearest even, too large ones to the largest
- * finite number.
+ * Numbers of 8 bits of CUDA for the emulated card: e4m3 and e5m2, rounded to nearest even, too
+ * large ones to the largest finite number.
  */
 #ifndef EMU_CUDA_FP8_H
 #define EMU_CUDA_FP8_H
@@ -26,13 +26,15 @@ static inline __nv_fp8x2_storage_t __nv_cvt_float2_to_fp8x2(float2 x, __nv_satur
     return (__nv_fp8x2_storage_t)(__nv_cvt_float_to_fp8(x.y, saturate, as) << 8 |
                                   __nv_cvt_float_to_fp8(x.x, saturate, as));
 }
-static inline __half_raw __nv_cvt_fp8_to_halfraw(__nv_fp8_storage_t x, __nv_fp8_interpretation_t as) {
+static inline __half_raw __nv_cvt_fp8_to_halfraw(__nv_fp8_storage_t x,
+                                                 __nv_fp8_interpretation_t as) {
     return __half(as == __NV_E4M3 ? emu_e4m3_value(x) : emu_e5m2_value(x)); /* exact */
 }
 struct __half2_raw {
     unsigned short x, y;
 };
-static inline __half2_raw __nv_cvt_fp8x2_to_halfraw2(__nv_fp8x2_storage_t x, __nv_fp8_interpretation_t as) {
+static inline __half2_raw __nv_cvt_fp8x2_to_halfraw2(__nv_fp8x2_storage_t x,
+                                                     __nv_fp8_interpretation_t as) {
     return {__nv_cvt_fp8_to_halfraw((__nv_fp8_storage_t)(x & 0xff), as).x,
             __nv_cvt_fp8_to_halfraw((__nv_fp8_storage_t)(x >> 8), as).x};
 }

@@ -1,9 +1,11 @@
 /*
- * CUDA C++ for an ordinary C++17 compiler: the emulated card's cuda_runtime.h. Kernels include it unchanged.
+ * CUDA C++ for an ordinary C++17 compiler: the emulated card's cuda_runtime.h. Kernels include it
+ * unchanged.
  *
- * __shared__ arrays are static and live in a section of their own, which is filled with NaNs before every
- * block (so they must be in functions of internal linkage); dynamic shared memory is num::dynamic_shared.
- * The intrinsics compute what their exact counterparts compute: __expf is expf.
+ * __shared__ arrays are static and live in a section of their own, which is filled with NaNs before
+ * every block (so they must be in functions of internal linkage); dynamic shared memory is
+ * num::dynamic_shared. The intrinsics compute what their exact counterparts compute: __expf is
+ * expf.
  */
 #ifndef EMU_CUDA_RUNTIME_H
 #define EMU_CUDA_RUNTIME_H
@@ -37,13 +39,13 @@
 
 #define EMU_MAKE(type, name)                                                                       \
     static inline name##2 make_##name##2(type x, type y) {                                         \
-        return name##2{x, y};                                                                      \
+        return name##2 {x, y};                                                                     \
     }                                                                                              \
     static inline name##3 make_##name##3(type x, type y, type z) {                                 \
-        return name##3{x, y, z};                                                                   \
+        return name##3 {x, y, z};                                                                  \
     }                                                                                              \
     static inline name##4 make_##name##4(type x, type y, type z, type w) {                         \
-        return name##4{x, y, z, w};                                                                \
+        return name##4 {x, y, z, w};                                                               \
     }
 EMU_MAKE(signed char, char)
 EMU_MAKE(unsigned char, uchar)
@@ -139,15 +141,15 @@ static inline unsigned long long __umul64hi(unsigned long long a, unsigned long 
 }
 
 /* Floating point. glibc declares names such as __expf, so these are macros. */
-#define __expf(x)    expf(x)
-#define __exp10f(x)  exp10f(x)
-#define __logf(x)    logf(x)
-#define __log2f(x)   log2f(x)
-#define __log10f(x)  log10f(x)
-#define __sinf(x)    sinf(x)
-#define __cosf(x)    cosf(x)
-#define __tanf(x)    tanf(x)
-#define __powf(x, y) powf(x, y)
+#define __expf(x)          expf(x)
+#define __exp10f(x)        exp10f(x)
+#define __logf(x)          logf(x)
+#define __log2f(x)         log2f(x)
+#define __log10f(x)        log10f(x)
+#define __sinf(x)          sinf(x)
+#define __cosf(x)          cosf(x)
+#define __tanf(x)          tanf(x)
+#define __powf(x, y)       powf(x, y)
 #define __sincosf(x, s, c) sincosf(x, s, c)
 static inline float __fadd_rn(float a, float b) {
     return a + b;
@@ -199,7 +201,10 @@ static inline float normcdff(float x) {
     return 0.5f * erfcf(-x * 0.70710678118654752f);
 }
 static inline int __float2int_rn(float x) {
-    return x != x ? 0 : x >= 2147483648.0f ? INT32_MAX : x < -2147483648.0f ? INT32_MIN : (int)nearbyintf(x);
+    return x != x               ? 0
+           : x >= 2147483648.0f ? INT32_MAX
+           : x < -2147483648.0f ? INT32_MIN
+                                : (int)nearbyintf(x);
 }
 static inline int __float2int_rz(float x) {
     return x != x ? 0 : x >= 2147483648.0f ? INT32_MAX : x < -2147483648.0f ? INT32_MIN : (int)x;
@@ -276,7 +281,8 @@ template <typename T, typename Next> static inline T emu_atomic(T *p, Next next)
     bits old = __atomic_load_n((bits *)p, __ATOMIC_RELAXED), to;
     do
         to = emu_bits<bits>(next(emu_bits<T>(old)));
-    while (!__atomic_compare_exchange_n((bits *)p, &old, to, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    while (!__atomic_compare_exchange_n((bits *)p, &old, to, false, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED));
     return emu_bits<T>(old);
 }
 template <typename T> static inline T atomicAdd(T *p, std::common_type_t<T> v) {
@@ -327,12 +333,14 @@ template <typename T> static inline cudaError_t cudaMallocHost(T **ptr, size_t s
     return cudaMallocHost((void **)ptr, size);
 }
 template <typename T, typename Kernel>
-static inline cudaError_t cudaFuncSetAttribute(Kernel *kernel, enum cudaFuncAttribute attr, T value) {
+static inline cudaError_t cudaFuncSetAttribute(Kernel *kernel, enum cudaFuncAttribute attr,
+                                               T value) {
     return cudaFuncSetAttribute((const void *)kernel, attr, (int)value);
 }
 template <typename Kernel>
-static inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n_blocks, Kernel *kernel,
-                                                                        int block_size, size_t shared) {
+static inline cudaError_t
+cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n_blocks, Kernel *kernel, int block_size,
+                                              size_t shared) {
     return cudaOccupancyMaxActiveBlocksPerMultiprocessor(n_blocks, (const void *)kernel, block_size,
                                                          shared);
 }

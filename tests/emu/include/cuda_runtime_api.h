@@ -1,10 +1,12 @@
 /*
- * The host side of the CUDA runtime as the backends use it, in C: the emulated card's part of the real
- * header of the same name. Names, values and meanings are those of the CUDA Runtime API reference.
+ * The host side of the CUDA runtime as the backends use it, in C: the emulated card's part of the
+ * real header of the same name. Names, values and meanings are those of the CUDA Runtime API
+ * reference.
  *
- * What is different: work put on a stream runs on this thread's processor when somebody waits for it (a
- * synchronising call, or a query), in stream order, with the streams interleaved in a seeded random order; so
- * a missing wait shows as a wrong result. Device memory can be read by kernels and copies only.
+ * What is different: work put on a stream runs on this thread's processor when somebody waits for
+ * it (a synchronising call, or a query), in stream order, with the streams interleaved in a seeded
+ * random order; so a missing wait shows as a wrong result. Device memory can be read by kernels and
+ * copies only.
  */
 #ifndef EMU_CUDA_RUNTIME_API_H
 #define EMU_CUDA_RUNTIME_API_H
@@ -78,15 +80,15 @@ enum cudaMemcpyKind {
     cudaMemcpyDefault = 4,
 };
 
-#define cudaStreamDefault         0x00
-#define cudaStreamNonBlocking     0x01
-#define cudaEventDefault          0x00
-#define cudaEventBlockingSync     0x01
-#define cudaEventDisableTiming    0x02
-#define cudaHostAllocDefault      0x00
-#define cudaHostAllocPortable     0x01
-#define cudaHostAllocMapped       0x02
-#define cudaHostAllocWriteCombined 0x04
+#define cudaStreamDefault              0x00
+#define cudaStreamNonBlocking          0x01
+#define cudaEventDefault               0x00
+#define cudaEventBlockingSync          0x01
+#define cudaEventDisableTiming         0x02
+#define cudaHostAllocDefault           0x00
+#define cudaHostAllocPortable          0x01
+#define cudaHostAllocMapped            0x02
+#define cudaHostAllocWriteCombined     0x04
 #define cudaDeviceScheduleAuto         0x00
 #define cudaDeviceScheduleSpin         0x01
 #define cudaDeviceScheduleYield        0x02
@@ -210,8 +212,9 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t count, enum cudaM
                             cudaStream_t stream);
 cudaError_t cudaMemcpy2D(void *dst, size_t dpitch, const void *src, size_t spitch, size_t width,
                          size_t height, enum cudaMemcpyKind kind);
-cudaError_t cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch, size_t width,
-                              size_t height, enum cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch,
+                              size_t width, size_t height, enum cudaMemcpyKind kind,
+                              cudaStream_t stream);
 cudaError_t cudaMemset(void *dst, int value, size_t count);
 cudaError_t cudaMemsetAsync(void *dst, int value, size_t count, cudaStream_t stream);
 
@@ -238,7 +241,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status);
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *n_nodes);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
+                                 unsigned long long flags);
 cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream);
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph,
                                 cudaGraphExecUpdateResultInfo *info);

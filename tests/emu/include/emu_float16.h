@@ -1,5 +1,6 @@
 /*
- * Roundings of float to the small formats, nearest even, exact; and back. For cuda_fp16.h, cuda_bf16.h, cuda_fp8.h.
+ * Roundings of float to the small formats, nearest even, exact; and back. For cuda_fp16.h,
+ * cuda_bf16.h, cuda_fp8.h.
  */
 #ifndef EMU_FLOAT16_H
 #define EMU_FLOAT16_H
@@ -10,8 +11,9 @@
 
 #include "cuda_runtime.h"
 
-/* A number of e exponent and m mantissa bits with IEEE encoding of zero, subnormals and normals. `top`: the largest finite
- * magnitude; above it (after rounding), and for NaN, the caller decides. Returns magnitude bits. */
+/* A number of e exponent and m mantissa bits with IEEE encoding of zero, subnormals and normals.
+ * `top`: the largest finite magnitude; above it (after rounding), and for NaN, the caller decides.
+ * Returns magnitude bits. */
 static inline uint32_t emu_round_magnitude(float magnitude, int m, int bias) {
     int exponent;
     frexpf(magnitude, &exponent); /* magnitude = f x 2^exponent, 0.5 <= f < 1 */
@@ -60,7 +62,8 @@ static inline float emu_bf16_value(uint16_t h) {
     return emu_bits<float>((uint32_t)h << 16);
 }
 
-/* e4m3 (no infinity, 0x7f is NaN, up to 448) and e5m2; what is too large becomes the largest finite number. */
+/* e4m3 (no infinity, 0x7f is NaN, up to 448) and e5m2; what is too large becomes the largest finite
+ * number. */
 static inline uint8_t emu_e4m3_bits(float x) {
     uint8_t sign = signbit(x) ? 0x80 : 0;
     if (x != x)

@@ -1,9 +1,10 @@
 /*
  * The wrappers of num/cuda/mma.cuh for the emulated card, with the same layouts of fragments.
  *
- * A matrix instruction happens when the warp's last lane comes to it. Each lane reads its own row for ldmatrix (so that
- * races are seen). An asynchronous copy happens when it is started or when it is waited for, by chance (with seed 0: as late
- * as possible); one that nobody waits for ends the process.
+ * A matrix instruction happens when the warp's last lane comes to it. Each lane reads its own row
+ * for ldmatrix (so that races are seen). An asynchronous copy happens when it is started or when it
+ * is waited for, by chance (with seed 0: as late as possible); one that nobody waits for ends the
+ * process.
  */
 #ifndef EMU_MMA_H
 #define EMU_MMA_H
@@ -73,7 +74,8 @@ template <int Matrices, bool Trans> static void emu_ldmatrix_complete(void *cons
         for (int i = 0; i < Matrices; i++) {
             uint32_t pair[2];
             for (int j = 0; j < 2; j++) {
-                int row = Trans ? lane % 4 * 2 + j : lane / 4, column = Trans ? lane / 4 : lane % 4 * 2 + j;
+                int row = Trans ? lane % 4 * 2 + j : lane / 4,
+                    column = Trans ? lane / 4 : lane % 4 * 2 + j;
                 pair[j] = ((const emu_ldmatrix_args *)args[i * 8 + row])->row[column];
             }
             ((emu_ldmatrix_args *)args[lane])->to[i] = pair[1] << 16 | pair[0];
@@ -87,7 +89,8 @@ template <int Matrices, bool Trans> static inline void emu_ldmatrix(uint32_t *to
         for (int i = 0; i < 8; i++)
             args.row[i] = ((const uint16_t *)row)[i];
     args.to = to;
-    emu_together(EMU_SITE("ldmatrix"), EMU_ALL, emu_ldmatrix_complete<Matrices, Trans>, &args, false);
+    emu_together(EMU_SITE("ldmatrix"), EMU_ALL, emu_ldmatrix_complete<Matrices, Trans>, &args,
+                 false);
 }
 
 static inline void ldmatrix_x4(uint32_t (&to)[4], const void *row) {

@@ -7,16 +7,20 @@
 #define EMU_VECTOR(type, name, align2, align4)                                                     \
     typedef struct name##1 {                                                                       \
         type x;                                                                                    \
-    } name##1;                                                                                     \
+    }                                                                                              \
+    name##1;                                                                                       \
     typedef struct name##2 {                                                                       \
         type x, y;                                                                                 \
-    } __attribute__((aligned(align2))) name##2;                                                    \
+    }                                                                                              \
+    __attribute__((aligned(align2))) name##2;                                                      \
     typedef struct name##3 {                                                                       \
         type x, y, z;                                                                              \
-    } name##3;                                                                                     \
+    }                                                                                              \
+    name##3;                                                                                       \
     typedef struct name##4 {                                                                       \
         type x, y, z, w;                                                                           \
-    } __attribute__((aligned(align4))) name##4;
+    }                                                                                              \
+    __attribute__((aligned(align4))) name##4;
 
 EMU_VECTOR(signed char, char, 2, 4)
 EMU_VECTOR(unsigned char, uchar, 2, 4)

@@ -1,6 +1,6 @@
 /*
- * Stands in for jansson where only the backends are built: what the sources name, and every parse fails. Tests there make
- * their models in memory.
+ * Stands in for jansson where only the backends are built: what the sources name, and every parse
+ * fails. Tests there make their models in memory.
  */
 #ifndef STAND_IN_JANSSON_H
 #define STAND_IN_JANSSON_H
@@ -16,12 +16,12 @@ typedef struct json_error_t {
 } json_error_t;
 enum json_error_code { json_error_unknown, json_error_out_of_memory };
 
-#define JSON_REJECT_DUPLICATES   1
-#define JSON_DECODE_ANY          2
-#define JSON_COMPACT             4
-#define JSON_ALLOW_NUL           8
-#define JSON_INDENT(n)           0
-#define JSON_REAL_PRECISION(n)   0
+#define JSON_REJECT_DUPLICATES 1
+#define JSON_DECODE_ANY        2
+#define JSON_COMPACT           4
+#define JSON_ALLOW_NUL         8
+#define JSON_INDENT(n)         0
+#define JSON_REAL_PRECISION(n) 0
 
 static inline json_t *json_loadb(const char *text, size_t size, size_t flags, json_error_t *error) {
     (void)text, (void)size, (void)flags;

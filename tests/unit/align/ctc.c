@@ -78,7 +78,8 @@ TEST(nothing_to_align_is_no_trouble) {
     CHECK_INT(al_ctc_frames((const uint32_t[]){1, 1, 2, 2, 2}, 5), 8);
 }
 
-/* 5 minutes of frames and 1,500 tokens are several blocks; each token is likely where it should be. */
+/* 5 minutes of frames and 1,500 tokens are several blocks; each token is likely where it should
+ * be. */
 TEST(long_paths_go_block_by_block) {
     enum { T = 15000, L = 1500, V = 5 };
     float *logp = malloc(sizeof *logp * T * V);

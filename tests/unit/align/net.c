@@ -1,9 +1,9 @@
 /*
  * The network stage by stage against what Hugging Face transformers makes of the same weights and
  * sounds (tests/data/expected/wav2vec2.safetensors, written by tools/reference/wav2vec2.py): group
- * and layer norms in the convolutions, norms before and behind attention, both names of weight norm,
- * HuBERT, adapters, one file and shards. Both sides sum floats in different orders; values are of
- * the order of 1 to 15, so that 1e-4 is some hundred roundings.
+ * and layer norms in the convolutions, norms before and behind attention, both names of weight
+ * norm, HuBERT, adapters, one file and shards. Both sides sum floats in different orders; values
+ * are of the order of 1 to 15, so that 1e-4 is some hundred roundings.
  */
 #include "unit/align/random_model.h"
 
@@ -64,7 +64,8 @@ static struct al_net *load(const struct random_model *m, enum num_compute comput
     if (al_config_parse(config, config_len, pre, pre_len, &sizes, &err) ||
         al_files_open(m->folder, &files, &err))
         TEST_FAIL("%s", err.text);
-    struct al_net_options options = {.compute = compute, .n_threads = n_threads, .max_frames = max_frames};
+    struct al_net_options options = {
+        .compute = compute, .n_threads = n_threads, .max_frames = max_frames};
     if (al_net_create(&files, &sizes, &options, &net, &err))
         TEST_FAIL("%s", err.text);
     al_files_close(&files);

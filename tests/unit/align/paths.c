@@ -1,9 +1,9 @@
 /*
  * 500 random cases whose paths torchaudio's forced_align found (tests/data/expected/
- * forced_align.safetensors, written by tools/reference/forced_align.py). Where log probabilities are
- * drawn from a continuum the paths are equal; in every fifth case they are quarters, many paths are
- * equally likely, and ours collects as much or more: torchaudio stays in a token where a blank and
- * the token before are equally likely and both better than to stay.
+ * forced_align.safetensors, written by tools/reference/forced_align.py). Where log probabilities
+ * are drawn from a continuum the paths are equal; in every fifth case they are quarters, many paths
+ * are equally likely, and ours collects as much or more: torchaudio stays in a token where a blank
+ * and the token before are equally likely and both better than to stay.
  */
 #include "unit/align/random_model.h"
 

@@ -1,7 +1,7 @@
 /*
- * Method ctc: spelling, and word times from models of random weights. What the network hears in these
- * sounds means nothing; that every word gets times in order, and windows their frames, does not
- * depend on it.
+ * Method ctc: spelling, and word times from models of random weights. What the network hears in
+ * these sounds means nothing; that every word gets times in order, and windows their frames, does
+ * not depend on it.
  */
 #include "unit/align/random_model.h"
 
@@ -114,8 +114,8 @@ TEST(every_word_that_is_said_gets_times) {
     free(pcm);
 }
 
-/* Stretches apart, one of which cannot be spelt and one has no sound, whose paths are found one by one and two at a
- * time. */
+/* Stretches apart, one of which cannot be spelt and one has no sound, whose paths are found one by
+ * one and two at a time. */
 TEST(texts_that_are_aligned_together_do_not_know_of_each_other) {
     static const char json[] = "{\"segments\": [{\"start\": 0.2, \"end\": 1, \"text\": \"see\"}, "
                                "{\"start\": 4, \"end\": 5, "
@@ -205,8 +205,8 @@ static struct al_net *make_net(const struct random_model *m, uint32_t max_frames
     return net;
 }
 
-/* Each frame comes once, from the window in which it has CONTEXT frames around it; one window is one
- * run. */
+/* Each frame comes once, from the window in which it has CONTEXT frames around it; one window is
+ * one run. */
 TEST(windows_join_at_frames) {
     struct random_model m;
     size_t n;

@@ -131,8 +131,8 @@ TEST(silence_is_bounded) {
 TEST(start_pads_and_cuts) {
     struct ad_timeline tl = fresh();
     ad_timeline_start_at(&tl, 0);
-    CHECK_EDIT(ad_timeline_place(&tl, 250, 100, 0), 250, 0,
-               100); /* audio begins after the picture */
+    /* Audio begins after the picture. */
+    CHECK_EDIT(ad_timeline_place(&tl, 250, 100, 0), 250, 0, 100);
     CHECK_INT(tl.n_gaps, 0);
     tl = fresh();
     ad_timeline_start_at(&tl, 0);
@@ -141,8 +141,8 @@ TEST(start_pads_and_cuts) {
     CHECK_INT(tl.n_overlaps, 0);
     tl = fresh();
     ad_timeline_start_at(&tl, 0);
-    CHECK_EDIT(ad_timeline_place(&tl, -5, 100, 0), 0, 5,
-               95); /* within jitter, still to the sample */
+    /* Within jitter, still to the sample. */
+    CHECK_EDIT(ad_timeline_place(&tl, -5, 100, 0), 0, 5, 95);
 }
 
 TEST(delay_is_cut_by_count) { /* 50 samples of delay, timestamps rounded down by a little */

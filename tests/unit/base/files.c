@@ -124,7 +124,8 @@ TEST(folder_over_a_file_is_refused) {
 }
 
 TEST(paths_are_joined) {
-    sl_autofree char *a = sl_path_join("/x", "y"), *b = sl_path_join("/x/", "y"), *c = sl_path_join("/x", "/y");
+    sl_autofree char *a = sl_path_join("/x", "y"), *b = sl_path_join("/x/", "y"),
+                     *c = sl_path_join("/x", "/y");
     CHECK_STR(a, "/x/y");
     CHECK_STR(b, "/x/y");
     CHECK_STR(c, "/y");

@@ -42,8 +42,11 @@ TEST(text_is_made_printable) {
     } cases[] = {
         {"plain \xc3\xa9\xf0\x9f\x8e\xa4", "plain \xc3\xa9\xf0\x9f\x8e\xa4"},
         {"a\tb\nc\x1b[31mred\x7f", "a b c [31mred "},
-        {"c1 \xc2\x9b" "31m", "c1   31m"}, /* a control sequence as one character */
-        {"\xff\xc0\xaf\xed\xa0\x80!", "??????" "!"},
+        {"c1 \xc2\x9b"
+         "31m",
+         "c1   31m"}, /* a control sequence as one character */
+        {"\xff\xc0\xaf\xed\xa0\x80!", "??????"
+                                      "!"},
         {"cut \xe2\x82", "cut "},
         {"\xe2\x82X", "??X"},
         {"", ""},
@@ -57,7 +60,7 @@ TEST(text_is_made_printable) {
 
 TEST(utf8_is_checked) {
     CHECK_INT(sl_utf8_valid("a\xc3\xa9\xf0\x9f\x8e\xa4", 7), 7);
-    CHECK_INT(sl_utf8_valid("a\xc0\xaf", 3), 1);     /* overlong */
+    CHECK_INT(sl_utf8_valid("a\xc0\xaf", 3), 1);      /* overlong */
     CHECK_INT(sl_utf8_valid("ab\xed\xa0\x80", 5), 2); /* surrogate */
     CHECK_INT(sl_utf8_valid("\xf4\x90\x80\x80", 4), 0);
     CHECK_INT(sl_utf8_valid("a\xe2\x82", 3), 1); /* cut */
@@ -90,9 +93,10 @@ TEST(durations_are_read) {
     static const struct {
         const char *text;
         double seconds;
-    } good[] = {{"90s", 90}, {"2h", 7200}, {"1h30m", 5400}, {"500ms", 0.5}, {"1.5h", 5400}, {"45", 45}, {"0", 0},
-                {"1d", 86400}, {"1h 30m", 5400}, {"", 0}};
-    static const char *const bad[] = {"soon", "5 parsecs", "-3s", "1.2.3s", "s", "1e", "nan", "10sm", "m10"};
+    } good[] = {{"90s", 90}, {"2h", 7200}, {"1h30m", 5400}, {"500ms", 0.5},   {"1.5h", 5400},
+                {"45", 45},  {"0", 0},     {"1d", 86400},   {"1h 30m", 5400}, {"", 0}};
+    static const char *const bad[] = {"soon", "5 parsecs", "-3s",  "1.2.3s", "s",
+                                      "1e",   "nan",       "10sm", "m10"};
     double s;
     for (size_t i = 0; i + 1 < sizeof good / sizeof *good; i++) {
         CHECK(sl_parse_duration(good[i].text, &s));

@@ -33,8 +33,8 @@ struct reader {
     int go;
 };
 
-/* It exits with 0 where exactly `n` numbered lines came (-1: it does not look). Before the outlet is made, so that it does
- * not hold the outlet's descriptor. */
+/* It exits with 0 where exactly `n` numbered lines came (-1: it does not look). Before the outlet
+ * is made, so that it does not hold the outlet's descriptor. */
 static struct reader make_reader(int fd, int other, int n) {
     int ends[2], i = 0;
     char line[200] = "";

@@ -127,13 +127,17 @@ TEST(what_keep_cannot_be_is_told) {
     sl_keep_read("stage \"b\"", parse("0s"), &k, &diags);
     sl_keep_read("stage \"c\"", parse("{for: [1], use: 3, workers: -1}"), &k, &diags);
     CHECK_STR(printed(),
-              "f:1:1: error: stage \"a\": keep: expected none, batch or a duration such as 5m, or a map of "
+              "f:1:1: error: stage \"a\": keep: expected none, batch or a duration such as 5m, or "
+              "a map of "
               "for, workers, uses and growth (did you mean \"batch\"?), found text \"bach\"\n"
-              "f:1:1: error: stage \"b\": keep: expected none, batch or a duration such as 5m, or a map of "
+              "f:1:1: error: stage \"b\": keep: expected none, batch or a duration such as 5m, or "
+              "a map of "
               "for, workers, uses and growth, found text \"0s\"\n"
-              "f:1:7: error: stage \"c\": keep: for: expected none, batch or a duration such as 5m, found a list\n"
+              "f:1:7: error: stage \"c\": keep: for: expected none, batch or a duration such as "
+              "5m, found a list\n"
               "f:1:12: error: stage \"c\": keep: unknown key \"use\" (did you mean \"uses\"?)\n"
-              "f:1:29: error: stage \"c\": keep: workers: expected an integer from 0 to 1000, found integer -1\n");
+              "f:1:29: error: stage \"c\": keep: workers: expected an integer from 0 to 1000, "
+              "found integer -1\n");
     CHECK_INT(k.kind, SL_KEEP_AUTO);
 }
 
@@ -146,12 +150,15 @@ TEST(on_oom_is_a_list_of_steps) {
     CHECK_INT(p.steps[3], SL_OOM_CPU);
     sl_on_oom_read("s", parse("[grow, grov, grow]"), &p, &diags);
     sl_on_oom_read("s", parse("grow"), &p, &diags);
-    CHECK_STR(printed(),
-              "f:1:1: error: s: on_oom: expected a list such as [shrink, grow, cpu], found text \"grow\"\n"
-              "f:1:8: error: s: on_oom: expected one of shrink, other_gpu, grow or cpu (did you mean "
-              "\"grow\"?), found text \"grov\"\n"
-              "f:1:14: error: s: on_oom: grow is named twice; a step is repeated for as long as it changes "
-              "something\n");
+    CHECK_STR(
+        printed(),
+        "f:1:1: error: s: on_oom: expected a list such as [shrink, grow, cpu], found text "
+        "\"grow\"\n"
+        "f:1:8: error: s: on_oom: expected one of shrink, other_gpu, grow or cpu (did you mean "
+        "\"grow\"?), found text \"grov\"\n"
+        "f:1:14: error: s: on_oom: grow is named twice; a step is repeated for as long as it "
+        "changes "
+        "something\n");
     sl_on_oom_read("", parse("[]"), &p, &diags);
     CHECK_INT(p.n, 0);
 }

@@ -1,6 +1,6 @@
 /*
- * Products and convolutions around the library: what it and what the kernel behind it do, on the emulated card,
- * against plain loops. The library itself is tried on a card (tools/gpu-check).
+ * Products and convolutions around the library: what it and what the kernel behind it do, on the
+ * emulated card, against plain loops. The library itself is tried on a card (tools/gpu-check).
  */
 #include <stdbool.h>
 
@@ -36,9 +36,10 @@ static void *to_device(enum num_cuda_type type, const float *values, size_t n) {
         else if (type == NUM_CUDA_BF16)
             ((uint16_t *)host)[i] = (uint16_t)(bits >> 16);
         else /* zero, or normal with three digits after the point */
-            ((uint16_t *)host)[i] = values[i] == 0 ? 0
-                                                   : (uint16_t)((bits >> 16 & 0x8000) |
-                                                                (((bits >> 13) - (112u << 10)) & 0x7fff));
+            ((uint16_t *)host)[i] =
+                values[i] == 0
+                    ? 0
+                    : (uint16_t)((bits >> 16 & 0x8000) | (((bits >> 13) - (112u << 10)) & 0x7fff));
     }
     CHECK_CUDA(cudaMalloc(&device, n * 4));
     CHECK_CUDA(cudaMemcpy(device, host, n * num_cuda_type_bytes(type), cudaMemcpyHostToDevice));
@@ -83,8 +84,8 @@ static double expected(const struct example *e, size_t b, size_t m, size_t n, si
 }
 
 /* What a product with these ends gives, for N outputs in rows of LD. */
-static void check_product(enum num_cuda_type type, enum num_cuda_type ret_type, size_t N, enum num_cuda_act act,
-                          bool bias, bool typed, bool residual) {
+static void check_product(enum num_cuda_type type, enum num_cuda_type ret_type, size_t N,
+                          enum num_cuda_act act, bool bias, bool typed, bool residual) {
     static struct example e;
     static float got[BATCH * M * LD];
     struct num_cuda_gemm *gemm;
@@ -100,12 +101,23 @@ static void check_product(enum num_cuda_type type, enum num_cuda_type ret_type, 
     void *d_ret = to_device(ret_type, e.residual, BATCH * M * LD);
     void *d_residual = to_device(ret_type, e.residual, BATCH * M * LD);
     e.product = (struct num_cuda_product){
-        .type = type, .ret_type = ret_type, .m = M, .n = N, .k = K, .ld_ret = LD, .n_batch = BATCH,
-        .x = to_device(type, e.x, BATCH * M * K), .w = to_device(type, e.w, BATCH * N * K), .ret = d_ret,
+        .type = type,
+        .ret_type = ret_type,
+        .m = M,
+        .n = N,
+        .k = K,
+        .ld_ret = LD,
+        .n_batch = BATCH,
+        .x = to_device(type, e.x, BATCH * M * K),
+        .w = to_device(type, e.w, BATCH * N * K),
+        .ret = d_ret,
         .bias = bias ? to_device(NUM_CUDA_F32, e.bias, N) : NULL,
         .bias_typed = typed ? to_device(ret_type, e.bias, N) : NULL,
-        .residual = residual ? d_residual : NULL, .act = act,
-        .stride_x = M * K, .stride_w = N * K, .stride_ret = M * LD,
+        .residual = residual ? d_residual : NULL,
+        .act = act,
+        .stride_x = M * K,
+        .stride_w = N * K,
+        .stride_ret = M * LD,
     };
     CHECK_INT(num_cuda_gemm_open(&gemm, &err), SLUICE_OK);
     int32_t status = num_cuda_gemm_run(gemm, &e.product, NULL, 0, NULL, &err);
@@ -118,7 +130,9 @@ static void check_product(enum num_cuda_type type, enum num_cuda_type ret_type, 
                 size_t at = (b * M + m) * LD + n;
                 double want = n < N ? expected(&e, b, m, n, N) : e.residual[at];
                 /* A sum rounds once; with a kernel behind it, again before its end. */
-                double ulp = ret_type == NUM_CUDA_F32 ? 1e-6 : ret_type == NUM_CUDA_F16 ? 1.0 / 1024 : 1.0 / 128;
+                double ulp = ret_type == NUM_CUDA_F32   ? 1e-6
+                             : ret_type == NUM_CUDA_F16 ? 1.0 / 1024
+                                                        : 1.0 / 128;
                 CHECK_NEAR(got[at], want, n < N ? 2 * ulp * (fabs(want) + 1) : 0);
             }
     num_cuda_gemm_close(gemm);
@@ -156,8 +170,9 @@ TEST(refuses_what_it_cannot_do) {
     void *x;
     CHECK_CUDA(cudaMalloc(&x, 4096));
     CHECK_INT(num_cuda_gemm_open(&gemm, &err), SLUICE_OK);
-    struct num_cuda_product p = {NUM_CUDA_F16, NUM_CUDA_BF16, 8, 8, 8, x, x, x, 0, 0, 0, NULL, NULL, NULL,
-                                 NUM_CUDA_ACT_NONE, 0, 0, 0, 0};
+    struct num_cuda_product p = {
+        NUM_CUDA_F16, NUM_CUDA_BF16,     8, 8, 8, x, x, x, 0, 0, 0, NULL, NULL,
+        NULL,         NUM_CUDA_ACT_NONE, 0, 0, 0, 0};
     CHECK_INT(num_cuda_gemm_run(gemm, &p, NULL, 0, NULL, &err), SLUICE_INTERNAL);
     p.ret_type = NUM_CUDA_F16;
     p.k = 7;
@@ -168,8 +183,8 @@ TEST(refuses_what_it_cannot_do) {
     num_cuda_gemm_close(gemm);
 }
 
-static double convolved(const float *x, const float *w, const float *bias, size_t n, size_t n_in, size_t stride,
-                        size_t t, size_t o) {
+static double convolved(const float *x, const float *w, const float *bias, size_t n, size_t n_in,
+                        size_t stride, size_t t, size_t o) {
     double sum = bias[o];
     for (size_t j = 0; j < 3; j++) {
         size_t at = stride * t + j; /* one further on than the input's */
@@ -193,8 +208,15 @@ static void check_convolution(enum num_cuda_type type, enum num_cuda_type x_type
     for (size_t i = 0; i < OUT; i++)
         bias[i] = eighths();
     struct num_cuda_convolution c = {
-        .type = type, .x_type = x_type, .n_batch = B, .n = N, .n_in = IN, .n_out = OUT, .stride = stride,
-        .x = to_device(x_type, x, B * N * IN), .w = to_device(type, w, OUT * 3 * IN),
+        .type = type,
+        .x_type = x_type,
+        .n_batch = B,
+        .n = N,
+        .n_in = IN,
+        .n_out = OUT,
+        .stride = stride,
+        .x = to_device(x_type, x, B * N * IN),
+        .w = to_device(type, w, OUT * 3 * IN),
         .bias = to_device(NUM_CUDA_F32, bias, OUT),
     };
     CHECK_CUDA(cudaMalloc(&c.ret, B * N * OUT * 4));
@@ -214,7 +236,9 @@ static void check_convolution(enum num_cuda_type type, enum num_cuda_type x_type
         for (size_t t = 0; t < n_ret; t++)
             for (size_t o = 0; o < OUT; o++) {
                 double want = convolved(x + b * N * IN, w, bias, N, IN, stride, t, o);
-                double ulp = type == NUM_CUDA_F32 ? 1e-6 : type == NUM_CUDA_F16 ? 1.0 / 1024 : 1.0 / 128;
+                double ulp = type == NUM_CUDA_F32   ? 1e-6
+                             : type == NUM_CUDA_F16 ? 1.0 / 1024
+                                                    : 1.0 / 128;
                 CHECK_NEAR(got[(b * n_ret + t) * OUT + o], want, 2 * ulp * (fabs(want) + 1));
             }
     num_cuda_conv_close(conv);

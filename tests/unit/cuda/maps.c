@@ -1,6 +1,7 @@
 /*
- * No CUDA library is in a process before a backend on a card is asked for: not in `sluice`, not in a process that has loaded
- * the whisper plugin, not in this one, which is linked with the kernels where nvcc was found.
+ * No CUDA library is in a process before a backend on a card is asked for: not in `sluice`, not in
+ * a process that has loaded the whisper plugin, not in this one, which is linked with the kernels
+ * where nvcc was found.
  */
 #include <dlfcn.h>
 
@@ -11,7 +12,8 @@
 #include "num/cuda/gemm.h"
 #endif
 
-static const char *const LIBRARIES[] = {"libcuda", "libcublas", "libcudnn", "libnvidia", "libnvrtc"};
+static const char *const LIBRARIES[] = {"libcuda", "libcublas", "libcudnn", "libnvidia",
+                                        "libnvrtc"};
 
 static void check_absent(const char *line, const char *where) {
     for (size_t i = 0; i < sizeof LIBRARIES / sizeof *LIBRARIES; i++)
@@ -42,7 +44,8 @@ TEST(programs_need_no_cuda_library) {
     char command[4096];
     for (size_t i = 0; i < 3; i++) {
         /* The libraries that the loader finds for it, without running it. */
-        snprintf(command, sizeof command, "LD_TRACE_LOADED_OBJECTS=1 /lib64/ld-linux-x86-64.so.2 '%s' 2>&1", programs[i]);
+        snprintf(command, sizeof command,
+                 "LD_TRACE_LOADED_OBJECTS=1 /lib64/ld-linux-x86-64.so.2 '%s' 2>&1", programs[i]);
         FILE *lines = popen(command, "r");
         CHECK(check_lines(lines, programs[i]) > 2);
         CHECK_INT(pclose(lines), 0);

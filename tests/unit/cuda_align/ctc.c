@@ -21,8 +21,8 @@ struct text {
     struct al_span spans[MAX_TOKENS];
 };
 
-/* Repeated tokens among few columns; log probabilities that are often equal where `steps` is small; the last column
- * is the largest of the others, as the star's is. */
+/* Repeated tokens among few columns; log probabilities that are often equal where `steps` is small;
+ * the last column is the largest of the others, as the star's is. */
 static void make(struct text *t, size_t n, size_t more, uint32_t steps) {
     for (size_t k = 0; k < n; k++)
         t->tokens[k] = 1 + next_random() % (COLUMNS - 1);
@@ -87,7 +87,8 @@ TEST(paths_are_those_of_the_processor) {
     check(texts, TEXTS);
 }
 
-/* More tokens than a block has threads, more frames than are traced at a time, and nothing to spare. */
+/* More tokens than a block has threads, more frames than are traced at a time, and nothing to
+ * spare. */
 TEST(long_and_tight_texts) {
     struct text *texts = keep(calloc(3, sizeof *texts));
     make(&texts[0], MAX_TOKENS, 60, 1u << 20);

@@ -1,7 +1,7 @@
 /*
- * The CUDA backend of align/words when something goes wrong: calls of the runtime from create to paths fail, one in each
- * round; there is a status and a sentence, and nothing on the card is left behind. A kernel that dies is told
- * apart. And what a row of sounds takes: nothing.
+ * The CUDA backend of align/words when something goes wrong: calls of the runtime from create to
+ * paths fail, one in each round; there is a status and a sentence, and nothing on the card is left
+ * behind. A kernel that dies is told apart. And what a row of sounds takes: nothing.
  */
 #include "emu/emu.h"
 #include "made.h"

@@ -1,4 +1,5 @@
-/* Small models made in memory, without files, for the backends of align/words. Heads have 64 values, as on a card. */
+/* Small models made in memory, without files, for the backends of align/words. Heads have 64
+ * values, as on a card. */
 #ifndef TESTS_UNIT_CUDA_ALIGN_MADE_H
 #define TESTS_UNIT_CUDA_ALIGN_MADE_H
 

@@ -1,6 +1,7 @@
 /*
- * Both networks on a card against the processor, which is checked against torch (unit.diarize_networks); failures of calls
- * and of a kernel; memory. The models are files, which need a JSON parser.
+ * Both networks on a card against the processor, which is checked against torch
+ * (unit.diarize_networks); failures of calls and of a kernel; memory. The models are files, which
+ * need a JSON parser.
  */
 #include <jansson.h>
 

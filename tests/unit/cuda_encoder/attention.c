@@ -40,8 +40,8 @@ static void attend(const float *qkv, const struct shape *s, size_t row, size_t h
 
 /*
  * Results are means of values of deviation 1, so they are below about 4. Their errors: scores are
- * about as large as the spread, and a float's rounding of them becomes one of the weights; half types
- * round each weight and the result once.
+ * about as large as the spread, and a float's rounding of them becomes one of the weights; half
+ * types round each weight and the result once.
  */
 static void check_shape(struct shape s, enum num_cuda_type type) {
     size_t D = s.n_heads * HEAD, rows = s.n * s.n_batch;

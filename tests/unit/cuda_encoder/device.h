@@ -1,6 +1,6 @@
 /*
- * For tests of kernels: arrays on the (emulated) device in a kernel's type, and what a kernel makes of random
- * numbers against a plain loop in double precision.
+ * For tests of kernels: arrays on the (emulated) device in a kernel's type, and what a kernel makes
+ * of random numbers against a plain loop in double precision.
  */
 #ifndef TESTS_UNIT_CUDA_ENCODER_DEVICE_H
 #define TESTS_UNIT_CUDA_ENCODER_DEVICE_H
@@ -62,8 +62,8 @@ static inline void *device_values(float *values, size_t n, enum num_cuda_type ty
     return at;
 }
 
-/* What a case allocates lives as long as the process, which is the case's own. This remembers it, so that a leak that is
- * reported is one of what is tested. */
+/* What a case allocates lives as long as the process, which is the case's own. This remembers it,
+ * so that a leak that is reported is one of what is tested. */
 static inline void *keep(void *block) {
     static void **kept;
     static size_t n_kept;

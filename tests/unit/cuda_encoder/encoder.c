@@ -1,6 +1,6 @@
 /*
- * The encoder on the emulated card against that of the CPU: the same random model, the same windows.
- * Only the encoder of a device's model is made here, as the backend would make it.
+ * The encoder on the emulated card against that of the CPU: the same random model, the same
+ * windows. Only the encoder of a device's model is made here, as the backend would make it.
  */
 #include "device.h"
 
@@ -79,7 +79,8 @@ static struct wh_cuda *model_make(const struct wh_dims *dims, const struct wh_we
     load_weights(m, weights);
     if (wh_cuda_encoder_create(m, &err))
         TEST_FAIL("%s", err.text);
-    CHECK_CUDA(cudaDeviceSynchronize()); /* the streams do not wait for copies from pageable memory */
+    /* the streams do not wait for copies from pageable memory */
+    CHECK_CUDA(cudaDeviceSynchronize());
     return m;
 }
 

@@ -1,6 +1,7 @@
 /*
- * Attention of a prompt's tokens over pages, with matrix instructions: against the definition in double, and the same to the
- * bit however a prompt is cut into pieces. Runs on the emulated card and on a real one.
+ * Attention of a prompt's tokens over pages, with matrix instructions: against the definition in
+ * double, and the same to the bit however a prompt is cut into pieces. Runs on the emulated card
+ * and on a real one.
  */
 #include "unit/cuda_encoder/device.h"
 
@@ -143,7 +144,8 @@ TEST(every_shape) {
         check(&texts[i]);
 }
 
-/* Weights of the first positions are next to nothing beside those of the last: what was added is scaled down. */
+/* Weights of the first positions are next to nothing beside those of the last: what was added is
+ * scaled down. */
 TEST(rising_scores) {
     struct text t = {64, 1, 1, 0, 0, 200, 1};
     struct made m = make(&t);

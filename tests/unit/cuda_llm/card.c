@@ -1,6 +1,7 @@
 /*
- * Language models on a card beside the processor, with models of random weights written here: the same greedy tokens in f32,
- * of three types of weights. Runs on the emulated card and on a real one (tools/gpu-check).
+ * Language models on a card beside the processor, with models of random weights written here: the
+ * same greedy tokens in f32, of three types of weights. Runs on the emulated card and on a real one
+ * (tools/gpu-check).
  */
 #include "unit/test.h"
 
@@ -10,7 +11,8 @@
 
 enum { N_PROMPT = 12, N_TOKENS = 4 };
 
-/* Heads of 64, and heads of 8 of which 16 share keys and values; inputs of a whole tile and a half. */
+/* Heads of 64, and heads of 8 of which 16 share keys and values; inputs of a whole tile and a
+ * half. */
 static const struct shape shapes[] = {{256, 1536, 2, 4, 2, 128, 128},
                                       {256, 1536, 2, 32, 2, 128, 128}};
 

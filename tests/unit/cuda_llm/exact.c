@@ -1,6 +1,7 @@
 /*
- * Language models on the card beside transformers (tools/reference/llm.py): in floats the same tokens, of every family and
- * type of weights; in bfloat16 and with keys and values of fewer bits within bounds.
+ * Language models on the card beside transformers (tools/reference/llm.py): in floats the same
+ * tokens, of every family and type of weights; in bfloat16 and with keys and values of fewer bits
+ * within bounds.
  */
 #include "unit/llm/case.h"
 
@@ -8,7 +9,8 @@
 
 #define LOGIT_BOUND 5e-5f /* as on the processor */
 
-/* Largest difference of the first logits from the reference; *ret_agree: tokens before the first other one. */
+/* Largest difference of the first logits from the reference; *ret_agree: tokens before the first
+ * other one. */
 static float compare(const json_t *one, const struct lm_model *model, enum lm_kv_type kv,
                      size_t n_tokens, size_t *ret_agree, float *ret_most) {
     int32_t prompt[CASE_MAX_TOKENS], want[CASE_MAX_TOKENS];
@@ -95,7 +97,8 @@ TEST(fast_paths_stay_within_bounds) {
     json_decref(all);
 }
 
-/* 600 positions are two parts, and a short request beside them sees one. Both take over the prompt's pages. */
+/* 600 positions are two parts, and a short request beside them sees one. Both take over the
+ * prompt's pages. */
 TEST(parts_of_a_long_text) {
     json_t *all = cases_load();
     struct num_pool *pool = case_pool(1);

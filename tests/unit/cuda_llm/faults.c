@@ -1,7 +1,8 @@
 /*
- * Language models on a card when something goes wrong: calls of the runtime from load to tokens fail, one in each round;
- * requests end with a sentence and nothing on the card is left behind. A kernel that dies is told apart. What does
- * not fit is refused with the numbers, and what kernels do not take with what to do.
+ * Language models on a card when something goes wrong: calls of the runtime from load to tokens
+ * fail, one in each round; requests end with a sentence and nothing on the card is left behind. A
+ * kernel that dies is told apart. What does not fit is refused with the numbers, and what kernels
+ * do not take with what to do.
  */
 #include "emu/emu.h"
 #include "unit/llm/case.h"

@@ -1,6 +1,7 @@
 /*
- * GGUF files of models in the shape of Llama 3, written without any library: for what runs on a machine with a card. Weights
- * are a hole in the file, which reads as zeros, for the caller to fill. Dies where a file cannot be written.
+ * GGUF files of models in the shape of Llama 3, written without any library: for what runs on a
+ * machine with a card. Weights are a hole in the file, which reads as zeros, for the caller to
+ * fill. Dies where a file cannot be written.
  */
 #ifndef TESTS_UNIT_CUDA_LLM_GGUF_H
 #define TESTS_UNIT_CUDA_LLM_GGUF_H
@@ -131,8 +132,8 @@ static void put_tensors(struct writer *w) {
         }
 }
 
-/* A model whose matrices are of that type; ggml's number of it. The file is as long as its weights, which are zeros.
- * Returns where they begin. */
+/* A model whose matrices are of that type; ggml's number of it. The file is as long as its weights,
+ * which are zeros. Returns where they begin. */
 static uint64_t make_file(const char *path, const struct shape *s, enum num_weight_type blocks,
                           uint32_t type) {
     struct writer w = {.f = fopen(path, "wb"), .s = s, .blocks = blocks, .type = type};

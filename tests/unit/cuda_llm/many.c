@@ -1,6 +1,7 @@
 /*
- * Products of many rows with matrix instructions: of every type of weights and every form, against those of few rows, and
- * each row to the bit whatever the number of rows. Runs on the emulated card and on a real one.
+ * Products of many rows with matrix instructions: of every type of weights and every form, against
+ * those of few rows, and each row to the bit whatever the number of rows. Runs on the emulated card
+ * and on a real one.
  */
 #include "unit/cuda_encoder/device.h"
 
@@ -69,7 +70,8 @@ static struct inputs inputs_of(uint32_t k) {
     return in;
 }
 
-/* The results of n rows, on a card of so many multiprocessors or (0) by the kernel for few rows, behind what lies there before, which is 1. */
+/* The results of n rows, on a card of so many multiprocessors or (0) by the kernel for few rows,
+ * behind what lies there before, which is 1. */
 static float *run(struct lm_cuda_product p, const struct inputs *in, uint32_t n,
                   uint32_t processors) {
     const size_t bytes = (size_t)n * p.ldy * sizeof(float);
@@ -87,8 +89,8 @@ static float *run(struct lm_cuda_product p, const struct inputs *in, uint32_t n,
     return got;
 }
 
-/* Weights are rounded to 8 bits: the error of a sum of k is that of one product times the root of k, and some; a gate
- * multiplies two. */
+/* Weights are rounded to 8 bits: the error of a sum of k is that of one product times the root of
+ * k, and some; a gate multiplies two. */
 static void check(const struct lm_cuda_product *p, const struct inputs *in, uint32_t n,
                   uint32_t processors) {
     const float *few = run(*p, in, n, 0), *many = run(*p, in, n, processors);

@@ -182,8 +182,8 @@ TEST(a_batch_equals_its_rows_to_the_bit_in_the_exact_mode) {
     CHECK(batch_error(WH_COMPUTE_F32, 12) == 0);
 }
 
-/* The keys of a window are cut into other chunks, and more than 32 rows take the library's products:
- * sums in another order, rounded to the type. */
+/* The keys of a window are cut into other chunks, and more than 32 rows take the library's
+ * products: sums in another order, rounded to the type. */
 TEST(a_batch_equals_its_rows) {
     CHECK(batch_error(WH_COMPUTE_F16, 12) < 0.002);
     CHECK(batch_error(WH_COMPUTE_F16, ROWS) < 0.002);
@@ -255,7 +255,8 @@ TEST(attention_and_probabilities_are_those_of_the_processor) {
     }
 }
 
-/* Texts of two windows in one call, one of them in two groups; and one that asks for starts alone. */
+/* Texts of two windows in one call, one of them in two groups; and one that asks for starts
+ * alone. */
 TEST(tokens_begin_where_the_processor_says) {
     enum { N = 23 };
     struct num_err err = {0};

@@ -1,10 +1,10 @@
 /*
- * What attention to windows may read, on a made model: stored keys and values, in bytes or not, and the
- * encoder's output. Six heads: eight items that share a window are two blocks of cross_absorbed.cu, of
- * three warps, and 50 positions are four tiles, the last of two positions.
+ * What attention to windows may read, on a made model: stored keys and values, in bytes or not, and
+ * the encoder's output. Six heads: eight items that share a window are two blocks of
+ * cross_absorbed.cu, of three warps, and 50 positions are four tiles, the last of two positions.
  *
- * Bounds are relative errors beside stored ones in the same type, about three times what is measured:
- * rounding at other places, or of bytes.
+ * Bounds are relative errors beside stored ones in the same type, about three times what is
+ * measured: rounding at other places, or of bytes.
  */
 #include "unit/cuda_whisper/made.h"
 #include "unit/test.h"
@@ -66,7 +66,8 @@ struct outcome {
     float weights[HEADS * TOKENS * 50];
 };
 
-/* The first rows, of one window, with a prompt of one token: two groups, of three blocks of rows. */
+/* The first rows, of one window, with a prompt of one token: two groups, of three blocks of
+ * rows. */
 static void decode_few(void *self, struct outcome *ret) {
     enum { FEW = 9 };
     struct num_err err = {0};

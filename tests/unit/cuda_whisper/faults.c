@@ -1,8 +1,8 @@
 /*
  * The CUDA backend when something goes wrong: every call of the runtime that load, encode, prefill,
  * step, reorder and the search make fails once, and every kernel; each time there is a status and a
- * sentence, and nothing on the card is left behind. And what a long row of windows takes: nothing; and
- * how often the search on the device asks for the host: seldom.
+ * sentence, and nothing on the card is left behind. And what a long row of windows takes: nothing;
+ * and how often the search on the device asks for the host: seldom.
  */
 #include "emu/emu.h"
 #include "num/cuda/device.h"
@@ -163,8 +163,8 @@ TEST(a_kernel_that_dies_is_the_end_of_the_process) {
     wh_backend_cuda.free(self);
 }
 
-/* Every step is one launch, and the host waits once for two of them, a run behind; and once before it
- * lays the items out. */
+/* Every step is one launch, and the host waits once for two of them, a run behind; and once before
+ * it lays the items out. */
 TEST(the_search_runs_ahead_of_the_host) {
     struct num_err err = {0};
     struct emu_counts before, after;

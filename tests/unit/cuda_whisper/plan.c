@@ -36,8 +36,8 @@ TEST(sizes_of_large_v3) {
     struct wh_cuda_plan p;
     CHECK_INT(wh_cuda_plan_make(&c, 256, 1, 0, &p, &err), 0);
     CHECK(p.encoded / GIB > 2.8 && p.encoded / GIB < 3.0); /* 1.54e9 weights */
-    CHECK((p.self_kv - p.cross_kv) / GIB > 58 &&
-          (p.self_kv - p.cross_kv) / GIB < 59); /* 246 MB each */
+    /* 246 MB each. */
+    CHECK((p.self_kv - p.cross_kv) / GIB > 58 && (p.self_kv - p.cross_kv) / GIB < 59);
     CHECK(p.bytes / GIB > 75 && p.bytes / GIB < 100);
     CHECK(p.logits % WH_CUDA_ALIGN == 0 && p.bytes > p.gemm_work[1]);
 }

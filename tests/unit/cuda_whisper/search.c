@@ -1,7 +1,7 @@
 /*
- * The search on the device beside the search on the host: the same tokens, the likeliest, with beams
- * and drawn, under all rules, for requests that come and go. In the exact mode the logits on the
- * device are those of the processor to 1e-5, and what the search makes of them is equal.
+ * The search on the device beside the search on the host: the same tokens, the likeliest, with
+ * beams and drawn, under all rules, for requests that come and go. In the exact mode the logits on
+ * the device are those of the processor to 1e-5, and what the search makes of them is equal.
  *
  * The made model's vocabulary fills one part and some, and timestamps begin within the second. Its
  * texts and its end of text are weighed so that texts, pairs of timestamps and ends all come up.
@@ -297,8 +297,8 @@ static void take_finished(struct traffic *t, const struct wh_result *want) {
     }
 }
 
-/* In fewer rows than all would take, beside one that the host searches for; what the processor finds
- * for each alone. */
+/* In fewer rows than all would take, beside one that the host searches for; what the processor
+ * finds for each alone. */
 TEST(requests_join_and_leave_at_any_step) {
     enum { ROWS = 16 };
     static struct traffic t;

@@ -1,4 +1,5 @@
-/* The engine of diarize/speakers: distributions, clustering, decoding, and the whole on made sounds. */
+/* The engine of diarize/speakers: distributions, clustering, decoding, and the whole on made
+ * sounds. */
 #include "unit/test.h"
 
 #include "diarize/bic.h"

@@ -1,4 +1,5 @@
-/* Clustering of embeddings and putting turns together, against slow ways of the same definitions. */
+/* Clustering of embeddings and putting turns together, against slow ways of the same
+ * definitions. */
 #include "unit/test.h"
 
 #include "diarize/ahc.h"
@@ -38,7 +39,8 @@ static void make_voices(float *x, size_t n, size_t n_voices, double spread) {
 
 /* ---- ahc.h ---- */
 
-/* Lance and Williams' recurrence on a matrix of squared distances, all pairs looked at every time. */
+/* Lance and Williams' recurrence on a matrix of squared distances, all pairs looked at every
+ * time. */
 static void slow_link(const float *x, size_t n, struct dz_merge *ret) {
     double d[64][64];
     uint32_t node[64], size[64];

@@ -1,4 +1,5 @@
-/* Known speakers: files and folders of voices, diarize/enrol and diarize/identify through a host. */
+/* Known speakers: files and folders of voices, diarize/enrol and diarize/identify through a
+ * host. */
 #include "unit/test.h"
 #include "unit/fakehost.h"
 

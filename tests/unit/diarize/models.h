@@ -1,4 +1,5 @@
-/* Signals and models of the tests of networks; tools/reference/diarize_common.py makes the same signal. */
+/* Signals and models of the tests of networks; tools/reference/diarize_common.py makes the same
+ * signal. */
 #ifndef TESTS_UNIT_DIARIZE_MODELS_H
 #define TESTS_UNIT_DIARIZE_MODELS_H
 
@@ -37,8 +38,8 @@ static inline struct dz_weights open_weights(const char *name, const char *type)
     return weights;
 }
 
-/* The largest difference to a tensor of tests/data/expected/NAME/expected.safetensors, as a share of
- * the tensor's largest value. */
+/* The largest difference to a tensor of tests/data/expected/NAME/expected.safetensors, as a share
+ * of the tensor's largest value. */
 static inline double difference(const char *name, const char *tensor, const float *x, size_t n) {
     struct num_safetensors st = {0};
     char path[512];

@@ -1,4 +1,5 @@
-/* The networks against torch (tools/reference/pyannet.py, resnet34.py), and what must not matter. */
+/* The networks against torch (tools/reference/pyannet.py, resnet34.py), and what must not
+ * matter. */
 #include "unit/diarize/models.h"
 
 #include "diarize/cells.h"

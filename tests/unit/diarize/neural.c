@@ -1,4 +1,5 @@
-/* The neural method as a whole, with small random models: what its memory and its answers depend on. */
+/* The neural method as a whole, with small random models: what its memory and its answers depend
+ * on. */
 #include "unit/diarize/models.h"
 
 #include <sys/resource.h>
@@ -92,7 +93,8 @@ TEST(short_recordings_and_none_are_no_trouble) {
     tear_down(&s);
 }
 
-/* Without a bound VBx says how many there are; with one, the tree where VBx finds another number. */
+/* Without a bound VBx says how many there are; with one, the tree where VBx finds another
+ * number. */
 TEST(vbx_clusters_where_there_is_a_plda) {
     enum { N = 30 * 16000, SIZE = 16 };
     float *pcm = malloc(N * sizeof *pcm), one[SIZE * SIZE] = {0}, zero[SIZE] = {0}, psi[SIZE];
@@ -146,7 +148,8 @@ static double peak_mib(void) {
     return (double)usage.ru_maxrss / 1024;
 }
 
-/* Ten minutes, then an hour of the same samples: what it needs above them grows by kilobytes a window. */
+/* Ten minutes, then an hour of the same samples: what it needs above them grows by kilobytes a
+ * window. */
 TEST(memory_hardly_grows_with_the_recording) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     SKIP("sanitizers keep what is freed");

@@ -1,6 +1,6 @@
 /*
- * What the emulation finds wrong in a kernel. Each case runs a kernel with one defect in a process of its own, which has
- * to end with the sentence that names it.
+ * What the emulation finds wrong in a kernel. Each case runs a kernel with one defect in a process
+ * of its own, which has to end with the sentence that names it.
  */
 #include "num/cuda/launch.cuh"
 #include "num/cuda/mma.cuh"
@@ -136,7 +136,8 @@ TEST(a_sound_kernel_passes) {
 }
 
 TEST(a_thread_that_left) {
-    check_found(LEAVES_EARLY, "63 of 64 threads wait for ever and 1 have ended; one waits at __syncthreads");
+    check_found(LEAVES_EARLY,
+                "63 of 64 threads wait for ever and 1 have ended; one waits at __syncthreads");
 }
 
 TEST(different_barriers) {
@@ -150,7 +151,8 @@ TEST(lanes_that_do_not_come) {
 TEST(masks) {
     check_found(LANE_NOT_IN_MASK, "lane 0 is not in its own mask fffffffe");
     check_found(OTHER_MASK, "lanes of a warp meet at different operations");
-    check_found(SHUFFLE_FROM_OUTSIDE, "takes the value of lane 16, which is not in the mask 0000ffff");
+    check_found(SHUFFLE_FROM_OUTSIDE,
+                "takes the value of lane 16, which is not in the mask 0000ffff");
 }
 
 TEST(accesses) {
@@ -216,20 +218,26 @@ TEST(launches_are_checked) {
     float *x;
     CHECK_CUDA(cudaMalloc(&x, 4096));
     CHECK_INT(num::launch(read_shared, 1, 1025, 0, nullptr, x), cudaErrorInvalidConfiguration);
-    CHECK_INT(num::launch(read_shared, dim3(1, 0, 1), 32, 0, nullptr, x), cudaErrorInvalidConfiguration);
-    CHECK_INT(num::launch(read_shared, dim3(1, 65536, 1), 32, 0, nullptr, x), cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, dim3(1, 0, 1), 32, 0, nullptr, x),
+              cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, dim3(1, 65536, 1), 32, 0, nullptr, x),
+              cudaErrorInvalidConfiguration);
     CHECK_INT(num::launch(read_shared, 1, 64, 200 * 1024, nullptr, x), cudaErrorInvalidValue);
-    CHECK_INT(num::launch(read_shared, dim3(1, 1, 0), 32, 0, nullptr, x), cudaErrorInvalidConfiguration);
-    CHECK_INT(num::launch(read_shared, dim3(1, 1, 65536), 32, 0, nullptr, x), cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, dim3(1, 1, 0), 32, 0, nullptr, x),
+              cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, dim3(1, 1, 65536), 32, 0, nullptr, x),
+              cudaErrorInvalidConfiguration);
     CHECK_INT(num::launch(read_shared, 1, 0, 0, nullptr, x), cudaErrorInvalidConfiguration);
-    CHECK_INT(num::launch(read_shared, 1, dim3(1, 1, 65), 0, nullptr, x), cudaErrorInvalidConfiguration);
+    CHECK_INT(num::launch(read_shared, 1, dim3(1, 1, 65), 0, nullptr, x),
+              cudaErrorInvalidConfiguration);
     emu_fail_kernel(1, cudaErrorIllegalAddress);
     CHECK_CUDA(num::launch(read_shared, 1, 64, 256, nullptr, x));
     CHECK_INT(cudaDeviceSynchronize(), cudaErrorIllegalAddress);
     CHECK_INT(num::launch(read_shared, 1, 64, 256, nullptr, x), cudaErrorIllegalAddress);
 }
 
-/* Past 48 KiB a kernel has to be allowed first; num::launch() does that, and never allows less again. */
+/* Past 48 KiB a kernel has to be allowed first; num::launch() does that, and never allows less
+ * again. */
 TEST(large_shared_memory_is_asked_for) {
     const void *kernel = (const void *)read_shared;
     cudaFuncAttributes has;

@@ -1,6 +1,6 @@
 /*
- * The emulated card runs kernels as a card does: a layer norm with shuffles and barriers, atomics, votes, dynamic
- * shared memory, blocks of odd sizes.
+ * The emulated card runs kernels as a card does: a layer norm with shuffles and barriers, atomics,
+ * votes, dynamic shared memory, blocks of odd sizes.
  */
 #include "num/cuda/launch.cuh"
 #include "num/cuda/warp.cuh"
@@ -41,7 +41,8 @@ __global__ void reverse(int *x, int n) {
         x[threadIdx.x] = tile[n - 1 - threadIdx.x];
 }
 
-__global__ void count_even(const int *x, int n, unsigned *ret_count, unsigned long long *ret_sum, float *ret_float) {
+__global__ void count_even(const int *x, int n, unsigned *ret_count, unsigned long long *ret_sum,
+                           float *ret_float) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     unsigned even = __ballot_sync(0xffffffffu, i < n && x[i] % 2 == 0);
     if (threadIdx.x % 32 == 0)
@@ -117,8 +118,9 @@ TEST(atomics_and_votes) {
     CHECK_CUDA(cudaMalloc(&d_sums, sizeof sums));
     CHECK_CUDA(cudaMemcpy(d_x, x.data(), sizeof(int) * N, cudaMemcpyHostToDevice));
     CHECK_CUDA(cudaMemcpy(d_sums, &sums, sizeof sums, cudaMemcpyHostToDevice));
-    CHECK_CUDA(num::launch(count_even, 16, 64, 0, nullptr, d_x, (int)N, (unsigned *)((char *)d_sums + 8),
-                           (unsigned long long *)d_sums, (float *)((char *)d_sums + 12)));
+    CHECK_CUDA(num::launch(count_even, 16, 64, 0, nullptr, d_x, (int)N,
+                           (unsigned *)((char *)d_sums + 8), (unsigned long long *)d_sums,
+                           (float *)((char *)d_sums + 12)));
     CHECK_CUDA(cudaMemcpy(&sums, d_sums, sizeof sums, cudaMemcpyDeviceToHost));
     CHECK_INT(sums.count, N / 2);
     CHECK_INT(sums.sum, N * (N - 1) / 2);

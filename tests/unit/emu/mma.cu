@@ -1,6 +1,6 @@
 /*
- * Matrix instructions, ldmatrix and cp.async: a small product of two warps, its factors copied in two
- * stages, compared with plain loops; and the roundings of the 16- and 8-bit formats.
+ * Matrix instructions, ldmatrix and cp.async: a small product of two warps, its factors copied in
+ * two stages, compared with plain loops; and the roundings of the 16- and 8-bit formats.
  */
 #include "num/cuda/launch.cuh"
 #include "num/cuda/mma.cuh"
@@ -17,13 +17,12 @@ namespace {
 
 constexpr int M = 16, N = 16, K = 16;
 
-template <typename T> struct stage {
-    T a[M * K], b[N * K], b_rows[K * N];
-};
+template <typename T> struct stage { T a[M * K], b[N * K], b_rows[K * N]; };
 
-/* ret (16, 16) += a (16, k) b^T (16, k), and once more with b_rows (k, 16), which is b transposed. A warp has eight
- * columns. */
-template <typename T> __global__ void product(float *ret, const T *a, const T *b, const T *b_rows, int k) {
+/* ret (16, 16) += a (16, k) b^T (16, k), and once more with b_rows (k, 16), which is b transposed.
+ * A warp has eight columns. */
+template <typename T>
+__global__ void product(float *ret, const T *a, const T *b, const T *b_rows, int k) {
     stage<T> *stages = num::dynamic_shared<stage<T>>();
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, steps = k / K;
     float c[4] = {}, c_trans[4] = {};
@@ -80,7 +79,8 @@ template <typename T> static void check_product(int k) {
     float *d_ret;
     CHECK_CUDA(cudaMalloc(&d_ret, 2 * M * N * sizeof(float)));
     T *d_a = to_device(a), *d_b = to_device(b), *d_b_rows = to_device(b_rows);
-    CHECK_CUDA(num::launch(product<T>, 1, 64, 2 * sizeof(stage<T>), nullptr, d_ret, d_a, d_b, d_b_rows, k));
+    CHECK_CUDA(num::launch(product<T>, 1, 64, 2 * sizeof(stage<T>), nullptr, d_ret, d_a, d_b,
+                           d_b_rows, k));
     std::vector<float> ret(2 * M * N);
     CHECK_CUDA(cudaMemcpy(ret.data(), d_ret, ret.size() * sizeof(float), cudaMemcpyDeviceToHost));
     for (int m = 0; m < M; m++)
@@ -107,7 +107,8 @@ TEST(product_bf16) {
     check_product<__nv_bfloat16>(80);
 }
 
-/* Each finite number is its own rounding; halfway between two, the even one; a hair off, the nearer. */
+/* Each finite number is its own rounding; halfway between two, the even one; a hair off, the
+ * nearer. */
 template <typename Bits, typename Value, typename Round>
 static void check_rounding(int n_finite, Value value, Round round) {
     for (int i = 0; i + 1 < n_finite; i++) {

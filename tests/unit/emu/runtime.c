@@ -1,6 +1,6 @@
 /*
- * The emulated runtime as a host sees it: nothing runs before somebody waits, streams are in order and cross only at
- * events, graphs replay what was captured, memory is of a size.
+ * The emulated runtime as a host sees it: nothing runs before somebody waits, streams are in order
+ * and cross only at events, graphs replay what was captured, memory is of a size.
  */
 #include <cuda_runtime.h>
 
@@ -160,9 +160,24 @@ TEST(a_capture_forbids_waiting) {
     CHECK_CUDA(cudaMalloc(&p, 16));
 }
 
-/* Each call that a card refuses during a capture, or that a graph must not hold, whatever the mode. */
+/* Each call that a card refuses during a capture, or that a graph must not hold, whatever the
+ * mode. */
 TEST(what_a_capture_forbids) {
-    enum { WAIT, QUERY, ASK_EVENT, WAIT_EVENT, TAKE, GIVE, TAKE_PINNED, GIVE_PINNED, COPY, COPY_PAGEABLE, FILL, DESTROY, N };
+    enum {
+        WAIT,
+        QUERY,
+        ASK_EVENT,
+        WAIT_EVENT,
+        TAKE,
+        GIVE,
+        TAKE_PINNED,
+        GIVE_PINNED,
+        COPY,
+        COPY_PAGEABLE,
+        FILL,
+        DESTROY,
+        N
+    };
     for (int i = 0; i < N; i++) {
         cudaStream_t s, other;
         cudaEvent_t event;
@@ -174,18 +189,19 @@ TEST(what_a_capture_forbids) {
         CHECK_CUDA(cudaEventCreate(&event));
         CHECK_CUDA(cudaEventRecord(event, other));
         CHECK_CUDA(cudaStreamBeginCapture(s, cudaStreamCaptureModeRelaxed));
-        cudaError_t error = i == WAIT            ? cudaStreamSynchronize(other)
-                            : i == QUERY         ? cudaStreamQuery(s)
-                            : i == ASK_EVENT     ? cudaEventQuery(event)
-                            : i == WAIT_EVENT    ? cudaEventSynchronize(event)
-                            : i == TAKE          ? cudaMalloc(&p, 4)
-                            : i == GIVE          ? cudaFree(p)
-                            : i == TAKE_PINNED   ? cudaMallocHost(&q, 4)
-                            : i == GIVE_PINNED   ? cudaFreeHost(q)
-                            : i == COPY          ? cudaMemcpy(p, q, 4, cudaMemcpyHostToDevice)
-                            : i == COPY_PAGEABLE ? cudaMemcpyAsync(p, host, 4, cudaMemcpyHostToDevice, s)
-                            : i == FILL          ? cudaMemset(p, 0, 4)
-                                                 : cudaStreamDestroy(s);
+        cudaError_t error = i == WAIT          ? cudaStreamSynchronize(other)
+                            : i == QUERY       ? cudaStreamQuery(s)
+                            : i == ASK_EVENT   ? cudaEventQuery(event)
+                            : i == WAIT_EVENT  ? cudaEventSynchronize(event)
+                            : i == TAKE        ? cudaMalloc(&p, 4)
+                            : i == GIVE        ? cudaFree(p)
+                            : i == TAKE_PINNED ? cudaMallocHost(&q, 4)
+                            : i == GIVE_PINNED ? cudaFreeHost(q)
+                            : i == COPY        ? cudaMemcpy(p, q, 4, cudaMemcpyHostToDevice)
+                            : i == COPY_PAGEABLE
+                                ? cudaMemcpyAsync(p, host, 4, cudaMemcpyHostToDevice, s)
+                            : i == FILL ? cudaMemset(p, 0, 4)
+                                        : cudaStreamDestroy(s);
         CHECK_INT(error, cudaErrorStreamCaptureUnsupported);
         CHECK_INT(cudaStreamEndCapture(s, &graph), cudaErrorStreamCaptureInvalidated);
     }
@@ -197,10 +213,13 @@ TEST(the_default_stream_during_a_capture) {
         cudaStream_t s;
         cudaGraph_t graph;
         int *d = device(1);
-        CHECK_CUDA(cudaStreamCreateWithFlags(&s, blocking ? cudaStreamDefault : cudaStreamNonBlocking));
+        CHECK_CUDA(
+            cudaStreamCreateWithFlags(&s, blocking ? cudaStreamDefault : cudaStreamNonBlocking));
         CHECK_CUDA(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
-        CHECK_INT(cudaMemsetAsync(d, 0, 4, NULL), blocking ? cudaErrorStreamCaptureImplicit : cudaSuccess);
-        CHECK_INT(cudaStreamEndCapture(s, &graph), blocking ? cudaErrorStreamCaptureInvalidated : cudaSuccess);
+        CHECK_INT(cudaMemsetAsync(d, 0, 4, NULL),
+                  blocking ? cudaErrorStreamCaptureImplicit : cudaSuccess);
+        CHECK_INT(cudaStreamEndCapture(s, &graph),
+                  blocking ? cudaErrorStreamCaptureInvalidated : cudaSuccess);
     }
 }
 
@@ -235,7 +254,8 @@ TEST(what_was_destroyed_is_no_handle) {
     CHECK_INT(cudaGraphExecDestroy(exec), cudaErrorInvalidResourceHandle);
 }
 
-/* A copy from pageable memory has read it when the call returns, but independent streams do not wait for where it goes. */
+/* A copy from pageable memory has read it when the call returns, but independent streams do not
+ * wait for where it goes. */
 TEST(a_copy_from_pageable_memory_is_on_its_way) {
     uint64_t n_early = 0;
     for (uint64_t seed = 1; seed <= 32; seed++) {

@@ -78,10 +78,10 @@ TEST(a_plan_holds_what_the_file_says) {
 }
 
 TEST(stages_with_a_model_are_kept) {
-    struct sl_plan *p =
-        plan("  asr: { use: whisper/transcribe, in: { audio: decode.audio } }\n"
-             "  once: { use: whisper/transcribe, in: { audio: decode.audio }, keep: none }\n"
-             "  vad: { use: audio/vad, in: { audio: decode.audio }, keep: { for: 5m, workers: 1 } }\n");
+    struct sl_plan *p = plan(
+        "  asr: { use: whisper/transcribe, in: { audio: decode.audio } }\n"
+        "  once: { use: whisper/transcribe, in: { audio: decode.audio }, keep: none }\n"
+        "  vad: { use: audio/vad, in: { audio: decode.audio }, keep: { for: 5m, workers: 1 } }\n");
     CHECK_INT(fixture_stage(p, "decode")->keep.kind, SL_KEEP_NONE);
     CHECK_INT(fixture_stage(p, "asr")->keep.kind, SL_KEEP_BATCH);
     CHECK_INT(fixture_stage(p, "once")->keep.kind, SL_KEEP_NONE);
@@ -91,7 +91,8 @@ TEST(stages_with_a_model_are_kept) {
     p = fixture_plan("sluice: 1\ninputs: { audio: { type: file/1 } }\n"
                      "defaults: { keep: none, on_oom: [grow] }\nstages:\n"
                      "  decode: { use: audio/decode, in: { file: inputs.audio }, on_oom: [] }\n"
-                     "  asr: { use: whisper/transcribe, in: { audio: decode.audio }, retry: { quarantine: 0 } }\n",
+                     "  asr: { use: whisper/transcribe, in: { audio: decode.audio }, retry: { "
+                     "quarantine: 0 } }\n",
                      NULL, 0);
     CHECK_INT(fixture_stage(p, "asr")->keep.kind, SL_KEEP_NONE);
     CHECK_INT(fixture_stage(p, "asr")->on_oom.n, 1);
@@ -102,12 +103,17 @@ TEST(stages_with_a_model_are_kept) {
 }
 
 TEST(steps_that_change_nothing_are_warned_of) {
-    CHECK_STR(check("  v: { use: audio/vad, in: { audio: decode.audio }, on_oom: [shrink, grow, cpu] }\n"),
-              "p.yaml:6:61: warning: stage \"v\": on_oom: shrink changes nothing: audio/vad has no batch_size\n"
-              "p.yaml:6:61: warning: stage \"v\": on_oom: cpu changes nothing: audio/vad runs on the CPU only\n");
+    CHECK_STR(
+        check(
+            "  v: { use: audio/vad, in: { audio: decode.audio }, on_oom: [shrink, grow, cpu] }\n"),
+        "p.yaml:6:61: warning: stage \"v\": on_oom: shrink changes nothing: audio/vad has no "
+        "batch_size\n"
+        "p.yaml:6:61: warning: stage \"v\": on_oom: cpu changes nothing: audio/vad runs on the CPU "
+        "only\n");
     CHECK_STR(check("  v: { use: audio/vad, in: { audio: decode.audio }, on_oom: [grow] }\n"), "");
     CHECK_STR(check("  v: { use: audio/vad, in: { audio: decode.audio }, on_oom: [grov] }\n"),
-              "p.yaml:6:62: error: stage \"v\": on_oom: expected one of shrink, other_gpu, grow or cpu (did you "
+              "p.yaml:6:62: error: stage \"v\": on_oom: expected one of shrink, other_gpu, grow or "
+              "cpu (did you "
               "mean \"grow\"?), found text \"grov\"\n");
 }
 

@@ -167,7 +167,8 @@ static bool is_required(const json_t *schema, const char *key) {
     return false;
 }
 
-/* Takes each member that `schema` describes away from `object`, a part of `whole`: refused exactly where it is required. */
+/* Takes each member that `schema` describes away from `object`, a part of `whole`: refused exactly
+ * where it is required. */
 static void check_members(const char *type, const json_t *schema, json_t *object,
                           const json_t *whole) {
     const char *key;

@@ -42,8 +42,8 @@ static inline struct num_pool *case_pool(uint32_t n_threads) {
     return pool;
 }
 
-/* Writes the model into a folder of its own and loads it; the files are gone after that. `card`: NULL, the
- * processor. */
+/* Writes the model into a folder of its own and loads it; the files are gone after that. `card`:
+ * NULL, the processor. */
 static inline struct lm_model *case_model_on(const json_t *one, enum lm_compute compute,
                                              struct num_pool *pool, const struct lm_card *card) {
     char folder[TEST_PATH], path[64];

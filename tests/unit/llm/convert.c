@@ -1,6 +1,6 @@
 /*
- * Hugging Face folders converted to GGUF by tools/convert, and back: the same logits and tokens, for
- * every family and every way to scale positions that GGUF files can say.
+ * Hugging Face folders converted to GGUF by tools/convert, and back: the same logits and tokens,
+ * for every family and every way to scale positions that GGUF files can say.
  */
 #include "unit/llm/case.h"
 
@@ -155,7 +155,8 @@ static void check_tokens(const struct lm_model *a, const struct lm_model *b, con
     free(y);
 }
 
-/* SentencePiece's tokens from the list of merges: texts are cut as the folder's tokenizer cuts them. */
+/* SentencePiece's tokens from the list of merges: texts are cut as the folder's tokenizer cuts
+ * them. */
 TEST(tokens_of_a_real_vocabulary) {
     static const char *const texts[] = {"Once upon a time, there was a little girl named Lily.", "",
                                         "  two  blanks ", "h\u00e9llo \u4f60\u597d \U0001F600",

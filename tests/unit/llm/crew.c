@@ -1,4 +1,5 @@
-/* Jobs at work together: what they ask at the same time is answered in one batch, and each ends as its own work does. */
+/* Jobs at work together: what they ask at the same time is answered in one batch, and each ends as
+ * its own work does. */
 #include "unit/test.h"
 
 #include <unistd.h>
@@ -14,7 +15,7 @@ struct sluice_job {
     bool ended;
 };
 
-/* ---- A session: a question is answered by its own text after as many steps as it has bytes ---- */
+/* ---- A session: a question is answered by its own text, after a step for each of its bytes --- */
 
 struct fake {
     struct lm_session base;
@@ -75,7 +76,7 @@ static void wake(struct lm_session *s) {
 
 static const struct lm_session_ops ops = {NULL, count, frame, start, step, wake};
 
-/* ---- A host: jobs that wait, and what became of them ------------------------------------------ */
+/* ---- A host: jobs that wait, and what became of them ----------------------------------------- */
 
 struct fake_crew {
     struct sluice_host host;
@@ -136,7 +137,7 @@ static const void *extension(const struct sluice_host *host, const char *id) {
     return NULL;
 }
 
-/* ---- The work: five questions, one of them bad in job 2 --------------------------------------- */
+/* ---- The work: five questions, one of them bad in job 2 -------------------------------------- */
 
 static int32_t ask_five(const void *stage, struct lm_work *w, struct num_err *err) {
     struct lm_question q[5] = {0};

@@ -3,8 +3,9 @@
  *
  *     llm_encode FILE.gguf|FOLDER FLAGS
  *
- * Standard input: for each text its length (u32) and its bytes. Standard output: for each the number
- * of tokens (u32), the tokens (i32), the length of the text that they decode to (u32) and its bytes.
+ * Standard input: for each text its length (u32) and its bytes. Standard output: for each the
+ * number of tokens (u32), the tokens (i32), the length of the text that they decode to (u32) and
+ * its bytes.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* Words, sentences and the summary that is made of them. Expected texts follow from the rules in the headers. */
+/* Words, sentences and the summary that is made of them. Expected texts follow from the rules in
+ * the headers. */
 #include "unit/test.h"
 
 #include "llm/extractive.h"
@@ -100,23 +101,16 @@ static const char *summary_of(const char *json, const struct lm_extractive_optio
     return out;
 }
 
-static const char meeting[] = TRANSCRIPT(SPOKEN("A", "Good morning everyone here.") "," SPOKEN(
-    "A",
-    "The budget of the bridge is "
-    "the topic today.") "," SPOKEN("B",
-                                   "Did somebody water the plants?") "," SPOKEN("B",
-                                                                                "The bridge needs "
-                                                                                "a larger budget "
-                                                                                "this "
-                                                                                "year.") "," SPOKEN("A",
-                                                                                                    "The bridge needs a "
-                                                                                                    "larger budget this "
-                                                                                                    "year.") "," SPOKEN("A",
-                                                                                                                        "Y"
-                                                                                                                        "e"
-                                                                                                                        "s"
-                                                                                                                        ".") "," SPOKEN("B",
-                                                                                                                                        "So the council must raise the budget for the bridge."));
+/* clang-format off */
+static const char meeting[] = TRANSCRIPT(
+    SPOKEN("A", "Good morning everyone here.") ","
+    SPOKEN("A", "The budget of the bridge is the topic today.") ","
+    SPOKEN("B", "Did somebody water the plants?") ","
+    SPOKEN("B", "The bridge needs a larger budget this year.") ","
+    SPOKEN("A", "The bridge needs a larger budget this year.") ","
+    SPOKEN("A", "Yes.") ","
+    SPOKEN("B", "So the council must raise the budget for the bridge."));
+/* clang-format on */
 
 TEST(the_topic_is_found_and_not_repeated) {
     CHECK_STR(summary_of(meeting, &defaults), "A: The budget of the bridge is the topic today.\n"

@@ -1,6 +1,6 @@
 /*
- * The engine: requests together and alone, pages taken over, limits, ends and cancellation. With the
- * random models of case.h; results are compared to the bit.
+ * The engine: requests together and alone, pages taken over, limits, ends and cancellation. With
+ * the random models of case.h; results are compared to the bit.
  */
 #include "unit/llm/case.h"
 

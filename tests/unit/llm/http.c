@@ -1,4 +1,5 @@
-/* What goes to a server and comes from it, without one: replies cut at every place, requests, URLs, keys. */
+/* What goes to a server and comes from it, without one: replies cut at every place, requests, URLs,
+ * keys. */
 #include "unit/test.h"
 
 #include <arpa/inet.h>
@@ -7,7 +8,7 @@
 #include "llm/http/client.h"
 #include "llm/http/reply.h"
 
-/* ---- Replies ---------------------------------------------------------------------------------- */
+/* ---- Replies --------------------------------------------------------------------------------- */
 
 #define EVENT(json) "data: " json "\n\n"
 #define DELTA(text) EVENT("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"}}]}")
@@ -17,7 +18,8 @@ static void add(void *ctx, const char *text, size_t len) {
     num_buf_add(ctx, text, len);
 }
 
-/* Reads `bytes`, cut at every place; ends with `status`, the text `want`, and a message with `says`. */
+/* Reads `bytes`, cut at every place; ends with `status`, the text `want`, and a message with
+ * `says`. */
 static void check_reply(const char *bytes, int32_t status, const char *want, const char *says) {
     size_t len = strlen(bytes);
     for (size_t cut = 0; cut <= len; cut++) {
@@ -122,7 +124,7 @@ TEST(reasons_of_refusals) {
     }
 }
 
-/* ---- Requests --------------------------------------------------------------------------------- */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
 TEST(a_request) {
     json_t *extra = json_loads("{\"top_k\": 5, \"stream_options\": null}", 0, NULL);
@@ -167,7 +169,7 @@ TEST(what_passes) {
     CHECK(lm_client_passes(503) && !lm_client_passes(400) && !lm_client_passes(302));
 }
 
-/* ---- Endpoints -------------------------------------------------------------------------------- */
+/* ---- Endpoints ------------------------------------------------------------------------------- */
 
 TEST(urls) {
     static const struct {
@@ -248,7 +250,7 @@ TEST(keys) {
     lm_endpoint_finish(&e);
 }
 
-/* ---- Waiting ----------------------------------------------------------------------------------- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 /* A server that takes connections and never says a word; its endpoint. */
 static int silent_server(struct lm_endpoint *ret) {

@@ -1,6 +1,6 @@
 /*
- * Language models of random weights, written as a Hugging Face folder or as a GGUF file. Weights are
- * functions of their tensors' names, the same as in tools/reference/llm.py. For tests and
+ * Language models of random weights, written as a Hugging Face folder or as a GGUF file. Weights
+ * are functions of their tensors' names, the same as in tools/reference/llm.py. For tests and
  * measurements; dies where a file cannot be written.
  */
 #ifndef TESTS_UNIT_LLM_MAKE_MODEL_H

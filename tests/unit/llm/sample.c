@@ -87,8 +87,8 @@ TEST(penalties_turn_the_choice) {
                        frequency = {.frequency_penalty = 0.3f};
     float logprob;
     CHECK_INT(lm_sample(&s, logits, &none, NULL, tokens, 3, 0, 0, &logprob), 3);
-    CHECK_INT(lm_sample(&s, logits, &repetition, NULL, tokens, 3, 0, 0, &logprob),
-              2);                                                                     /* 1.9, 1.6 */
+    /* 1.9, 1.6. */
+    CHECK_INT(lm_sample(&s, logits, &repetition, NULL, tokens, 3, 0, 0, &logprob), 2);
     CHECK_INT(lm_sample(&s, logits, &presence, NULL, tokens, 3, 0, 0, &logprob), 3);  /* 2.2 */
     CHECK_INT(lm_sample(&s, logits, &presence, NULL, tokens, 1, 0, 0, &logprob), 5);  /* 2.5 */
     CHECK_INT(lm_sample(&s, logits, &frequency, NULL, tokens, 3, 0, 0, &logprob), 3); /* 2.7, 1.9 */

@@ -1,6 +1,7 @@
 /*
- * JSON schemas as grammars: texts that are in and out, and random walks through the automata of random
- * schemas, each of which has to end in JSON that the schema accepts (by a validator of its own here).
+ * JSON schemas as grammars: texts that are in and out, and random walks through the automata of
+ * random schemas, each of which has to end in JSON that the schema accepts (by a validator of its
+ * own here).
  */
 #include "unit/test.h"
 
@@ -320,8 +321,8 @@ static const uint8_t *bytes_of(const void *ctx, int32_t token, size_t *ret_len) 
     return (const uint8_t *)t->text[token];
 }
 
-/* Every mask says of every token what its bytes say, one after the other; every walk over tokens ends
- * in JSON. */
+/* Every mask says of every token what its bytes say, one after the other; every walk over tokens
+ * ends in JSON. */
 TEST(masks_are_those_of_the_bytes) {
     static const char alphabet[] = "{}[]\":,abcx123 \n\\u-.etrufalsn\xc3\xa4";
     static struct tokens tokens;

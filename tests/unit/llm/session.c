@@ -1,7 +1,7 @@
 /*
- * Questions to a model and what the stages make of them, with a small model of random weights, whose
- * answers are noise: whatever it writes has to pass through. What needs a good answer (punctuation
- * laid out on segments and words) is given one by hand.
+ * Questions to a model and what the stages make of them, with a small model of random weights,
+ * whose answers are noise: whatever it writes has to pass through. What needs a good answer
+ * (punctuation laid out on segments and words) is given one by hand.
  */
 #include "unit/llm/case.h"
 
@@ -78,7 +78,7 @@ static int32_t ask_into(struct lm_session *s, const struct lm_ask *ask, struct n
     return lm_session_ask(s, &full, out, answer, err);
 }
 
-/* ---- Prompts ---------------------------------------------------------------------------------- */
+/* ---- Prompts --------------------------------------------------------------------------------- */
 
 /* How many special tokens are in the prompt. */
 static size_t n_special(struct lm_session *s, const char *system, const char *user) {
@@ -129,7 +129,7 @@ TEST(what_is_no_text_is_said) {
     lm_session_close(s);
 }
 
-/* ---- Answers ---------------------------------------------------------------------------------- */
+/* ---- Answers --------------------------------------------------------------------------------- */
 
 TEST(answers_repeat_themselves) {
     struct lm_session *a = session_of(chat, 0, 1), *b = session_of(chat, 0, 3);
@@ -257,8 +257,8 @@ TEST(questions_together_are_answered_as_alone) {
         CHECK_INT(q[i].answer.n_tokens, answer.n_tokens);
         n_cached += q[i].answer.n_cached;
     }
-    CHECK(n_cached >=
-          2 * 32); /* of the second and third question with the system text, a page each */
+    /* Of the second and third question with the system text, a page each. */
+    CHECK(n_cached >= 2 * 32);
     lm_questions_free(q, N);
     lm_session_close(one);
     lm_session_close(many);
@@ -320,7 +320,7 @@ TEST(answers_by_a_schema) {
     lm_session_close(s);
 }
 
-/* ---- Whole transcripts ------------------------------------------------------------------------ */
+/* ---- Whole transcripts ----------------------------------------------------------------------- */
 
 static void read_transcript(const json_t *json, struct lm_transcript *ret) {
     char *text = json_dumps(json, 0);
@@ -425,7 +425,7 @@ TEST(facts_of_a_long_transcript_are_json) {
     lm_session_close(s);
 }
 
-/* ---- Punctuation ------------------------------------------------------------------------------ */
+/* ---- Punctuation ----------------------------------------------------------------------------- */
 
 static bool same(const char *a, const char *b) {
     bool one = lm_same_words(a, strlen(a), b, strlen(b));

@@ -1,6 +1,7 @@
 /*
- * A model of somebody else's with its real weights: stories260K of llama2.c, converted by tools/convert
- * to GGUF and to a Hugging Face folder, writes the text that its authors publish, byte for byte.
+ * A model of somebody else's with its real weights: stories260K of llama2.c, converted by
+ * tools/convert to GGUF and to a Hugging Face folder, writes the text that its authors publish,
+ * byte for byte.
  */
 #include "unit/test.h"
 
@@ -14,7 +15,8 @@ struct answer {
     char text[4096];
 };
 
-/* The answer is the whole text: decoded as one, without the blank that SentencePiece has in front. */
+/* The answer is the whole text: decoded as one, without the blank that SentencePiece has in
+ * front. */
 static void on_done(void *ctx, const struct lm_result *result) {
     struct answer *a = ctx;
     char *text = NULL;

@@ -1,6 +1,6 @@
 /*
- * Tokenizers beside the reference (tools/reference/llm_tokenizers.py compares 10,000 texts; here are
- * 60 for each family, and the published texts of two vocabularies).
+ * Tokenizers beside the reference (tools/reference/llm_tokenizers.py compares 10,000 texts; here
+ * are 60 for each family, and the published texts of two vocabularies).
  */
 #include "unit/hex.h"
 

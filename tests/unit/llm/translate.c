@@ -1,4 +1,5 @@
-/* Translation with a session that answers by a function: what counts is laid out, what does not is asked about in halves. */
+/* Translation with a session that answers by a function: what counts is laid out, what does not is
+ * asked about in halves. */
 #include "unit/test.h"
 
 #include "llm/languages.h"
@@ -99,7 +100,8 @@ TEST(segments_keep_times_and_speakers) {
     CHECK_INT(json_integer_value(json_object_get(first, "end")), 1);
 }
 
-/* Leaves a line out where there is a bad one, so that it is asked about alone, and refuses it then. */
+/* Leaves a line out where there is a bad one, so that it is asked about alone, and refuses it
+ * then. */
 static json_t *without_the_bad(const json_t *lines, enum lm_end *ret_end) {
     size_t n = json_array_size(lines);
     json_t *all = in_german(lines, ret_end);

@@ -1,8 +1,8 @@
 /*
  * Attention over panels, on every kernel table that this processor can run, against plain loops in
  * double over the operands as they were rounded. Floats: sums of some hundred products. Bfloat16:
- * each weight is off by 2^-9 of itself at most, and so is the mean of values up to 1 (a fast 2^x adds
- * 2e-4).
+ * each weight is off by 2^-9 of itself at most, and so is the mean of values up to 1 (a fast 2^x
+ * adds 2e-4).
  */
 #include "unit/test.h"
 
@@ -57,8 +57,8 @@ static void fill(struct head *h) {
     free(rows);
 }
 
-/* Query i sees all, or, where there is a `window`, that many positions up to its own, the last query
- * being at the last. */
+/* Query i sees all, or, where there is a `window`, that many positions up to its own, the last
+ * query being at the last. */
 static void head_init(struct head *h, enum num_compute type, size_t d, size_t n_keys,
                       size_t n_queries, size_t window) {
     *h = (struct head){.type = type, .d = d, .n_keys = n_keys, .n_queries = n_queries};

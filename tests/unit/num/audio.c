@@ -4,7 +4,8 @@
 #include "num/audio.h"
 #include "num/safetensors.h"
 
-/* An audio/1 of four samples, in a buffer whose samples lie at an address of the given remainder. */
+/* An audio/1 of four samples, in a buffer whose samples lie at an address of the given
+ * remainder. */
 static char *make_audio(const char *name, enum num_dtype dtype, const char *rate, size_t *ret_len) {
     struct num_tensor pcm = {.name = name, .dtype = dtype, .n_dims = 1, .shape = {4}};
     struct num_meta meta = {"sample_rate", rate};

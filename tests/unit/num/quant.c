@@ -187,8 +187,8 @@ TEST(a_row_does_not_depend_on_the_others) {
 }
 
 /* A turned layer of the same rows; what is missing to a whole panel is zeros. */
-static struct num_stored turned_layer(const struct num_weights *w, const struct num_kernels *kernels,
-                                      struct num_arena *arena) {
+static struct num_stored turned_layer(const struct num_weights *w,
+                                      const struct num_kernels *kernels, struct num_arena *arena) {
     struct num_stored layer;
     struct num_err err;
     CHECK_INT(num_stored_create(&layer, w->type, w->rows, w->cols, arena, &err), 0);

@@ -1,6 +1,7 @@
 /*
- * The fork server: what a forked worker begins with, that it is a child of ours, and what happens when the server is
- * killed, stopped, or cannot be had. That the tree of a forked worker dies whole is in unit/worker/tree.c.
+ * The fork server: what a forked worker begins with, that it is a child of ours, and what happens
+ * when the server is killed, stopped, or cannot be had. That the tree of a forked worker dies whole
+ * is in unit/worker/tree.c.
  */
 #include "unit/test.h"
 
@@ -52,7 +53,8 @@ static const char *text_of(int fd) {
 
 static struct sl_spawn worker_spec(enum sl_containment containment) {
     static const char *const argv[] = {WORKER, "--socket", "3", NULL};
-    return (struct sl_spawn){.program = WORKER, .argv = argv, .stdin_fd = -1, .containment = containment};
+    return (struct sl_spawn){
+        .program = WORKER, .argv = argv, .stdin_fd = -1, .containment = containment};
 }
 
 static void spawn(struct sl_forkserver *s, struct sl_spawn spec) {
@@ -72,7 +74,9 @@ static int next_frame(void) {
     int fds[SL_FRAME_MAX_FDS], n_fds;
     struct pollfd p = {worker.fd, POLLIN, 0};
     CHECK_INT(poll(&p, 1, WAIT_MS), 1);
-    return sl_channel_recv(worker.fd, worker.buf, &worker.frame, fds, &n_fds, NULL) == 1 ? worker.frame.type : 0;
+    return sl_channel_recv(worker.fd, worker.buf, &worker.frame, fds, &n_fds, NULL) == 1
+               ? worker.frame.type
+               : 0;
 }
 
 static void send_frame(enum sl_frame_type type) {
@@ -158,7 +162,8 @@ TEST(a_forked_worker_is_as_an_execd_one) {
         CHECK_INT(next_frame(), SL_FRAME_READY);
         CHECK_STR(proc_text(worker.pid, "comm"), "sluice-worker\n");
         CHECK_INT(session_of(worker.pid), worker.pid);
-        CHECK_HAS(proc_text(worker.pid, "limits"), "Max open files            321                  321 ");
+        CHECK_HAS(proc_text(worker.pid, "limits"),
+                  "Max open files            321                  321 ");
         /* 0..3 and the signalfd; a keeper has a pidfd of us besides */
         CHECK_INT(count_fds(worker.pid), spec.containment == SL_CONTAIN_PIDNS ? 5 : 6);
         send_frame(SL_FRAME_STOP);
@@ -178,13 +183,15 @@ TEST(what_fails_after_the_fork_is_told_by_the_worker) {
     spawn(s, spec);
     CHECK_INT(next_frame(), SL_FRAME_REFUSED);
     CHECK_INT((int64_t)sl_frame_u64(&worker.frame, 0), SLUICE_RESOURCE);
-    CHECK(memmem(worker.frame.fields[1].data, worker.frame.fields[1].len, "control group cannot be joined", 30));
+    CHECK(memmem(worker.frame.fields[1].data, worker.frame.fields[1].len,
+                 "control group cannot be joined", 30));
     CHECK_INT(waitpid(worker.pid, NULL, 0), worker.pid);
     spec = worker_spec(SL_CONTAIN_KEEPER);
     spec.rlimits[spec.n_rlimits++] = (struct sl_spawn_rlimit){999, 1, 1};
     spawn(s, spec);
     CHECK_INT(next_frame(), SL_FRAME_REFUSED);
-    CHECK(memmem(worker.frame.fields[1].data, worker.frame.fields[1].len, "limits cannot be set", 20));
+    CHECK(memmem(worker.frame.fields[1].data, worker.frame.fields[1].len, "limits cannot be set",
+                 20));
     CHECK_INT(waitpid(worker.pid, NULL, 0), worker.pid);
     sl_forkserver_destroy(s);
 }
@@ -201,7 +208,8 @@ TEST(a_killed_server_is_replaced) {
     spawn(s, worker_spec(sl_containment_detect()));
     CHECK(!was_forked(worker.pid));
     run_to_the_end();
-    CHECK_HAS(text_of(server_log), "the fork server is lost (the other side is gone); another one is started");
+    CHECK_HAS(text_of(server_log),
+              "the fork server is lost (the other side is gone); another one is started");
     spawn(s, worker_spec(sl_containment_detect()));
     CHECK(was_forked(worker.pid));
     CHECK(sl_forkserver_pid(s) != first);
@@ -234,7 +242,9 @@ TEST(without_a_server_workers_are_execd) {
     for (const char *at = log; *at; at++)
         lines += *at == '\n';
     CHECK_INT(lines, SL_FORKSERVER_MAX_LOST);
-    CHECK_HAS(log, "cannot be run: No such file or directory); workers are started without one from here on");
+    CHECK_HAS(
+        log,
+        "cannot be run: No such file or directory); workers are started without one from here on");
     sl_forkserver_destroy(s);
     spawn(NULL, worker_spec(sl_containment_detect()));
     run_to_the_end();

@@ -1,4 +1,5 @@
-/* The answer about the cards as data, CUDA_VISIBLE_DEVICES, and the machine's memory under control groups. */
+/* The answer about the cards as data, CUDA_VISIBLE_DEVICES, and the machine's memory under control
+ * groups. */
 #include "proc/gpu.h"
 #include "proc/machine.h"
 #include "unit/test.h"
@@ -6,9 +7,12 @@
 #define GIB ((uint64_t)1 << 30)
 #define TWO                                                                                        \
     "{\"driver\":\"550.54.15\",\"cuda\":12040,\"cards\":["                                         \
-    "{\"index\":0,\"uuid\":\"GPU-aaaa\",\"name\":\"A\\u001b[31m\",\"capability\":90,\"total\":25769803776,"        \
-    "\"reserved\":1073741824,\"free\":21474836480,\"persistence\":true,\"processes\":[[12,5],[-1,5],[13,\"x\"]]}," \
-    "{\"index\":1,\"uuid\":\"GPU-bbbb\",\"name\":\"B\",\"total\":1,\"free\":99,\"error\":\"GPU is lost\"}]}"
+    "{\"index\":0,\"uuid\":\"GPU-aaaa\",\"name\":\"A\\u001b[31m\",\"capability\":90,\"total\":"    \
+    "25769803776,"                                                                                 \
+    "\"reserved\":1073741824,\"free\":21474836480,\"persistence\":true,\"processes\":[[12,5],[-1," \
+    "5],[13,\"x\"]]},"                                                                             \
+    "{\"index\":1,\"uuid\":\"GPU-bbbb\",\"name\":\"B\",\"total\":1,\"free\":99,\"error\":\"GPU "   \
+    "is lost\"}]}"
 
 static struct sl_gpus parse(const char *text) {
     struct sl_gpus g;
@@ -57,8 +61,9 @@ TEST(what_is_no_answer_is_refused) {
 }
 
 TEST(cards_that_say_too_little_are_not_used) {
-    struct sl_gpus g = parse("{\"cards\":[{}, {\"index\":1,\"uuid\":\"GPU-c\",\"total\":5,\"reserved\":9},"
-                             "{\"uuid\":\"GPU-d\",\"total\":5,\"divided\":true}, 3]}");
+    struct sl_gpus g =
+        parse("{\"cards\":[{}, {\"index\":1,\"uuid\":\"GPU-c\",\"total\":5,\"reserved\":9},"
+              "{\"uuid\":\"GPU-d\",\"total\":5,\"divided\":true}, 3]}");
     CHECK_INT(g.n, 4);
     for (int i = 0; i < 4; i++)
         CHECK(g.cards[i].error != NULL);
@@ -98,7 +103,8 @@ TEST(a_control_group_bounds_the_memory) {
     sl_machine_room_bound(&room, "9223372036854771712\n", "5\n", "");
     sl_machine_room_bound(&room, "", "", "");
     CHECK(room.capacity == 16 * GIB && room.available == 12 * GIB && !room.in_group);
-    sl_machine_room_bound(&room, "8589934592\n", "6442450944\n", "anon 5\ninactive_file 2147483648\n");
+    sl_machine_room_bound(&room, "8589934592\n", "6442450944\n",
+                          "anon 5\ninactive_file 2147483648\n");
     CHECK(room.capacity == 8 * GIB && room.available == 4 * GIB && room.in_group);
     sl_machine_room_bound(&room, "4294967296\n", "9999999999\n", "total_inactive_file 1\n");
     CHECK(room.capacity == 4 * GIB && room.available == 0);

@@ -106,8 +106,8 @@ TEST(a_sample_is_judged) {
               SL_LIMIT_NONE);
     CHECK_INT(over((struct sl_usage){.tasks = 21}, 1, false), SL_LIMIT_PROCESSES);
     CHECK_INT(over((struct sl_usage){.cpu_s = 10.3}, 0, true), SL_LIMIT_CPU_TIME);
-    CHECK_INT(over((struct sl_usage){.cpu_s = 20.3}, 2, true),
-              SL_LIMIT_NONE); /* 20.4 for two jobs */
+    /* 20.4 for two jobs. */
+    CHECK_INT(over((struct sl_usage){.cpu_s = 20.3}, 2, true), SL_LIMIT_NONE);
     CHECK_INT(sl_limits_over(&none, &(struct sl_usage){1ull << 60, 1e9, 99, 99, 99}, 1, false),
               SL_LIMIT_NONE);
 }
@@ -147,14 +147,14 @@ static enum sl_limit behind(const struct sl_resources *r, int status, double cpu
 TEST(signals_tell_of_limits) {
     CHECK_INT(behind(&all, xcpu, 0, false, false, NULL), SL_LIMIT_CPU_TIME);
     CHECK_INT(behind(&all, xfsz, 0, false, false, NULL), SL_LIMIT_FILE_SIZE);
-    CHECK_INT(behind(&all, killed, 10.2, false, false, NULL),
-              SL_LIMIT_CPU_TIME); /* deaf to SIGXCPU */
+    /* Deaf to SIGXCPU. */
+    CHECK_INT(behind(&all, killed, 10.2, false, false, NULL), SL_LIMIT_CPU_TIME);
     CHECK_INT(behind(&all, killed, 3, false, false, NULL), SL_LIMIT_NONE);
     CHECK_INT(behind(&all, killed, 3, true, false, NULL), SL_LIMIT_MACHINE);
     CHECK_INT(behind(&all, killed, 3, true, true, NULL), SL_LIMIT_NONE);
     CHECK_INT(behind(&none, killed, 3, true, false, NULL), SL_LIMIT_MACHINE);
-    CHECK_INT(behind(&none, xcpu, 3, false, false, NULL),
-              SL_LIMIT_NONE); /* somebody else's limit */
+    /* Somebody else's limit. */
+    CHECK_INT(behind(&none, xcpu, 3, false, false, NULL), SL_LIMIT_NONE);
     CHECK_INT(behind(&none, xfsz, 3, false, false, NULL), SL_LIMIT_NONE);
     CHECK_INT(behind(&all, segv, 99, true, false, NULL), SL_LIMIT_NONE);
     CHECK_INT(behind(&all, exited, 99, true, false, NULL), SL_LIMIT_NONE);
@@ -164,8 +164,8 @@ TEST(the_kernels_account_is_proof) {
     struct sl_cgroup_account own = {.oom = 1, .oom_kills = 2}, host = {.oom_kills = 1},
                              nothing = {0};
     CHECK_INT(behind(&all, killed, 0, false, false, &own), SL_LIMIT_MEMORY);
-    CHECK_INT(behind(&all, exited, 0, false, false, &own),
-              SL_LIMIT_MEMORY); /* a child was killed, it gave up */
+    /* A child was killed, it gave up. */
+    CHECK_INT(behind(&all, exited, 0, false, false, &own), SL_LIMIT_MEMORY);
     CHECK_INT(behind(&all, killed, 0, false, false, &host), SL_LIMIT_MACHINE);
     CHECK_INT(behind(&none, killed, 0, false, false, &own), SL_LIMIT_MACHINE);
     CHECK_INT(behind(&all, killed, 0, false, false, &nothing), SL_LIMIT_NONE);

@@ -1,6 +1,6 @@
 /*
- * Spawning: what a child begins with, what a failed exec reports, what containment kills. The children are this binary
- * itself, started again with the name of a role as its first argument.
+ * Spawning: what a child begins with, what a failed exec reports, what containment kills. The
+ * children are this binary itself, started again with the name of a role as its first argument.
  */
 #include "unit/test.h"
 
@@ -38,10 +38,11 @@ static void role_report(void) {
     struct sigaction action;
     sigaction(SIGPIPE, NULL, &action);
     prctl(PR_GET_PDEATHSIG, &death);
-    printf("\nblocked: %d pipe default: %d pdeathsig: %d leader: %d\n", blocked, action.sa_handler == SIG_DFL, death,
-           getsid(0) == getpid());
+    printf("\nblocked: %d pipe default: %d pdeathsig: %d leader: %d\n", blocked,
+           action.sa_handler == SIG_DFL, death, getsid(0) == getpid());
     const char *cuda = getenv("CUDA_VISIBLE_DEVICES"), *omp = getenv("OMP_NUM_THREADS");
-    printf("cuda: %s omp: %s kept: %s\n", cuda ? cuda : "unset", omp ? omp : "unset", getenv("KEPT_VARIABLE"));
+    printf("cuda: %s omp: %s kept: %s\n", cuda ? cuda : "unset", omp ? omp : "unset",
+           getenv("KEPT_VARIABLE"));
     char byte = 0;
     printf("stdin: %d\n", (int)read(0, &byte, 1));
 }
@@ -69,8 +70,12 @@ static char self_path[4096];
 static struct sl_spawn self_spec(const char *const *argv, int log_fd, int channel_fd) {
     ssize_t n = readlink("/proc/self/exe", self_path, sizeof self_path - 1);
     self_path[n > 0 ? n : 0] = 0;
-    return (struct sl_spawn){.program = self_path, .argv = argv, .log_fd = log_fd, .channel_fd = channel_fd,
-                             .stdin_fd = -1, .containment = SL_CONTAIN_KEEPER};
+    return (struct sl_spawn){.program = self_path,
+                             .argv = argv,
+                             .log_fd = log_fd,
+                             .channel_fd = channel_fd,
+                             .stdin_fd = -1,
+                             .containment = SL_CONTAIN_KEEPER};
 }
 
 static int wait_end(pid_t pid) {
@@ -87,7 +92,8 @@ static const char *read_log(int fd) {
 }
 
 /* What a reporting child says, started with this specification's variable parts. */
-static const char *report(enum sl_containment containment, int channel_fd, const char *cards, int cpus) {
+static const char *report(enum sl_containment containment, int channel_fd, const char *cards,
+                          int cpus) {
     const char *argv[] = {"self", "role:report", NULL};
     int log_fd = memfd_create("log", MFD_CLOEXEC), pidfd;
     struct sl_spawn spec = self_spec(argv, log_fd, channel_fd);
@@ -220,7 +226,11 @@ TEST(the_child_dies_with_its_parent) {
 
 static void *start_in_thread(void *arg) {
     const char *const argv[] = {"/bin/true", NULL};
-    struct sl_spawn spec = {.program = "/bin/true", .argv = argv, .log_fd = STDERR_FILENO, .channel_fd = -1, .stdin_fd = -1,
+    struct sl_spawn spec = {.program = "/bin/true",
+                            .argv = argv,
+                            .log_fd = STDERR_FILENO,
+                            .channel_fd = -1,
+                            .stdin_fd = -1,
                             .containment = SL_CONTAIN_KEEPER};
     struct sl_err err = {0};
     pid_t pid;

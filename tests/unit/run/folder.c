@@ -69,7 +69,8 @@ TEST(runs_are_listed_newest_first) {
 
 TEST(items_are_named_after_their_files) {
     struct sl_arena arena = {0};
-    const char *files[] = {"/d/monday/talk.wav", "/d/tuesday/talk.mp3", "/d/intro.tar.gz", "/d/.hidden", "/d/intro.tar.gz"};
+    const char *files[] = {"/d/monday/talk.wav", "/d/tuesday/talk.mp3", "/d/intro.tar.gz",
+                           "/d/.hidden", "/d/intro.tar.gz"};
     struct sl_item *items = sl_items_from_files(&arena, files, 5);
     CHECK_STR(items[0].name, "monday-talk");
     CHECK_STR(items[1].name, "tuesday-talk");
@@ -85,7 +86,8 @@ TEST(names_of_items_are_unique_and_safe) {
     const char *files[] = {"/a/x.wav", "/b/x.wav", "/c/a-x.wav", "/d/e\n/..", "/", "/d/x\001y.wav"};
     struct sl_item *items = sl_items_from_files(&arena, files, 6);
     for (int i = 0; i < 6; i++) {
-        CHECK(*items[i].name && !strpbrk(items[i].name, "/\n\001") && strcmp(items[i].name, "..") != 0);
+        CHECK(*items[i].name && !strpbrk(items[i].name, "/\n\001") &&
+              strcmp(items[i].name, "..") != 0);
         for (int k = 0; k < i; k++)
             CHECK(strcmp(items[i].name, items[k].name) != 0);
     }

@@ -38,8 +38,8 @@ static void count(void *ctx, const json_t *record) {
     ++*(int *)ctx;
 }
 
-static const char *const three[] = {"{\"type\":\"a\"}", "{\"type\":\"b\",\"text\":\"\xc3\xa9\\n\"}", "{\"type\":\"c\"}",
-                                    NULL};
+static const char *const three[] = {"{\"type\":\"a\"}", "{\"type\":\"b\",\"text\":\"\xc3\xa9\\n\"}",
+                                    "{\"type\":\"c\"}", NULL};
 
 TEST(records_come_back) {
     size_t len, good;
@@ -76,15 +76,20 @@ TEST(every_changed_byte_is_noticed) {
 }
 
 static const char *const run[] = {
-    "{\"type\":\"run\",\"id\":\"r\",\"pipeline\":\"p\",\"items\":[{\"name\":\"x\",\"file\":\"/x.wav\"}],"
+    "{\"type\":\"run\",\"id\":\"r\",\"pipeline\":\"p\",\"items\":[{\"name\":\"x\",\"file\":\"/"
+    "x.wav\"}],"
     "\"stages\":[{\"name\":\"asr\",\"use\":\"whisper/transcribe\",\"output\":false}]}",
     "{\"type\":\"attempt\",\"item\":\"x\",\"stage\":\"asr\",\"attempt\":1,\"pid\":5,\"log\":\"l\"}",
-    "{\"type\":\"attempt_end\",\"item\":\"x\",\"stage\":\"asr\",\"attempt\":1,\"class\":\"crash\",\"wall_s\":1.5,"
+    "{\"type\":\"attempt_end\",\"item\":\"x\",\"stage\":\"asr\",\"attempt\":1,\"class\":\"crash\","
+    "\"wall_s\":1.5,"
     "\"message\":\"its process was killed by signal 9 (Killed)\"}",
     "{\"type\":\"retry\",\"item\":\"x\",\"stage\":\"asr\",\"after_attempt\":1,\"delay_s\":0.5}",
-    "{\"type\":\"attempt\",\"item\":\"x\",\"stage\":\"asr\",\"attempt\":2,\"pid\":6,\"log\":\"l2\"}",
-    "{\"type\":\"worker_end\",\"item\":\"x\",\"stage\":\"asr\",\"attempt\":2,\"cpu_s\":2.5,\"peak_bytes\":1000,\"exit\":0}",
-    "{\"type\":\"attempt_end\",\"item\":\"x\",\"stage\":\"asr\",\"attempt\":2,\"class\":\"ok\",\"wall_s\":2}",
+    "{\"type\":\"attempt\",\"item\":\"x\",\"stage\":\"asr\",\"attempt\":2,\"pid\":6,\"log\":"
+    "\"l2\"}",
+    "{\"type\":\"worker_end\",\"item\":\"x\",\"stage\":\"asr\",\"attempt\":2,\"cpu_s\":2.5,\"peak_"
+    "bytes\":1000,\"exit\":0}",
+    "{\"type\":\"attempt_end\",\"item\":\"x\",\"stage\":\"asr\",\"attempt\":2,\"class\":\"ok\","
+    "\"wall_s\":2}",
     "{\"type\":\"task\",\"item\":\"x\",\"stage\":\"asr\",\"state\":\"done\",\"attempts\":2}",
     "{\"type\":\"output\",\"item\":\"x\",\"name\":\"x.srt\",\"path\":\"/out/x.srt\"}",
     "{\"type\":\"item\",\"item\":\"x\",\"state\":\"ok\"}",
@@ -141,7 +146,8 @@ TEST(records_out_of_place_are_ignored) {
     CHECK_STR(sl_json_str(state, "id", ""), "r");
 }
 
-/* Records of every length, so that they meet the pieces of the file everywhere; and damage in the middle. */
+/* Records of every length, so that they meet the pieces of the file everywhere; and damage in the
+ * middle. */
 TEST(a_file_is_read_piece_by_piece) {
     struct sl_journal j;
     struct sl_err err = {0};
@@ -174,7 +180,8 @@ static const char *const cut_run[] = {
     "{\"type\":\"attempt_end\",\"item\":\"x\",\"stage\":\"a\",\"attempt\":1,\"class\":\"crash\"}",
     "{\"type\":\"attempt\",\"item\":\"x\",\"stage\":\"a\",\"attempt\":2,\"worker\":4}",
     "{\"type\":\"attempt_end\",\"item\":\"x\",\"stage\":\"a\",\"attempt\":2,\"class\":\"ok\"}",
-    "{\"type\":\"artifact\",\"item\":\"x\",\"stage\":\"a\",\"port\":\"p\",\"size\":5,\"xxh3\":\"00ff\"}",
+    "{\"type\":\"artifact\",\"item\":\"x\",\"stage\":\"a\",\"port\":\"p\",\"size\":5,\"xxh3\":"
+    "\"00ff\"}",
     "{\"type\":\"task\",\"item\":\"x\",\"stage\":\"a\",\"state\":\"done\"}",
     "{\"type\":\"attempt\",\"item\":\"x\",\"stage\":\"b\",\"attempt\":1}",
     "{\"type\":\"task\",\"item\":\"y\",\"stage\":\"a\",\"state\":\"failed\",\"class\":\"input\"}",

@@ -1,4 +1,5 @@
-/* The store of results: put, found again, evicted by size and by age, damage noticed, two cores at once. */
+/* The store of results: put, found again, evicted by size and by age, damage noticed, two cores at
+ * once. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/time.h>

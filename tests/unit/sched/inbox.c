@@ -1,4 +1,5 @@
-/* A watched folder: more files than the kernel's queue of events holds, and files that are looked at twice. */
+/* A watched folder: more files than the kernel's queue of events holds, and files that are looked
+ * at twice. */
 #include "sched/inbox.h"
 
 #include <fcntl.h>

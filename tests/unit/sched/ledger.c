@@ -1,4 +1,5 @@
-/* The ledger of memory: what fits, what waits, what is evicted, and what a card shows after a worker's end. */
+/* The ledger of memory: what fits, what waits, what is evicted, and what a card shows after a
+ * worker's end. */
 #include "sched/ledger.h"
 #include "unit/test.h"
 
@@ -27,7 +28,8 @@ static struct sl_answer ask(const struct sl_ledger *l, struct sl_need need) {
     return a;
 }
 
-static void hold(struct sl_ledger *l, struct sl_hold *h, int device, uint64_t bytes, enum sl_hold_state state) {
+static void hold(struct sl_ledger *l, struct sl_hold *h, int device, uint64_t bytes,
+                 enum sl_hold_state state) {
     *h = (struct sl_hold){.device = device, .gpu_memory = bytes, .state = state};
     sl_ledger_add(l, h);
 }
@@ -67,7 +69,8 @@ TEST(what_can_never_fit_says_so) {
     a = ask(&l, second);
     CHECK_INT(a.verdict, SL_VERDICT_NEVER);
     CHECK_INT(a.available, 16 * GIB);
-    CHECK_INT(ask(&l, (struct sl_need){.memory = 65 * GIB, .device = -1}).verdict, SL_VERDICT_NEVER);
+    CHECK_INT(ask(&l, (struct sl_need){.memory = 65 * GIB, .device = -1}).verdict,
+              SL_VERDICT_NEVER);
     struct sl_ledger none = machine(0, NULL);
     CHECK_INT(ask(&none, gpu_need(SL_LEDGER_ALL)).verdict, SL_VERDICT_NEVER);
 }
@@ -165,7 +168,8 @@ TEST(late_release_beside_a_worker_that_grows) {
     hold(&l, &other, 0, 20 * GIB, SL_HOLD_BUSY);
     other.gpu_seen = 2 * GIB;
     CHECK(!sl_ledger_see(&l, 0, 22 * GIB, true));
-    other.gpu_seen = 20 * GIB; /* took what the other gave back: as much is free as before, and yet it is back */
+    /* Took what the other gave back: as much is free as before, and yet it is back. */
+    other.gpu_seen = 20 * GIB;
     CHECK(sl_ledger_see(&l, 0, 12 * GIB, true));
 }
 
@@ -205,7 +209,8 @@ TEST(eviction_prefers_the_card_that_needs_none) {
 TEST(memory_of_the_machine_bounds_the_sum) {
     struct sl_ledger l = machine(0, NULL);
     struct sl_hold h[2] = {{.device = -1, .memory = 40 * GIB}, {.device = -1, .memory = 10 * GIB}};
-    CHECK_INT(ask(&l, (struct sl_need){.memory = 62 * GIB, .device = -1}).verdict, SL_VERDICT_FITS); /* nothing runs */
+    /* Nothing runs. */
+    CHECK_INT(ask(&l, (struct sl_need){.memory = 62 * GIB, .device = -1}).verdict, SL_VERDICT_FITS);
     sl_ledger_add(&l, &h[0]);
     CHECK_INT(ask(&l, (struct sl_need){.memory = 20 * GIB, .device = -1}).verdict, SL_VERDICT_FITS);
     struct sl_answer a = ask(&l, (struct sl_need){.memory = 21 * GIB, .device = -1});

@@ -7,8 +7,9 @@
 #define MIB ((uint64_t)1 << 20)
 
 /* A stage that can use CUDA, on a machine of 64 GiB with these cards. */
-static struct sl_gpu cards[2] = {{.name = "A", .uuid = "GPU-a", .capacity = 24 * GIB, .free = 24 * GIB},
-                                 {.name = "B", .uuid = "GPU-b", .capacity = 40 * GIB, .free = 40 * GIB}};
+static struct sl_gpu cards[2] = {
+    {.name = "A", .uuid = "GPU-a", .capacity = 24 * GIB, .free = 24 * GIB},
+    {.name = "B", .uuid = "GPU-b", .capacity = 40 * GIB, .free = 40 * GIB}};
 static struct sl_gpus gpus = {.cards = cards, .n = 2};
 static struct sl_stage_desc desc = {.flags = SLUICE_STAGE_CUDA};
 static struct sl_peaks peaks;
@@ -68,7 +69,8 @@ TEST(auto_takes_a_card_where_it_fits) {
     s.resources.gpu_memory = 50 * GIB;
     n = find(&s, NULL);
     CHECK(!n.on_gpu && !n.never);
-    CHECK_HAS(n.why, "cpu, because it needs 50.0 GiB of GPU memory (declared) and the largest card, B, has 40.0 GiB");
+    CHECK_HAS(n.why, "cpu, because it needs 50.0 GiB of GPU memory (declared) and the largest "
+                     "card, B, has 40.0 GiB");
     sl_stage_need_finish(&n);
     s.resources.gpu_memory = 1;
     n = find(&s, "it was refused");
@@ -87,7 +89,8 @@ TEST(what_can_never_run) {
     begin();
     struct sl_plan_stage s = a_stage(SL_DEVICE_CUDA, 0, 30 * GIB);
     struct sl_stage_need n = find(&s, NULL);
-    CHECK_HAS(n.never, "it needs 30.0 GiB of GPU memory (declared) and the largest card, A, has 24.0 GiB");
+    CHECK_HAS(n.never,
+              "it needs 30.0 GiB of GPU memory (declared) and the largest card, A, has 24.0 GiB");
     sl_stage_need_finish(&n);
     s.device.index = 2;
     n = find(&s, NULL);
@@ -160,7 +163,8 @@ TEST(peaks_survive_being_written) {
     struct sl_peaks again;
     sl_peaks_parse(text, strlen(text), &again);
     CHECK_INT(sl_peaks_get(&again, key).gpu_memory, 7 * GIB);
-    for (size_t len = 0; len < strlen(text); len++) { /* cut anywhere: nothing is known, nothing breaks */
+    for (size_t len = 0; len < strlen(text);
+         len++) { /* cut anywhere: nothing is known, nothing breaks */
         struct sl_peaks cut;
         sl_peaks_parse(text, len, &cut);
         CHECK_INT(sl_peaks_get(&cut, key).gpu_memory, 0);
@@ -170,8 +174,9 @@ TEST(peaks_survive_being_written) {
 }
 
 TEST(peaks_that_make_no_sense_are_dropped) {
-    static const char text[] = "{\"sluice\":\"peaks/1\",\"stages\":{\"a\":{\"memory\":[-1,0,\"x\",5,1e9,9007199254740993,"
-                               "4611686018427387904]},\"b\":3,\"c\":{\"memory\":7,\"gpu_memory\":[1]}}}";
+    static const char text[] =
+        "{\"sluice\":\"peaks/1\",\"stages\":{\"a\":{\"memory\":[-1,0,\"x\",5,1e9,9007199254740993,"
+        "4611686018427387904]},\"b\":3,\"c\":{\"memory\":7,\"gpu_memory\":[1]}}}";
     struct sl_peaks p;
     sl_peaks_parse(text, strlen(text), &p);
     CHECK_INT(sl_peaks_get(&p, "a").memory, 5);

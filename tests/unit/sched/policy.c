@@ -7,7 +7,10 @@
 #include "unit/test.h"
 
 static const struct sl_retry_policy policy = {
-    .attempts = 4, .backoff_s = 1, .factor = 2, .max_backoff_s = 3,
+    .attempts = 4,
+    .backoff_s = 1,
+    .factor = 2,
+    .max_backoff_s = 3,
     .on = SL_RETRY_BIT(SL_CRASH) | SL_RETRY_BIT(SLUICE_TRANSIENT) | SL_RETRY_BIT(SLUICE_INPUT),
 };
 
@@ -17,7 +20,8 @@ TEST(backoff_grows_up_to_its_cap) {
         struct sl_retry_decision d = sl_retry_decide(SLUICE_TRANSIENT, attempt, &policy, 1);
         CHECK(d.retry);
         CHECK_NEAR(d.delay_s, want[attempt - 1], 1e-9);
-        CHECK_NEAR(sl_retry_decide(SLUICE_TRANSIENT, attempt, &policy, 0).delay_s, want[attempt - 1] / 2, 1e-9);
+        CHECK_NEAR(sl_retry_decide(SLUICE_TRANSIENT, attempt, &policy, 0).delay_s,
+                   want[attempt - 1] / 2, 1e-9);
     }
     CHECK(!sl_retry_decide(SLUICE_TRANSIENT, 4, &policy, 0).retry);
 }
@@ -43,16 +47,16 @@ TEST(huge_backoff_stays_finite) {
 }
 
 TEST(processors_are_divided) {
-    CHECK_INT(sl_admit_cpus(8, 0, 0, 1), 8);   /* one task, idle machine */
+    CHECK_INT(sl_admit_cpus(8, 0, 0, 1), 8); /* one task, idle machine */
     CHECK_INT(sl_admit_cpus(8, 0, 0, 3), 2);
     CHECK_INT(sl_admit_cpus(8, 0, 0, 100), 1); /* a batch */
     CHECK_INT(sl_admit_cpus(8, 8, 0, 1), 0);   /* full */
     CHECK_INT(sl_admit_cpus(8, 6, 4, 1), 0);   /* declared: waits */
     CHECK_INT(sl_admit_cpus(8, 4, 4, 1), 4);
-    CHECK_INT(sl_admit_cpus(2, 0, 16, 1), 2);  /* never more than there are */
+    CHECK_INT(sl_admit_cpus(2, 0, 16, 1), 2); /* never more than there are */
     CHECK_INT(sl_admit_cpus(2, 1, 16, 1), 0);
     CHECK_INT(sl_admit_cpus(2, 0, 0.5, 1), 1);
-    CHECK_INT(sl_admit_cpus(2, 3, 0, 1), 0);   /* oversubscribed */
+    CHECK_INT(sl_admit_cpus(2, 3, 0, 1), 0); /* oversubscribed */
 }
 
 TEST(every_living_worker_can_be_killed_and_reaped) {

@@ -219,7 +219,8 @@ static bool every_fifth_time(void *self, uint32_t slot) {
     return ++n_asked_encoded % 5 == 0;
 }
 
-/* A backend that encodes beside the steps of others: new windows let these go on, and join later. */
+/* A backend that encodes beside the steps of others: new windows let these go on, and join
+ * later. */
 TEST(windows_join_once_they_are_encoded) {
     size_t n_samples;
     float *pcm = sound(4, &n_samples);

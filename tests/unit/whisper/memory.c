@@ -44,7 +44,8 @@ static int32_t on_segment(void *ctx, const struct wh_segment *s) {
     return SLUICE_OK;
 }
 
-/* Peak while the talks are transcribed: in a batch, or one after the other as clips of the whole. */
+/* Peak while the talks are transcribed: in a batch, or one after the other as clips of the
+ * whole. */
 static long transcribe(struct wh_longform *lf, size_t seconds, bool batched) {
     struct wh_span spans[N_TALKS];
     double clips[2 * N_TALKS];

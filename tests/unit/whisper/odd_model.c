@@ -370,8 +370,8 @@ TEST(language_is_the_likelier_one) {
 
     float logits[V];
     struct wh_prompt prompt = {0, 0, &m.tokens.sot, 1, 0, logits};
-    CHECK_INT(m.backend->prefill(m.self, &prompt, 1, &err),
-              0); /* the window is still in its slot */
+    /* The window is still in its slot. */
+    CHECK_INT(m.backend->prefill(m.self, &prompt, 1, &err), 0);
     CHECK_STR(report.language, logits[13] > logits[12] ? "de" : "en");
     options.language = "de";
     CHECK_INT(wh_longform_run(lf, &(struct wh_input){pcm, 16000, NULL, 0}, &options,

@@ -5,7 +5,8 @@
  *
  * Errors are the root mean square of the difference over that of the values. Stored blocks are off
  * by up to 0.019, packed bytes by up to 0.025. With Q6_K it is up to 0.08 where the encoder is
- * packed as bytes: these random blocks differ in size more than one scale for a whole output can follow.
+ * packed as bytes: these random blocks differ in size more than one scale for a whole output can
+ * follow.
  */
 #include "unit/whisper/clips.h"
 

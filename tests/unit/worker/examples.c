@@ -57,8 +57,8 @@ TEST(recommended_runs) {
     mini_job(&core, 3, &job);
     CHECK_INT(mini_done(&core, 3), SLUICE_INPUT);
     CHECK_STR(mini_text(&core, 1), "the text is empty, so there is nothing to redact");
-    const char *not_text[] = {"Ada \xff", "\xc0\xaf",    "\xe0\x80\x80",     "\xed\xa0\x80",
-                              "Bob\xe2\x82", "\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80"};
+    const char *not_text[] = {"Ada \xff",    "\xc0\xaf", "\xe0\x80\x80",     "\xed\xa0\x80",
+                              "Bob\xe2\x82", "\x80",     "\xf4\x90\x80\x80", "\xf5\x80\x80\x80"};
     for (int i = 0; i < 8; i++) {
         job = redact(not_text[i], NULL);
         mini_job(&core, 10 + (uint32_t)i, &job);

@@ -47,12 +47,14 @@ TEST(hello_in_both_modes) {
 TEST(outputs_of_any_size_grown_in_any_steps) {
     static const struct {
         int total, step;
-    } cases[] = {{1, 1}, {4096, 4096}, {65536, 1000}, {65537, 65536}, {300000, 7000}, {300000, 300000}};
+    } cases[] = {{1, 1},         {4096, 4096},   {65536, 1000},
+                 {65537, 65536}, {300000, 7000}, {300000, 300000}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct mini_job job = text_job(NULL);
         struct stat st;
         char params[64];
-        snprintf(params, sizeof params, "{\"total\": %d, \"step\": %d}", cases[i].total, cases[i].step);
+        snprintf(params, sizeof params, "{\"total\": %d, \"step\": %d}", cases[i].total,
+                 cases[i].step);
         mini_ready(&core, FIXTURE, "fixture/steps", params);
         mini_job(&core, 1, &job);
         CHECK_INT(mini_done(&core, 1), 0);

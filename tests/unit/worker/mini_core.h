@@ -32,8 +32,8 @@ struct mini_port {
 
 struct mini_job {
     const char *item, *scratch;
-    struct mini_port inputs[MINI_MAX_PORTS],
-        outputs[MINI_MAX_PORTS]; /* up to the first without a port */
+    /* up to the first without a port */
+    struct mini_port inputs[MINI_MAX_PORTS], outputs[MINI_MAX_PORTS];
 };
 
 /* Spawns the worker and sends START. */

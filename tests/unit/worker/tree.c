@@ -1,7 +1,8 @@
 /*
- * The tree that dies whole, in both modes of containment, exec'd or forked by a fork server: a grandchild that ignores signals and
- * called setsid is gone after the plugin ended, after the worker was killed, and after the core was
- * killed. It holds a file lock, so that its life shows in every PID namespace.
+ * The tree that dies whole, in both modes of containment, exec'd or forked by a fork server: a
+ * grandchild that ignores signals and called setsid is gone after the plugin ended, after the
+ * worker was killed, and after the core was killed. It holds a file lock, so that its life shows in
+ * every PID namespace.
  */
 #include "unit/test.h"
 
