@@ -16,7 +16,9 @@ MOST_BYTES = 24 * 1000 * 1000
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "tools", "train"))
-from material import english, minutes  # noqa: E402
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+from material import english, minutes, variants  # noqa: E402
+from talklib import voices  # noqa: E402
 
 
 def can(*modules):
@@ -96,6 +98,28 @@ class English(unittest.TestCase):
         r = random.Random(3)
         for _ in range(500):
             self.assertRegex(english.text(r), r"^[A-Z][A-Za-z' ,]*([.,?] ?[A-Za-z' ,]*)*[.?]$")
+
+
+class Variants(ToolCase):
+    """Made-up voices of espeak-ng, which is where they are looked for."""
+
+    def test_a_voice_that_was_made_up_says_the_same_words_otherwise(self):
+        try:
+            data = variants.Data(self.folder)
+            speaker = voices.Espeak(data.path)
+        except (OSError, voices.Missing) as error:
+            self.skipTest("skipped: %s" % error)
+        text, said = "The report is ready.", []
+        for seed in (1, 2):
+            data.add("own%d" % seed, variants.variant(random.Random(seed)))
+        for name in ("", "+own1", "+own2", "+own1"):
+            samples, times = speaker.say("en-us" + name, 100, 50, text)
+            self.assertEqual(len(times), len(text.split()))
+            self.assertGreater(max(samples), 1000)
+            said.append(samples)
+        apart = lambda a, b: sum(abs(x - y) for x, y in zip(a, b)) / len(a)  # espeak-ng says nothing twice in the same way
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            self.assertGreater(apart(said[a], said[b]), 2 * apart(said[1], said[3]))
 
 
 class Cards(unittest.TestCase):

@@ -55,9 +55,10 @@ def token_spans(text):
 
 
 class Espeak:
-    def __init__(self):
+    def __init__(self, data=None):
+        """data: the folder of another espeak-ng-data."""
         self._lib = _library("libespeak-ng.so.1", "espeak-ng")
-        if self._lib.espeak_Initialize(2, 0, None, 1) != RATE_HZ:  # synchronous, with phoneme events
+        if self._lib.espeak_Initialize(2, 0, data and data.encode(), 1) != RATE_HZ:  # synchronous, with phoneme events
             raise Missing("espeak-ng cannot start: its voices are not installed; apt-get install espeak-ng-data")
         self._callback = _CALLBACK(self._take)
         self._lib.espeak_SetSynthCallback(self._callback)
@@ -176,12 +177,13 @@ def stretch(pcm, rate_hz):
 class Synthesisers:
     """Says texts with voices of either kind; each is loaded when it is first needed."""
 
-    def __init__(self):
-        self._loaded = {}
+    def __init__(self, data=None):
+        """data: the folder of another espeak-ng-data."""
+        self._loaded, self._data = {}, data
 
     def say(self, voice, rate, pitch, text):
         """(samples at RATE_HZ, [(start, end)]) or (samples, None) where words cannot be told apart."""
         kind, _, name = voice.partition(":")
         if kind not in self._loaded:
-            self._loaded[kind] = {"espeak": Espeak, "flite": Flite}[kind]()
+            self._loaded[kind] = Espeak(self._data) if kind == "espeak" else Flite()
         return self._loaded[kind].say(name, rate, pitch, text)

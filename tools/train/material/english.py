@@ -77,7 +77,7 @@ def digits(r):
 
 def text(r):
     kind = r.random()
-    make = sentence if kind < 0.45 else wide if kind < 0.65 else loose if kind < 0.92 else digits
+    make = sentence if kind < 0.42 else wide if kind < 0.6 else loose if kind < 0.86 else digits
     while True:
         made = make(r)
         if re.fullmatch(r"[A-Za-z' .,?]+", made) and len(made) < 90:

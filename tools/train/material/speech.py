@@ -9,10 +9,11 @@ import json
 import os
 import random
 import sys
+import tempfile
 
 import numpy as np
 
-from material import effects, festival
+from material import effects, festival, variants
 from material.effects import RATE_HZ
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
@@ -41,6 +42,7 @@ def active(x):
 
 class Speaker:
     """How one speaker of the pool is made; `split` is training or held-out."""
+    variant = None  # (name, text) of one of espeak-ng's that is made for the speaker
 
     def __init__(self, chance, split):
         kinds = ["espeak"] * 7 + ["flite"] * 2 + ["festival"] if split == "training" else ["espeak"] * 4 + ["festival"]
@@ -58,6 +60,26 @@ class Speaker:
 
     def name(self):
         return "%s:%s/%d/%d/%.3f" % (self.kind, self.voice, self.pitch, self.rate, self.warp)
+
+
+class Reader(Speaker):
+    """One that reads English as it is read in English: for a recogniser."""
+    made_up = 0.5  # of espeak-ng's voices
+
+    def __init__(self, chance, split):
+        training = split == "training"
+        self.kind = chance.choice(["espeak"] * 6 + ["flite"] * 3 + ["festival"] if training else ["espeak", "festival"])
+        self.rate, self.pitch = int(chance.triangular(78, 130, 98)), 0
+        self.warp = chance.choice([1.0, chance.uniform(0.86, 1.17), chance.uniform(0.9, 1.1)]) if training else 1.0
+        if self.kind == "espeak":
+            name, self.pitch = chance.choice(voices.TRAINING if training else voices.HELD_OUT), chance.randint(10, 90)
+            if training and chance.random() < self.made_up:
+                self.variant = name, _ = "own%09d" % chance.randrange(10 ** 9), variants.variant(chance)
+            self.voice = "%s+%s" % (chance.choice(voices.LANGUAGES), name)
+        elif self.kind == "flite":
+            self.voice, self.pitch = chance.choice(voices.FLITE), chance.choice([0, chance.randint(75, 240)])
+        else:
+            self.voice = chance.choice(festival.TRAINING if training else festival.HELD_OUT)
 
 
 def say(speaker, texts, synthesisers):
@@ -87,23 +109,34 @@ def fitted(rate_hz, pcm, times, warp):
     loud = np.flatnonzero(np.abs(x) > 0.012 * np.abs(x).max())
     start, end = max(0, loud[0] - KEEP), min(len(x), loud[-1] + KEEP)
     if times is not None:
-        times = np.clip(times * factor - start, 0, end - start).astype(int).tolist()
+        times = np.clip(times * factor, loud[0], loud[-1]).astype(int) - start
+        times = times.tolist()
         if any(a >= b for a, b in times):
             times = None
     return x[start:end] * (0.5 / np.abs(x).max()), times
 
 
-def make_shard(folder, number, seed, split, n_each, text):
+def made(number, seed, split, n_each, text, kind):
+    """[(speaker, what Speaker.say() gives)] of a shard"""
+    chance, done = random.Random("%s/%d/%d" % (split, seed, number)), []
+    with tempfile.TemporaryDirectory() as folder:
+        data = variants.Data(folder)
+        synthesisers = voices.Synthesisers(data.path)
+        for _ in range(SHARD):
+            speaker = kind(chance, split)
+            if speaker.variant:
+                data.add(*speaker.variant)
+            try:
+                done.append((speaker, say(speaker, [text(chance) for _ in range(n_each)], synthesisers)))
+            except voices.Missing as error:
+                print("a speaker is left out: %s" % error, file=sys.stderr)
+    return done
+
+
+def make_shard(folder, number, seed, split, n_each, text, kind):
     """20 speakers with n_each utterances each; text(chance) gives what they say."""
-    chance, rng = random.Random("%s/%d/%d" % (split, seed, number)), np.random.default_rng([seed, number])
-    synthesisers, index, parts, at = voices.Synthesisers(), [], [], 0
-    for _ in range(SHARD):
-        speaker = Speaker(chance, split)
-        try:
-            said = say(speaker, [text(chance) for _ in range(n_each)], synthesisers)
-        except voices.Missing as error:
-            print("a speaker is left out: %s" % error, file=sys.stderr)
-            continue
+    rng, index, parts, at = np.random.default_rng([seed, number]), [], [], 0
+    for speaker, said in made(number, seed, split, n_each, text, kind):
         for words, x, times in said:
             spans = active(x)
             if rng.random() < 0.08:
@@ -134,15 +167,15 @@ class Utterance:
 
 
 class Pool:
-    """The utterances of `shards` shards in `folder`, which are made where they are missing."""
+    """The utterances of `shards` shards in `folder`, which are made where they are missing; of speakers of a `kind`."""
 
-    def __init__(self, folder, shards, seed=1, split="training", n_each=6, text=sentences.sentence):
+    def __init__(self, folder, shards, seed=1, split="training", n_each=6, text=sentences.sentence, kind=Speaker):
         os.makedirs(folder, exist_ok=True)
         self.utterances = []
         for number in range(shards):
             base = os.path.join(folder, "%s-%d-%03d" % (split, seed, number))
             if not os.path.exists(base + ".json"):
-                make_shard(folder, number, seed, split, n_each, text)
+                make_shard(folder, number, seed, split, n_each, text, kind)
             pcm = np.load(base + ".npy", mmap_mode="r")
             with open(base + ".json", encoding="utf-8") as file:
                 self.utterances += [Utterance(entry, pcm) for entry in json.load(file)]

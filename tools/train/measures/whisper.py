@@ -1,4 +1,5 @@
-"""whisper-synth, and the one beside it, through sluice run: word error rate by material, times of segments and words.
+"""whisper-synth, and the one beside it, through sluice run on the same files: word error rate by material, times of segments and
+words, words found where nobody speaks; and whether PyTorch's greedy search finds the same texts (whisper_torch.py).
 
 `--digits FOLDER` adds spoken digits of people: WAV files whose names begin with the digit.
 """
@@ -9,14 +10,18 @@ import sys
 
 import numpy as np
 
-from material import effects, english, speech
+from material import effects, english, sounds, speech
 from measures import percent, read_json, sluice, write_wav
 from training.folder import Card, table
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+from talklib import sentences  # noqa: E402
 from werlib.align import align, count  # noqa: E402
 
 SEED, LEAD = 20265, 8000  # samples of silence at both ends
+KNOWN, VARIANTS, KED = "voices of training", "espeak-ng variants never heard", "Festival ked, never heard"
+UNSEEN, NARROW = "all voices never heard", "files of 8 kHz"
+ALIKE = 50  # files on which the search is compared with PyTorch's
 SAYS = "zero one two three four five six seven eight nine".split()
 
 PIPELINE = """
@@ -29,7 +34,7 @@ stages:
   asr:
     use: whisper/transcribe
     in: { audio: decode.audio }
-    with: { model: "${params.model}", language: en, word_timestamps: true, temperature: [0] }
+    with: { model: "${params.model}", language: en, temperature: [0], %s }
 outputs:
   json: { use: export/json, in: { transcript: asr.transcript } }
 """
@@ -45,27 +50,46 @@ def words(text):
     return re.sub(r"[^a-z' ]", " ", text.lower()).split()
 
 
-def make(folder, cache):
-    """[(name, group, utterance)] of files in `folder`"""
-    known = speech.Pool(os.path.join(cache, "speech"), 2, SEED, "training", 2)
-    unseen = speech.Pool(os.path.join(cache, "speech"), 2, SEED, "held-out", 2)
-    free = speech.Pool(os.path.join(cache, "speech-loose"), 2, SEED, "training", 2, english.loose)
-    made, rng = [], np.random.default_rng(SEED)
+class Known(speech.Reader):
+    made_up = 0
 
-    def add(group, pool, change=lambda x: x):
+
+def recordings(cache):
+    """[(group, utterance, samples, rate in Hz)]; no utterance where nobody speaks"""
+    folder, rng = os.path.join(cache, "speech-test"), np.random.default_rng(SEED)
+    known = speech.Pool(folder, 3, SEED, "training", 3, sentences.sentence, Known)
+    unseen = speech.Pool(folder, 4, SEED, "held-out", 3, sentences.sentence, Known)
+    free = speech.Pool(folder, 3, SEED + 1, "training", 3, english.loose, Known)
+    made = []
+
+    def add(group, pool, change=lambda x: x, rate_hz=effects.RATE_HZ):
         for one in [u for u in pool.utterances if len(u) < 9 * effects.RATE_HZ]:
-            name = "%s-%03d" % (group.replace(" ", "-"), len(made))
             x = np.concatenate([np.zeros(LEAD), one.samples(), np.zeros(LEAD)])
             x = x + rng.standard_normal(len(x)) * np.sqrt(effects.power(x)) * 10 ** (-35 / 20)
-            write_wav(os.path.join(folder, name + ".wav"), change(x))
-            made.append((name, group, one))
+            kind = group or (KED if one.speaker.startswith("festival") else VARIANTS)
+            made.append((kind, one, change(x), rate_hz))
 
-    add("voices of training", known)
-    add("unseen voices", unseen)
-    add("white noise at 5 dB", known,
-        lambda x: x + rng.standard_normal(len(x)) * np.sqrt(effects.power(x)) * 10 ** (-5 / 20))
-    add("from 8 kHz", known, lambda x: effects.filtered(x, lambda hz: effects.telephone(hz, 30, 3700)))
+    add(KNOWN, known)
+    add(None, unseen)
+    for db in (20, 10, 5):
+        add("white noise at %d dB" % db, known,
+            lambda x: x + rng.standard_normal(len(x)) * np.sqrt(effects.power(x)) * 10 ** (-db / 20))
+    add(NARROW, known, lambda x: effects.resample(x, 0.5), 8000)
     add("words in any order", free)
+    for i in range(60):
+        n = int(effects.RATE_HZ * rng.uniform(1, 9))
+        x = sounds.KINDS[sorted(sounds.KINDS)[i % len(sounds.KINDS)]](rng, n) if i < 50 else rng.standard_normal(n)
+        made.append(("nobody speaks", None, x * 10 ** (rng.uniform(-60, -20) / 20), effects.RATE_HZ))
+    return made
+
+
+def make(folder, cache):
+    """[(name, group, utterance)] of files in `folder`"""
+    made = []
+    for group, one, x, rate_hz in recordings(cache):
+        name = "%s-%04d" % (re.sub(r"\W+", "-", group), len(made))
+        write_wav(os.path.join(folder, name + ".wav"), x, rate_hz)
+        made.append((name, group, one))
     return made
 
 
@@ -73,31 +97,84 @@ def errors(reference, found):
     return sum(count(align(words(reference), words(found))))
 
 
+class Scores:
+    def __init__(self):
+        self.wrong, self.total, self.edges, self.starts, self.exact, self.known = {}, {}, [], [], 0, 0
+        self.heard, self.silent = 0, 0
+
+    def add(self, group, one, found):
+        if not one:
+            self.silent += 1
+            self.heard += bool(words(found["text"]))
+            return
+        self.wrong[group] = self.wrong.get(group, 0) + errors(one.text, found["text"])
+        self.total[group] = self.total.get(group, 0) + len(words(one.text))
+        if group == KNOWN:
+            self.known += 1
+            self.exact += found["text"].strip() == one.text
+            if words(found["text"]) == words(one.text):
+                self.time(one, found["segments"])
+
+    def time(self, one, segments):
+        truth = [((LEAD + a) / effects.RATE_HZ, (LEAD + b) / effects.RATE_HZ) for a, b in one.words or []]
+        said = [w["start"] for s in segments for w in s["words"]]
+        if truth and len(said) == len(truth):
+            self.starts += [abs(a - b[0]) for a, b in zip(said, truth)]
+
+    def edge(self, one, segments):
+        if one.words and segments:
+            self.edges += [abs(segments[0]["start"] - (LEAD + one.words[0][0]) / effects.RATE_HZ),
+                           abs(segments[-1]["end"] - (LEAD + one.words[-1][1]) / effects.RATE_HZ)]
+
+    def rows(self):
+        """{group: text}"""
+        both = lambda of: of.get(VARIANTS, 0) + of.get(KED, 0)
+        rows = {group: "%.2f %%" % (100 * self.wrong[group] / self.total[group]) for group in self.total}
+        rows[UNSEEN] = "%.2f %%" % (100 * both(self.wrong) / both(self.total))
+        rows["of those of training, right to the comma"] = percent(self.exact / self.known)
+        rows["sounds of 60 in which words are found"] = "%d" % self.heard
+        rows["segment times, mean error"] = "%.0f ms" % (1000 * statistics.mean(self.edges))
+        rows["word starts, mean error"] = "%.0f ms" % (1000 * statistics.mean(self.starts))
+        rows["word starts within 0.1 s"] = percent(sum(s < 0.1 for s in self.starts) / len(self.starts))
+        return rows
+
+
 def score(options, model, folder, made, digits):
     """{group: text}"""
-    files = [os.path.join(folder, name + ".wav") for name, _, _ in made]
-    held, out = sluice(options, PIPELINE, files + digits, "--set", "model=" + model)
-    wrong, total, edges, starts, right = {}, {}, [], [], 0
+    path = lambda name: os.path.join(folder, name + ".wav")
+    scores, right = Scores(), 0
+    held, out = sluice(options, PIPELINE % "word_timestamps: true", [path(name) for name, _, _ in made] + digits, "--set", "model=" + model)
     with held:
         for name, group, one in made:
-            found = read_json(out, name + ".json")
-            wrong[group] = wrong.get(group, 0) + errors(one.text, found["text"])
-            total[group] = total.get(group, 0) + len(words(one.text))
-            if group != "voices of training" or not one.words or words(found["text"]) != words(one.text):
-                continue
-            truth = [((LEAD + a) / effects.RATE_HZ, (LEAD + b) / effects.RATE_HZ) for a, b in one.words]
-            edges += [abs(found["segments"][0]["start"] - truth[0][0]), abs(found["segments"][-1]["end"] - truth[-1][1])]
-            said = [w["start"] for s in found["segments"] for w in s["words"]]
-            starts += [abs(a - b[0]) for a, b in zip(said, truth)] if len(said) == len(truth) else []
-        for path in digits:
-            name = os.path.splitext(os.path.basename(path))[0]
+            scores.add(group, one, read_json(out, name + ".json"))
+        for name in [os.path.splitext(os.path.basename(digit))[0] for digit in digits]:
             right += words(read_json(out, name + ".json")["text"]) == [SAYS[int(name[0])]]
-    scores = {group: percent(wrong[group] / total[group]) for group in total}
-    scores["segment times, mean error"] = "%.0f ms" % (1000 * statistics.mean(edges))
-    scores["word starts, mean error"] = "%.0f ms" % (1000 * statistics.mean(starts))
+    known = [(name, one) for name, group, one in made if group == KNOWN]
+    held, out = sluice(options, PIPELINE % "beam_size: 1", [path(name) for name, _ in known], "--set", "model=" + model)
+    with held:
+        for name, one in known:
+            found = read_json(out, name + ".json")
+            if words(found["text"]) == words(one.text):
+                scores.edge(one, found["segments"])
+    rows = scores.rows()
     if digits:
-        scores["digits of people right"] = "%d of %d" % (right, len(digits))
-    return scores
+        rows["digits of people right"] = "%d of %d" % (right, len(digits))
+    return rows
+
+
+def alike(options, model, folder, made):
+    """On how many of ALIKE files PyTorch's greedy search finds the same text; None without PyTorch."""
+    try:
+        from measures import whisper_torch
+    except ImportError:
+        return None
+    speaking = [name for name, group, one in made if one and group != NARROW]
+    paths = [os.path.join(folder, name + ".wav") for name in speaking[::len(speaking) // ALIKE][:ALIKE]]
+    setting = "beam_size: 1, without_timestamps: true, compute: f32, no_speech_threshold: 2"
+    held, out = sluice(options, PIPELINE % setting, paths, "--set", "model=" + model)
+    with held:
+        found = [read_json(out, os.path.basename(path)[:-4] + ".json")["text"].strip() for path in paths]
+    return "%d of %d" % (sum(a == b for a, b in zip(found, whisper_torch.texts(model, paths))), len(paths))
 
 
 def measure(options):
@@ -108,6 +185,10 @@ def measure(options):
                     if re.match(r"\d.*\.wav$", f)) if options.digits else []
     models = [("whisper-synth", os.path.abspath(options.folder))] + [tuple(m.split("=", 1)) for m in options.beside]
     scores = {name: score(options, model, folder, made, digits) for name, model in models}
+    same = alike(options, models[0][1], folder, made)
+    if same:
+        for name in scores:
+            scores[name]["as PyTorch's greedy search"] = same if name == models[0][0] else ""
     figures = table(["word error rate", *scores], [[key] + [scores[name][key] for name in scores] for key in scores["whisper-synth"]])
     print(figures)
     if not os.path.exists(os.path.join(options.folder, "training.json")):
@@ -115,8 +196,7 @@ def measure(options):
     card = Card("whisper-synth", ABOUT, ["en"])
     card.trained(read_json(options.folder, "training.json"))
     card.add("Figures", figures + """
-%d utterances (seed %d) that are in no training material; greedy, letters alone, through `sluice run`.
+%d recordings (seed %d) that are in no training material; beams of 5 at temperature 0, letters alone, through `sluice run`.
 """ % (len(made), SEED))
-    card.figures = {"WER of voices in training": scores["whisper-synth"]["voices of training"],
-                    "of unseen voices": scores["whisper-synth"]["unseen voices"]}
+    card.figures = {"WER of voices in training": scores["whisper-synth"][KNOWN], "of voices never heard": scores["whisper-synth"][UNSEEN]}
     card.write(options.folder)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from material import sounds, speech
-from material.scene import HOP, Scenes
+from material.scene import HOP
+from models.scenes import SceneTask
 from training import folder
 
 N, STRIDE, SIZE, BANDS = 80000, 20, 251, 32  # N: 5 s; of 10 s, voices are confused more often
@@ -71,21 +71,11 @@ def classes(activity):
     return table[np.stack(bits)]
 
 
-class Task:
+class Task(SceneTask):
     name = "speaker-synth/segmentation"
     rate, decay, clip = 2e-3, 0.01, 1.0
     smoke_steps, smoke_loss = 60, 1.20
-
-    def __init__(self, options):
-        self.size = 8 if options.smoke else 32
-        shards = 2 if options.smoke else 24
-        pool = speech.Pool(os.path.join(options.cache, "speech"), shards)
-        bank = sounds.Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)
-        self.scenes = Scenes(pool, bank, N)
-        self.material = "%d speakers, %d utterances" % (len(pool.names), len(pool.utterances))
-
-    def network(self):
-        return Network()
+    Network, samples, size = Network, N, 32
 
     def scene(self, rng):
         scenes, n = self.scenes, rng.choice([1, 2, 3], p=[0.15, 0.5, 0.35])
@@ -100,10 +90,6 @@ class Task:
         padded = np.zeros((LOCAL, N // HOP), bool)
         padded[:n] = activity
         return scenes.record(rng, x, -40), classes(padded)
-
-    def batch(self, rng):
-        made = [self.scene(rng) for _ in range(self.size)]
-        return torch.from_numpy(np.stack([x for x, _ in made])), torch.from_numpy(np.stack([c for _, c in made]))
 
     def loss(self, network, x, targets):
         """Of the order of voices that fits best. targets: (B, permutations, FRAMES)"""

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from material import sounds, speech
-from material.scene import HOP, Scenes
+from material.scene import HOP
+from models.scenes import SceneTask
 from training import folder
 
 FRAME, CONTEXT, SPAN, STEP, BINS = 512, 64, 256, 128, 129
@@ -54,21 +54,11 @@ class Network(nn.Module):
         return self.output(F.relu(y)).squeeze(-1)
 
 
-class Task:
+class Task(SceneTask):
     name = "vad-synth"
     rate, decay, clip = 1.5e-3, 0.01, 1.0
     smoke_steps, smoke_loss = 250, 0.65
-
-    def __init__(self, options):
-        self.size = 8 if options.smoke else 20
-        shards = 2 if options.smoke else 24
-        pool = speech.Pool(os.path.join(options.cache, "speech"), shards)
-        bank = sounds.Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)
-        self.scenes = Scenes(pool, bank, N)
-        self.material = "%d speakers, %d utterances" % (len(pool.names), len(pool.utterances))
-
-    def network(self):
-        return Network()
+    Network, samples, size = Network, N, 20
 
     def scene(self, rng):
         """Samples (N), and the share of each frame that is speech."""
@@ -88,10 +78,6 @@ class Task:
             at, n = int(rng.integers(len(share))), int(rng.integers(3, 40))
             x[at * FRAME:(at + n) * FRAME] = share[at:at + n] = 0
         return x, share
-
-    def batch(self, rng):
-        made = [self.scene(rng) for _ in range(self.size)]
-        return torch.from_numpy(np.stack([x for x, _ in made])), torch.from_numpy(np.stack([s for _, s in made])).float()
 
     def loss(self, network, x, share):
         """Frames that are half speech count less. Speech counts more: a lost word is worse than a second of noise."""

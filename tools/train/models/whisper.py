@@ -11,34 +11,37 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from material import effects, english, sounds, speech
-from material.scene import Scenes
-from models.whisper_net import AUDIO, DECODER_LAYERS, ENCODER_LAYERS, HEADS, MELS, PIECE, SPECIAL, TEXT, Tokens, WIDTH, Whisper, learn
+from material import english, sounds, speech
+from material.effects import RATE_HZ as RATE
+from models.whisper_net import AUDIO, DECODER_LAYERS, ENCODER_LAYERS, HEADS, MELS, SPECIAL, TEXT, Tokens, WIDTH, Whisper, learn
+from models.whisper_windows import IGNORE, Windows
 from training import folder
 
-N, RATE = 160000, 16000
+N = 10 * RATE
 PIECES = 512
-ALPHABET = {c: i + 1 for i, c in enumerate("abcdefghijklmnopqrstuvwxyz'")}
-IGNORE = -100
+SHARDS, EACH = 32, 12  # of the pool: shards of 20 speakers, utterances of a speaker
+SECONDS = [5, 10]  # of a batch's windows
 
 
 class Task:
     name = "whisper-synth"
     rate, muon_rate, decay, clip = 1e-3, 0.005, 0.01, 3.0
     smoke_steps, smoke_loss = 60, 8.0
+    averaged, half = 0.999, True
 
     def __init__(self, options):
-        self.size, self.start = (4 if options.smoke else 8), getattr(options, "start", None)
+        self.seconds, self.start = (40 if options.smoke else 80), getattr(options, "start", None)
         if self.start:
-            self.rate, self.muon_rate, self.tokens = 3e-4, 0.002, Tokens.read(self.start)
+            self.rate, self.muon_rate, self.tokens = 6e-4, 0.0035, Tokens.read(self.start)
         else:
             chance = random.Random(9)
             self.tokens = Tokens(*learn([english.text(chance) for _ in range(20000)], PIECES))
-        pool = speech.Pool(os.path.join(options.cache, "speech-wide"), 2 if options.smoke else 24, 2, n_each=20, text=english.text)
-        self.utterances = [u for u in pool.utterances if u.words and len(u.words) == len(u.text.split()) and len(u) < 9 * RATE]
+        pool = speech.Pool(os.path.join(options.cache, "speech-english"), 2 if options.smoke else SHARDS, 3, n_each=EACH,
+                           text=english.text, kind=speech.Reader)
+        fit = [u for u in pool.utterances if u.words and len(u.words) == len(u.text.split()) and len(u) < 9 * RATE]
         bank = sounds.Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)
-        self.scenes = Scenes(pool, bank, N)
-        self.material = "%d speakers, %d utterances" % (len(pool.names), len(self.utterances))
+        self.windows = Windows(fit, bank, self.tokens)
+        self.material = "%d speakers, %d utterances" % (len(pool.names), len(fit)) + "; from weights of another" * bool(self.start)
 
     @staticmethod
     def is_matrix(name):
@@ -50,92 +53,17 @@ class Task:
             network.load_state_dict(read_safetensors(os.path.join(self.start, "model.safetensors")), strict=False)
         return network
 
-    # ---- windows ----
-
-    def written(self, one, at):
-        """Tokens of an utterance that begins at sample `at`, and the seconds that each is said in."""
-        tokens, spans = [], []
-        for word, (start, end) in zip(one.text.split(), one.words):
-            start, end = (at + start) / RATE, (at + end) / RATE
-            for piece in PIECE.findall(" " + word):
-                some = self.tokens.word(piece)
-                tokens += some
-                mark = piece in ".,?"
-                for i in range(len(some)):
-                    spans.append((end, end + 0.1) if mark else (start + (end - start) * i / len(some),
-                                                               start + (end - start) * (i + 1) / len(some)))
-        return tokens, spans
-
-    def spell(self, letters, one, at):
-        for word, (start, end) in zip(one.text.lower().split(), one.words):
-            numbers = [ALPHABET[c] for c in word if c in ALPHABET]
-            first, last = (at + start) * 50 // RATE, min(AUDIO, (at + end) * 50 // RATE + 1)
-            for t in range(first, last):
-                letters[t] = numbers[min(len(numbers) - 1, (t - first) * len(numbers) // (last - first))]
-
-    def place(self, rng, x, letters, stamped):
-        """Utterances into x one after another; their tokens and spans."""
-        t, body, spans = self.tokens, [], []
-        at, left = int(rng.uniform(0, 1.5) * RATE), rng.choice([1, 1, 1, 2, 3])
-        while left:
-            one = self.utterances[rng.integers(len(self.utterances))]
-            if at + len(one) > N:
-                if body:
-                    break
-                at = max(0, N - len(one))
-            tokens, times = self.written(one, at)
-            if len(body) + len(tokens) > TEXT - 12:
-                break
-            samples = one.samples()
-            x[at:at + len(one)] += samples * (10 ** (rng.uniform(-5, 5) / 20) / np.sqrt(effects.power(samples)))
-            self.spell(letters, one, at)
-            stamp = lambda s: t.first_stamp + round((at + s) / RATE / 0.02)
-            body += [stamp(one.words[0][0])] * stamped + tokens + [stamp(one.words[-1][1])] * stamped
-            spans += [None] * stamped + times + [None] * stamped
-            at += len(one) + int(rng.uniform(0.05, 1.2) * RATE)
-            left -= 1
-        return body, spans
-
-    def window(self, rng):
-        """Samples, tokens, the token that follows each, spans, letters of frames"""
-        t, x, letters = self.tokens, np.zeros(N), np.zeros(AUDIO, np.int64)
-        stamped, silent = bool(rng.random() < 0.5), rng.random() < 0.05
-        head = [t.start, t.english, t.transcribe] + [t.no_stamps] * (not stamped)
-        body, spans = ([], []) if silent else self.place(rng, x, letters, stamped)
-        if body:
-            x = self.scenes.through(rng, x, room=0.4, channel=0.5)
-            if rng.random() < 0.15:  # from 8 kHz
-                x = effects.filtered(x, lambda hz: effects.telephone(hz, 30, 3800))
-            x /= np.sqrt(np.mean(np.square(x[np.abs(x) > 1e-4]))) + 1e-9
-        if rng.random() < 0.8 or not body and rng.random() < 0.9:
-            x = x + self.scenes.background(rng, 0.1) * 10 ** (-rng.uniform(0, 40) / 20)
-        ids = head + body
-        if body:
-            follows = ids[1:] + [t.end]
-        else:
-            follows = [t.no_speech] + [IGNORE] * (len(ids) - 2) + [t.end]
-        return self.scenes.record(rng, x + 1e-6, -45), ids, follows, [None] * (len(head) - 1) + spans + [None], letters
-
     def batch(self, rng):
-        made = [self.window(rng) for _ in range(self.size)]
-        n = max(len(ids) for _, ids, _, _, _ in made)
-        ids, follows = torch.full((len(made), n), self.tokens.end), torch.full((len(made), n), IGNORE)
-        spans = torch.full((len(made), n, 2), -1.0)
-        for i, (_, some, next_ones, times, _) in enumerate(made):
-            ids[i, :len(some)], follows[i, :len(some)] = torch.tensor(some), torch.tensor(next_ones)
-            for k, span in enumerate(times):
-                if span:
-                    spans[i, k] = torch.tensor(span)
-        return (torch.from_numpy(np.stack([w[0] for w in made])), ids, follows, spans,
-                torch.from_numpy(np.stack([w[4] for w in made])))
+        seconds = rng.choice(SECONDS)
+        return self.windows.batch(rng, max(1, self.seconds // seconds), seconds * RATE)
 
-    def loss(self, network, x, ids, follows, spans, letters):
-        memory, scores, maps = network(x, ids)
+    def loss(self, network, x, ids, follows, spans, letters, gains, warps, masks, filled):
+        memory, scores, maps = network(network.varied(network.front(x, gains), warps, masks, filled), ids)
         loss = F.cross_entropy(scores.float().flatten(0, 1), follows.flatten(), ignore_index=IGNORE)
         quiet = torch.ones(28, device=x.device)
         quiet[0] = 0.3
         loss = loss + 0.3 * F.cross_entropy(network.letters(memory).float().flatten(0, 1), letters.flatten(), quiet)
-        at = (torch.arange(AUDIO, device=x.device) + 0.5) / 50
+        at = (torch.arange(memory.shape[1], device=x.device) + 0.5) / 50
         said = (spans[..., :1] - 0.02 <= at) & (at < spans[..., 1:] + 0.02)
         known = spans[..., 1] >= 0
         for weights in maps if known.any() else ():
@@ -189,5 +117,5 @@ def configs(t):
 
 
 def export(network, path):
-    state = {"model." + name: value for name, value in network.state_dict().items() if not name.startswith(("letters", "front"))}
+    state = {"model." + name: value for name, value in network.state_dict().items() if not name.startswith(("letters", "front", "varied"))}
     folder.write_safetensors(os.path.join(path, "model.safetensors"), folder.arrays(dict(sorted(state.items()))))

@@ -18,6 +18,17 @@ WARM_STEPS = 100
 LAST_STEPS = 30  # whose mean loss is that of a run, however long a step takes
 
 
+def half_is_fast(device):
+    """Whether products in bfloat16 have units of their own."""
+    if device != "cpu":
+        return True
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return "amx_bf16" in file.read()
+    except OSError:
+        return False
+
+
 class Options:
     """What the command line says."""
 
@@ -34,13 +45,16 @@ class Record:
 
 class Run:
     """`task` has name, rate, decay, clip, smoke_steps, smoke_loss, network(), batch(rng) -> tensors, loss(network, *tensors);
-    and where matrices of its network are for Muon, muon_rate and is_matrix(name)."""
+    where matrices of its network are for Muon, muon_rate and is_matrix(name); where the mean of its weights over the last steps
+    is what is wanted, `averaged`, the share that the mean keeps in a step; `half` where it learns in bfloat16 on a CPU too."""
 
     def __init__(self, task, options):
         self.task, self.options, self.record = task, options, Record()
         torch.manual_seed(options.seed)
         torch.set_num_threads(options.threads)
         self.network = task.network().to(options.device)
+        self._half = half_is_fast(options.device) and (options.device != "cpu" or getattr(task, "half", False))
+        self._mean = None
         self._optimisers = self._make_optimisers()
         kind = "smoke" if options.smoke else "full"
         self._folder = os.path.join(options.cache, "runs", "%s-%s-%d" % (task.name.replace("/", "-"), kind, options.seed))
@@ -56,7 +70,7 @@ class Run:
         groups = [{"params": [p for p in other if p.dim() > 1], "weight_decay": task.decay},
                   {"params": [p for p in other if p.dim() < 2], "weight_decay": 0}]
         made = [(torch.optim.AdamW(groups, lr=task.rate, betas=(0.9, 0.98)), task.rate)]
-        return made + ([(Muon(muon, task.muon_rate), task.muon_rate)] if muon else [])
+        return made + ([(Muon(muon, task.muon_rate, torch.bfloat16 if self._half else torch.float32), task.muon_rate)] if muon else [])
 
     def _path(self):
         return os.path.join(self._folder, "state.pt")
@@ -66,12 +80,13 @@ class Run:
             return
         state = torch.load(self._path(), map_location=self.options.device)
         self.network.load_state_dict(state["network"])
+        self._mean = state.get("mean")
         for (optimiser, _), saved in zip(self._optimisers, state["optimisers"]):
             optimiser.load_state_dict(saved)
         self.record.__dict__.update(state["record"])
 
     def _save(self):
-        state = {"network": self.network.state_dict(), "record": self.record.__dict__,
+        state = {"network": self.network.state_dict(), "record": self.record.__dict__, "mean": self._mean,
                  "optimisers": [optimiser.state_dict() for optimiser, _ in self._optimisers]}
         torch.save(state, self._path() + ".part")
         os.replace(self._path() + ".part", self._path())
@@ -89,20 +104,30 @@ class Run:
             for group in optimiser.param_groups:
                 group["lr"] = rate * factor
         batch = [x.to(device) for x in task.batch(np.random.default_rng([self.options.seed, self.record.steps]))]
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self._half):
             loss = task.loss(self.network, *batch)
         self.network.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), task.clip)
         for optimiser, _ in self._optimisers:
             optimiser.step()
+        self._average()
         self.record.steps += 1
         self.record.last = (self.record.last + [float(loss.detach())])[-LAST_STEPS:]
         self.record.loss = sum(self.record.last) / len(self.record.last)
         return self.record.last[-1]
 
+    @torch.no_grad()
+    def _average(self):
+        if not hasattr(self.task, "averaged"):
+            return
+        now, n = list(self.network.parameters()), self.record.steps
+        if self._mean is None:
+            self._mean = [p.detach().clone() for p in now]
+        torch._foreach_lerp_(self._mean, now, 1 - min(self.task.averaged, (1 + n) / (10 + n)))
+
     def train(self):
-        """Until the budget is spent. Returns the network."""
+        """Until the budget is spent. Returns the network, with the mean of its weights where the task has that."""
         self.network.train()
         recent, saved, logged = [], time.monotonic(), time.monotonic()
         while (share := self._share()) < 1:
@@ -116,6 +141,9 @@ class Run:
             if now - saved > SAVE_EVERY_S or self._share() >= 1:
                 self._save()
                 saved = now
+        if self._mean is not None:
+            for p, mean in zip(self.network.parameters(), self._mean):
+                p.data.copy_(mean)
         return self.network.eval()
 
     def _log(self, recent):

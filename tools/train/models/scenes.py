@@ -1,0 +1,26 @@
+"""What the models have in common that learn from scenes: a pool of speakers, a bank of sounds, and batches of scenes."""
+import os
+
+import numpy as np
+import torch
+
+from material import sounds, speech
+from material.scene import Scenes
+
+
+class SceneTask:
+    """Has Network, `samples` of a scene, `size`, scenes of a batch (in a smoke run 8), and scene(rng), which gives arrays: samples,
+    and what is true of them."""
+
+    def __init__(self, options):
+        pool = speech.Pool(os.path.join(options.cache, "speech"), 2 if options.smoke else 24)
+        bank = sounds.Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)
+        self.scenes, self.size = Scenes(pool, bank, self.samples), 8 if options.smoke else self.size
+        self.material = "%d speakers, %d utterances" % (len(pool.names), len(pool.utterances))
+
+    def network(self):
+        return self.Network()
+
+    def batch(self, rng):
+        made = [self.scene(rng) for _ in range(self.size)]
+        return [torch.from_numpy(np.stack(part)) for part in zip(*made)]
