@@ -1,7 +1,7 @@
 /*
  * Language models on a card in the shape of Llama-3-8B, weights of bf16, Q8_0 and Q4_K: tokens a
  * second of one request and of 64, a prompt, and the share of the card's bandwidth, a copy on the
- * card measured in the same run.
+ * card measured in the same run. With arguments only the types that they name.
  *
  * The file is a header and a hole: weights are zeros, which cost what others cost. Times are the
  * host's, logits on the host and a token chosen. Prints one JSON object a line.
@@ -47,8 +47,17 @@ static struct lm_stats ask(struct lm_engine *e, uint32_t n_requests, uint32_t n,
     return after;
 }
 
+/* Engines for more requests than a few have other kernels. */
+static struct lm_engine *engine(const struct lm_model *m, uint32_t n_requests) {
+    struct lm_limits limits = {.n_requests = n_requests, .context = 4096, .n_full = 8};
+    struct lm_engine *e;
+    struct num_err err = {0};
+    if (lm_engine_create(m, &limits, &e, &err))
+        bench_die("an engine", err.text);
+    return e;
+}
+
 static void measure(const char *name, const char *path, struct num_pool *pool, double most) {
-    struct lm_limits limits = {.n_requests = TOGETHER, .context = 4096, .n_full = 8};
     struct lm_engine *e;
     struct lm_model *m;
     struct num_err err = {0};
@@ -56,12 +65,13 @@ static void measure(const char *name, const char *path, struct num_pool *pool, d
     if (lm_model_load_on(path, LM_BF16, pool, 0, &lm_card_cuda, 0, &m, &err))
         bench_die(name, err.text);
     double load_s = bench_now_s() - start;
-    if (lm_engine_create(m, &limits, &e, &err))
-        bench_die(name, err.text);
+    e = engine(m, 1);
     double bytes = (double)lm_model_bytes(m);
     ask(e, 1, PROMPT, 8);
     double one = (TOKENS - 1) / ask(e, 1, PROMPT, TOKENS).token_s;
     double prompt = LONG / ask(e, 1, LONG, 1).prompt_s;
+    lm_engine_destroy(e);
+    e = engine(m, TOGETHER);
     ask(e, TOGETHER, 32, 4);
     struct lm_stats all = ask(e, TOGETHER, 32, 64);
     printf("{\"name\": \"llm_cuda, llama-3-8b, %s\", \"tokens_per_s\": %.1f, "
@@ -74,7 +84,14 @@ static void measure(const char *name, const char *path, struct num_pool *pool, d
     lm_model_free(m);
 }
 
-int main(void) {
+static bool is_asked(const char *name, int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return true;
+    return argc < 2;
+}
+
+int main(int argc, char **argv) {
     static const struct {
         const char *name;
         enum num_weight_type blocks;
@@ -92,6 +109,8 @@ int main(void) {
         bench_die("threads", err.text);
     double most = bench_bytes_per_s();
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        if (!is_asked(ways[i].name, argc, argv))
+            continue;
         make_file(path, &llama_3_8b, ways[i].blocks, ways[i].type);
         measure(ways[i].name, path, pool, most);
     }
