@@ -261,6 +261,8 @@ char *sl_path_absolute(const char *path) {
     char here[PATH_MAX];
     if (*path == '/' || !getcwd(here, sizeof here))
         return sl_xstrdup(path);
+    if (strcmp(path, ".") == 0 || strcmp(path, "./") == 0)
+        return sl_xstrdup(here);
     return sl_path_join(here, sl_starts_with(path, "./") ? path + 2 : path);
 }
 

@@ -54,6 +54,8 @@ bool sl_parse_duration(const char *text, double *ret_seconds) {
         *ret_seconds = number;
         return number >= 0;
     }
+    if (!*text)
+        return false;
     while (*text) {
         if (!take_number(&text, &number))
             return false;

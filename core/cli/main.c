@@ -1,16 +1,12 @@
 /* sluice: the table of commands. main() finds the command and hands over; each command has a file
  * of its own. */
 #include <errno.h>
-#include <fcntl.h>
-#include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/surroundings.h"
 
 static const struct sl_command commands[] = {
     {"run", "run PIPELINE.yaml [FILE...] [-o DIR] [options]", "run a pipeline over files",
@@ -133,24 +129,6 @@ int sl_cmd_help(const struct sl_command *self, int argc, char **argv) {
     return c->run == sl_cmd_help ? print_help(stdout) : c->run(c, 1, words);
 }
 
-/* A standard descriptor that is closed would become that of the next file opened, and what is
- * printed would go there. */
-static void fill_standard_descriptors(void) {
-    int fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO)
-        fd = open("/dev/null", O_RDWR);
-    sl_close(&fd);
-}
-
-/* Where HOME is not set, as in many services, home is what the list of users says. Plugins and
- * programs see it too. */
-static void fill_home(void) {
-    const char *home = getenv("HOME");
-    struct passwd *user = home && *home ? NULL : getpwuid(getuid());
-    if (user && user->pw_dir && *user->pw_dir == '/')
-        setenv("HOME", user->pw_dir, 1);
-}
-
 /* What was printed has to get there. */
 static int finish_output(int status) {
     if (fflush(stdout) == 0 && !ferror(stdout))
@@ -170,8 +148,6 @@ static int dispatch(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    signal(SIGXFSZ, SIG_IGN); /* a file over the user's limit (ulimit -f) is an error that is said */
-    fill_standard_descriptors();
-    fill_home();
+    sl_surroundings_prepare();
     return finish_output(dispatch(argc, argv));
 }

@@ -155,6 +155,14 @@ class Surroundings(Mishaps):
         self.assertIn("signal 25 (File size limit exceeded)", done.stderr)
         self.assertEqual(self.show()["state"], "failed")
 
+    def test_variables_that_cannot_be_read(self):
+        done = self.sluice("version", env={"SLUICE_CACHE_SIZE": "lots", "SLUICE_GPU_WAIT": "soon", "SLUICE_CONTAINMENT": "",
+                                           "SLUICE_OUTPUT_WAIT": "1m", "SLUICE_SANDBOX": "off"})
+        self.assertEqual(done.stderr.splitlines(), [
+            f"sluice: warning: {name}: expected {what}; it counts as if it were not set" for name, what in (
+                ("SLUICE_CACHE_SIZE=lots", "a size, such as 20GiB"), ("SLUICE_GPU_WAIT=soon", "a duration, such as 10m"),
+                ("SLUICE_SANDBOX=off", "none or seccomp"))])
+
     def on_full_disk(self, line, status):
         """The line, with a full disk at `disk` that nobody else sees."""
         os.makedirs(self.path("disk"), exist_ok=True)
