@@ -99,8 +99,8 @@ static const char *find(const struct lm_charsmap *map, const char *text, size_t 
         if (!has_leaf(unit) || at >= map->n_units)
             continue;
         uint32_t value = map->units[at] & ~(1u << 31);
-        if (value >= map->n_strings)
-            continue;
+        if (value >= map->n_strings || ((uint8_t)map->strings[value] & 0xc0) == 0x80)
+            continue; /* not of this table, or within a character */
         found = map->strings + value;
         *ret_len = i + 1;
     }
