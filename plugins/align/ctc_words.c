@@ -13,7 +13,8 @@
 #include <string.h>
 
 #include "align/ctc.h"
-#include "align/vocab.h"
+#include "align/dictionary.h"
+#include "align/language.h"
 #include "num/audio.h"
 
 #define STAR_COST     0.05f
@@ -23,6 +24,7 @@ struct al_ctc_words {
     struct al_config config;
     struct al_ctc_options options;
     struct al_vocab vocab;
+    struct al_dictionary dictionary; /* without words: none */
     const struct al_backend *backend;
     void *net;              /* the backend's */
     size_t window, context; /* frames */
@@ -52,25 +54,52 @@ int32_t al_net_windows(const struct al_backend *backend, void *net, size_t n_fra
 /* ---- Model ----------------------------------------------------------------------------------- */
 
 static int32_t load_sizes(const char *folder, struct al_ctc_words *self, struct num_err *err) {
-    char *config = NULL, *pre = NULL, *vocab = NULL;
-    size_t config_len = 0, pre_len = 0, vocab_len = 0;
+    char *config = NULL, *pre = NULL;
+    size_t config_len = 0, pre_len = 0;
     int32_t status =
         num_file_read(folder, "config.json", false, AL_MODEL_WANTED, &config, &config_len, err);
     if (!status)
         status = num_file_read(folder, "preprocessor_config.json", true, AL_MODEL_WANTED, &pre,
                                &pre_len, err);
     if (!status)
-        status =
-            num_file_read(folder, "vocab.json", false, AL_MODEL_WANTED, &vocab, &vocab_len, err);
-    if (!status)
         status = al_config_parse(config, config_len, pre, pre_len, &self->config, err);
-    if (!status)
-        status = al_vocab_parse(vocab, vocab_len, self->config.n_vocab, self->config.pad,
-                                &self->vocab, err);
     free(config);
     free(pre);
+    return status;
+}
+
+/* That of a language without weights is as large as it likes: al_language_check() says that they
+ * are missing. */
+static int32_t load_vocab(const char *folder, const struct al_language *language, bool adapted,
+                          struct al_ctc_words *self, struct num_err *err) {
+    char *vocab = NULL;
+    size_t len = 0;
+    bool missing = language->asked && !language->own && !adapted;
+    int32_t status = num_file_read(folder, "vocab.json", false, AL_MODEL_WANTED, &vocab, &len, err);
+    if (!status)
+        status =
+            al_vocab_parse(vocab, len, language->name, missing ? INT32_MAX : self->config.n_vocab,
+                           self->config.pad, &self->vocab, err);
     free(vocab);
     return status;
+}
+
+/* Sizes, weight files and vocabulary, those of the language that is asked for. */
+static int32_t load_files(const char *folder, struct al_ctc_words *self, struct al_files *files,
+                          struct num_err *err) {
+    const char *asked = self->options.language ? self->options.language : "";
+    struct al_language language = {0};
+    bool adapted = false;
+    int32_t status = load_sizes(folder, self, err);
+    if (!status)
+        status = al_language_choose(folder, asked, &language, err);
+    if (!status)
+        status = al_files_open(folder, files, err);
+    if (!status)
+        status = al_language_adapt(&language, folder, files, &self->config, &adapted, err);
+    if (!status)
+        status = load_vocab(folder, &language, adapted, self, err);
+    return status ? status : al_language_check(&language, &self->vocab, adapted, err);
 }
 
 int32_t al_ctc_words_create(const char *folder, const struct al_ctc_options *options,
@@ -81,9 +110,10 @@ int32_t al_ctc_words_create(const char *folder, const struct al_ctc_options *opt
         return num_fail_memory(err, "the model", sizeof *self);
     self->options = *options;
     self->backend = options->backend ? options->backend : &al_backend_cpu;
-    int32_t status = load_sizes(folder, self, err);
-    if (!status)
-        status = al_files_open(folder, &files, err);
+    int32_t status = load_files(folder, self, &files, err);
+    if (!status && options->dictionary && *options->dictionary)
+        status = al_dictionary_load(options->dictionary, &self->dictionary, err);
+    self->options.language = self->options.dictionary = NULL;
     if (!status) {
         double frames_per_s = NUM_AUDIO_RATE_HZ / (double)al_config_stride(&self->config);
         self->window = (size_t)(options->window_s * frames_per_s) + 1;
@@ -109,6 +139,7 @@ void al_ctc_words_destroy(struct al_ctc_words *self) {
         return;
     self->backend->destroy(self->net);
     al_vocab_finish(&self->vocab);
+    al_dictionary_finish(&self->dictionary);
     free(self);
 }
 
@@ -124,6 +155,7 @@ bool al_ctc_words_device(const struct al_ctc_words *self, struct al_device_info 
 struct spelling {
     size_t first, n;
     bool star;
+    const char *phonemes; /* the dictionary's; NULL: none */
 };
 
 struct stretch {
@@ -159,13 +191,25 @@ static uint32_t column_of(struct stretch *s, int32_t id, uint32_t *columns) {
     return *column;
 }
 
+/* With a dictionary, a word that it does not have is one star. */
+static size_t spell_word(const struct al_ctc_words *self, const struct al_word *word,
+                         const char *phonemes, int32_t *ids, size_t room) {
+    if (phonemes)
+        return al_dictionary_spell(&self->vocab, phonemes, ids, room);
+    size_t n = al_vocab_spell(&self->vocab, word->text, ids, room);
+    if (n == 0 || self->dictionary.n_entries == 0)
+        return n;
+    ids[0] = AL_STAR;
+    return 1;
+}
+
 /* Spells all words, delimiters between them. */
 static void spell(struct stretch *s, int32_t *ids, uint32_t *columns, size_t room) {
     const struct al_vocab *v = &s->self->vocab;
     s->column_ids[s->n_columns++] = v->blank;
     for (size_t i = 0; i < s->n_words; i++) {
         struct spelling *word = &s->spellings[i];
-        size_t n = al_vocab_spell(v, s->words[i].text, ids, room);
+        size_t n = spell_word(s->self, &s->words[i], word->phonemes, ids, room);
         if (n && s->n_tokens && v->delimiter >= 0)
             s->tokens[s->n_tokens++] = column_of(s, v->delimiter, columns);
         word->first = s->n_tokens;
@@ -179,14 +223,17 @@ static void spell(struct stretch *s, int32_t *ids, uint32_t *columns, size_t roo
 
 static int32_t make_tokens(struct stretch *s) {
     size_t room = 0, longest = 1, V = s->self->config.n_vocab;
-    for (size_t i = 0; i < s->n_words; i++) {
-        size_t len = strlen(s->words[i].text);
+    s->spellings = calloc(s->n_words + 1, sizeof *s->spellings);
+    for (size_t i = 0; s->spellings && i < s->n_words; i++) {
+        const char *text = s->words[i].text;
+        const char *phonemes = al_dictionary_find(&s->self->dictionary, text);
+        s->spellings[i].phonemes = phonemes;
+        size_t len = strlen(phonemes ? phonemes : text);
         room += len + 1;
         longest = len > longest ? len : longest;
     }
     int32_t *ids = malloc(longest * sizeof *ids);
     uint32_t *columns = calloc(V + 1, sizeof *columns);
-    s->spellings = calloc(s->n_words + 1, sizeof *s->spellings);
     s->tokens = malloc((room + 1) * sizeof *s->tokens);
     s->column_ids = malloc((V + 2) * sizeof *s->column_ids);
     int32_t status = SLUICE_OK;

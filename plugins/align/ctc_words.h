@@ -19,6 +19,8 @@ struct al_ctc_options {
     const struct al_backend *backend; /* NULL: the processor */
     int device;                       /* as in struct al_net_options */
     uint64_t device_memory;
+    const char *language;   /* of a model of many; NULL or "": the folder's own */
+    const char *dictionary; /* path of one (dictionary.h); NULL or "": words are spelt */
 };
 
 struct al_ctc_report {
@@ -27,7 +29,7 @@ struct al_ctc_report {
     size_t n_stars;  /* of n_words: with a star */
 };
 
-/* Loads the Hugging Face folder of a model. */
+/* Loads the Hugging Face folder of a model. The options' texts are needed for the call alone. */
 int32_t al_ctc_words_create(const char *folder, const struct al_ctc_options *options,
                             struct al_ctc_words **ret, struct num_err *err);
 void al_ctc_words_destroy(struct al_ctc_words *self); /* takes NULL */

@@ -54,6 +54,16 @@ int32_t al_files_open(const char *folder, struct al_files *ret, struct num_err *
     return status;
 }
 
+int32_t al_files_add(struct al_files *files, const char *folder, const char *name,
+                     struct num_err *err) {
+    size_t n = files->n_files + 1;
+    struct num_safetensors *grown = reallocarray(files->files, n, sizeof *grown);
+    if (!grown)
+        return num_fail_memory(err, "the list of files", n * sizeof *grown);
+    files->files = grown;
+    return open_file(files, folder, name, err);
+}
+
 void al_files_close(struct al_files *files) {
     for (size_t i = 0; i < files->n_files; i++)
         num_safetensors_close(&files->files[i]);
@@ -63,7 +73,7 @@ void al_files_close(struct al_files *files) {
 
 const struct num_tensor *al_files_find(const struct al_files *files, const char *name) {
     const struct num_tensor *found = NULL;
-    for (size_t i = 0; !found && i < files->n_files; i++)
+    for (size_t i = files->n_files; !found && i-- > 0;)
         found = num_safetensors_find(&files->files[i], name);
     return found;
 }

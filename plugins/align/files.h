@@ -1,6 +1,6 @@
 /*
  * The tensors of a model folder as Hugging Face publishes it: those of model.safetensors, or of the
- * shards that model.safetensors.index.json names.
+ * shards that model.safetensors.index.json names, and of files that replace some of them.
  */
 #ifndef ALIGN_FILES_H
 #define ALIGN_FILES_H
@@ -19,6 +19,10 @@ struct al_files {
 
 int32_t al_files_open(const char *folder, struct al_files *ret, struct num_err *err);
 void al_files_close(struct al_files *files); /* takes a zeroed one too */
+
+/* One more file of the folder, whose tensors are found before others of their names. */
+int32_t al_files_add(struct al_files *files, const char *folder, const char *name,
+                     struct num_err *err);
 
 /* The tensor of that name, or NULL. */
 const struct num_tensor *al_files_find(const struct al_files *files, const char *name);

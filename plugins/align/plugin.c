@@ -203,6 +203,10 @@ static int32_t load_model(struct stage *self, struct num_err *err) {
         return num_fail(err, SLUICE_INPUT,
                         "method ctc needs `model`, the Hugging Face folder of a wav2vec2 or HuBERT "
                         "model with a CTC head");
+    if (host->param_string(host, "language", &options.language))
+        options.language = NULL;
+    if (host->param_string(host, "dictionary", &options.dictionary))
+        options.dictionary = NULL;
     status = choose_backend(self, &options, err);
     if (status)
         return status;
@@ -281,6 +285,18 @@ static const struct sluice_param model_param = {
     .kind = SLUICE_PARAM_STRING,
     .name = "model",
     .doc = "Method ctc: folder of a wav2vec2 or HuBERT model with a CTC head, from Hugging Face."};
+static const struct sluice_param language_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "language",
+    .doc = "Method ctc, with a model of many languages such as MMS: which is spoken, as the model "
+           "calls it (eng, deu); left out, the one that the model is saved for."};
+static const struct sluice_param dictionary_param = {
+    .size = SLUICE_SIZED(struct sluice_param),
+    .kind = SLUICE_PARAM_STRING,
+    .name = "dictionary",
+    .doc = "Method ctc, with a model of phonemes: path of a file with a word, a TAB and its "
+           "phonemes on each line."};
 static const struct sluice_param compute_param = {
     .size = SLUICE_SIZED(struct sluice_param),
     .kind = SLUICE_PARAM_STRING,
@@ -352,9 +368,10 @@ static const struct sluice_stage words_stage = {
     .summary = "Finds when each word of a transcript is said.",
     .inputs = (const struct sluice_port *const[]){&audio_in, &transcript_in, &attention_in, NULL},
     .outputs = (const struct sluice_port *const[]){&transcript_out, NULL},
-    .params = (const struct sluice_param *const[]){&method_param, &model_param, &compute_param,
-                                                   &window_param, &context_param, &padding_param,
-                                                   &edges_param, &drop_param, NULL},
+    .params = (const struct sluice_param *const[]){&method_param, &model_param, &language_param,
+                                                   &dictionary_param, &compute_param, &window_param,
+                                                   &context_param, &padding_param, &edges_param,
+                                                   &drop_param, NULL},
     .create = create,
     .process = process,
     .destroy = destroy};

@@ -1,6 +1,7 @@
 /* Pieces are sorted, so that the longest that a text begins with is found by a few searches. */
 #include "align/vocab.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wctype.h>
@@ -10,6 +11,8 @@
 #include "align/script.h"
 #include "num/unicode.h"
 #include "num/utf8.h"
+
+#define MOST_LISTED 8 /* languages, in a message */
 
 /* ---- vocab.json ------------------------------------------------------------------------------ */
 
@@ -50,10 +53,6 @@ static int32_t read_pieces(json_t *root, uint32_t n_vocab, int32_t pad, struct a
     if (!v->pieces)
         return num_fail_memory(err, "the vocabulary", json_object_size(root) * sizeof *v->pieces);
     json_object_foreach(root, text, value) {
-        if (json_is_object(value))
-            return num_fail(err, SLUICE_UNSUPPORTED,
-                            "vocab.json holds several vocabularies; save the model with that of "
-                            "one language");
         if (!json_is_integer(value) || json_integer_value(value) < 0 ||
             json_integer_value(value) >= n_vocab)
             return num_fail(err, SLUICE_INPUT,
@@ -73,18 +72,67 @@ static int32_t read_pieces(json_t *root, uint32_t n_vocab, int32_t pad, struct a
     return SLUICE_OK;
 }
 
-int32_t al_vocab_parse(const char *json, size_t len, uint32_t n_vocab, int32_t pad,
-                       struct al_vocab *ret, struct num_err *err) {
+/* Bytes that two texts begin with alike. */
+static size_t alike(const char *a, const char *b) {
+    size_t n = 0;
+    while (a[n] && a[n] == b[n])
+        n++;
+    return n;
+}
+
+/* Some languages of a file, those first that begin most like `language`, with commas between. */
+static void list_languages(json_t *root, const char *language, char *ret, size_t size) {
+    size_t n = 0, used = 0;
+    ret[0] = '\0';
+    for (size_t letters = strlen(language) + 1; letters-- > 0 && n < MOST_LISTED;) {
+        const char *name;
+        json_t *value;
+        json_object_foreach(root, name, value) if (alike(name, language) == letters &&
+                                                   n < MOST_LISTED && used < size) {
+            used += (size_t)snprintf(ret + used, size - used, "%s%.40s", n ? ", " : "", name);
+            n++;
+        }
+    }
+}
+
+/* The vocabulary of the language, of those in the file. */
+static int32_t choose_language(json_t *root, const char *language, json_t **ret,
+                               struct num_err *err) {
+    char some[MOST_LISTED * 44];
+    *ret = json_object_get(root, language);
+    if (json_is_object(*ret))
+        return SLUICE_OK;
+    list_languages(root, language, some, sizeof some);
+    if (!*language)
+        return num_fail(err, SLUICE_INPUT,
+                        "vocab.json has the vocabularies of %zu languages; say with `language` "
+                        "which is spoken, such as %s",
+                        json_object_size(root), some);
+    return num_fail(err, SLUICE_INPUT,
+                    "vocab.json has no vocabulary of the language \"%.40s\"; of the %zu that it "
+                    "has, these are nearest by name: %s",
+                    language, json_object_size(root), some);
+}
+
+/* Whether the file maps languages to vocabularies. */
+static bool has_languages(json_t *root) {
+    return json_is_object(json_object_iter_value(json_object_iter(root)));
+}
+
+int32_t al_vocab_parse(const char *json, size_t len, const char *language, uint32_t n_vocab,
+                       int32_t pad, struct al_vocab *ret, struct num_err *err) {
     json_error_t why;
     struct al_vocab v = {.delimiter = -1};
-    json_t *root = json_loadb(json, len, 0, &why);
+    json_t *root = json_loadb(json, len, 0, &why), *pieces = root;
     int32_t status = SLUICE_OK;
     if (!root)
         status = num_fail(err, SLUICE_INPUT, "vocab.json, line %d: %s", why.line, why.text);
     else if (!json_is_object(root))
         status = num_fail(err, SLUICE_INPUT, "vocab.json is not a map of texts to numbers");
-    else
-        status = read_pieces(root, n_vocab, pad, &v, err);
+    else if ((v.of_many = has_languages(root)))
+        status = choose_language(root, language, &pieces, err);
+    if (!status)
+        status = read_pieces(pieces, n_vocab, pad, &v, err);
     json_decref(root);
     if (status) {
         al_vocab_finish(&v);

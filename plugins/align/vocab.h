@@ -25,15 +25,17 @@ struct al_vocab {
     size_t n_pieces, longest; /* bytes of the longest */
     int32_t blank;
     int32_t delimiter; /* between words, "|"; -1: there is none */
+    bool of_many;      /* it is one of several in the file */
     locale_t locale;   /* of the other case of characters; (locale_t)0: ASCII alone */
 };
 
 /*
- * Parses vocab.json of a model with n_vocab outputs. The blank is `pad` or, where that is negative,
- * "<pad>" or "[PAD]". SLUICE_INPUT, SLUICE_UNSUPPORTED where it holds several vocabularies.
+ * Parses vocab.json of a model with n_vocab outputs. Where it holds a vocabulary for each of many
+ * languages, as that of MMS does, the one of `language` is meant; "" is an error there, and names
+ * some. The blank is `pad` or, where that is negative, "<pad>" or "[PAD]". SLUICE_INPUT.
  */
-int32_t al_vocab_parse(const char *json, size_t len, uint32_t n_vocab, int32_t pad,
-                       struct al_vocab *ret, struct num_err *err);
+int32_t al_vocab_parse(const char *json, size_t len, const char *language, uint32_t n_vocab,
+                       int32_t pad, struct al_vocab *ret, struct num_err *err);
 void al_vocab_finish(struct al_vocab *vocab); /* takes a zeroed one too */
 
 /*

@@ -50,7 +50,9 @@ int main(int argc, char **argv) {
                                      0,
                                      NULL,
                                      0,
-                                     0};
+                                     0,
+                                     NULL,
+                                     NULL};
     struct al_ctc_words *model = NULL;
     struct num_err err = {0};
     if (al_ctc_words_create(argv[1], &options, &model, &err)) {

@@ -2,11 +2,13 @@
  * The network stage by stage against what Hugging Face transformers makes of the same weights and
  * sounds (tests/data/expected/wav2vec2.safetensors, written by tools/reference/wav2vec2.py): group
  * and layer norms in the convolutions, norms before and behind attention, both names of weight
- * norm, HuBERT, adapters, one file and shards. Both sides sum floats in different orders; values
- * are of the order of 1 to 15, so that 1e-4 is some hundred roundings.
+ * norm, HuBERT, adapters, one file and shards, one of the languages of a model of many. Both sides
+ * sum floats in different orders; values are of the order of 1 to 15, so that 1e-4 is some hundred
+ * roundings.
  */
 #include "unit/align/random_model.h"
 
+#include "align/language.h"
 #include "align/net.h"
 
 #define TOLERANCE      1e-4
@@ -57,13 +59,18 @@ static struct al_net *load(const struct random_model *m, enum num_compute comput
     struct num_err err = {0};
     struct al_config sizes;
     struct al_files files;
+    struct al_language language;
     struct al_net *net = NULL;
     CHECK_INT(num_file_read(m->folder, "config.json", false, "", &config, &config_len, &err), 0);
     CHECK_INT(num_file_read(m->folder, "preprocessor_config.json", true, "", &pre, &pre_len, &err),
               0);
+    bool adapted = false;
     if (al_config_parse(config, config_len, pre, pre_len, &sizes, &err) ||
-        al_files_open(m->folder, &files, &err))
+        al_files_open(m->folder, &files, &err) ||
+        al_language_choose(m->folder, m->n > m->n_own ? "other" : "", &language, &err) ||
+        al_language_adapt(&language, m->folder, &files, &sizes, &adapted, &err))
         TEST_FAIL("%s", err.text);
+    CHECK(adapted == (m->n > m->n_own));
     struct al_net_options options = {
         .compute = compute, .n_threads = n_threads, .max_frames = max_frames};
     if (al_net_create(&files, &sizes, &options, &net, &err))
@@ -78,8 +85,10 @@ static void check_variant(const char *variant, uint32_t number, double seconds, 
     struct random_model m;
     struct num_safetensors expected;
     size_t n;
-    float *pcm = rm_audio(number, seconds, &n), *logp = malloc(sizeof *logp * MAX_FRAMES * RM_V);
+    float *pcm = rm_audio(number, seconds, &n),
+          *logp = malloc(sizeof *logp * MAX_FRAMES * RM_V_OTHER);
     rm_init(&m, variant);
+    size_t V = m.n > m.n_own ? RM_V_OTHER : RM_V;
     CHECK_INT(
         num_safetensors_open(TESTS_DIR "/data/expected/wav2vec2.safetensors", &expected, NULL), 0);
     struct comparison c = {&expected, variant, 0, 0, TOLERANCE};
@@ -88,14 +97,14 @@ static void check_variant(const char *variant, uint32_t number, double seconds, 
     al_net_listen(net, pcm, n);
     CHECK_INT(al_net_run(net, 0, frames, NULL, logp, NULL), 0);
     CHECK_INT(c.layer, 2);
-    compare(&c, "logp", logp, RM_V, frames, RM_V);
+    compare(&c, "logp", logp, V, frames, V);
     printf("  %s: largest difference %.1e\n", variant, c.most);
     al_net_destroy(net);
     net = load(&m, NUM_COMPUTE_BF16, 1, MAX_FRAMES);
     c = (struct comparison){&expected, variant, 0, 0, BF16_TOLERANCE};
     al_net_listen(net, pcm, n);
     CHECK_INT(al_net_run(net, 0, frames, NULL, logp, NULL), 0);
-    compare(&c, "logp", logp, RM_V, frames, RM_V);
+    compare(&c, "logp", logp, V, frames, V);
     printf("  %s: of bfloat16 %.1e\n", variant, c.most);
     al_net_destroy(net);
     num_safetensors_close(&expected);
@@ -118,6 +127,10 @@ TEST(hubert) {
 
 TEST(adapters_in_two_files) {
     check_variant("adapter", 3, 1.0, 49);
+}
+
+TEST(the_adapter_of_a_language) {
+    check_variant("languages", 4, 1.3, 64);
 }
 
 TEST(threads_change_nothing) {

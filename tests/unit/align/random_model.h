@@ -10,16 +10,17 @@
 #include "align/files.h"
 #include "num/philox.h"
 
-enum { RM_D = 64, RM_F = 96, RM_V = 20, RM_C = 32, RM_MAX = 100 };
+enum { RM_D = 64, RM_F = 96, RM_V = 20, RM_V_OTHER = 24, RM_C = 32, RM_MAX = 130 };
 
 struct random_model {
     const char *prefix;
+    uint32_t stream; /* of the values of the tensors to come */
     bool layer_norms, adapter, old_names, projection_norm;
     uint32_t pos_kernel;
     struct num_tensor tensors[RM_MAX];
     char names[RM_MAX][100];
     float *values[RM_MAX];
-    size_t n;
+    size_t n, n_own; /* of them the model's own */
     char folder[TEST_PATH];
 };
 
@@ -75,8 +76,8 @@ static inline void rm_add_as(struct random_model *m, const char *name, const cha
     rm_scale(full, t->shape, t->n_dims, &mean, &deviation);
     m->values[m->n] = malloc(t->n_elements * sizeof(float));
     for (uint64_t i = 0; i < t->n_elements; i++)
-        m->values[m->n][i] =
-            (float)(mean + (2 * rm_uniform(7, rm_fnv(full), 0, i) - 1) * sqrt(3.0) * deviation);
+        m->values[m->n][i] = (float)(mean + (2 * rm_uniform(7, rm_fnv(full), m->stream, i) - 1) *
+                                                sqrt(3.0) * deviation);
     m->n++;
 }
 
@@ -114,6 +115,15 @@ static inline void rm_convs(struct random_model *m) {
     }
 }
 
+/* The adapter of a layer of MMS. */
+static inline void rm_adapter(struct random_model *m, uint32_t index) {
+    char p[60];
+    snprintf(p, sizeof p, "encoder.layers.%u.", index);
+    rm_norm(m, p, "adapter_layer.norm", RM_D);
+    rm_linear(m, p, "adapter_layer.linear_1", 16, RM_D);
+    rm_linear(m, p, "adapter_layer.linear_2", RM_D, 16);
+}
+
 static inline void rm_layer(struct random_model *m, uint32_t index) {
     char p[60];
     snprintf(p, sizeof p, "encoder.layers.%u.", index);
@@ -125,11 +135,8 @@ static inline void rm_layer(struct random_model *m, uint32_t index) {
     rm_linear(m, p, "feed_forward.intermediate_dense", RM_F, RM_D);
     rm_linear(m, p, "feed_forward.output_dense", RM_D, RM_F);
     rm_norm(m, p, "final_layer_norm", RM_D);
-    if (m->adapter) {
-        rm_norm(m, p, "adapter_layer.norm", RM_D);
-        rm_linear(m, p, "adapter_layer.linear_1", 16, RM_D);
-        rm_linear(m, p, "adapter_layer.linear_2", RM_D, 16);
-    }
+    if (m->adapter)
+        rm_adapter(m, index);
 }
 
 static inline void rm_tensors(struct random_model *m) {
@@ -173,7 +180,7 @@ static inline void rm_write_tensors(const struct random_model *m, const char *na
     free(header);
 }
 
-/* config.json of one of the variants "group", "layer", "hubert", "adapter". */
+/* config.json of one of the variants. */
 static inline void rm_write_config(const struct random_model *m, const char *more) {
     char text[1200];
     snprintf(text, sizeof text,
@@ -195,7 +202,8 @@ static inline void rm_write_config(const struct random_model *m, const char *mor
 /* The tensors alone; freed by rm_free(). */
 static inline void rm_make(struct random_model *m, const char *variant) {
     *m = (struct random_model){.prefix = "wav2vec2.", .pos_kernel = 16, .projection_norm = true};
-    m->adapter = strcmp(variant, "adapter") == 0;
+    bool many = strcmp(variant, "languages") == 0;
+    m->adapter = many || strcmp(variant, "adapter") == 0;
     m->layer_norms = m->adapter || strcmp(variant, "layer") == 0;
     m->old_names = m->layer_norms;
     if (strcmp(variant, "hubert") == 0) {
@@ -204,13 +212,27 @@ static inline void rm_make(struct random_model *m, const char *variant) {
         m->projection_norm = false;
     }
     rm_tensors(m);
+    m->n_own = m->n;
+    if (!many)
+        return;
+    m->stream = 1;
+    rm_adapter(m, 0);
+    rm_adapter(m, 1);
+    rm_linear(m, "", "lm_head", RM_V_OTHER, RM_D);
 }
 
-/* A folder with all files of a model; removed by rm_finish(). */
+/* Variants are "group", "layer", "hubert", "adapter" and "languages": an MMS folder, whose own
+ * weights are for "one" and that has an adapter for "other". A folder with all files of a model;
+ * removed by rm_finish(). */
 static inline void rm_init(struct random_model *m, const char *variant) {
     rm_make(m, variant);
     make_test_folder(m->folder);
-    if (m->adapter) { /* in two files */
+    if (m->n > m->n_own) {
+        static const char own[] = "{\"target_lang\": \"one\"}";
+        rm_write(m, "tokenizer_config.json", own, strlen(own), "wb");
+        rm_write_tensors(m, "model.safetensors", 0, m->n_own);
+        rm_write_tensors(m, "adapter.other.safetensors", m->n_own, m->n);
+    } else if (m->adapter) { /* in two files */
         static const char files[] = "{\"weight_map\": {\"a\": \"model-1.safetensors\", "
                                     "\"b\": \"model-2.safetensors\"}}";
         rm_write_tensors(m, "model-1.safetensors", 0, m->n / 2);

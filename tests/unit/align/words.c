@@ -1,13 +1,12 @@
 /*
- * Method ctc: spelling, and word times from models of random weights. What the network hears in
- * these sounds means nothing; that every word gets times in order, and windows their frames, does
- * not depend on it.
+ * Method ctc: word times from models of random weights. What the network hears in these sounds
+ * means nothing; that every word gets times in order, and windows their frames, does not depend on
+ * it.
  */
 #include "unit/align/random_model.h"
 
 #include "align/ctc_words.h"
 #include "align/net.h"
-#include "align/vocab.h"
 
 static const char letters[] = "{\"<pad>\": 0, \"<s>\": 1, \"|\": 2, \"a\": 3, \"b\": 4, \"c\": 5, "
                               "\"d\": 6, \"e\": 7, \"f\": 8, "
@@ -15,54 +14,12 @@ static const char letters[] = "{\"<pad>\": 0, \"<s>\": 1, \"|\": 2, \"a\": 3, \"
                               "14, \"u\": 15, \"[UNK]\": 16, "
                               "\"a\u026a\": 17, \"n\": 18, \"i\": 19}";
 
-/* ---- Spelling -------------------------------------------------------------------------------- */
-
-static void check_spelling(const struct al_vocab *v, const char *word, const char *want) {
-    int32_t ids[40];
-    char got[200] = "";
-    size_t n = al_vocab_spell(v, word, ids, 40);
-    for (size_t i = 0; i < n; i++)
-        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%d", i ? " " : "", ids[i]);
-    CHECK_STR(got, want);
-}
-
-TEST(words_are_spelt_with_what_there_is) {
-    struct al_vocab v;
-    CHECK_INT(al_vocab_parse(letters, sizeof letters - 1, 20, -1, &v, NULL), 0);
-    CHECK(v.blank == 0 && v.delimiter == 2);
-    check_spelling(&v, " Bad,", "4 3 6");
-    check_spelling(&v, "don\u2019t", "6 11 18 9 14");
-    check_spelling(&v, "CAF\u00c9", "5 3 8 10");
-    check_spelling(&v, "a\u026a", "17");
-    check_spelling(&v, "$25", "-1");
-    check_spelling(&v, "B2B", "4 -1 4");
-    check_spelling(&v, "\u65e5\u672c", "-1");
-    check_spelling(&v, "\u2014 ...", "");
-    check_spelling(&v, "<pad>", "-1 3 6");
-    al_vocab_finish(&v);
-}
-
-static void check_refused(const char *json, int32_t status, const char *why) {
-    struct al_vocab v;
-    struct num_err err = {0};
-    CHECK_INT(al_vocab_parse(json, strlen(json), 20, -1, &v, &err), status);
-    CHECK_HAS(err.text, why);
-}
-
-TEST(what_is_no_vocabulary_is_refused) {
-    check_refused("{", SLUICE_INPUT, "vocab.json, line 1");
-    check_refused("[]", SLUICE_INPUT, "not a map");
-    check_refused("{\"a\": 20}", SLUICE_INPUT, "is not below vocab_size, 20");
-    check_refused("{\"a\": 1}", SLUICE_INPUT, "which token is the blank");
-    check_refused("{\"<pad>\": 1}", SLUICE_INPUT, "no pieces of text");
-    check_refused("{\"eng\": {\"a\": 1}}", SLUICE_UNSUPPORTED, "several vocabularies");
-}
-
 /* ---- Words ----------------------------------------------------------------------------------- */
 
 static struct al_ctc_words *create_on(struct random_model *m, double window_s,
                                       const struct al_backend *backend) {
-    const struct al_ctc_options options = {NUM_COMPUTE_F32, 2, window_s, 1, 0.5, backend, 0, 0};
+    const struct al_ctc_options options = {NUM_COMPUTE_F32, 2, window_s, 1,    0.5,
+                                           backend,         0, 0,        NULL, NULL};
     struct al_ctc_words *self = NULL;
     struct num_err err = {0};
     rm_init(m, "layer");
@@ -111,6 +68,35 @@ TEST(every_word_that_is_said_gets_times) {
         al_ctc_words_destroy(self);
         rm_finish(&m);
     }
+    free(pcm);
+}
+
+/* Words that the dictionary lacks are stars. */
+TEST(words_are_said_as_a_dictionary_says) {
+    struct random_model m;
+    struct al_ctc_words *self = NULL;
+    struct al_ctc_report report;
+    struct num_err err = {0};
+    char path[128];
+    size_t n;
+    float *pcm = rm_audio(5, 4, &n);
+    rm_init(&m, "layer");
+    rm_write(&m, "vocab.json", letters, sizeof letters - 1, "wb");
+    rm_write(&m, "words.txt", "eye\ta\u026a\nsee\ts i\n", 17, "wb");
+    snprintf(path, sizeof path, "%s/words.txt", m.folder);
+    const struct al_ctc_options options = {NUM_COMPUTE_F32, 2, 30, 3, 0.5, NULL, 0, 0, NULL, path};
+    if (al_ctc_words_create(m.folder, &options, &self, &err))
+        TEST_FAIL("%s", err.text);
+    struct al_script s =
+        script_of("{\"segments\": [{\"start\": 0.5, \"end\": 3, \"text\": \" Eye, see the "
+                  "bees \u2014\"}]}");
+    CHECK_INT(al_ctc_words_align(self, pcm, n, &s, NULL, &report, NULL), 0);
+    CHECK_INT(report.n_words, 4);
+    CHECK_INT(report.n_stars, 2);
+    CHECK_INT(report.n_others, 1);
+    al_script_finish(&s);
+    al_ctc_words_destroy(self);
+    rm_finish(&m);
     free(pcm);
 }
 
@@ -266,7 +252,7 @@ TEST(work_can_be_cancelled) {
 /* ---- Folders --------------------------------------------------------------------------------- */
 
 static void check_folder(const char *more, int32_t status, const char *why) {
-    const struct al_ctc_options options = {NUM_COMPUTE_F32, 1, 30, 3, 0.5, NULL, 0, 0};
+    const struct al_ctc_options options = {NUM_COMPUTE_F32, 1, 30, 3, 0.5, NULL, 0, 0, NULL, NULL};
     struct random_model m;
     struct al_ctc_words *self;
     struct num_err err = {0};
@@ -277,6 +263,60 @@ static void check_folder(const char *more, int32_t status, const char *why) {
     CHECK_HAS(err.text, why);
     CHECK_HAS(err.text, m.folder);
     rm_finish(&m);
+}
+
+static int32_t create_many(struct random_model *m, const char *language, bool adapter,
+                           struct al_ctc_words **ret, struct num_err *err) {
+    static const char vocab[] =
+        "{\"one\": {\"<pad>\": 0, \"|\": 1, \"a\": 2}, \"other\": {\"<pad>\": 0, \"|\": 1, "
+        "\"b\": 23}, \"third\": {\"<pad>\": 0, \"c\": 1}}";
+    const struct al_ctc_options options = {NUM_COMPUTE_F32, 1,   30, 3, 0.5, NULL, 0, 0,
+                                           language,        NULL};
+    rm_init(m, "languages");
+    rm_write(m, "vocab.json", vocab, sizeof vocab - 1, "wb");
+    char path[128];
+    snprintf(path, sizeof path, "%s/adapter.other.safetensors", m->folder);
+    CHECK(adapter || unlink(path) == 0);
+    return al_ctc_words_create(m->folder, &options, ret, err);
+}
+
+TEST(the_language_of_a_model_of_many_is_chosen) {
+    static const char *const languages[] = {"one", NULL, "other"};
+    size_t n;
+    float *pcm = rm_audio(5, 4, &n);
+    for (size_t i = 0; i < 3; i++) {
+        struct random_model m;
+        struct al_ctc_words *self = NULL;
+        struct al_ctc_report report;
+        struct num_err err = {0};
+        struct al_script s =
+            script_of("{\"segments\": [{\"start\": 0.5, \"end\": 3, \"text\": \" a b aa\"}]}");
+        if (create_many(&m, languages[i], true, &self, &err))
+            TEST_FAIL("%s", err.text);
+        CHECK_INT(al_ctc_words_align(self, pcm, n, &s, NULL, &report, NULL), 0);
+        CHECK_INT(report.n_words, 3);
+        CHECK_INT(report.n_stars, i < 2 ? 1 : 2); /* letters of the other language */
+        al_script_finish(&s);
+        al_ctc_words_destroy(self);
+        rm_finish(&m);
+    }
+    free(pcm);
+}
+
+static void check_language(const char *language, bool adapter, const char *why) {
+    struct random_model m;
+    struct al_ctc_words *self = NULL;
+    struct num_err err = {0};
+    CHECK_INT(create_many(&m, language, adapter, &self, &err), SLUICE_INPUT);
+    CHECK_HAS(err.text, why);
+    rm_finish(&m);
+}
+
+TEST(languages_that_are_not_there_are_refused) {
+    check_language("oth", true, "no vocabulary of the language \"oth\"; of the 3 that it has");
+    check_language("third", true, "no adapter.third.safetensors");
+    check_language("other", false, "no adapter.other.safetensors");
+    check_language("../one", true, "are called eng, deu");
 }
 
 TEST(other_networks_are_refused) {
