@@ -188,9 +188,18 @@ outputs:
         self.chat.answer = 'Hm, {Anna}?\n</think>\n\n{"who": "Anna"}'  # the server's template began the thought
         self.assertEqual(json.loads(self.ask("extract", more=", schema: {type: object, properties: {who: {type: string}}}")), {"who": "Anna"})
 
+    def test_parameters_at_their_bounds(self):
+        plugin = BUILD + "/lib/sluice/plugins/llm_http.so"
+        stage = "llm_http/summarize"
+        said = self.sluice("plugin", "check", plugin, "--only", stage + ":create.bounds",
+                           "--with", f"{stage}.endpoint={self.chat.url}").stdout
+        self.assertRegex(said, r"ok +llm_http/summarize:create.bounds .* values, \d+ taken")
+        self.make(more=", attempts: 100")
+        self.assertIn("an integer from 1 to 6, found", self.sluice("check", "p.yaml", status=2).stderr)
+
     def test_cancelling(self):
         self.chat.faults = ["stall"] * 9
-        self.make(more=", attempts: 9", timeout=20)
+        self.make(more=", attempts: 6", timeout=20)
         process = self.start("run", "p.yaml", "talk.json", "-o", "out", "--json")
         wait_until(lambda: self.chat.requests, 20, "asked")
         began = time.monotonic()

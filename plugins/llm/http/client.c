@@ -23,7 +23,6 @@
 
 #define POLL_MS       100
 #define CONNECT_S     15
-#define MAX_PAUSE_S   30
 #define MAX_WAIT_S    120        /* that a server may ask for */
 #define MAX_REFUSAL   (64 << 10) /* bytes of its body that are read, about */
 #define FRAME_TOKENS  32         /* about what a chat template adds */
@@ -161,9 +160,9 @@ static void end(struct post *p, int32_t status) {
 static void again(struct post *p, int32_t status, double wait_s) {
     const struct lm_client_options *o = &p->client->options;
     double pause = o->pause_s > 0 ? o->pause_s : 1;
-    for (uint32_t i = 1; i < p->n_attempts && pause < MAX_PAUSE_S; i++)
+    for (uint32_t i = 1; i < p->n_attempts; i++)
         pause *= 2;
-    pause = wait_s > 0 ? wait_s : pause < MAX_PAUSE_S ? pause : MAX_PAUSE_S;
+    pause = wait_s > 0 ? wait_s : pause;
     if (p->n_attempts < o->attempts && pause <= MAX_WAIT_S) {
         forget_attempt(p);
         p->due = now_s() + pause;

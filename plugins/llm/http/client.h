@@ -14,6 +14,9 @@
 #include "llm/http/endpoint.h"
 #include "llm/session.h"
 
+/* More would hold the stage up for longer than a minute, which is what its own retry is for. */
+#define LM_CLIENT_ATTEMPTS 6
+
 struct lm_client_options {
     struct lm_endpoint endpoint; /* taken, also on failure */
     const char *model;           /* as the server calls it; borrowed, as the following */
@@ -21,7 +24,7 @@ struct lm_client_options {
     const json_t *extra;
     const char *ca;    /* a file of certificates to trust instead of the system's; NULL: those */
     double timeout_s;  /* without a byte */
-    uint32_t attempts; /* of each question, at least 1 */
+    uint32_t attempts; /* of each question, 1 to LM_CLIENT_ATTEMPTS */
     uint32_t context;  /* tokens that the server's model takes */
     uint32_t parallel; /* questions at a time, at least 1 */
     bool thoughts;

@@ -24,8 +24,9 @@ static LM_PARAM(param_timeout, "timeout", .kind = SLUICE_PARAM_DURATION, .defaul
                 LM_RANGE(0.1, 86400), .unit = "s",
                 .doc = "A server that sends nothing for so long has failed.");
 static LM_PARAM(param_attempts, "attempts", .kind = SLUICE_PARAM_INT, .default_value = "4",
-                LM_RANGE(1, 100),
-                .doc = "How often a question is asked where the server is busy or breaks off.");
+                LM_RANGE(1, LM_CLIENT_ATTEMPTS),
+                .doc = "How often a question is asked where the server is busy or breaks off; "
+                       "longer waits are the stage's retry.");
 static LM_PARAM(param_ca, "ca", .kind = SLUICE_PARAM_STRING,
                 .doc = "A file of certificates to trust, instead of the system's.");
 static LM_PARAM(param_extra, "extra", .kind = SLUICE_PARAM_JSON, .default_value = "{}",
