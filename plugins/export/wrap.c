@@ -16,6 +16,7 @@
 #include <sluice/types.h>
 
 #include "export/text.h"
+#include "num/buf.h"
 
 /* Chinese and Japanese: a line may end before and after such a character. Korean puts spaces. */
 static bool is_ideographic(uint32_t c) {
@@ -43,16 +44,11 @@ static bool may_break(uint32_t before, uint32_t after) {
 }
 
 static int add_line(struct ex_lines *lines, size_t at, size_t end, struct num_err *err) {
-    if (lines->n == lines->cap) {
-        size_t cap = lines->cap ? lines->cap * 2 : 8;
-        struct ex_line *grown = realloc(lines->lines, cap * sizeof *grown);
-        if (!grown)
-            return num_fail(err, SLUICE_RESOURCE, "out of memory for %zu lines of a subtitle", cap);
-        lines->lines = grown;
-        lines->cap = cap;
-    }
-    lines->lines[lines->n++] = (struct ex_line){at, end - at};
-    return 0;
+    int32_t status = num_grow(&lines->lines, lines->n, &lines->cap, sizeof *lines->lines,
+                              "lines of a subtitle", err);
+    if (status == SLUICE_OK)
+        lines->lines[lines->n++] = (struct ex_line){at, end - at};
+    return status;
 }
 
 /* Columns of [at, end). */

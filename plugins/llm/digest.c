@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "num/buf.h"
+
 #define LEAST_ROOM   64 /* tokens of text in a window */
 #define PIECE_TOKENS 2  /* what stands between pieces, at most */
 #define MARGIN       16 /* one in so many tokens: the whole may take more than its parts */
@@ -39,14 +41,9 @@ static void pieces_finish(struct pieces *p) {
 
 static int32_t append(struct pieces *p, const char *text, size_t len, struct piece piece,
                       struct num_err *err) {
-    if (p->n == p->room) {
-        size_t room = p->room ? 2 * p->room : 64;
-        struct piece *items = realloc(p->items, room * sizeof *items);
-        if (!items)
-            return num_fail_memory(err, "pieces of a text", room * sizeof *items);
-        p->items = items;
-        p->room = room;
-    }
+    int32_t status = num_grow(&p->items, p->n, &p->room, sizeof piece, "pieces of a text", err);
+    if (status != SLUICE_OK)
+        return status;
     piece.text = malloc(len + 1);
     if (!piece.text)
         return num_fail_memory(err, "a piece of a text", len);

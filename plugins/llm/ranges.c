@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "llm/words.h"
+#include "num/buf.h"
 
 struct range {
     size_t first, last;
@@ -31,16 +32,10 @@ static void list_finish(struct list *l) {
 }
 
 static int32_t add(struct list *l, size_t first, size_t last, struct num_err *err) {
-    if (l->n == l->room) {
-        size_t room = l->room ? 2 * l->room : 64;
-        struct range *items = realloc(l->items, room * sizeof *items);
-        if (!items)
-            return num_fail_memory(err, "windows", room * sizeof *items);
-        l->items = items;
-        l->room = room;
-    }
-    l->items[l->n++] = (struct range){.first = first, .last = last};
-    return SLUICE_OK;
+    int32_t status = num_grow(&l->items, l->n, &l->room, sizeof *l->items, "windows", err);
+    if (status == SLUICE_OK)
+        l->items[l->n++] = (struct range){.first = first, .last = last};
+    return status;
 }
 
 static size_t with_words(const struct lm_transcript *t, size_t first, size_t last) {

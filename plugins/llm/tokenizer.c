@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "llm/vocab.h"
+#include "num/buf.h"
 #include "num/unicode.h"
 #include "num/utf8.h"
 
@@ -65,17 +66,10 @@ bool lm_tokenizer_adds_bos(const struct lm_tokenizer *t) {
 /* ---- Output --------------------------------------------------------------------------------- */
 
 void lm_out_add(struct lm_out *out, int32_t token) {
-    if (out->n == out->room) {
-        size_t room = out->room ? 2 * out->room : 64;
-        int32_t *tokens = realloc(out->tokens, room * sizeof *tokens);
-        if (!tokens) {
-            out->failed = true;
-            return;
-        }
-        out->tokens = tokens;
-        out->room = room;
-    }
-    out->tokens[out->n++] = token;
+    if (num_grow(&out->tokens, out->n, &out->room, sizeof token, "tokens", NULL))
+        out->failed = true;
+    else
+        out->tokens[out->n++] = token;
 }
 
 void lm_out_unknown(const struct lm_tokenizer *t, const char *text, size_t len,

@@ -77,3 +77,17 @@ void num_buf_finish(struct num_buf *buf) {
 void num_free_text(char **text) {
     free(*text);
 }
+
+int32_t num_grow(void *items, size_t n, size_t *room, size_t size, const char *what,
+                 struct num_err *err) {
+    void **at = items;
+    size_t more = *room ? 2 * *room : 32;
+    if (n < *room)
+        return SLUICE_OK;
+    void *grown = realloc(*at, more * size);
+    if (!grown)
+        return num_fail_memory(err, what, more * size);
+    *at = grown;
+    *room = more;
+    return SLUICE_OK;
+}

@@ -1,7 +1,7 @@
 /*
- * A growable byte buffer. Appending never fails at the call: a buffer that ran out of memory
- * remembers it in `failed` and ignores what follows, so a writer checks once, at its end. `len` may
- * be lowered, which drops the end of the content.
+ * Growing arrays, and a growable byte buffer. Appending to that never fails at the call: a buffer
+ * that ran out of memory remembers it in `failed` and ignores what follows, so a writer checks once,
+ * at its end. `len` may be lowered, which drops the end of the content.
  */
 #ifndef NUM_BUF_H
 #define NUM_BUF_H
@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "num/err.h"
 
 struct num_buf {
     char *data; /* owned; NULL while empty; a NUL stands behind what was appended last */
@@ -32,6 +34,14 @@ char *num_buf_steal(struct num_buf *buf);
 void num_buf_finish(struct num_buf *buf);
 
 #define num_autobuf __attribute__((cleanup(num_buf_finish))) struct num_buf
+
+/*
+ * Room for one more item of `size` bytes behind the `n` of an array: where it is full, *(T **)items,
+ * of malloc() or NULL, becomes twice as long. SLUICE_RESOURCE, in the words of num_fail_memory():
+ * all stays as it is.
+ */
+int32_t num_grow(void *items, size_t n, size_t *room, size_t size, const char *what,
+                 struct num_err *err);
 
 /* For a text that free() frees. */
 void num_free_text(char **text);

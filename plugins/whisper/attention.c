@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "num/buf.h"
 #include "num/safetensors.h"
 
 struct entry {
@@ -47,14 +48,8 @@ static uint16_t to_half(float x) {
 
 /* Room for one more entry and n more values. */
 static bool reserve(struct wh_attention_file *f, size_t n) {
-    if (f->n_entries == f->max_entries) {
-        size_t max = f->max_entries ? 2 * f->max_entries : 16;
-        struct entry *entries = realloc(f->entries, max * sizeof *entries);
-        if (!entries)
-            return false;
-        f->entries = entries;
-        f->max_entries = max;
-    }
+    if (num_grow(&f->entries, f->n_entries, &f->max_entries, sizeof *f->entries, "", NULL))
+        return false;
     if (f->n_values + n > f->max_values) {
         size_t max = f->n_values + n > 2 * f->max_values ? f->n_values + n : 2 * f->max_values;
         uint16_t *values = realloc(f->values, max * sizeof *values);

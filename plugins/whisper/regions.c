@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "num/buf.h"
 #include "num/mel.h"
 
 /* ---- Reading ----------------------------------------------------------------------------------
@@ -118,16 +119,10 @@ struct spans {
 static int32_t add_span(struct spans *s, size_t first, size_t end, struct num_err *err) {
     if (end - first < NUM_MEL_HOP)
         return SLUICE_OK;
-    if (s->n == s->room) {
-        size_t room = s->room ? 2 * s->room : 64;
-        void *items = realloc(s->items, room * sizeof *s->items);
-        if (!items)
-            return num_fail_memory(err, "the windows", room * sizeof *s->items);
-        s->items = items;
-        s->room = room;
-    }
-    s->items[s->n++] = (struct wh_span){first, end - first};
-    return SLUICE_OK;
+    int32_t status = num_grow(&s->items, s->n, &s->room, sizeof *s->items, "the windows", err);
+    if (status == SLUICE_OK)
+        s->items[s->n++] = (struct wh_span){first, end - first};
+    return status;
 }
 
 /* Adds spans from `first` to `end` until what is left fits one; moves *first to that. */

@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "num/buf.h"
+
 /* Everything that a way of the library depends on. No padding: compared byte by byte. */
 struct key {
     uint64_t m, n, k, ld_x, ld_w, ld_ret, n_batch, stride_x, stride_w, stride_ret, workspace_bytes;
@@ -260,14 +262,10 @@ static cublasStatus_t choose_way(const struct num_cuda_library *l, struct plan *
 /* Returns the class; the plan stays the library's. */
 static int32_t add_plan(struct num_cuda_library *l, const struct num_cuda_product *p,
                         const struct key *key, struct plan **ret_plan, struct num_err *err) {
-    if (l->n_plans == l->capacity) {
-        size_t capacity = l->capacity ? 2 * l->capacity : 32;
-        struct plan *plans = realloc(l->plans, capacity * sizeof *plans);
-        if (!plans)
-            return num_fail_memory(err, "plans of matrix products", capacity * sizeof *plans);
-        l->plans = plans;
-        l->capacity = capacity;
-    }
+    int32_t status = num_grow(&l->plans, l->n_plans, &l->capacity, sizeof *l->plans,
+                              "plans of matrix products", err);
+    if (status != SLUICE_OK)
+        return status;
     struct plan *plan = &l->plans[l->n_plans];
     memset(plan, 0, sizeof *plan);
     plan->key = *key;
