@@ -11,36 +11,24 @@ struct map {
     size_t n_bands, n_frames, n_channels;
 };
 
-struct run {
-    struct dz_cuda *m;
-    size_t n; /* windows */
-    int32_t status;
-    struct num_err *err;
-};
-
-static void check(struct run *r, const char *what, cudaError_t error) {
-    if (r->status == SLUICE_OK)
-        r->status = num_cuda_fail(r->err, what, error);
-}
-
 /* ---- Layers ---------------------------------------------------------------------------------- */
 
 /* conv of `x` to `ret`, a free buffer. */
-static struct map run_conv(struct run *r, const struct dz_resnet_conv *c,
+static struct map run_conv(struct dz_cuda_call *r, const struct dz_resnet_conv *c,
                            const struct dz_cuda_conv_weights *w, const struct map *x, bool x_float,
                            const void *more, bool relu, void *ret) {
     const struct dz_cuda_conv a = {x->data,  w->w,       w->bias,     more,    ret,
                                    r->n,     x->n_bands, x->n_frames, c->n_in, c->n_out,
                                    c->width, c->stride,  relu,        x_float};
     if (r->status == SLUICE_OK)
-        check(r, "a convolution", dz_cuda_conv_run(&a, r->m->type, r->m->stream));
+        dz_cuda_note(r, "a convolution", dz_cuda_conv_run(&a, r->m->type, r->m->stream));
     return (struct map){ret, (x->n_bands + c->stride - 1) / c->stride,
                         (x->n_frames + c->stride - 1) / c->stride, c->n_out};
 }
 
 /* relu(second(relu(first(x))) + shortcut(x)). Maps move round the three buffers, the last one over
  * what it adds, place by place. */
-static struct map run_block(struct run *r, size_t i, const struct map *x) {
+static struct map run_block(struct dz_cuda_call *r, size_t i, const struct map *x) {
     const struct dz_resnet_block *b = &r->m->emb.blocks[i];
     const struct dz_cuda_embedding *e = &r->m->e;
     size_t at = 0;
@@ -54,7 +42,7 @@ static struct map run_block(struct run *r, size_t i, const struct map *x) {
     return run_conv(r, &b->second, &e->second[i], &middle, false, more.data, true, more.data);
 }
 
-static struct map run_trunk(struct run *r, size_t first) {
+static struct map run_trunk(struct dz_cuda_call *r, size_t first) {
     struct dz_cuda *m = r->m;
     const struct dz_cuda_fbank f = {m->s.wave + first * m->seg.shape.window,
                                     m->e.bands,
@@ -65,7 +53,7 @@ static struct map run_trunk(struct run *r, size_t first) {
                                     dz_cuda_frames(m)};
     struct map x = {m->e.features, m->emb.n_bands, dz_cuda_frames(m), 1};
     if (r->status == SLUICE_OK)
-        check(r, "the filter banks", dz_cuda_fbank_run(&f, m->stream));
+        dz_cuda_note(r, "the filter banks", dz_cuda_fbank_run(&f, m->stream));
     x = run_conv(r, &m->emb.stem, &m->e.stem, &x, true, NULL, true, m->e.maps[0]);
     for (size_t i = 0; i < m->emb.n_blocks; i++)
         x = run_block(r, i, &x);
@@ -75,7 +63,7 @@ static struct map run_trunk(struct run *r, size_t first) {
 /* ---- Voices ---------------------------------------------------------------------------------- */
 
 /* The masks of n voices in the frames of the last map, and which map each is of. */
-static void send_masks(struct run *r, const struct dz_heard *heard, size_t n, size_t first,
+static void send_masks(struct dz_cuda_call *r, const struct dz_heard *heard, size_t n, size_t first,
                        size_t n_frames) {
     struct dz_cuda *m = r->m;
     unsigned *which = (unsigned *)(void *)m->pinned;
@@ -88,15 +76,16 @@ static void send_masks(struct run *r, const struct dz_heard *heard, size_t n, si
             masks[i * n_frames + t] =
                 dz_resnet_mask_at(heard[i].mask, m->seg.shape.n_frames, t, n_frames);
     }
-    check(r, "copying masks",
-          cudaMemcpyAsync(m->e.which, which, n * sizeof *which, cudaMemcpyHostToDevice, m->stream));
+    dz_cuda_note(
+        r, "copying masks",
+        cudaMemcpyAsync(m->e.which, which, n * sizeof *which, cudaMemcpyHostToDevice, m->stream));
     if (r->status == SLUICE_OK)
-        check(r, "copying masks",
-              cudaMemcpyAsync(m->e.masks, masks, n * n_frames * sizeof *masks,
-                              cudaMemcpyHostToDevice, m->stream));
+        dz_cuda_note(r, "copying masks",
+                     cudaMemcpyAsync(m->e.masks, masks, n * n_frames * sizeof *masks,
+                                     cudaMemcpyHostToDevice, m->stream));
 }
 
-static void run_voices(struct run *r, const struct map *x, size_t n) {
+static void run_voices(struct dz_cuda_call *r, const struct map *x, size_t n) {
     struct dz_cuda *m = r->m;
     const struct dz_cuda_pool pool = {x->data, m->e.which, m->e.masks,  m->e.pooled,
                                       n,       x->n_bands, x->n_frames, x->n_channels};
@@ -111,22 +100,22 @@ static void run_voices(struct run *r, const struct map *x, size_t n) {
                                        .ld_ret = dz_cuda_padded(m->emb.size),
                                        .bias = m->e.bias};
     if (r->status == SLUICE_OK)
-        check(r, "pooling", dz_cuda_pool_run(&pool, m->type, m->stream));
+        dz_cuda_note(r, "pooling", dz_cuda_pool_run(&pool, m->type, m->stream));
     if (r->status == SLUICE_OK)
         r->status =
             num_cuda_gemm_run(m->gemm, &p, m->workspace, DZ_CUDA_GEMM_BYTES, m->stream, r->err);
 }
 
 /* Waits for the rows of n voices. */
-static void fetch(struct run *r, const struct dz_heard *heard, size_t n) {
+static void fetch(struct dz_cuda_call *r, const struct dz_heard *heard, size_t n) {
     struct dz_cuda *m = r->m;
     size_t ld = dz_cuda_padded(m->emb.size);
     if (r->status == SLUICE_OK)
-        check(r, "copying embeddings",
-              cudaMemcpyAsync(m->pinned, m->e.rows, n * ld * sizeof(float), cudaMemcpyDeviceToHost,
-                              m->stream));
+        dz_cuda_note(r, "copying embeddings",
+                     cudaMemcpyAsync(m->pinned, m->e.rows, n * ld * sizeof(float),
+                                     cudaMemcpyDeviceToHost, m->stream));
     cudaError_t end = cudaStreamSynchronize(m->stream);
-    check(r, "the embeddings", end);
+    dz_cuda_note(r, "the embeddings", end);
     for (size_t i = 0; r->status == SLUICE_OK && i < n; i++)
         memcpy(heard[i].ret, m->pinned + i * ld * sizeof(float), m->emb.size * sizeof(float));
 }
@@ -134,13 +123,13 @@ static void fetch(struct run *r, const struct dz_heard *heard, size_t n) {
 int32_t dz_cuda_hear(void *self, const float *const *windows, size_t n,
                      const struct dz_heard *heard, size_t n_heard, struct num_err *err) {
     struct dz_cuda *m = self;
-    struct run run = {.m = m, .status = SLUICE_OK, .err = err}, *r = &run;
+    struct dz_cuda_call run = {.m = m, .status = SLUICE_OK, .err = err}, *r = &run;
     size_t at = 0;
     if (n_heard == 0)
         return SLUICE_OK;
-    check(r, "copying windows", dz_cuda_send_windows(m, windows, n));
+    dz_cuda_note(r, "copying windows", dz_cuda_send_windows(m, windows, n));
     if (r->status == SLUICE_OK)
-        check(r, "copying windows", cudaStreamSynchronize(m->stream));
+        dz_cuda_note(r, "copying windows", cudaStreamSynchronize(m->stream));
     for (size_t first = 0; first < n && r->status == SLUICE_OK; first += DZ_CUDA_MAPS) {
         size_t some = 0;
         r->n = n - first < DZ_CUDA_MAPS ? n - first : DZ_CUDA_MAPS;

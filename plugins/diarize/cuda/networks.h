@@ -100,6 +100,19 @@ static inline enum num_cuda_type dz_cuda_linear_type(const struct dz_cuda *m, si
     return i > 0 && i + 1 == m->seg.n_linears ? NUM_CUDA_F32 : m->type;
 }
 
+/* A call on its way; its first failure stops the steps behind it. */
+struct dz_cuda_call {
+    struct dz_cuda *m;
+    size_t n; /* windows */
+    int32_t status;
+    struct num_err *err;
+};
+
+static inline void dz_cuda_note(struct dz_cuda_call *c, const char *what, cudaError_t error) {
+    if (c->status == SLUICE_OK)
+        c->status = num_cuda_fail(c->err, what, error);
+}
+
 /* ---- load.c */
 
 /* SLUICE_UNSUPPORTED for sizes that the kernels do not take. */

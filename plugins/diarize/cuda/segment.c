@@ -7,20 +7,7 @@
 
 #include "diarize/cuda/networks.h"
 
-/* A call on its way; its first failure stops the steps behind it. */
-struct run {
-    struct dz_cuda *m;
-    size_t n; /* windows */
-    int32_t status;
-    struct num_err *err;
-};
-
-static void check(struct run *r, const char *what, cudaError_t error) {
-    if (r->status == SLUICE_OK)
-        r->status = num_cuda_fail(r->err, what, error);
-}
-
-static size_t rows_of(const struct run *r) {
+static size_t rows_of(const struct dz_cuda_call *r) {
     return r->n * r->m->seg.shape.n_frames;
 }
 
@@ -33,7 +20,7 @@ cudaError_t dz_cuda_send_windows(struct dz_cuda *m, const float *const *windows,
 
 /* Convolution i of `x`, pooled, to maps[i % 2], and normalised; the last one's rows become the
  * layers' inputs. */
-static void run_conv(struct run *r, size_t i, const float *x) {
+static void run_conv(struct dz_cuda_call *r, size_t i, const float *x) {
     struct dz_cuda *m = r->m;
     const struct dz_pyannet_conv *c = &m->seg.convs[i];
     bool last = i + 1 == DZ_PYANNET_CONVS;
@@ -61,13 +48,13 @@ static void run_conv(struct run *r, size_t i, const float *x) {
                                      .step = last ? r->n * width : width,
                                      .width = width};
     if (r->status == SLUICE_OK)
-        check(r, "a convolution", dz_cuda_pooled_run(&p, m->stream));
+        dz_cuda_note(r, "a convolution", dz_cuda_pooled_run(&p, m->stream));
     if (r->status == SLUICE_OK)
-        check(r, "a norm", dz_cuda_normal_run(&n, last ? m->type : NUM_CUDA_F32, m->stream));
+        dz_cuda_note(r, "a norm", dz_cuda_normal_run(&n, last ? m->type : NUM_CUDA_F32, m->stream));
 }
 
 /* ret (rows, n_out up to ld) float = x W^T + bias. */
-static void multiply(struct run *r, enum num_cuda_type type, const void *x, const void *w,
+static void multiply(struct dz_cuda_call *r, enum num_cuda_type type, const void *x, const void *w,
                      size_t n_out, size_t k, const float *bias, size_t ld, float *ret) {
     const struct num_cuda_product p = {.type = type,
                                        .ret_type = NUM_CUDA_F32,
@@ -90,7 +77,7 @@ static void exchange(struct dz_cuda *m) {
     m->s.y = swap;
 }
 
-static void run_lstm(struct run *r, size_t i) {
+static void run_lstm(struct dz_cuda_call *r, size_t i) {
     struct dz_cuda *m = r->m;
     const struct dz_pyannet_lstm *l = &m->seg.lstms[i];
     const struct dz_cuda_lstm_layer *w = &m->s.lstms[i];
@@ -101,12 +88,12 @@ static void run_lstm(struct run *r, size_t i) {
     multiply(r, m->type, m->s.x, w->input, gates, dz_cuda_padded(l->n_in), w->bias, gates,
              m->s.gates);
     if (r->status == SLUICE_OK)
-        check(r, "an LSTM", dz_cuda_lstm_run(&a, m->type, m->stream));
+        dz_cuda_note(r, "an LSTM", dz_cuda_lstm_run(&a, m->type, m->stream));
     exchange(m);
 }
 
 /* Leaves sums without bias in gates, and the last layer's scores with theirs. */
-static void run_linears(struct run *r) {
+static void run_linears(struct dz_cuda_call *r) {
     struct dz_cuda *m = r->m;
     for (size_t i = 0; i < m->seg.n_linears; i++) {
         const struct dz_pyannet_linear *l = &m->seg.linears[i];
@@ -116,24 +103,24 @@ static void run_linears(struct run *r) {
                  dz_cuda_padded(l->n_in), last ? m->s.linear_bias[i] : NULL, ld, m->s.gates);
         enum num_cuda_type next = dz_cuda_linear_type(m, i + 1);
         if (!last && r->status == SLUICE_OK)
-            check(r, "an activation",
-                  dz_cuda_leaky(m->s.gates, m->s.linear_bias[i], rows_of(r), l->n_out, ld, m->s.x,
-                                next, m->stream));
+            dz_cuda_note(r, "an activation",
+                         dz_cuda_leaky(m->s.gates, m->s.linear_bias[i], rows_of(r), l->n_out, ld,
+                                       m->s.x, next, m->stream));
     }
 }
 
 /* Scores (n_frames, n, classes up to ld) to (n, n_frames, classes). */
-static void fetch(struct run *r, float *ret) {
+static void fetch(struct dz_cuda_call *r, float *ret) {
     struct dz_cuda *m = r->m;
     size_t classes = m->seg.shape.n_classes, frames = m->seg.shape.n_frames;
     size_t ld = dz_cuda_padded(classes);
     const float *scores = (const float *)(const void *)m->pinned;
     if (r->status == SLUICE_OK)
-        check(r, "copying scores",
-              cudaMemcpyAsync(m->pinned, m->s.gates, rows_of(r) * ld * sizeof(float),
-                              cudaMemcpyDeviceToHost, m->stream));
+        dz_cuda_note(r, "copying scores",
+                     cudaMemcpyAsync(m->pinned, m->s.gates, rows_of(r) * ld * sizeof(float),
+                                     cudaMemcpyDeviceToHost, m->stream));
     cudaError_t end = cudaStreamSynchronize(m->stream);
-    check(r, "the segmentation", end);
+    dz_cuda_note(r, "the segmentation", end);
     for (size_t t = 0; r->status == SLUICE_OK && t < frames; t++)
         for (size_t i = 0; i < r->n; i++)
             memcpy(ret + (i * frames + t) * classes, scores + (t * r->n + i) * ld,
@@ -143,12 +130,12 @@ static void fetch(struct run *r, float *ret) {
 int32_t dz_cuda_segment(void *self, const float *const *windows, size_t n, float *ret,
                         struct num_err *err) {
     struct dz_cuda *m = self;
-    struct run run = {m, n, SLUICE_OK, err}, *r = &run;
-    check(r, "copying windows", dz_cuda_send_windows(m, windows, n));
+    struct dz_cuda_call run = {m, n, SLUICE_OK, err}, *r = &run;
+    dz_cuda_note(r, "copying windows", dz_cuda_send_windows(m, windows, n));
     if (r->status == SLUICE_OK)
-        check(r, "normalising windows",
-              dz_cuda_wave(m->s.wave, n, m->seg.shape.window, m->seg.wave_scale, m->seg.wave_shift,
-                           m->stream));
+        dz_cuda_note(r, "normalising windows",
+                     dz_cuda_wave(m->s.wave, n, m->seg.shape.window, m->seg.wave_scale,
+                                  m->seg.wave_shift, m->stream));
     for (size_t i = 0; i < DZ_PYANNET_CONVS; i++)
         run_conv(r, i, i ? m->s.maps[(i + 1) % 2] : m->s.wave);
     for (size_t i = 0; i < m->seg.n_lstms; i++)
