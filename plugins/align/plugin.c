@@ -169,9 +169,7 @@ static int32_t choose_backend(const struct stage *self, struct al_ctc_options *o
     return SLUICE_OK;
 #else
     (void)options;
-    return num_fail(err, SLUICE_UNSUPPORTED,
-                    "device: cuda was asked for, and this build has no CUDA backend; build it with "
-                    "the CUDA Toolkit, or use device: cpu");
+    return st_fail_cuda(err);
 #endif
 }
 

@@ -301,9 +301,7 @@ static int32_t choose_backend(const struct sluice_host *host, struct dz_model_pa
     return SLUICE_OK;
 #else
     (void)paths;
-    return num_fail(err, SLUICE_UNSUPPORTED,
-                    "device: cuda was asked for, and this build has no CUDA backend; build it with "
-                    "the CUDA Toolkit, or use device: cpu");
+    return st_fail_cuda(err);
 #endif
 }
 

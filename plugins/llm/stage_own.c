@@ -121,9 +121,7 @@ static int32_t choose_card(const struct sluice_host *host, struct lm_session_opt
 #else
     (void)o;
     (void)on_lost;
-    return num_fail(err, SLUICE_UNSUPPORTED,
-                    "device: cuda was asked for, and this build has no CUDA backend; build it with "
-                    "the CUDA Toolkit, or use device: cpu");
+    return st_fail_cuda(err);
 #endif
 }
 

@@ -48,3 +48,9 @@ void st_metric(const struct sluice_host *host, struct sluice_job *job, const cha
     if (metrics)
         metrics->set(job, name, value);
 }
+
+int32_t st_fail_cuda(struct num_err *err) {
+    return num_fail(err, SLUICE_UNSUPPORTED,
+                    "device: cuda was asked for, and this build has no CUDA backend; build it with "
+                    "the CUDA Toolkit, or use device: cpu");
+}

@@ -35,4 +35,7 @@ int32_t st_end(const struct sluice_host *host, struct sluice_job *job, int32_t s
 void st_metric(const struct sluice_host *host, struct sluice_job *job, const char *name,
                double value);
 
+/* SLUICE_UNSUPPORTED: a card was asked for, and the plugin is built without a backend for cards. */
+int32_t st_fail_cuda(struct num_err *err);
+
 #endif

@@ -64,9 +64,7 @@ static int32_t choose_backend(const struct stage *s, const struct wh_backend **r
         *ret = &wh_backend_cuda;
         return SLUICE_OK;
 #else
-        return num_fail(err, SLUICE_UNSUPPORTED,
-                        "device: cuda was asked for, and this build has no CUDA backend; build it "
-                        "with the CUDA Toolkit, or use device: cpu");
+        return st_fail_cuda(err);
 #endif
     }
     if (compute == WH_COMPUTE_F16 || compute == WH_COMPUTE_INT4)
