@@ -72,20 +72,6 @@ static void *room(size_t bytes) {
     return p;
 }
 
-static struct wh_dims dims_of(uint32_t n_text_layers) {
-    return (struct wh_dims){.n_mels = 128,
-                            .n_audio_ctx = 1500,
-                            .n_text_ctx = 448,
-                            .n_state = 1280,
-                            .n_vocab = 51866,
-                            .n_audio_layers = 32,
-                            .n_audio_heads = 20,
-                            .n_audio_ffn = 5120,
-                            .n_text_layers = n_text_layers,
-                            .n_text_heads = 20,
-                            .n_text_ffn = 5120};
-}
-
 /* ---- What is measured ----------------------------------------------------------------------- */
 
 /* Encodes n windows, 16 at a time, and waits for the last. */
@@ -304,7 +290,7 @@ static void run_mode(struct bench *b, const struct made_weights *made) {
 }
 
 static void run(const char *name) {
-    struct bench b = {.dims = dims_of(strcmp(name, "turbo") ? 32 : 4)};
+    struct bench b = {.dims = made_large_v3(strcmp(name, "turbo") ? 32 : 4)};
     struct made_weights made;
     make_mels(&b);
     made_weights_make(&made, &b.dims, true);

@@ -127,17 +127,8 @@ static void say(const struct bench *b, const char *name, work *run, double bytes
 /* ---- A model -------------------------------------------------------------------------------- */
 
 static struct wh_dims dims_of(bool small) {
-    struct wh_dims s = {.n_mels = 128,
-                        .n_audio_ctx = 1500,
-                        .n_text_ctx = 448,
-                        .n_state = 1280,
-                        .n_vocab = 51866,
-                        .n_audio_layers = 1,
-                        .n_audio_heads = 20,
-                        .n_audio_ffn = 5120,
-                        .n_text_layers = LAYERS,
-                        .n_text_heads = 20,
-                        .n_text_ffn = 5120};
+    struct wh_dims s = made_large_v3(LAYERS);
+    s.n_audio_layers = 1;
     if (small) {
         s.n_audio_ctx = 32;
         s.n_text_ctx = 64;

@@ -165,6 +165,15 @@ class Case(unittest.TestCase):
         return [json.loads(line) for line in text.splitlines()]
 
 
+def tree(folder):
+    """The files of a folder: name -> bytes."""
+    found = {}
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        with open(os.path.join(folder, name), "rb") as f:
+            found[name] = f.read()
+    return found
+
+
 def fixtures(*args):
     """Arguments that add the fixture plugins."""
     return [*args, "--plugins", FIXTURES]

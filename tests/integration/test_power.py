@@ -18,14 +18,6 @@ N_ITEMS = 60
 MOMENT_S = 1.5  # 50 ms, and what a busy machine makes of it
 
 
-def tree(folder):
-    found = {}
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        with open(os.path.join(folder, name), "rb") as f:
-            found[name] = f.read()
-    return found
-
-
 def seconds(text):
     return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
 

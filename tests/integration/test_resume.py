@@ -19,14 +19,6 @@ OUTPUTS = """\
 """
 
 
-def tree(folder):
-    found = {}
-    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        with open(os.path.join(folder, name), "rb") as f:
-            found[name] = f.read()
-    return found
-
-
 class Resume(Case):
     def setUp(self):
         super().setUp()

@@ -9,33 +9,6 @@
 
 #define LOGIT_BOUND 5e-5f /* as on the processor */
 
-/* Largest difference of the first logits from the reference; *ret_agree: tokens before the first
- * other one. */
-static float compare(const json_t *one, const struct lm_model *model, enum lm_kv_type kv,
-                     size_t n_tokens, size_t *ret_agree, float *ret_most) {
-    int32_t prompt[CASE_MAX_TOKENS], want[CASE_MAX_TOKENS];
-    size_t n_prompt = case_tokens(one, "prompt", prompt), n = case_tokens(one, "tokens", want);
-    const json_t *logits = json_object_get(one, "logits");
-    size_t n_vocab = json_array_size(logits);
-    float first[n_vocab], worst = 0;
-    struct answer a = {.first_logits = first, .n_vocab = n_vocab};
-    n = n < n_tokens ? n : n_tokens;
-    struct lm_request request = case_request(prompt, n_prompt, (uint32_t)n, &a);
-    struct lm_engine *engine = case_engine(model, 1, (uint32_t)n_prompt + 64, kv);
-    case_run(engine, &request);
-    CHECK_INT(a.n, n);
-    *ret_most = 0;
-    for (size_t i = 0; i < n_vocab; i++) {
-        float want_logit = (float)json_number_value(json_array_get(logits, i));
-        worst = fmaxf(worst, fabsf(first[i] - want_logit));
-        *ret_most = fmaxf(*ret_most, fabsf(want_logit));
-    }
-    for (*ret_agree = 0; *ret_agree < n && a.tokens[*ret_agree] == want[*ret_agree];)
-        ++*ret_agree;
-    lm_engine_destroy(engine);
-    return worst;
-}
-
 /* What differs on the host alone, or in nothing new, is left out: the processor's test has it. */
 static bool is_wanted(const char *name) {
     static const char *const others[] = {
@@ -54,15 +27,14 @@ TEST(floats_are_exact) {
     size_t i;
     json_array_foreach(all, i, one) {
         const char *name = json_string_value(json_object_get(one, "name"));
-        size_t agree, n = strstr(name, "long") ? 2 : 3;
-        float most;
         if (!is_wanted(name))
             continue;
         struct lm_model *model = case_model_on(one, LM_F32, pool, &lm_card_cuda);
-        float worst = compare(one, model, LM_KV_AUTO, n, &agree, &most);
-        printf("  %-19s logits within %.1e, tokens %zu of %zu\n", name, worst, agree, n);
-        if (!(worst < LOGIT_BOUND) || agree != n)
-            TEST_FAIL("%s: logits off by %g, %zu of %zu tokens", name, worst, agree, n);
+        struct case_difference d =
+            case_compare(one, model, LM_KV_AUTO, strstr(name, "long") ? 2 : 3);
+        printf("  %-19s logits within %.1e, tokens %zu of %zu\n", name, d.worst, d.n_agreed, d.n);
+        if (!(d.worst < LOGIT_BOUND) || d.n_agreed != d.n)
+            TEST_FAIL("%s: logits off by %g, %zu of %zu tokens", name, d.worst, d.n_agreed, d.n);
         lm_model_free(model);
     }
     num_pool_destroy(pool);
@@ -85,12 +57,11 @@ TEST(fast_paths_stay_within_bounds) {
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         const json_t *one = case_named(all, ways[w].name);
         struct lm_model *model = case_model_on(one, ways[w].compute, pool, &lm_card_cuda);
-        size_t agree;
-        float most, off = compare(one, model, ways[w].kv, 3, &agree, &most);
+        struct case_difference d = case_compare(one, model, ways[w].kv, 3);
         printf("  %-19s logits within %.4f of the largest, tokens %zu of 3\n", ways[w].name,
-               off / most, agree);
-        if (!(off < ways[w].bound * most) || agree == 0)
-            TEST_FAIL("%s: logits off by %g of %g", ways[w].name, off, most);
+               d.worst / d.most, d.n_agreed);
+        if (!(d.worst < ways[w].bound * d.most) || d.n_agreed == 0)
+            TEST_FAIL("%s: logits off by %g of %g", ways[w].name, d.worst, d.most);
         lm_model_free(model);
     }
     num_pool_destroy(pool);

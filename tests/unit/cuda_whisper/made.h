@@ -22,6 +22,21 @@ struct made_weights {
     bool half; /* F16, else F32 */
 };
 
+/* The shape of large-v3; turbo has 4 layers of text. */
+static inline struct wh_dims made_large_v3(uint32_t n_text_layers) {
+    return (struct wh_dims){.n_mels = 128,
+                            .n_audio_ctx = 1500,
+                            .n_text_ctx = 448,
+                            .n_state = 1280,
+                            .n_vocab = 51866,
+                            .n_audio_layers = 32,
+                            .n_audio_heads = 20,
+                            .n_audio_ffn = 5120,
+                            .n_text_layers = n_text_layers,
+                            .n_text_heads = 20,
+                            .n_text_ffn = 5120};
+}
+
 /* The upper bits of a float as binary16, cut off: all that random numbers need. */
 static inline uint16_t made_half(float x) {
     uint32_t bits;

@@ -2,24 +2,15 @@
  * The host's side of the CUDA backend: the memory plan, and which cells rows read, against a model
  * that copies everything.
  */
+#include "unit/cuda_whisper/made.h"
 #include "unit/test.h"
 #include "whisper/cuda/decoder_plan.h"
 #include "whisper/cuda/load.h"
 #include "whisper/cuda/rows.h"
 
 static struct wh_cuda_config large_v3(uint32_t n_slots, uint32_t n_rows) {
-    struct wh_dims s = {.n_mels = 128,
-                        .n_audio_ctx = 1500,
-                        .n_text_ctx = 448,
-                        .n_state = 1280,
-                        .n_vocab = 51866,
-                        .n_audio_layers = 32,
-                        .n_audio_heads = 20,
-                        .n_audio_ffn = 5120,
-                        .n_text_layers = 32,
-                        .n_text_heads = 20,
-                        .n_text_ffn = 5120,
-                        .n_alignment_heads = 10};
+    struct wh_dims s = made_large_v3(32);
+    s.n_alignment_heads = 10;
     return (struct wh_cuda_config){.dims = s,
                                    .type = NUM_CUDA_BF16,
                                    .n_slots = n_slots,

@@ -138,4 +138,41 @@ static inline void case_run(struct lm_engine *engine, const struct lm_request *r
         TEST_FAIL("%s", err.text);
 }
 
+/* How an answer differs from the reference. */
+struct case_difference {
+    float worst;        /* of the first logits */
+    float most, spread; /* of the reference's: the largest, and their standard deviation */
+    size_t n, n_agreed; /* tokens; those before the first other one */
+};
+
+/* Answers the case with at most `n_tokens` tokens. */
+static inline struct case_difference case_compare(const json_t *one, const struct lm_model *model,
+                                                  enum lm_kv_type kv, size_t n_tokens) {
+    int32_t prompt[CASE_MAX_TOKENS], want[CASE_MAX_TOKENS];
+    size_t n_prompt = case_tokens(one, "prompt", prompt), n = case_tokens(one, "tokens", want);
+    const json_t *logits = json_object_get(one, "logits");
+    size_t n_vocab = json_array_size(logits);
+    float first[n_vocab];
+    double sum = 0, squares = 0;
+    struct answer a = {.first_logits = first, .n_vocab = n_vocab};
+    struct case_difference d = {.n = n < n_tokens ? n : n_tokens};
+    struct lm_request request = case_request(prompt, n_prompt, (uint32_t)d.n, &a);
+    struct lm_engine *engine = case_engine(model, 1, (uint32_t)n_prompt + 64, kv);
+    case_run(engine, &request);
+    CHECK_INT(a.n, d.n);
+    for (size_t i = 0; i < n_vocab; i++) {
+        float expected = (float)json_number_value(json_array_get(logits, i));
+        d.worst = fmaxf(d.worst, fabsf(first[i] - expected));
+        d.most = fmaxf(d.most, fabsf(expected));
+        sum += expected;
+        squares += (double)expected * expected;
+    }
+    d.spread =
+        (float)sqrt(squares / (double)n_vocab - sum / (double)n_vocab * sum / (double)n_vocab);
+    while (d.n_agreed < d.n && a.tokens[d.n_agreed] == want[d.n_agreed])
+        d.n_agreed++;
+    lm_engine_destroy(engine);
+    return d;
+}
+
 #endif

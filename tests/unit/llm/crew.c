@@ -1,5 +1,6 @@
 /* Jobs at work together: what they ask at the same time is answered in one batch, and each ends as
  * its own work does. */
+#include "unit/llm/fake_session.h"
 #include "unit/test.h"
 
 #include <unistd.h>
@@ -24,19 +25,6 @@ struct fake {
     atomic_uint n_wakes;
     int patience; /* steps without an answer, until questions of two jobs are there */
 };
-
-static int32_t count(const struct lm_session *s, const char *text, size_t len, uint32_t *ret,
-                     struct num_err *err) {
-    (void)s, (void)text, (void)err;
-    *ret = (uint32_t)len;
-    return SLUICE_OK;
-}
-
-static int32_t frame(const struct lm_session *s, const char *system, const char *user, size_t len,
-                     uint32_t *ret, struct num_err *err) {
-    (void)system;
-    return count(s, user, len, ret, err);
-}
 
 static void start(struct lm_session *s, struct lm_question *q) {
     struct fake *f = (struct fake *)s;
@@ -74,7 +62,7 @@ static void wake(struct lm_session *s) {
     atomic_fetch_add(&((struct fake *)s)->n_wakes, 1);
 }
 
-static const struct lm_session_ops ops = {NULL, count, frame, start, step, wake};
+static const struct lm_session_ops ops = {NULL, fake_count, fake_frame, start, step, wake};
 
 /* ---- A host: jobs that wait, and what became of them ----------------------------------------- */
 

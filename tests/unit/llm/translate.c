@@ -1,5 +1,6 @@
 /* Translation with a session that answers by a function: what counts is laid out, what does not is
  * asked about in halves. */
+#include "unit/llm/fake_session.h"
 #include "unit/test.h"
 
 #include "llm/languages.h"
@@ -28,24 +29,11 @@ static void start(struct lm_session *s, struct lm_question *q) {
     json_decref(question);
 }
 
-static int32_t count(const struct lm_session *s, const char *text, size_t len, uint32_t *ret,
-                     struct num_err *err) {
-    (void)s, (void)text, (void)err;
-    *ret = (uint32_t)len;
-    return SLUICE_OK;
-}
-
-static int32_t frame(const struct lm_session *s, const char *system, const char *user, size_t len,
-                     uint32_t *ret, struct num_err *err) {
-    (void)system;
-    return count(s, user, len, ret, err);
-}
-
 static void step(struct lm_session *s) {
     (void)s;
 }
 
-static const struct lm_session_ops ops = {NULL, count, frame, start, step};
+static const struct lm_session_ops ops = {NULL, fake_count, fake_frame, start, step};
 
 static const char talk[] = "{\"language\": \"en\", \"text\": \"x\", \"words\": [], \"segments\": ["
                            "{\"start\": 0, \"end\": 1, \"text\": \" one\", \"speaker\": \"A\", "
