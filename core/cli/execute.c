@@ -98,22 +98,10 @@ struct place {
     struct sl_admission *admission;
 };
 
-static int run_in(const struct sl_cli_run *spec, const struct place *at,
-                  const struct sl_install *install, struct outlets to) {
-    const struct sl_rundir *dir = at->dir;
-    sl_autojson json_t *command = command_json(spec);
-    struct sl_jsonl jsonl = {
-        .plan = spec->plan, .items = spec->items, .run_id = dir->id, .out = to.out};
-    struct sl_console *console =
-        spec->json ? NULL
-                   : sl_console_create(spec->plan, spec->items,
-                                       spec->watch_dir ? spec->max_items : spec->n_items,
-                                       spec->watch_dir, dir->id, spec->quiet, to.err);
-    struct sl_tell tell = {.items = spec->items};
-    struct sl_observer observers[] = {spec->json ? sl_jsonl_observer(&jsonl)
-                                                 : sl_console_observer(console),
-                                      sl_tell_observer(&tell)};
-    struct sl_run_spec run = {
+/* Everything of a run but who watches it. */
+static struct sl_run_spec run_spec(const struct sl_cli_run *spec, const struct place *at,
+                                   const struct sl_install *install, json_t *command) {
+    return (struct sl_run_spec){
         .plan = spec->plan,
         .pipeline_file = spec->pipeline_file,
         .pipeline_text = spec->pipeline_text,
@@ -138,10 +126,28 @@ static int run_in(const struct sl_cli_run *spec, const struct place *at,
         .worker_program = install->worker,
         .share_dir = install->share,
         .wrap = spec->wrap,
-        .observers = observers,
-        .n_observers = 2,
         .admission = at->admission,
     };
+}
+
+static int run_in(const struct sl_cli_run *spec, const struct place *at,
+                  const struct sl_install *install, struct outlets to) {
+    const struct sl_rundir *dir = at->dir;
+    sl_autojson json_t *command = command_json(spec);
+    struct sl_jsonl jsonl = {
+        .plan = spec->plan, .items = spec->items, .run_id = dir->id, .out = to.out};
+    struct sl_console *console =
+        spec->json ? NULL
+                   : sl_console_create(spec->plan, spec->items,
+                                       spec->watch_dir ? spec->max_items : spec->n_items,
+                                       spec->watch_dir, dir->id, spec->quiet, to.err);
+    struct sl_tell tell = {.items = spec->items};
+    struct sl_observer observers[] = {spec->json ? sl_jsonl_observer(&jsonl)
+                                                 : sl_console_observer(console),
+                                      sl_tell_observer(&tell)};
+    struct sl_run_spec run = run_spec(spec, at, install, command);
+    run.observers = observers;
+    run.n_observers = 2;
     struct sl_run_result result = {0};
     struct sl_err err = {0};
     int rc = sl_run(&run, dir, &result, &err);

@@ -309,9 +309,27 @@ static void member(struct compiler *c, const struct place *p, const char *name,
 }
 
 /*
- * Members in order. Two rows of code: without a member so far, and behind one, where a comma comes
- * first. Written from the last to the first, so that each knows where it goes on.
+ * The code of a member, once without one before it and once behind one, where a comma comes first.
+ * rows: where the code of what comes behind it begins; becomes where its own does.
  */
+static void member_rows(struct compiler *c, const struct place *p, const char *name, json_t *schema,
+                        uint32_t rows[2]) {
+    const uint32_t go_on = rows[1];
+    for (int row = 0; row < 2; row++) {
+        uint32_t at = (uint32_t)c->g->n_code;
+        if (!is_required(p, name))
+            lm_emit(c->g, I_SPLIT, at + 1, rows[row]);
+        if (row) {
+            text(c, ",");
+            call(c, R_SPACE);
+        }
+        member(c, p, name, schema);
+        lm_emit(c->g, I_JUMP, go_on, 0);
+        rows[row] = at;
+    }
+}
+
+/* Members in order: written from the last to the first, so that each knows where it goes on. */
 static void object_of(struct compiler *c, const struct place *p) {
     json_t *properties = json_object_get(p->schema, "properties"), *value;
     const char *names[1024], *name;
@@ -331,33 +349,18 @@ static void object_of(struct compiler *c, const struct place *p) {
     text(c, "{");
     call(c, R_SPACE);
     uint32_t begin = lm_emit(c->g, I_JUMP, 0, 0);
-    uint32_t first = (uint32_t)c->g->n_code, behind;
+    uint32_t rows[2] = {(uint32_t)c->g->n_code};
     text(c, "}");
     uint32_t exit_first = lm_emit(c->g, I_JUMP, 0, 0);
-    behind = (uint32_t)c->g->n_code;
+    rows[1] = (uint32_t)c->g->n_code;
     call(c, R_SPACE);
     text(c, "}");
     uint32_t exit_behind = lm_emit(c->g, I_JUMP, 0, 0);
-    while (n-- > 0 && !c->g->failed && !c->status) {
-        uint32_t rows[2] = {first, behind}, go_on = behind;
-        for (int row = 0; row < 2; row++) {
-            uint32_t at = (uint32_t)c->g->n_code;
-            if (!is_required(p, names[n]))
-                lm_emit(c->g, I_SPLIT, at + 1, rows[row]);
-            if (row) {
-                text(c, ",");
-                call(c, R_SPACE);
-            }
-            member(c, p, names[n], json_object_get(properties, names[n]));
-            lm_emit(c->g, I_JUMP, go_on, 0);
-            rows[row] = at;
-        }
-        first = rows[0];
-        behind = rows[1];
-    }
+    while (n-- > 0 && !c->g->failed && !c->status)
+        member_rows(c, p, names[n], json_object_get(properties, names[n]), rows);
     if (c->g->failed)
         return;
-    c->g->code[begin].a = first;
+    c->g->code[begin].a = rows[0];
     c->g->code[exit_first].a = c->g->code[exit_behind].a = (uint32_t)c->g->n_code;
 }
 

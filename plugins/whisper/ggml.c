@@ -242,40 +242,54 @@ static void drop_trailing_one(struct num_weights *w) {
         w->n_dims = 1;
 }
 
-/* One tensor: its view, with a name that is written to `name`. */
-static int32_t read_tensor(struct num_cursor *r, const struct wh_dims *dims, char name[NAME_ROOM],
-                           struct num_weights *ret) {
-    uint32_t n_dims, name_len, type_id, ne[4] = {0};
-    char theirs[MAX_NAME + 1];
-    struct num_weights w = {.name = name};
-    if (!num_take_u32(r, &n_dims) || !num_take_u32(r, &name_len) || !num_take_u32(r, &type_id))
+/* What stands before a tensor's data. */
+struct head {
+    uint32_t n_dims, type_id, ne[4]; /* ne: the innermost size first */
+    char name[MAX_NAME + 1];         /* theirs, with ? for what cannot be printed */
+};
+
+static int32_t read_head(struct num_cursor *r, struct head *ret) {
+    struct head h = {0};
+    uint32_t name_len;
+    if (!num_take_u32(r, &h.n_dims) || !num_take_u32(r, &name_len) || !num_take_u32(r, &h.type_id))
         return NUM_REFUSE(r, "%s is cut short: it ends within the head of a tensor", r->file);
-    if (n_dims < 1 || n_dims > 4 || name_len < 1 || name_len > MAX_NAME)
+    if (h.n_dims < 1 || h.n_dims > 4 || name_len < 1 || name_len > MAX_NAME)
         return NUM_REFUSE(r,
                           "%s is damaged: at byte %zu a tensor with %" PRIu32
                           " dimensions and a name of %" PRIu32 " bytes begins",
-                          r->file, r->at - 12, n_dims, name_len);
-    for (uint32_t i = 0; i < n_dims; i++)
-        if (!num_take_u32(r, &ne[i]))
+                          r->file, r->at - 12, h.n_dims, name_len);
+    for (uint32_t i = 0; i < h.n_dims; i++)
+        if (!num_take_u32(r, &h.ne[i]))
             return NUM_REFUSE(r, "%s is cut short: it ends within the head of a tensor", r->file);
     const uint8_t *bytes = num_take(r, name_len);
     if (!bytes)
         return NUM_REFUSE(r, "%s is cut short: it ends within the name of a tensor", r->file);
     for (uint32_t i = 0; i < name_len; i++)
-        theirs[i] = bytes[i] > ' ' && bytes[i] < 127 ? (char)bytes[i] : '?';
-    theirs[name_len] = '\0';
-    if (!rename_tensor(theirs, dims, name))
+        h.name[i] = bytes[i] > ' ' && bytes[i] < 127 ? (char)bytes[i] : '?';
+    *ret = h;
+    return SLUICE_OK;
+}
+
+/* One tensor: its view, with a name that is written to `name`. */
+static int32_t read_tensor(struct num_cursor *r, const struct wh_dims *dims, char name[NAME_ROOM],
+                           struct num_weights *ret) {
+    struct num_weights w = {.name = name};
+    struct head h;
+    int32_t status = read_head(r, &h);
+    if (status != SLUICE_OK)
+        return status;
+    if (!rename_tensor(h.name, dims, name))
         return NUM_REFUSE(r, "%s: no Whisper model of these sizes has a tensor %s", r->file,
-                          theirs);
-    if (!num_weight_of_ggml(type_id, &w.type))
+                          h.name);
+    if (!num_weight_of_ggml(h.type_id, &w.type))
         return NUM_REFUSE(r,
                           "%s: tensor %s is of ggml type %" PRIu32
                           "; F32, F16, BF16, Q4_0, Q4_1, Q5_0, "
                           "Q5_1, Q8_0, Q4_K, Q5_K and Q6_K can be read",
-                          r->file, theirs, type_id);
-    w.n_dims = n_dims;
-    for (uint32_t i = 0; i < n_dims; i++)
-        w.shape[i] = ne[n_dims - 1 - i];
+                          r->file, h.name, h.type_id);
+    w.n_dims = h.n_dims;
+    for (uint32_t i = 0; i < h.n_dims; i++)
+        w.shape[i] = h.ne[h.n_dims - 1 - i];
     drop_trailing_one(&w);
     uint64_t size;
     if (!num_weights_measure(&w, &size))
@@ -283,10 +297,10 @@ static int32_t read_tensor(struct num_cursor *r, const struct wh_dims *dims, cha
             r,
             "%s: tensor %s has rows of %" PRIu32 " elements, which is no multiple of the "
             "block of %s (%u)",
-            r->file, theirs, ne[0], num_weight_name(w.type), num_weight_block(w.type));
+            r->file, h.name, h.ne[0], num_weight_name(w.type), num_weight_block(w.type));
     if (size > num_left(r))
         return NUM_REFUSE(r, "%s is cut short: tensor %s takes %" PRIu64 " bytes and %zu are left",
-                          r->file, theirs, size, num_left(r));
+                          r->file, h.name, size, num_left(r));
     w.data = num_take(r, size);
     *ret = w;
     return SLUICE_OK;

@@ -148,59 +148,23 @@ static int32_t add_first(const struct num_bpe_encoder *encoder, const char *text
     return status;
 }
 
-/* Signs that stand for music, asides and speakers, and are not said. Notes of music may be several
- * tokens: their first one is of such signs only. */
+/* Signs that stand for music, asides and speakers, and are not said. */
+/* clang-format off */
+static const char *const signs[] = {
+    "\"", "#", "(", ")", "*", "+", "/", ":", ";", "<",
+    "=", ">", "@", "[", "\\", "]", "^", "_", "`", "{",
+    "|", "}", "~", "\u300c", "\u300d", "\u300e", "\u300f", "<<", ">>", "<<<",
+    ">>>", "--", "---", "-(", "-[", "('", "(\"", "((", "))", "(((",
+    ")))", "[[", "]]", "{{", "}}", "\u266a\u266a", "\u266a\u266a\u266a",
+};
+/* clang-format on */
+
+/* They may be several tokens: their first one is of such signs only. */
+static const char *const notes[] = {"\u2669", "\u266a", "\u266b", "\u266c",
+                                    "\u266d", "\u266e", "\u266f"};
+
 static int32_t add_non_speech(const struct num_bpe_encoder *encoder, struct wh_ids *list,
                               struct num_err *err) {
-    static const char *const signs[] = {"\"",
-                                        "#",
-                                        "(",
-                                        ")",
-                                        "*",
-                                        "+",
-                                        "/",
-                                        ":",
-                                        ";",
-                                        "<",
-                                        "=",
-                                        ">",
-                                        "@",
-                                        "[",
-                                        "\\",
-                                        "]",
-                                        "^",
-                                        "_",
-                                        "`",
-                                        "{",
-                                        "|",
-                                        "}",
-                                        "~",
-                                        "\u300c",
-                                        "\u300d",
-                                        "\u300e",
-                                        "\u300f",
-                                        "<<",
-                                        ">>",
-                                        "<<<",
-                                        ">>>",
-                                        "--",
-                                        "---",
-                                        "-(",
-                                        "-[",
-                                        "('",
-                                        "(\"",
-                                        "((",
-                                        "))",
-                                        "(((",
-                                        ")))",
-                                        "[[",
-                                        "]]",
-                                        "{{",
-                                        "}}",
-                                        "\u266a\u266a",
-                                        "\u266a\u266a\u266a"};
-    static const char *const notes[] = {"\u2669", "\u266a", "\u266b", "\u266c",
-                                        "\u266d", "\u266e", "\u266f"};
     int32_t status = add_first(encoder, " -", true, list, err);
     if (!status)
         status = add_first(encoder, " '", true, list, err);
