@@ -99,6 +99,7 @@ static void check(const struct lm_cuda_product *p, const struct inputs *in, uint
     double squares = 0, off = 0;
     for (size_t i = 0; i < total; i++) {
         squares += (double)few[i] * few[i];
+        CHECK(isfinite(few[i]) && isfinite(many[i])); /* fmax() passes over what is no number */
         off = fmax(off, fabs((double)few[i] - many[i]));
     }
     double spread = sqrt(squares / (double)total);
