@@ -43,12 +43,6 @@ enum { EMU_NO_SYNC = 1 };
 #define EMU_BECOME(fiber)    ((void)(fiber))
 #define EMU_READS(at, size)  ((void)(at))
 #define EMU_WRITES(at, size) ((void)(at))
-/* The same for what gives something back: it is given back in any case, and then the failure is
- * told. */
-#define EMU_CALL_FREES()                                                                           \
-    std::lock_guard<std::recursive_mutex> guard(emu().lock);                                       \
-    const cudaError_t injected = emu_enter(__func__)
-
 #endif
 
 /* block.cpp: runs a grid to its end. `clock` is what orders it after the stream's work before
