@@ -185,4 +185,4 @@ def main():
 
 __all__ = ["BUILD", "CONFIGS", "Case", "DATA", "FIXTURES", "LIMIT", "SANITIZED", "SHARED", "SLUICE", "SOURCE", "WORKER",
            "children_of", "fixtures", "fork_server_of", "main", "os", "processes_with", "re", "shared_memory", "shutil", "signal",
-           "subprocess", "sys", "time", "unittest", "wait_until", "workers_of", "json"]
+           "subprocess", "sys", "time", "tree", "unittest", "wait_until", "workers_of", "json"]
