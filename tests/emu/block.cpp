@@ -7,6 +7,10 @@
  * without barriers needs one stack. With a seed, the order of blocks, warps and lanes is random and
  * changes at every wait; with seed 0 it is ascending.
  *
+ * With a seed, a block may also stand still behind an atomic operation while others run to their
+ * end (one at a time, with stacks of their own; shared memory is put aside): what a block tells
+ * others by counting has to be there when it counts.
+ *
  * Found here: a barrier that some threads reach and others do not (they ended, or wait elsewhere),
  * one that threads reach in different lines, and masks that disagree.
  */
@@ -68,9 +72,19 @@ struct machine {
     char *shared, *shared_end;
     struct emu_site *places; /* those known by file and line only */
     const char *drop, *sites_path;
+    char *other_stacks; /* of a block that runs while one stands still */
 };
 
+/* The blocks of the grid that are still to start. */
+struct queue {
+    uint64_t n_blocks, n_started, first;
+    bool down;
+    unsigned n_overtaken; /* times that one stood still */
+};
+enum { MAX_OVERTAKEN = 8 };
+
 static struct machine m;
+static struct queue blocks;
 struct emu_lane *emu_self;
 uint3 emu_block_idx;
 dim3 emu_block_dim, emu_grid_dim;
@@ -447,12 +461,18 @@ static char *map_guarded(size_t bytes) {
     return p;
 }
 
+static char *map_stacks(void) {
+    char *stacks = map_guarded((size_t)EMU_STACK_BYTES * EMU_BLOCK_THREADS);
+    for (int i = 0; i < EMU_BLOCK_THREADS; i++)
+        mprotect(stacks + (size_t)i * EMU_STACK_BYTES, 4096, PROT_NONE);
+    return stacks;
+}
+
 static void machine_start(void) {
     if (m.stacks)
         return;
-    m.stacks = map_guarded((size_t)EMU_STACK_BYTES * EMU_BLOCK_THREADS);
-    for (int i = 0; i < EMU_BLOCK_THREADS; i++)
-        mprotect(m.stacks + (size_t)i * EMU_STACK_BYTES, 4096, PROT_NONE);
+    m.stacks = map_stacks();
+    m.other_stacks = map_stacks();
     m.shared_end = map_guarded(256 * 1024) + 256 * 1024;
     m.drop = getenv("SLUICE_EMU_DROP");
     m.sites_path = getenv("SLUICE_EMU_SITES");
@@ -485,20 +505,64 @@ static void block_run(unsigned n_threads, size_t shared_bytes) {
             emu_die("a block ends while threads wait at a barrier");
 }
 
+static void next_block_run(void) {
+    const dim3 grid = m.grid->grid, block = m.grid->block;
+    const uint64_t n = blocks.n_blocks, i = blocks.n_started++;
+    const uint64_t at = (blocks.down ? n - 1 - i + blocks.first : i + blocks.first) % n;
+    emu_block_idx = {(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / grid.x / grid.y)};
+    block_run(block.x * block.y * block.z, m.grid->shared_bytes);
+}
+
 void emu_run_grid(const struct emu_grid *grid, void *clock) {
     machine_start();
     m.grid = grid;
     m.clock = clock;
     emu_block_dim = grid->block;
     emu_grid_dim = grid->grid;
-    uint64_t n_blocks = (uint64_t)grid->grid.x * grid->grid.y * grid->grid.z;
-    uint64_t first = m.random ? emu_random() % n_blocks : 0;
-    bool down = emu_random() & 1;
-    for (uint64_t i = 0; i < n_blocks; i++) {
-        uint64_t at = (down ? n_blocks - 1 - i + first : i + first) % n_blocks;
-        emu_block_idx = {(unsigned)(at % grid->grid.x),
-                         (unsigned)(at / grid->grid.x % grid->grid.y),
-                         (unsigned)(at / grid->grid.x / grid->grid.y)};
-        block_run(grid->block.x * grid->block.y * grid->block.z, grid->shared_bytes);
-    }
+    blocks = {(uint64_t)grid->grid.x * grid->grid.y * grid->grid.z, 0, 0, false, 0};
+    blocks.first = m.random ? emu_random() % blocks.n_blocks : 0;
+    blocks.down = emu_random() & 1;
+    while (blocks.n_started < blocks.n_blocks)
+        next_block_run();
+}
+
+/* Shared memory of the block, static arrays first, from or to `kept`. */
+static void shared_copy(std::vector<char> *kept, bool back) {
+    const size_t fixed = __start_emu_shared ? (size_t)(__stop_emu_shared - __start_emu_shared) : 0;
+    const size_t dynamic = (size_t)(m.shared_end - m.shared);
+    kept->resize(fixed + dynamic);
+    if (back && fixed)
+        memcpy(__start_emu_shared, kept->data(), fixed);
+    else if (fixed)
+        memcpy(kept->data(), __start_emu_shared, fixed);
+    if (back)
+        memcpy(m.shared, kept->data() + fixed, dynamic);
+    else
+        memcpy(kept->data() + fixed, m.shared, dynamic);
+}
+
+void emu_overtake(void) {
+#if defined(EMU_TSAN) || defined(__SANITIZE_ADDRESS__)
+    return; /* they know of one block's stacks and memory at a time */
+#endif
+    const bool stands_still = m.stacks == m.other_stacks;
+    if (!emu_self || m.random == 0 || stands_still || blocks.n_started == blocks.n_blocks ||
+        blocks.n_overtaken == MAX_OVERTAKEN || (emu_random() & 1))
+        return;
+    blocks.n_overtaken++;
+    std::vector<char> shared;
+    struct machine *kept = new struct machine(m);
+    struct emu_lane *self = emu_self;
+    const uint3 block = emu_block_idx;
+    shared_copy(&shared, false);
+    m.stacks = m.other_stacks;
+    for (uint64_t n = 1 + emu_random() % 4; n > 0 && blocks.n_started < blocks.n_blocks; n--)
+        next_block_run();
+    kept->places = m.places;
+    kept->random = m.random;
+    m = *kept;
+    delete kept;
+    shared_copy(&shared, true);
+    emu_self = self;
+    emu_block_idx = block;
 }

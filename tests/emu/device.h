@@ -75,6 +75,9 @@ void emu_together(struct emu_site *site, unsigned mask, emu_complete *complete, 
 /* Lets other threads of the block run. */
 void emu_pause(void);
 void emu_fence(void);
+
+/* Behind an atomic operation: by chance, other blocks run to their end before this one goes on. */
+void emu_overtake(void);
 unsigned emu_active_mask(void); /* the lanes of the warp that have not ended */
 uint32_t emu_random(void);      /* 0 where the seed is 0 */
 void *emu_dynamic_shared(void);

@@ -33,9 +33,15 @@
 
 namespace {
 
-constexpr int ROWS = 16;   /* outputs of a block */
-constexpr int STEP = 32;   /* inputs of two matrix instructions */
-constexpr int FETCHED = 5; /* steps of a warp that are under way at the same time */
+constexpr int ROWS = 16; /* outputs of a block */
+constexpr int STEP = 32; /* inputs of two matrix instructions */
+
+/* Loads of a warp that are under way at the same time. A thread of 16 warps has 128 registers, for twice as many loads (of
+ * `words` registers) and the sums of NB x 8 items; what has parts also needs room to become the type. With one more,
+ * registers spill (ptxas -v, sm_90). */
+__host__ __device__ constexpr int fetched(int words, int n_parts, int NB, int warps) {
+    return warps <= 8 || words < 8 ? 5 : n_parts > 1 ? (NB > 1 ? 3 : 4) : NB > 2 ? 4 : 5;
+}
 
 /* A product as the kernels see it. */
 struct product {
@@ -249,11 +255,11 @@ __device__ void multiply(const product &p, const plain_step &w, unsigned k, unsi
 }
 
 /* Starts to load the steps from `at` on, as many as there are. */
-template <typename W>
+template <typename W, int N>
 __device__ void fetch(const product &p, unsigned low, unsigned high, unsigned quad, unsigned at,
-                      unsigned end, typename W::step (&ret)[FETCHED]) {
+                      unsigned end, typename W::step (&ret)[N]) {
 #pragma unroll
-    for (int i = 0; i < FETCHED; i++)
+    for (int i = 0; i < N; i++)
         if (at + i < end)
             ret[i] = W::load(p, low, high, at + i, quad);
 }
@@ -264,8 +270,9 @@ __device__ void fetch(const product &p, unsigned low, unsigned high, unsigned qu
  * items. W: how weights are stored.
  */
 template <typename T, typename W, int NB, int WARPS>
-__global__ void __launch_bounds__(32 * WARPS) few_rows(product p) {
+__global__ void __launch_bounds__(32 * WARPS, WARPS > 8 ? 1 : NB > 1 || W::N > 1 ? 2 : 3) few_rows(product p) {
     constexpr bool LONG = WARPS > 8;
+    constexpr int FETCHED = fetched(sizeof(typename W::step) / 4, W::N, NB, WARPS);
     struct shared {
         float2 rows[8 * NB];
         float sums[WARPS][8 * NB][ROWS + 1];
@@ -279,14 +286,14 @@ __global__ void __launch_bounds__(32 * WARPS) few_rows(product p) {
     unsigned at = n_steps * warp / WARPS;
     const unsigned end = n_steps * (warp + 1) / WARPS;
     typename W::step now[FETCHED], next[FETCHED];
-    fetch<W>(p, low, high, quad, at, end, now);
+    fetch<W, FETCHED>(p, low, high, quad, at, end, now);
     wh::after_previous();
     if (p.gamma)
         measure_rows(p, 0, p.n, s.rows);
     float sums[NB][4] = {};
     for (; at < end; at += FETCHED) {
         if (LONG)
-            fetch<W>(p, low, high, quad, at + FETCHED, end, next);
+            fetch<W, FETCHED>(p, low, high, quad, at + FETCHED, end, next);
 #pragma unroll
         for (int i = 0; i < FETCHED; i++)
             if (at + i < end)
@@ -299,7 +306,7 @@ __global__ void __launch_bounds__(32 * WARPS) few_rows(product p) {
             for (int i = 0; i < FETCHED; i++)
                 now[i] = next[i];
         } else
-            fetch<W>(p, low, high, quad, at + FETCHED, end, now);
+            fetch<W, FETCHED>(p, low, high, quad, at + FETCHED, end, now);
     }
 #pragma unroll
     for (int b = 0; b < NB; b++)

@@ -283,6 +283,7 @@ template <typename T, typename Next> static inline T emu_atomic(T *p, Next next)
         to = emu_bits<bits>(next(emu_bits<T>(old)));
     while (!__atomic_compare_exchange_n((bits *)p, &old, to, false, __ATOMIC_RELAXED,
                                         __ATOMIC_RELAXED));
+    emu_overtake();
     return emu_bits<T>(old);
 }
 template <typename T> static inline T atomicAdd(T *p, std::common_type_t<T> v) {

@@ -9,6 +9,11 @@
 #include "whisper/cuda/encoder.h"
 #include "whisper/cuda/load.h"
 
+#ifdef SLUICE_CUDA_EMU
+#define SIZES_DIFFER 0
+#else
+#define SIZES_DIFFER 2e-5
+#endif
 #define N_SLOTS   7
 #define N_WINDOWS 3 /* of one pass */
 
@@ -212,8 +217,8 @@ TEST(encoder_bf16) {
     check_type(NUM_CUDA_BF16);
 }
 
-/* As it is, while it is recorded, replayed; with fewer windows in the pass than it has: the same
- * bits, whatever stood in the buffers before. */
+/* As it is, while it is recorded, replayed, whatever stood in the buffers before: the same bits. In passes of other sizes,
+ * too, but that on a card the library may have another way for those, which differs by rounding. */
 TEST(a_window_is_the_same_in_every_pass) {
     const struct wh_dims dims = small_dims();
     struct made_weights made;
@@ -222,15 +227,17 @@ TEST(a_window_is_the_same_in_every_pass) {
     struct wh_cuda *m = model_make(&dims, &weights, NUM_CUDA_F32);
     float *mel = windows_make(&dims, N_SLOTS);
     size_t n = (size_t)dims.n_audio_ctx * dims.n_state;
-    encode(m, mel, 0, (const uint32_t[]){0}, 1);
-    float *want = read_slot(m, 0, wh_cuda_encoded(m, 0), n);
-    for (uint32_t i = 1; i <= 2 * N_WINDOWS; i++) {
+    float *want[N_WINDOWS] = {NULL}; /* by the pass's windows */
+    for (uint32_t i = 0; i < 3 * N_WINDOWS; i++) {
         uint32_t slots[] = {(i + 1) % N_SLOTS, i % N_SLOTS, (i + 3) % N_SLOTS};
-        uint32_t in_pass = 1 + i % N_WINDOWS;
-        encode(m, mel, 0, slots, in_pass);
+        float **same = &want[i % N_WINDOWS];
+        encode(m, mel, 0, slots, 1 + i % N_WINDOWS);
         float *got = read_slot(m, slots[0], wh_cuda_encoded(m, slots[0]), n);
-        CHECK(memcmp(got, want, n * sizeof *got) == 0);
-        free(got);
+        for (size_t j = 0; j < n; j++)
+            CHECK_NEAR(got[j], *want ? (*want)[j] : got[j], SIZES_DIFFER);
+        if (!*same)
+            *same = got;
+        CHECK(memcmp(got, *same, n * sizeof *got) == 0);
     }
     model_free(m);
     made_weights_free(&made);

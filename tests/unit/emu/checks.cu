@@ -68,7 +68,7 @@ __global__ void kernel(enum defect defect, float *x, int n) {
     if (defect == COPIES_FROM_BETWEEN)
         num::cp_async_16(tile + threadIdx.x * 4, x + 2);
     if (defect == COPIES_TO_BETWEEN)
-        num::cp_async_16(tile + threadIdx.x * 2 + 2, x);
+        num::cp_async_16(tile + threadIdx.x * 4 + 2, x);
     if (defect == ROWS_BETWEEN) { /* rows of 20 bytes */
         uint32_t to[4];
         num::ldmatrix_x4(to, tile + lane * 5);
@@ -91,6 +91,22 @@ __global__ void read_shared(float *ret) {
     if (blockIdx.x == 0)
         fixed[threadIdx.x] = dynamic[threadIdx.x] = 1.0f;
     ret[threadIdx.x] = fixed[threadIdx.x] + dynamic[threadIdx.x];
+}
+
+/* Blocks leave a number a thread; the one that is last adds them up. */
+__global__ void add_up(bool waits, int *parts, unsigned *arrived, int *ret) {
+    __shared__ bool last;
+    parts[blockIdx.x * blockDim.x + threadIdx.x] = 1;
+    __threadfence();
+    if (waits)
+        __syncthreads();
+    if (threadIdx.x == 0)
+        last = atomicAdd(arrived, 1) == gridDim.x - 1;
+    __syncthreads();
+    if (!last || threadIdx.x)
+        return;
+    for (unsigned i = 0; i < gridDim.x * blockDim.x; i++)
+        *ret += parts[i];
 }
 
 } // namespace
@@ -212,6 +228,31 @@ TEST(shared_memory_starts_as_nan) {
     CHECK_CUDA(num::launch(read_shared, 2, 64, 256, nullptr, x));
     CHECK_CUDA(cudaMemcpy(host, x, sizeof host, cudaMemcpyDeviceToHost));
     CHECK(isnan(host[0]) && isnan(host[63]));
+}
+
+/* How many of 32 orders let a block count itself before all of it has written. */
+TEST(who_counts_too_early) {
+#if defined(__SANITIZE_ADDRESS__)
+    SKIP("blocks run one after the other under AddressSanitizer");
+#endif
+    enum { BLOCKS = 3, THREADS = 64 };
+    int *parts, *ret, sum, n_wrong[2] = {0, 0};
+    unsigned *arrived;
+    CHECK_CUDA(cudaMalloc(&parts, BLOCKS * THREADS * sizeof *parts));
+    CHECK_CUDA(cudaMalloc(&arrived, sizeof *arrived));
+    CHECK_CUDA(cudaMalloc(&ret, sizeof *ret));
+    for (uint64_t seed = 1; seed <= 64; seed++) {
+        emu_set_seed(seed / 2 + 1);
+        CHECK_CUDA(cudaMemset(parts, 0, BLOCKS * THREADS * sizeof *parts));
+        CHECK_CUDA(cudaMemset(arrived, 0, sizeof *arrived));
+        CHECK_CUDA(cudaMemset(ret, 0, sizeof *ret));
+        CHECK_CUDA(num::launch(add_up, BLOCKS, THREADS, 0, nullptr, seed % 2 == 0, parts, arrived, ret));
+        CHECK_CUDA(cudaMemcpy(&sum, ret, sizeof sum, cudaMemcpyDeviceToHost));
+        n_wrong[seed % 2] += sum != BLOCKS * THREADS;
+    }
+    printf("  %d of 32 orders\n", n_wrong[1]);
+    CHECK_INT(n_wrong[0], 0);
+    CHECK(n_wrong[1] > 4);
 }
 
 TEST(launches_are_checked) {
