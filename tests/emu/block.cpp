@@ -509,7 +509,8 @@ static void next_block_run(void) {
     const dim3 grid = m.grid->grid, block = m.grid->block;
     const uint64_t n = blocks.n_blocks, i = blocks.n_started++;
     const uint64_t at = (blocks.down ? n - 1 - i + blocks.first : i + blocks.first) % n;
-    emu_block_idx = {(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / grid.x / grid.y)};
+    emu_block_idx = {(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y),
+                     (unsigned)(at / grid.x / grid.y)};
     block_run(block.x * block.y * block.z, m.grid->shared_bytes);
 }
 

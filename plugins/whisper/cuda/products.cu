@@ -36,11 +36,16 @@ namespace {
 constexpr int ROWS = 16; /* outputs of a block */
 constexpr int STEP = 32; /* inputs of two matrix instructions */
 
-/* Loads of a warp that are under way at the same time. A thread of 16 warps has 128 registers, for twice as many loads (of
- * `words` registers) and the sums of NB x 8 items; what has parts also needs room to become the type. With one more,
- * registers spill (ptxas -v, sm_90). */
+/* Loads of a warp that are under way at the same time. A thread of 16 warps has 128 registers, for
+ * twice as many loads (of `words` registers) and the sums of NB x 8 items; what has parts needs room
+ * to become the type, too. With one more, registers spill (ptxas -v, sm_90). */
 __host__ __device__ constexpr int fetched(int words, int n_parts, int NB, int warps) {
     return warps <= 8 || words < 8 ? 5 : n_parts > 1 ? (NB > 1 ? 3 : 4) : NB > 2 ? 4 : 5;
+}
+
+/* Blocks of a multiprocessor that the registers are to suffice for. */
+__host__ __device__ constexpr int beside(int n_parts, int NB, int warps) {
+    return warps > 8 ? 1 : NB > 1 || n_parts > 1 ? 2 : 3;
 }
 
 /* A product as the kernels see it. */
@@ -270,7 +275,7 @@ __device__ void fetch(const product &p, unsigned low, unsigned high, unsigned qu
  * items. W: how weights are stored.
  */
 template <typename T, typename W, int NB, int WARPS>
-__global__ void __launch_bounds__(32 * WARPS, WARPS > 8 ? 1 : NB > 1 || W::N > 1 ? 2 : 3) few_rows(product p) {
+__global__ void __launch_bounds__(32 * WARPS, beside(W::N, NB, WARPS)) few_rows(product p) {
     constexpr bool LONG = WARPS > 8;
     constexpr int FETCHED = fetched(sizeof(typename W::step) / 4, W::N, NB, WARPS);
     struct shared {

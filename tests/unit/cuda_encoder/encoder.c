@@ -217,8 +217,9 @@ TEST(encoder_bf16) {
     check_type(NUM_CUDA_BF16);
 }
 
-/* As it is, while it is recorded, replayed, whatever stood in the buffers before: the same bits. In passes of other sizes,
- * too, but that on a card the library may have another way for those, which differs by rounding. */
+/* As it is, while it is recorded, replayed, whatever stood in the buffers before: the same bits. In
+ * passes of other sizes, too, but that on a card the library may have another way for those, which
+ * differs by rounding. */
 TEST(a_window_is_the_same_in_every_pass) {
     const struct wh_dims dims = small_dims();
     struct made_weights made;

@@ -142,7 +142,8 @@ TEST(a_maximum_from_a_first_pass) {
 TEST(silence_and_broken_samples) {
     struct bench b = bench_make(128);
     float pcm[1000] = {0};
-    check_pieces(&b, &(struct piece){pcm, 1000, 0, 9, 16, 3}, 1, NUM_CUDA_F32, 1e-6); /* a card's logarithm */
+    check_pieces(&b, &(struct piece){pcm, 1000, 0, 9, 16, 3}, 1, NUM_CUDA_F32,
+                 1e-6); /* a card's logarithm */
     for (size_t i = 0; i < 1000; i++)
         pcm[i] = i % 50 == 7 ? NAN : i % 50 == 9 ? INFINITY : 0.5f * sinf((float)i * 0.3f);
     check_pieces(&b, &(struct piece){pcm, 1000, 0, 9, 16, 0}, 1, NUM_CUDA_F32, 1e-4);

@@ -174,6 +174,38 @@ TEST(a_few_tokens_of_one_window) {
     CHECK(relative_error(of[1].logits, of[0].logits, 9 * 65) < 0.001);
 }
 
+/* More positions than a warp has lanes, and keys in two chunks, in the exact mode. */
+TEST(a_long_text_is_the_processors) {
+    enum { LONG = 70 };
+    static float logits[2][LONG * 65];
+    int32_t tokens[LONG];
+    dims.n_audio_ctx = 250;
+    dims.n_text_ctx = LONG;
+    for (int i = 0; i < LONG; i++)
+        tokens[i] = i * 29 % 65;
+    made_weights_make(&made, &dims, false);
+    for (int i = 0; i < 2; i++) {
+        const struct wh_backend *backend = i ? &wh_backend_cuda : &wh_backend_cpu;
+        const struct wh_limits limits = {
+            .n_threads = 1, .n_slots = 1, .n_rows = 1, .compute = WH_COMPUTE_F32};
+        const struct wh_prompt prompt = {0, 0, tokens, LONG, 0, logits[i]};
+        const size_t n = 2 * (size_t)dims.n_audio_ctx * dims.n_mels;
+        struct num_err err = {0};
+        float *mel = malloc(n * sizeof *mel);
+        void *self;
+        CHECK(mel != NULL);
+        for (size_t k = 0; k < n; k++)
+            mel[k] = sinf((float)k * 0.37f);
+        CHECK_INT(backend->load(&made.weights, &dims, &limits, &self, &err), 0);
+        CHECK_INT(backend->encode(self, (const float *const *)&mel, &(uint32_t){0}, 1, NULL, &err),
+                  0);
+        CHECK_INT(backend->prefill(self, &prompt, 1, &err), 0);
+        backend->free(self);
+        free(mel);
+    }
+    CHECK(relative_error(logits[1], logits[0], LONG * 65) < 1e-5);
+}
+
 TEST(what_does_not_go_together_is_refused) {
     const struct {
         struct mode mode;

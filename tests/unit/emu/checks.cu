@@ -246,7 +246,8 @@ TEST(who_counts_too_early) {
         CHECK_CUDA(cudaMemset(parts, 0, BLOCKS * THREADS * sizeof *parts));
         CHECK_CUDA(cudaMemset(arrived, 0, sizeof *arrived));
         CHECK_CUDA(cudaMemset(ret, 0, sizeof *ret));
-        CHECK_CUDA(num::launch(add_up, BLOCKS, THREADS, 0, nullptr, seed % 2 == 0, parts, arrived, ret));
+        CHECK_CUDA(
+            num::launch(add_up, BLOCKS, THREADS, 0, nullptr, seed % 2 == 0, parts, arrived, ret));
         CHECK_CUDA(cudaMemcpy(&sum, ret, sizeof sum, cudaMemcpyDeviceToHost));
         n_wrong[seed % 2] += sum != BLOCKS * THREADS;
     }
