@@ -81,7 +81,7 @@ struct queue {
     bool down;
     unsigned n_overtaken; /* times that one stood still */
 };
-enum { MAX_OVERTAKEN = 8 };
+enum { MAX_OVERTAKEN = 2 };
 
 static struct machine m;
 static struct queue blocks;
@@ -542,6 +542,15 @@ static void shared_copy(std::vector<char> *kept, bool back) {
         memcpy(kept->data() + fixed, m.shared, dynamic);
 }
 
+/* All of it but the threads that the block does not have. */
+static void machine_copy(struct machine *to, const struct machine *from) {
+    const char *begin = (const char *)from, *end = (const char *)(from + 1);
+    const size_t used = (size_t)((const char *)&from->threads[from->n_threads] - begin);
+    const size_t rest = (size_t)((const char *)from->warps - begin);
+    memcpy((void *)to, begin, used);
+    memcpy((char *)to + rest, begin + rest, (size_t)(end - begin) - rest);
+}
+
 void emu_overtake(void) {
 #if defined(EMU_TSAN) || defined(__SANITIZE_ADDRESS__)
     return; /* they know of one block's stacks and memory at a time */
@@ -552,17 +561,17 @@ void emu_overtake(void) {
         return;
     blocks.n_overtaken++;
     std::vector<char> shared;
-    struct machine *kept = new struct machine(m);
+    static struct machine *const kept = new struct machine;
     struct emu_lane *self = emu_self;
     const uint3 block = emu_block_idx;
+    machine_copy(kept, &m);
     shared_copy(&shared, false);
     m.stacks = m.other_stacks;
     for (uint64_t n = 1 + emu_random() % 4; n > 0 && blocks.n_started < blocks.n_blocks; n--)
         next_block_run();
     kept->places = m.places;
     kept->random = m.random;
-    m = *kept;
-    delete kept;
+    machine_copy(&m, kept);
     shared_copy(&shared, true);
     emu_self = self;
     emu_block_idx = block;
