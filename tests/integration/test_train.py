@@ -17,7 +17,7 @@ MOST_BYTES = 24 * 1000 * 1000
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "tools", "train"))
 sys.path.insert(0, os.path.join(ROOT, "tools"))
-from material import english, minutes, variants  # noqa: E402
+from material import domain, english, minutes, variants  # noqa: E402
 from talklib import voices  # noqa: E402
 
 
@@ -96,8 +96,8 @@ class Minutes(unittest.TestCase):
 class English(unittest.TestCase):
     def test_texts_can_be_written_with_the_tokens(self):
         r = random.Random(3)
-        for _ in range(500):
-            self.assertRegex(english.text(r), r"^[A-Z][A-Za-z' ,]*([.,?] ?[A-Za-z' ,]*)*[.?]$")
+        for make in [english.text, domain.sentence] * 500:
+            self.assertRegex(make(r), r"^[A-Z][A-Za-z' ,]*([.,?] ?[A-Za-z' ,]*)*[.?]$")
 
 
 class Variants(ToolCase):

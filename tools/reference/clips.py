@@ -115,7 +115,8 @@ class Reference:
     def segments(self, x):
         at, found = 0.0, []
         while at < len(x) / RATE - 0.1:
-            samples = x[int(at * RATE):int((at + WINDOW_S) * RATE)]
+            first = round(at * RATE)
+            samples = x[first:first + WINDOW_S * RATE]
             ids, silent = self.window(samples)
             some, done = self.parts(ids, at, len(samples) / RATE) if silent <= NO_SPEECH else ([], WINDOW_S)
             found += some

@@ -17,6 +17,8 @@ def task(name, options):
 def export(name, network, path, record, options, task):
     """The model's files, and training.json, which says how they were made."""
     from training import folder
+    if hasattr(task, "trained"):  # what becomes of the weights that were learned
+        network = task.trained(network)
     module(name).export(network, path)
     if hasattr(task, "finish"):  # files that do not come from the network
         task.finish(path)

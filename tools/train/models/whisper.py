@@ -2,7 +2,8 @@
 
 Besides the next token it learns, from the known times of words, which letter each frame of the encoder belongs to (else it
 stays long where it begins) and to attend to the spoken word with the first head of each layer of the decoder (word times).
---start goes on from the weights of another whisper-synth, with its tokens.
+--start goes on from the weights of another whisper-synth, with its tokens. What comes out then lies half way between those and
+the ones that were learned: it keeps what both can do (M. Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
 """
 import os
 import random
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from material import english, sounds, speech
+from material import domain, english, sounds, speech
 from material.effects import RATE_HZ as RATE
 from models.whisper_net import AUDIO, DECODER_LAYERS, ENCODER_LAYERS, HEADS, MELS, SPECIAL, TEXT, Tokens, WIDTH, Whisper, learn
 from models.whisper_windows import IGNORE, Windows
@@ -19,7 +20,7 @@ from training import folder
 
 N = 10 * RATE
 PIECES = 512
-SHARDS, EACH = 32, 12  # of the pool: shards of 20 speakers, utterances of a speaker
+SHARDS, CLOSED_SHARDS, EACH = 32, 12, 12  # of 20 speakers each, wide and closed; utterances of a speaker
 SECONDS = [5, 10]  # of a batch's windows
 
 
@@ -36,12 +37,20 @@ class Task:
         else:
             chance = random.Random(9)
             self.tokens = Tokens(*learn([english.text(chance) for _ in range(20000)], PIECES))
-        pool = speech.Pool(os.path.join(options.cache, "speech-english"), 2 if options.smoke else SHARDS, 3, n_each=EACH,
-                           text=english.text, kind=speech.Reader)
-        fit = [u for u in pool.utterances if u.words and len(u.words) == len(u.text.split()) and len(u) < 9 * RATE]
+        wide, n_wide = self.pool(options, "speech-english", SHARDS, 3, english.text)
+        closed, n_closed = self.pool(options, "speech-domain", CLOSED_SHARDS, 4, domain.sentence)
         bank = sounds.Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)
-        self.windows = Windows(fit, bank, self.tokens)
-        self.material = "%d speakers, %d utterances" % (len(pool.names), len(fit)) + "; from weights of another" * bool(self.start)
+        self.windows = Windows(wide + 2 * closed, bank, self.tokens)
+        self.material = "%d speakers, %d utterances" % (n_wide + n_closed, len(wide + closed))
+        self.material += "; from the weights of another" * bool(self.start)
+
+    @staticmethod
+    def pool(options, name, shards, seed, text):
+        """Utterances that can be learned from, and the number of speakers"""
+        pool = speech.Pool(os.path.join(options.cache, name), 2 if options.smoke else shards, seed, n_each=EACH, text=text,
+                           kind=speech.Reader)
+        fit = [u for u in pool.utterances if u.words and len(u.words) == len(u.text.split()) and len(u) < 9 * RATE]
+        return fit, len(pool.names)
 
     @staticmethod
     def is_matrix(name):
@@ -50,7 +59,20 @@ class Task:
     def network(self):
         network = Whisper(self.tokens.size)
         if self.start:
-            network.load_state_dict(read_safetensors(os.path.join(self.start, "model.safetensors")), strict=False)
+            network.load_state_dict(self.others(), strict=False)
+        return network
+
+    def others(self):
+        return read_safetensors(os.path.join(self.start, "model.safetensors"))
+
+    @torch.no_grad()
+    def trained(self, network):
+        """The network whose weights become the model's"""
+        if self.start:
+            others = self.others()
+            for name, value in network.state_dict().items():
+                if name in others:
+                    value.lerp_(others[name].to(value.device), 0.5)
         return network
 
     def batch(self, rng):
@@ -93,7 +115,7 @@ def read_safetensors(path):
 
 def configs(t):
     common = {"bos_token_id": t.end, "eos_token_id": t.end, "pad_token_id": t.end, "decoder_start_token_id": t.start}
-    names = {"bos_token": SPECIAL[0], "eos_token": SPECIAL[0], "unk_token": SPECIAL[0]}
+    names = {name: SPECIAL[0] for name in ("bos_token", "eos_token", "unk_token")}
     return {
         "config.json": {
             "architectures": ["WhisperForConditionalGeneration"], "model_type": "whisper", "torch_dtype": "float16",
@@ -101,18 +123,21 @@ def configs(t):
             "encoder_attention_heads": HEADS, "encoder_ffn_dim": 4 * WIDTH, "decoder_layers": DECODER_LAYERS,
             "decoder_attention_heads": HEADS, "decoder_ffn_dim": 4 * WIDTH, "num_hidden_layers": ENCODER_LAYERS,
             "max_source_positions": AUDIO, "max_target_positions": TEXT, "activation_function": "gelu",
-            "scale_embedding": False, "is_encoder_decoder": True, "tie_word_embeddings": True, **common},
+            "scale_embedding": False, "is_encoder_decoder": True, "tie_word_embeddings": True,
+            "suppress_tokens": None, "begin_suppress_tokens": None, **common},
         "generation_config.json": {
             **common, "prev_sot_token_id": t.previous, "no_timestamps_token_id": t.no_stamps,
-            "lang_to_id": {"<|en|>": t.english}, "task_to_id": {"transcribe": t.transcribe}, "is_multilingual": True,
-            "language": "en", "task": "transcribe", "begin_suppress_tokens": [t.end], "suppress_tokens": [],
+            "lang_to_id": {"<|en|>": t.english}, "task_to_id": {"transcribe": t.transcribe, "translate": t.translate},
+            "is_multilingual": True, "language": "en", "task": "transcribe", "begin_suppress_tokens": [t.end], "suppress_tokens": [],
             "max_initial_timestamp_index": 100, "max_length": TEXT, "condition_on_prev_tokens": False,
+            "return_timestamps": False,
             "alignment_heads": [[layer, 0] for layer in range(DECODER_LAYERS)]},
         "preprocessor_config.json": {
             "feature_extractor_type": "WhisperFeatureExtractor", "processor_class": "WhisperProcessor", "feature_size": MELS,
             "sampling_rate": RATE, "n_fft": 400, "hop_length": 160, "chunk_length": N // RATE, "n_samples": N,
-            "nb_max_frames": N // 160, "padding_side": "right", "padding_value": 0.0},
-        "tokenizer_config.json": {"tokenizer_class": "WhisperTokenizer", "model_max_length": TEXT, "add_prefix_space": False, **names},
+            "nb_max_frames": N // 160, "padding_side": "right", "padding_value": 0.0, "return_attention_mask": False},
+        "tokenizer_config.json": {"tokenizer_class": "WhisperTokenizer", "model_max_length": TEXT, "add_prefix_space": False,
+                                  "pad_token": SPECIAL[0], **names},
         "special_tokens_map.json": {**names, "additional_special_tokens": SPECIAL}}
 
 

@@ -52,7 +52,8 @@ class Tokens:
         self._number = {piece: i for i, piece in enumerate(pieces)}
         self._rank = {pair: i for i, pair in enumerate(merges)}
         self.special = {name: n + i for i, name in enumerate(SPECIAL)}
-        self.end, self.start, self.english, _, self.transcribe, _, self.previous, self.no_speech, self.no_stamps = range(n, n + 9)
+        self.end, self.start, self.english, self.translate, self.transcribe = range(n, n + 5)
+        self.previous, self.no_speech, self.no_stamps = range(n + 6, n + 9)
         self.first_stamp, self.size, self._known = n + 9, n + 9 + STAMPS, {}
 
     @classmethod
