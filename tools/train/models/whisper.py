@@ -2,8 +2,8 @@
 
 Besides the next token it learns, from the known times of words, which letter each frame of the encoder belongs to (else it
 stays long where it begins) and to attend to the spoken word with the first head of each layer of the decoder (word times).
---start goes on from the weights of another whisper-synth, with its tokens. What comes out then lies half way between those and
-the ones that were learned: it keeps what both can do (M. Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
+--start goes on from the weights of another whisper-synth, with its tokens. What comes out then lies a quarter of the way from
+those to the ones that were learned: it keeps what both can do (M. Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
 """
 import os
 import random
@@ -22,6 +22,7 @@ N = 10 * RATE
 PIECES = 512
 SHARDS, CLOSED_SHARDS, EACH = 32, 12, 12  # of 20 speakers each, wide and closed; utterances of a speaker
 SECONDS = [5, 10]  # of a batch's windows
+FURTHER = 0.25  # from the weights that training began with to those that were learned
 
 
 class Task:
@@ -72,7 +73,7 @@ class Task:
             others = self.others()
             for name, value in network.state_dict().items():
                 if name in others:
-                    value.lerp_(others[name].to(value.device), 0.5)
+                    value.lerp_(others[name].to(value.device), 1 - FURTHER)
         return network
 
     def batch(self, rng):
