@@ -34,6 +34,8 @@ class Disk:
 
     def _key_of(self, path):
         for key in os.listdir(os.path.join(self.kept, "d")):
+            if key.endswith(".tmp"):  # whoever wrote it was killed
+                continue
             with open(os.path.join(self.kept, "d", key), errors="surrogateescape") as f:
                 if f.readline().rstrip("\n") == path:
                     return key
