@@ -10,21 +10,11 @@
 
 /* ---- The table ------------------------------------------------------------------------------ */
 
-static bool is_valid(const char *text, size_t len) {
-    for (size_t i = 0, step; i < len; i += step) {
-        uint32_t c;
-        step = num_utf8_next((const uint8_t *)text + i, len - i, &c);
-        if (step == 0)
-            return false;
-    }
-    return true;
-}
-
 static int32_t check_strings(const char *strings, size_t len, const char *file,
                              struct num_err *err) {
     for (size_t i = 0, n; i < len; i += n + 1) {
         n = strlen(strings + i);
-        if (n > LM_CHARSMAP_REPLACEMENT || !is_valid(strings + i, n))
+        if (n > LM_CHARSMAP_REPLACEMENT || !num_utf8_is_valid(strings + i, n))
             return num_fail(err, SLUICE_INPUT,
                             "%s: the table of normalisation has a string of %zu bytes at %zu; "
                             "expected UTF-8 of at most %d",

@@ -241,16 +241,6 @@ static size_t make_valid(const char *text, size_t len, char *to) {
     return n;
 }
 
-static bool is_valid(const char *text, size_t len) {
-    for (size_t i = 0, step; i < len; i += step) {
-        uint32_t c;
-        step = num_utf8_next((const uint8_t *)text + i, len - i, &c);
-        if (step == 0)
-            return false;
-    }
-    return true;
-}
-
 int32_t lm_tokenizer_encode(const struct lm_tokenizer *t, const char *text, size_t len,
                             uint32_t flags, int32_t **ret_tokens, size_t *ret_n,
                             struct num_err *err) {
@@ -258,8 +248,8 @@ int32_t lm_tokenizer_encode(const struct lm_tokenizer *t, const char *text, size
     if (len > MAX_TEXT_BYTES)
         return num_fail(err, SLUICE_INPUT, "a text of %zu bytes is too long to be cut into tokens",
                         len);
-    char *valid = is_valid(text, len) ? NULL : malloc(3 * len + 1);
-    bool failed = !valid && !is_valid(text, len);
+    char *valid = num_utf8_is_valid(text, len) ? NULL : malloc(3 * len + 1);
+    bool failed = !valid && !num_utf8_is_valid(text, len);
     size_t valid_len = valid ? make_valid(text, len, valid) : len;
     struct encoding e = {t, &out, malloc(3 * valid_len + 4),
                          t->nfc ? malloc(num_nfc_work(valid_len)) : NULL};

@@ -4,7 +4,6 @@
  */
 #include "num/utf8.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #define REPLACEMENT 0xfffdu
@@ -33,6 +32,16 @@ size_t num_utf8_next(const uint8_t *text, size_t len, uint32_t *ret) {
     }
     *ret = n ? c : 1;
     return n;
+}
+
+bool num_utf8_is_valid(const char *text, size_t len) {
+    for (size_t i = 0, step; i < len; i += step) {
+        uint32_t c;
+        step = num_utf8_next((const uint8_t *)text + i, len - i, &c);
+        if (step == 0)
+            return false;
+    }
+    return true;
 }
 
 size_t num_utf8_put(uint32_t c, uint8_t *ret) {

@@ -4,6 +4,7 @@
 #ifndef NUM_UTF8_H
 #define NUM_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,9 @@
  * Unicode's "substitution of maximal subparts" counts them.
  */
 size_t num_utf8_next(const uint8_t *text, size_t len, uint32_t *ret);
+
+/* Whether all `len` bytes are valid characters; of none they are. */
+bool num_utf8_is_valid(const char *text, size_t len);
 
 /* Writes code point `c` (at most 0x10ffff) to `ret`, which has room for 4 bytes; returns its
  * length. */
