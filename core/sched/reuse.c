@@ -365,7 +365,8 @@ static bool has_room(const struct sl_cache_use *use) {
     struct statvfs fs;
     sl_autofree char *parent = sl_xasprintf("%s/..", use->root);
     return (statvfs(use->root, &fs) < 0 && statvfs(parent, &fs) < 0) ||
-           fs.f_bavail >= fs.f_blocks / FREE_SHARE || fs.f_bavail >= FREE_MOST / fs.f_frsize;
+           fs.f_bavail >= fs.f_blocks / FREE_SHARE ||
+           (uint64_t)fs.f_bavail * fs.f_frsize >= FREE_MOST;
 }
 
 static json_t *entry_of(const struct run *run, const struct sl_task *task, const struct look *l) {
