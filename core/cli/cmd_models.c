@@ -54,7 +54,7 @@ static void print_entry(const char *name, uint64_t bytes, const char *where) {
     sl_autostr struct sl_str line = {0};
     char size[32];
     sl_str_add(&line, "  ");
-    sl_str_add_column(&line, name, 24);
+    sl_str_add_column(&line, name, 27);
     sl_format_size(bytes, size, sizeof size);
     sl_str_pad(&line, ' ', 10 - (int)strlen(size));
     sl_str_addf(&line, "%s  %s", size, where);
