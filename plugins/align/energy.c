@@ -10,6 +10,8 @@
 #define STEP_S       0.005
 #define HALF_WINDOW  2       /* steps on both sides of a step's start: 20 ms */
 #define SHORTEST     4       /* steps */
+#define ONSET        8       /* steps: the most that a word's span can hold of the next word, */
+#define PAUSE        20      /* and the least before it; stops close the mouth for less */
 #define SILENCE      -100.0f /* dB */
 #define SILENCE_BINS 120     /* 1 dB each, up to 20 dB */
 
@@ -67,6 +69,17 @@ void al_energy_finish(struct al_energy *energy) {
     *energy = (struct al_energy){0};
 }
 
+/* Where the sound ends that goes on to `to`, or before the pause behind which the next word begins. */
+static size_t before_next(const float *level, size_t from, size_t to, double least) {
+    size_t onset = to;
+    while (onset > from && to - onset <= ONSET && (double)level[onset - 1] >= least)
+        onset--;
+    size_t quiet = onset;
+    while (quiet > from && (double)level[quiet - 1] < least)
+        quiet--;
+    return to - onset <= ONSET && onset - quiet >= PAUSE ? quiet : to;
+}
+
 void al_energy_trim(const struct al_energy *energy, double drop, double *start, double *end) {
     double n = (double)energy->n;
     if (!(*start >= 0 && *start<n * STEP_S && * end> * start))
@@ -82,6 +95,7 @@ void al_energy_trim(const struct al_energy *energy, double drop, double *start, 
         from++;
     while (to > from && (double)energy->level[to - 1] < least)
         to--;
+    to = to == last ? before_next(energy->level, from, to, least) : to;
     if (to - from < SHORTEST)
         return;
     if (from > first)

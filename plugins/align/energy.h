@@ -27,8 +27,9 @@ void al_energy_finish(struct al_energy *energy); /* takes a zeroed one too */
 /*
  * Cuts the stretch [*start, *end), in seconds, to its part that is at most `drop` dB below its
  * loudest step and at least AL_ABOVE_FLOOR dB above the noise, where the loudest step is louder
- * than that; pauses inside stay. What would become shorter than 20 ms stays as it is, and so does
- * what lies outside of the recording.
+ * than that; pauses inside stay. Sound of at most 40 ms at the end, behind a pause of at least
+ * 100 ms, is the beginning of what comes next. What would become shorter than 20 ms stays as it is,
+ * and so does what lies outside of the recording.
  */
 #define AL_ABOVE_FLOOR 6.0
 void al_energy_trim(const struct al_energy *energy, double drop, double *start, double *end);

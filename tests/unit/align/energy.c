@@ -39,6 +39,19 @@ TEST(a_stretch_becomes_its_loud_part) {
     free(pcm);
 }
 
+TEST(the_beginning_of_the_next_word_is_not_of_this_one) {
+    float *pcm = calloc(N, sizeof *pcm);
+    make(pcm, 0.3, 0);
+    for (size_t i = RATE * 13 / 10; i < N; i++)
+        pcm[i] = (float)(0.3 * sin(0.2 * (double)i));
+    check_trim(pcm, 0.5, 1.32, 0.5, 1.0);
+    check_trim(pcm, 0.5, 1.4, 0.5, 1.4); /* too much of it to be an onset */
+    for (size_t i = RATE * 21 / 20; i < N; i++)
+        pcm[i] = i < RATE * 27 / 25 ? (float)(0.3 * sin(0.2 * (double)i)) : 0;
+    check_trim(pcm, 0.5, 1.08, 0.5, 1.08); /* nor is a pause of 50 ms one between words */
+    free(pcm);
+}
+
 TEST(what_cannot_be_cut_stays) {
     float *pcm = calloc(N, sizeof *pcm);
     make(pcm, 0, 0);
