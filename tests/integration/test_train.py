@@ -53,6 +53,40 @@ class Command(ToolCase):
             print(done.stdout.splitlines()[-1])
             self.assertEqual(done.returncode, 0, model)
 
+    @unittest.skipUnless(can("torch", "numpy"), "skipped: no PyTorch; SLUICE_TRAIN_PYTHON can name a Python that has it")
+    def test_workers_take_the_mean_of_their_gradients(self):
+        done = subprocess.run([PYTHON, "-B", "-c", TWO_WORKERS % os.path.join(ROOT, "tools", "train")], stdout=subprocess.PIPE,
+                              universal_newlines=True)
+        self.assertEqual(done.stdout.split(), ["3.0", "1.5"])
+
+
+TWO_WORKERS = """
+import os, sys, tempfile, types
+sys.path.insert(0, %r)
+import torch
+from training import together
+meeting = os.path.join(tempfile.mkdtemp(), "meeting")
+other = os.fork()
+rank = 1 if other == 0 else 0
+together.join(types.SimpleNamespace(rank=rank, workers=2), meeting)
+gradient = torch.tensor([2.0 + 2 * rank])
+together.mean([gradient], 2)
+seconds = together.mean_of(1.0 + rank, 2)
+if other == 0:
+    os._exit(0)
+os.waitpid(other, 0)
+print(float(gradient), seconds)
+"""
+
+
+class Festival(unittest.TestCase):
+    @unittest.skipUnless(can("numpy") and PYTHON == sys.executable, "skipped: no numpy")
+    def test_marks_are_no_words(self):
+        from material import festival
+        self.assertEqual(festival.span([0.2, 0.5]), (0.2, 0.5))
+        self.assertEqual(festival.span([0.2, 0.5, 0.5, 0.9, 0.0, 0.0]), (0.2, 0.9))
+        self.assertIsNone(festival.span([0.0, 0.0]))
+
 
 class Minutes(unittest.TestCase):
     """Texts and what is to be made of them fit each other."""
@@ -120,6 +154,65 @@ class Variants(ToolCase):
         apart = lambda a, b: sum(abs(x - y) for x, y in zip(a, b)) / len(a)  # espeak-ng says nothing twice in the same way
         for a, b in ((0, 1), (0, 2), (1, 2)):
             self.assertGreater(apart(said[a], said[b]), 2 * apart(said[1], said[3]))
+
+
+SAY = """
+import hashlib, sys
+sys.path.insert(0, %r)
+sys.dont_write_bytecode = True
+from talklib import voices
+said = voices.Synthesisers()
+for voice in ("espeak:en-us+f3", "flite:slt"):
+    samples, times = said.say(voice, 100, 0, "The report is ready.")
+    print(voice, hashlib.sha256(samples).hexdigest(), times)
+"""
+WITH_FESTIVAL = """
+(voice_kal_diphone)
+(utt.save.wave (utt.synth (Utterance Text "The report is ready.")) "%s" 'riff)
+"""
+HIDE = """set -e
+for folder in /usr/share/festival "$1"; do mount -t tmpfs none "$folder"; done
+mount --bind /dev/null /etc/ld.so.cache
+for file in $(command -v festival) "$2"/libflite* "$2"/libespeak* "$2"/libest*; do mount --bind /dev/null "$file"; done
+shift 2
+exec "$@"
+"""
+
+
+class Carry(ToolCase):
+    """Synthesisers that were packed speak where there are none."""
+    tool = "train/carry"
+
+    def spoken(self, name, *before):
+        program, sound = os.path.join(self.folder, "program.scm"), os.path.join(self.folder, name + ".wav")
+        with open(program, "w", encoding="ascii") as file:
+            file.write(WITH_FESTIVAL % sound)
+        done = subprocess.run([*before, "sh", "-c", '"$1" -c "$2" && festival -b "$3"', "-", sys.executable,
+                               SAY % os.path.join(ROOT, "tools"), program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        with open(sound, "rb") as file:
+            return done.stdout.decode(), file.read()
+
+    def test_they_speak_where_there_are_none(self):
+        try:
+            data, library = variants.installed(), os.path.dirname(os.path.realpath(self.where("libflite.so.1")))
+        except (OSError, StopIteration):
+            self.skipTest("skipped: espeak-ng or flite is not installed")
+        if not os.path.exists("/usr/share/festival/voices/english/kal_diphone"):
+            self.skipTest("skipped: Festival is not installed")
+        if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("skipped: nothing can be hidden here, as unshare is not permitted")
+        packed = os.path.join(self.folder, "synthesisers.tar.gz")
+        self.assertEqual(self.run_tool(packed)[0], 0)
+        subprocess.run(["tar", "-xf", packed, "-C", self.folder], check=True)
+        hidden = ["unshare", "-m", "sh", "-c", HIDE, "-", data, library]
+        self.assertNotEqual(subprocess.run([*hidden, "festival", "-b", "(print 1)"], stderr=subprocess.DEVNULL).returncode, 0)
+        self.assertEqual(self.spoken("there", *hidden, os.path.join(self.folder, "synthesisers", "with")), self.spoken("here"))
+
+    @staticmethod
+    def where(library):
+        known = subprocess.run(["/sbin/ldconfig", "-p"], stdout=subprocess.PIPE, universal_newlines=True).stdout
+        return next(line.split()[-1] for line in known.splitlines() if line.split()[:1] == [library])
 
 
 class Cards(unittest.TestCase):

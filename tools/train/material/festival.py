@@ -18,9 +18,10 @@ PROGRAM = """
   (let ((u (utt.synth (eval (list 'Utterance 'Text text)))))
     (utt.save.wave u (string-append "%s/" id ".wav") 'riff)
     (mapcar (lambda (token)
-      (let ((words (item.daughters token)))
-        (if words (format times "%%s %%f %%f\\n" id
-          (item.feat (car words) "word_start") (item.feat (car (last words)) "word_end")))))
+      (format times "%%s" id)
+      (mapcar (lambda (word) (format times " %%f %%f" (item.feat word "word_start") (item.feat word "word_end")))
+        (item.daughters token))
+      (format times "\\n"))
       (utt.relation.items u 'Token))))
 """
 
@@ -39,15 +40,22 @@ def say(voice, items):
         if os.path.exists(folder + "/times"):
             with open(folder + "/times", encoding="ascii") as file:
                 for line in file:
-                    i, start, end = line.split()
-                    times.setdefault(int(i), []).append((float(start), float(end)))
+                    i, *edges = line.split()
+                    if edges:  # else the words below a token
+                        times.setdefault(int(i), []).append(span([float(edge) for edge in edges]))
         return [read("%s/%d.wav" % (folder, i), times.get(i, []), len(text.split())) for i, (text, _) in enumerate(items)]
+
+
+def span(edges):
+    """Where a token starts and ends, from those of its words; its marks, words that nobody says, end at 0."""
+    said = [(start, end) for start, end in zip(edges[::2], edges[1::2]) if end > 0]
+    return (said[0][0], said[-1][1]) if said else None
 
 
 def read(path, times, n_words):
     try:
         with wave.open(path) as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-            return (file.getframerate(), samples, times) if len(times) == n_words else None
+            return (file.getframerate(), samples, times) if len(times) == n_words and None not in times else None
     except (OSError, EOFError, wave.Error):
         return None

@@ -166,3 +166,8 @@ class Bank:
         x = self._bank[rng.integers(len(self._bank))]
         at = rng.integers(0, len(x) - n + 1)
         return level(x[at:at + n].astype(np.float32))
+
+
+def bank(options):
+    """The one that models learn from, in the cache."""
+    return Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)

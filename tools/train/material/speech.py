@@ -179,9 +179,13 @@ class Pool:
             pcm = np.load(base + ".npy", mmap_mode="r")
             with open(base + ".json", encoding="utf-8") as file:
                 self.utterances += [Utterance(entry, pcm) for entry in json.load(file)]
+        self.group(lambda speaker: speaker)
+
+    def group(self, voice):
+        """Sets `speakers` and their `names`; voice(speaker) is what they are told apart by."""
         self.speakers = {}
         for utterance in self.utterances:
-            self.speakers.setdefault(utterance.speaker, []).append(utterance)
+            self.speakers.setdefault(voice(utterance.speaker), []).append(utterance)
         self.names = sorted(self.speakers)
 
     def draw(self, rng):

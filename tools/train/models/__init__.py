@@ -22,7 +22,10 @@ def export(name, network, path, record, options, task):
     module(name).export(network, path)
     if hasattr(task, "finish"):  # files that do not come from the network
         task.finish(path)
+    made = {"mixed": task.mix} if getattr(task, "mix", None) else {}
+    if getattr(task, "start", None):
+        made["start"] = folder.read_json(os.path.join(task.start, "training.json"))
     folder.write_json(os.path.join(path, "training.json"), {
-        "model": name, "seed": options.seed, "device": options.device, "smoke": options.smoke, "steps": record.steps,
+        "model": name, **made, "seed": options.seed, "device": options.device, "smoke": options.smoke, "steps": record.steps,
         "minutes": round(record.seconds / 60, 1), "loss": round(record.loss, 4), "material": task.material,
         "log": record.log[::max(1, len(record.log) // 30)] + record.log[-1:]})

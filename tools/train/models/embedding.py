@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from material import sounds, speech
+from material import pools, sounds
 from material.scene import Scenes
 from training import folder
 
 N, BANDS, CHANNELS, SIZE = 81920, 40, (12, 24, 48, 96), 64  # N: 5.1 s
 LEAST = 40                    # frames of 10 ms that a voice has to have alone
 SCALE, MARGIN = 24.0, 0.2
-THRESHOLD = 0.65  # of clustering in diarize/speakers; chosen with tools/train/measure --tune
+THRESHOLD = 0.75  # of clustering in diarize/speakers; chosen with tools/train/measure --tune
 
 
 def mel(hz):
@@ -84,14 +84,12 @@ class Network(nn.Module):
 class Task:
     name = "speaker-synth/embedding"
     rate, decay, clip = 2e-3, 0.02, 3.0
-    smoke_steps, smoke_loss = 150, 7.5
+    smoke_steps, smoke_loss, half = 150, 9.2, True
 
     def __init__(self, options):
         self.size = 6 if options.smoke else 12
-        shards = 2 if options.smoke else 24
-        pool = speech.Pool(os.path.join(options.cache, "speech"), shards)
-        bank = sounds.Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)
-        self.scenes = Scenes(pool, bank, N)
+        pool = pools.voices(options)
+        self.scenes = Scenes(pool, sounds.bank(options), N)
         self.numbers = {name: i for i, name in enumerate(pool.names)}
         self.material = "%d speakers, %d utterances" % (len(pool.names), len(pool.utterances))
 

@@ -1,10 +1,8 @@
 """What the models have in common that learn from scenes: a pool of speakers, a bank of sounds, and batches of scenes."""
-import os
-
 import numpy as np
 import torch
 
-from material import sounds, speech
+from material import pools, sounds
 from material.scene import Scenes
 
 
@@ -13,10 +11,11 @@ class SceneTask:
     and what is true of them."""
 
     def __init__(self, options):
-        pool = speech.Pool(os.path.join(options.cache, "speech"), 2 if options.smoke else 24)
-        bank = sounds.Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)
-        self.scenes, self.size = Scenes(pool, bank, self.samples), 8 if options.smoke else self.size
+        pool = self.pool(options)
+        self.scenes, self.size = Scenes(pool, sounds.bank(options), self.samples), 8 if options.smoke else self.size
         self.material = "%d speakers, %d utterances" % (len(pool.names), len(pool.utterances))
+
+    pool = staticmethod(pools.talkers)
 
     def network(self):
         return self.Network()

@@ -1,7 +1,9 @@
 """speaker-synth/segmentation: who of up to three voices speaks in each frame of five seconds, in the shape of PyanNet.
 
 plugins/diarize/pyannet.h names the papers. Smaller than the published model: 64 fixed filters every 20 samples, so that a
-frame is 34 ms, and two layers of LSTM. Trained with permutations: which voice is the first is up to the network.
+frame is 34 ms, and two layers of LSTM. Trained with permutations: which voice is the first is up to the network. Besides it learns to
+tell the pool's speakers apart, from what the LSTM makes of the frames in which one speaks alone: else it hears for long that somebody
+speaks, but not that it is another.
 """
 import itertools
 import os
@@ -11,17 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from material import pools
 from material.scene import HOP
 from models.scenes import SceneTask
 from training import folder
 
 N, STRIDE, SIZE, BANDS = 80000, 20, 251, 32  # N: 5 s; of 10 s, voices are confused more often
-CHANNELS, HIDDEN, LAYERS, LINEAR = (2 * BANDS, 48, 48), 48, 2, 64
+CHANNELS, HIDDEN, LAYERS, LINEAR = (2 * BANDS, 64, 64), 96, 2, 96
 LOCAL, AT_ONCE = 3, 2
 SETS = [s for k in range(AT_ONCE + 1) for s in itertools.combinations(range(LOCAL), k)]  # pyannet.c: list_sets()
 STEP, SEEN = 27 * STRIDE, 74 * STRIDE + SIZE  # samples from frame to frame, and of one frame
 FRAMES = (((N - SIZE) // STRIDE + 1) // 3 - 4) // 3 - 4
 FRAMES //= 3
+LEAST, VOICE, SCALE, MARGIN, SHARE = 8, 64, 16.0, 0.1, 0.1  # frames alone; size and softmax of the speakers' part, and its share of the loss
 
 
 def filters():
@@ -40,7 +44,7 @@ def filters():
 
 
 class Network(nn.Module):
-    def __init__(self):
+    def __init__(self, n_speakers):
         super().__init__()
         self.register_buffer("filters", torch.from_numpy(filters())[:, None])
         self.convs = nn.ModuleList([nn.Conv1d(CHANNELS[0], CHANNELS[1], 5), nn.Conv1d(CHANNELS[1], CHANNELS[2], 5)])
@@ -49,22 +53,21 @@ class Network(nn.Module):
         self.lstm = nn.LSTM(CHANNELS[-1], HIDDEN, LAYERS, bidirectional=True, batch_first=True)
         self.linear = nn.Linear(2 * HIDDEN, LINEAR)
         self.classifier = nn.Linear(LINEAR, len(SETS))
+        self.voice = nn.Linear(2 * HIDDEN, VOICE)  # only for training
+        self.speakers = nn.Parameter(0.1 * torch.randn(n_speakers, VOICE))
 
     def forward(self, x):
-        """(B, N) -> logarithms of probabilities (B, FRAMES, sets)"""
+        """(B, N) -> logarithms of probabilities (B, FRAMES, sets), and what the LSTM makes of frames"""
         y = F.conv1d(self.wave(x[:, None]), self.filters, stride=STRIDE).abs()
         y = F.leaky_relu(self.norms[0](F.max_pool1d(y, 3)))
         for conv, norm in zip(self.convs, self.norms[1:]):
             y = F.leaky_relu(norm(F.max_pool1d(conv(y), 3)))
         y, _ = self.lstm(y.transpose(1, 2))
-        return self.classifier(F.leaky_relu(self.linear(y))).float().log_softmax(-1)
+        return self.classifier(F.leaky_relu(self.linear(y))).float().log_softmax(-1), y.float()
 
 
-def classes(activity):
-    """(permutations, FRAMES): the set of each frame under every order of the voices; activity (LOCAL, N / HOP)."""
-    at = (np.arange(FRAMES) * STEP + SEEN // 2) // HOP
-    heard = activity[:, at]
-    heard[2] &= heard[:2].sum(0) < AT_ONCE  # never three
+def classes(heard):
+    """(permutations, FRAMES): the set of each frame under every order of the voices; heard (LOCAL, FRAMES)."""
     number = {sum(1 << s for s in members): i for i, members in enumerate(SETS)}
     table = np.array([number.get(bits, 0) for bits in range(1 << LOCAL)])
     bits = [sum(heard[s].astype(int) << p for p, s in enumerate(order)) for order in itertools.permutations(range(LOCAL))]
@@ -74,8 +77,15 @@ def classes(activity):
 class Task(SceneTask):
     name = "speaker-synth/segmentation"
     rate, decay, clip = 2e-3, 0.01, 1.0
-    smoke_steps, smoke_loss = 60, 1.20
-    Network, samples, size = Network, N, 32
+    smoke_steps, smoke_loss, half = 150, 1.55, True
+    samples, size, pool = N, 32, staticmethod(pools.voices)
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.numbers = {name: i for i, name in enumerate(self.scenes.pool.names)}
+
+    def network(self):
+        return Network(len(self.numbers))
 
     def scene(self, rng):
         scenes, n = self.scenes, rng.choice([1, 2, 3], p=[0.15, 0.5, 0.35])
@@ -87,15 +97,22 @@ class Task(SceneTask):
         x /= np.sqrt(np.mean(np.square(x)) + 1e-9)
         if rng.random() < 0.8 or not activity.any():
             x = x + scenes.background(rng, 0.1) * 10 ** (-rng.uniform(3, 40) / 20)
-        padded = np.zeros((LOCAL, N // HOP), bool)
-        padded[:n] = activity
-        return scenes.record(rng, x, -40), classes(padded)
+        heard, numbers = np.zeros((LOCAL, FRAMES), bool), np.zeros(LOCAL, np.int64)
+        heard[:n] = activity[:, (np.arange(FRAMES) * STEP + SEEN // 2) // HOP]
+        heard[2] &= heard[:2].sum(0) < AT_ONCE  # never three
+        numbers[:n] = [self.numbers[name] for name in cast]
+        return scenes.record(rng, x, -40), classes(heard), (heard & (heard.sum(0) == 1)).astype(np.float32), numbers
 
-    def loss(self, network, x, targets):
-        """Of the order of voices that fits best. targets: (B, permutations, FRAMES)"""
-        scores = network(x)[:, None].expand(-1, targets.shape[1], -1, -1)
-        each = -scores.gather(3, targets[..., None]).squeeze(3).mean(2)
-        return each.min(1).values.mean()
+    def loss(self, network, x, targets, alone, numbers):
+        """Of the order of voices that fits best, and of the speakers. targets: (B, permutations, FRAMES), alone: (B, LOCAL, FRAMES)"""
+        scores, y = network(x)
+        each = -scores[:, None].expand(-1, targets.shape[1], -1, -1).gather(3, targets[..., None]).squeeze(3).mean(2)
+        length = alone.sum(2)
+        known = length >= LEAST
+        voices = F.normalize(network.voice(((alone @ y) / length[..., None].clamp_min(1))[known]).float())
+        cosines = voices @ F.normalize(network.speakers).T
+        margin = MARGIN * F.one_hot(numbers[known], cosines.shape[1])
+        return each.min(1).values.mean() + SHARE * F.cross_entropy(SCALE * (cosines - margin), numbers[known])
 
 
 def export(network, path):

@@ -2,8 +2,8 @@
 
 Besides the next token it learns, from the known times of words, which letter each frame of the encoder belongs to (else it
 stays long where it begins) and to attend to the spoken word with the first head of each layer of the decoder (word times).
---start goes on from the weights of another whisper-synth, with its tokens. What comes out then lies a quarter of the way from
-those to the ones that were learned: it keeps what both can do (M. Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
+--start goes on from the weights of another whisper-synth, with its tokens. --mix takes a share of the weights of another at the end:
+what lies between two that are of one origin keeps what both can do (M. Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
 """
 import os
 import random
@@ -12,17 +12,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from material import domain, english, sounds, speech
+from material import english, pools, sounds
 from material.effects import RATE_HZ as RATE
-from models.whisper_net import AUDIO, DECODER_LAYERS, ENCODER_LAYERS, HEADS, MELS, SPECIAL, TEXT, Tokens, WIDTH, Whisper, learn
+from models.whisper_net import AUDIO, MELS, SHAPES, SPECIAL, TEXT, Tokens, Whisper, learn
 from models.whisper_windows import IGNORE, Windows
 from training import folder
 
 N = 10 * RATE
 PIECES = 512
-SHARDS, CLOSED_SHARDS, EACH = 32, 12, 12  # of 20 speakers each, wide and closed; utterances of a speaker
-SECONDS = [5, 10]  # of a batch's windows
-FURTHER = 0.25  # from the weights that training began with to those that were learned
+SECONDS = [5, 10, 10]  # of a batch's windows
 
 
 class Task:
@@ -32,48 +30,38 @@ class Task:
     averaged, half = 0.999, True
 
     def __init__(self, options):
-        self.seconds, self.start = (40 if options.smoke else 80), getattr(options, "start", None)
+        self.seconds, self.start, self.mix = (40 if options.smoke else 80), options.start, options.mix
+        self.shape = SHAPES[options.shape]
         if self.start:
-            self.rate, self.muon_rate, self.tokens = 6e-4, 0.0035, Tokens.read(self.start)
+            self.rate, self.muon_rate, self.tokens = 6e-4 * options.pace, 0.0035 * options.pace, Tokens.read(self.start)
         else:
             chance = random.Random(9)
             self.tokens = Tokens(*learn([english.text(chance) for _ in range(20000)], PIECES))
-        wide, n_wide = self.pool(options, "speech-english", SHARDS, 3, english.text)
-        closed, n_closed = self.pool(options, "speech-domain", CLOSED_SHARDS, 4, domain.sentence)
-        bank = sounds.Bank(os.path.join(options.cache, "sounds"), 30 if options.smoke else 240, 1)
-        self.windows = Windows(wide + 2 * closed, bank, self.tokens)
-        self.material = "%d speakers, %d utterances" % (n_wide + n_closed, len(wide + closed))
+        both = [pools.readers(options), pools.domain_readers(options)]
+        fit = [u for pool in both for u in pool.utterances if u.words and len(u.words) == len(u.text.split()) and len(u) < 9 * RATE]
+        self.windows = Windows(fit, sounds.bank(options), self.tokens)
+        self.material = "%d speakers, %d utterances" % (sum(len(pool.names) for pool in both), len(fit))
         self.material += "; from the weights of another" * bool(self.start)
-
-    @staticmethod
-    def pool(options, name, shards, seed, text):
-        """Utterances that can be learned from, and the number of speakers"""
-        pool = speech.Pool(os.path.join(options.cache, name), 2 if options.smoke else shards, seed, n_each=EACH, text=text,
-                           kind=speech.Reader)
-        fit = [u for u in pool.utterances if u.words and len(u.words) == len(u.text.split()) and len(u) < 9 * RATE]
-        return fit, len(pool.names)
 
     @staticmethod
     def is_matrix(name):
         return ".layers." in name
 
     def network(self):
-        network = Whisper(self.tokens.size)
+        network = Whisper(self.shape, self.tokens.size)
         if self.start:
-            network.load_state_dict(self.others(), strict=False)
+            network.load_state_dict(read_safetensors(os.path.join(self.start, "model.safetensors")), strict=False)
         return network
-
-    def others(self):
-        return read_safetensors(os.path.join(self.start, "model.safetensors"))
 
     @torch.no_grad()
     def trained(self, network):
         """The network whose weights become the model's"""
-        if self.start:
-            others = self.others()
+        if self.mix:
+            path, share = self.mix.rsplit("=", 1)
+            others = read_safetensors(os.path.join(path, "model.safetensors"))
             for name, value in network.state_dict().items():
                 if name in others:
-                    value.lerp_(others[name].to(value.device), 1 - FURTHER)
+                    value.lerp_(others[name].to(value.device), float(share))
         return network
 
     def batch(self, rng):
@@ -96,7 +84,7 @@ class Task:
     def finish(self, path):
         for name, text in self.tokens.files().items():
             folder.write(os.path.join(path, name), text.encode())
-        for name, value in configs(self.tokens).items():
+        for name, value in configs(self.tokens, self.shape).items():
             folder.write_json(os.path.join(path, name), value)
 
 
@@ -114,15 +102,15 @@ def read_safetensors(path):
             for name, t in header.items() if name != "__metadata__"}
 
 
-def configs(t):
+def configs(t, shape):
     common = {"bos_token_id": t.end, "eos_token_id": t.end, "pad_token_id": t.end, "decoder_start_token_id": t.start}
     names = {name: SPECIAL[0] for name in ("bos_token", "eos_token", "unk_token")}
     return {
         "config.json": {
             "architectures": ["WhisperForConditionalGeneration"], "model_type": "whisper", "torch_dtype": "float16",
-            "vocab_size": t.size, "num_mel_bins": MELS, "d_model": WIDTH, "encoder_layers": ENCODER_LAYERS,
-            "encoder_attention_heads": HEADS, "encoder_ffn_dim": 4 * WIDTH, "decoder_layers": DECODER_LAYERS,
-            "decoder_attention_heads": HEADS, "decoder_ffn_dim": 4 * WIDTH, "num_hidden_layers": ENCODER_LAYERS,
+            "vocab_size": t.size, "num_mel_bins": MELS, "d_model": shape.width, "encoder_layers": shape.encoder_layers,
+            "encoder_attention_heads": shape.heads, "encoder_ffn_dim": 4 * shape.width, "decoder_layers": shape.decoder_layers,
+            "decoder_attention_heads": shape.heads, "decoder_ffn_dim": 4 * shape.width, "num_hidden_layers": shape.encoder_layers,
             "max_source_positions": AUDIO, "max_target_positions": TEXT, "activation_function": "gelu",
             "scale_embedding": False, "is_encoder_decoder": True, "tie_word_embeddings": True,
             "suppress_tokens": None, "begin_suppress_tokens": None, **common},
@@ -132,7 +120,7 @@ def configs(t):
             "is_multilingual": True, "language": "en", "task": "transcribe", "begin_suppress_tokens": [t.end], "suppress_tokens": [],
             "max_initial_timestamp_index": 100, "max_length": TEXT, "condition_on_prev_tokens": False,
             "return_timestamps": False,
-            "alignment_heads": [[layer, 0] for layer in range(DECODER_LAYERS)]},
+            "alignment_heads": [[layer, 0] for layer in range(shape.decoder_layers)]},
         "preprocessor_config.json": {
             "feature_extractor_type": "WhisperFeatureExtractor", "processor_class": "WhisperProcessor", "feature_size": MELS,
             "sampling_rate": RATE, "n_fft": 400, "hop_length": 160, "chunk_length": N // RATE, "n_samples": N,

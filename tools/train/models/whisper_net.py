@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-MELS, WIDTH, HEADS, ENCODER_LAYERS, DECODER_LAYERS, AUDIO, TEXT = 80, 192, 3, 4, 2, 500, 128
+MELS, AUDIO, TEXT = 80, 500, 128  # frames of the encoder; tokens
+Shape = collections.namedtuple("Shape", "width heads encoder_layers decoder_layers")
+SHAPES = {"small": Shape(192, 3, 4, 2), "large": Shape(256, 4, 6, 4)}  # 3.4 and 9.3 million parameters
 BLANK = "\u0120"
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'.,?"
 SPECIAL = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>",
@@ -148,27 +150,28 @@ class Varied(nn.Module):
 # ---- layers ----
 
 class Attention(nn.Module):
-    def __init__(self):
+    def __init__(self, shape):
         super().__init__()
-        self.q_proj, self.k_proj = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH, bias=False)
-        self.v_proj, self.out_proj = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        n, self.heads = shape.width, shape.heads
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = nn.Linear(n, n), nn.Linear(n, n, bias=False), nn.Linear(n, n), nn.Linear(n, n)
 
     def forward(self, x, memory, mask=None):
-        """The result, and what is attended to (B, HEADS, n, m). Faster than PyTorch's own on a CPU, in bfloat16."""
-        split = lambda y: y.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+        """The result, and what is attended to (B, heads, n, m). Faster than PyTorch's own on a CPU, in bfloat16."""
+        split = lambda y: y.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         q, k, v = split(self.q_proj(x)), split(self.k_proj(memory)), split(self.v_proj(memory))
-        scores = (q * (WIDTH // HEADS) ** -0.5) @ k.transpose(2, 3)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
         weights = (scores if mask is None else scores + mask).softmax(-1)
         return self.out_proj((weights @ v).transpose(1, 2).flatten(2)), weights
 
 
 class Layer(nn.Module):
-    def __init__(self, crossed):
+    def __init__(self, shape, crossed):
         super().__init__()
-        self.self_attn, self.self_attn_layer_norm = Attention(), nn.LayerNorm(WIDTH)
+        n = shape.width
+        self.self_attn, self.self_attn_layer_norm = Attention(shape), nn.LayerNorm(n)
         if crossed:
-            self.encoder_attn, self.encoder_attn_layer_norm = Attention(), nn.LayerNorm(WIDTH)
-        self.fc1, self.fc2, self.final_layer_norm = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH), nn.LayerNorm(WIDTH)
+            self.encoder_attn, self.encoder_attn_layer_norm = Attention(shape), nn.LayerNorm(n)
+        self.fc1, self.fc2, self.final_layer_norm = nn.Linear(n, 4 * n), nn.Linear(4 * n, n), nn.LayerNorm(n)
 
     def forward(self, x, memory=None, mask=None):
         weights, y = None, self.self_attn_layer_norm(x)
@@ -180,15 +183,16 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self):
+    def __init__(self, shape):
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv1d(MELS, WIDTH, 3, 1, 1), nn.Conv1d(WIDTH, WIDTH, 3, 2, 1)
+        n = shape.width
+        self.conv1, self.conv2 = nn.Conv1d(MELS, n, 3, 1, 1), nn.Conv1d(n, n, 3, 2, 1)
         self.conv1.weight.data *= 2  # else positions drown the sound at first
         self.conv2.weight.data *= 4
-        step = math.log(10000) / (WIDTH // 2 - 1)
-        angles = torch.arange(AUDIO)[:, None] * torch.exp(-step * torch.arange(WIDTH // 2))
+        step = math.log(10000) / (n // 2 - 1)
+        angles = torch.arange(AUDIO)[:, None] * torch.exp(-step * torch.arange(n // 2))
         self.embed_positions = nn.Embedding.from_pretrained(torch.cat([angles.sin(), angles.cos()], 1), freeze=True)
-        self.layers, self.layer_norm = nn.ModuleList([Layer(False) for _ in range(ENCODER_LAYERS)]), nn.LayerNorm(WIDTH)
+        self.layers, self.layer_norm = nn.ModuleList([Layer(shape, False) for _ in range(shape.encoder_layers)]), nn.LayerNorm(n)
 
     def forward(self, mel):
         x = F.gelu(self.conv2(F.gelu(self.conv1(mel.transpose(1, 2))))).transpose(1, 2)
@@ -199,12 +203,13 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, n_tokens):
+    def __init__(self, shape, n_tokens):
         super().__init__()
-        self.embed_tokens, self.embed_positions = nn.Embedding(n_tokens, WIDTH), nn.Embedding(TEXT, WIDTH)
+        n = shape.width
+        self.embed_tokens, self.embed_positions = nn.Embedding(n_tokens, n), nn.Embedding(TEXT, n)
         nn.init.normal_(self.embed_tokens.weight, std=0.05)
         nn.init.normal_(self.embed_positions.weight, std=0.02)
-        self.layers, self.layer_norm = nn.ModuleList([Layer(True) for _ in range(DECODER_LAYERS)]), nn.LayerNorm(WIDTH)
+        self.layers, self.layer_norm = nn.ModuleList([Layer(shape, True) for _ in range(shape.decoder_layers)]), nn.LayerNorm(n)
 
     def forward(self, ids, memory):
         """Scores, and the first head's cross-attention of each layer."""
@@ -218,10 +223,10 @@ class Decoder(nn.Module):
 
 
 class Whisper(nn.Module):
-    def __init__(self, n_tokens):
+    def __init__(self, shape, n_tokens):
         super().__init__()
-        self.front, self.varied, self.encoder, self.decoder = FrontEnd(), Varied(), Encoder(), Decoder(n_tokens)
-        self.letters = nn.Linear(WIDTH, 28)  # only for training: which letter a frame belongs to
+        self.front, self.varied, self.encoder, self.decoder = FrontEnd(), Varied(), Encoder(shape), Decoder(shape, n_tokens)
+        self.letters = nn.Linear(shape.width, 28)  # only for training: which letter a frame belongs to
         nn.init.zeros_(self.letters.weight)  # else it drags a trained encoder about at first
 
     def forward(self, mel, ids):

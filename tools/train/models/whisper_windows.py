@@ -2,7 +2,7 @@
 the tokens that are to come of them, and when each is said.
 
 Rooms are products of spectra, a batch of windows at once; channels are gains of the front end's spectra, which costs nothing.
-Behind the end of a short recording is silence, as Hugging Face fills up a window, or a middling loudness in all bands, as
+A quarter of the windows are near recordings in a quiet place. Behind the end of a short recording is silence, as Hugging Face fills up a window, or a middling loudness in all bands, as
 openai-whisper does.
 """
 import numpy as np
@@ -19,10 +19,10 @@ N_ROOMS = 48
 
 
 class Window:
-    """x: samples; `end`: of the recording; body: tokens, spans: [(start, end) in seconds or None] of each."""
+    """x: samples; `end`: of the recording; `near`: in a quiet place; body: tokens, spans: [(start, end) in seconds or None] of each."""
 
-    def __init__(self, n):
-        self.x, self.letters, self.body, self.spans, self.end = np.zeros(n, np.float32), np.zeros(n // 320, np.int64), [], [], n
+    def __init__(self, n, near):
+        self.near, self.x, self.letters, self.body, self.spans, self.end = near, np.zeros(n, np.float32), np.zeros(n // 320, np.int64), [], [], n
 
     def add(self, tokens, spans):
         self.body, self.spans = self.body + tokens, self.spans + spans
@@ -42,11 +42,11 @@ class Windows:
         return some[rng.integers(len(some))]
 
     @staticmethod
-    def spoken(rng, one):
+    def spoken(rng, one, near):
         """Samples, and times of words in samples, played at some speed."""
         x, words = one.samples(), np.array(one.words, float)
-        if rng.random() < 0.4:
-            speed = rng.uniform(0.87, 1.15)
+        if not near and rng.random() < 0.35:
+            speed = rng.uniform(0.89, 1.13)
             x = np.interp(np.arange(int(len(x) / speed)) * speed, np.arange(len(x)), x).astype(np.float32)
             words /= speed
         return x * np.float32(10 ** (rng.uniform(-5, 5) / 20) / np.sqrt(effects.power(x))), words
@@ -73,10 +73,10 @@ class Windows:
                 letters[t] = numbers[min(len(numbers) - 1, (t - first) * len(numbers) // (last - first))]
 
     def cut(self, window, text, words, stamped):
-        """An utterance that goes on behind the window: where it begins, or those of its words that are whole."""
-        if stamped:
+        """An utterance that goes on behind the window: where it begins, if that can be heard, or those of its words that are whole."""
+        if stamped and words[0][0] < len(window.x) / RATE - 0.1:
             window.add([self.stamp(words[0][0])], [None])
-        else:
+        elif not stamped:
             kept = sum(end < len(window.x) / RATE - 0.05 for _, end in words)
             window.add(*self.written(" ".join(text.split()[:kept]), words[:kept]))
 
@@ -87,9 +87,9 @@ class Windows:
         """Utterances into the window one after another."""
         n, left = len(window.x), 1 if short else rng.choice([1, 1, 2, 3, 9])
         at = int(rng.choice([0, rng.uniform(0, 0.3), rng.uniform(0, 1), rng.uniform(0, 2.5)]) * RATE)
-        while left and at < n - RATE // 2:
+        while left and at < n - RATE // 10:
             one = self.draw(rng, short)
-            x, times = self.spoken(rng, one)
+            x, times = self.spoken(rng, one, window.near)
             if at + len(x) > n and not window.body:
                 if len(x) > n:
                     continue
@@ -97,7 +97,7 @@ class Windows:
             words = (times + at) / RATE
             tokens, spans = self.written(one.text, words)
             past = at + len(x) > n
-            if len(window.body) + len(tokens) > TEXT - 28 or past and (rng.random() < 0.5 or at > n - 3 * RATE // 2):
+            if len(window.body) + len(tokens) > TEXT - 28 or past and rng.random() < 0.3:
                 break
             window.x[at:at + len(x)] += x[:n - at]
             self.spell(window.letters, one.text, words)
@@ -157,13 +157,14 @@ class Windows:
         x = x / (np.sqrt(np.mean(np.square(loud))) if len(loud) else 1)
         if rng.random() < 0.8:
             noise, down_db = self.background(rng, n)
+            down_db = max(down_db, 20) if window.near else down_db
             x = x + noise * np.float32(10 ** (-down_db / 20))
         x[window.end:] = 0
         level = 10 ** (rng.uniform(-45, -12) / 20) / np.sqrt(effects.power(x[:window.end]) + 1e-6)
         return np.clip(np.round(x * np.float32(level * 32768)), -32768, 32767).astype(np.float32) / 32768
 
     def in_rooms(self, rng, windows, share=0.4):
-        chosen = [w for w in windows if w.body and rng.random() < share]
+        chosen = [w for w in windows if w.body and not w.near and rng.random() < share]
         if not chosen:
             return
         n = len(chosen[0].x)
@@ -176,19 +177,19 @@ class Windows:
             window.x = x
 
     @staticmethod
-    def channel(rng):
+    def channel(rng, near):
         """Gains of the frequencies HZ; one in four is sampled at 8 kHz."""
-        gains = effects.channel(rng, HZ) if rng.random() < 0.5 else np.ones(len(HZ))
+        gains = effects.channel(rng, HZ) if not near and rng.random() < 0.5 else np.ones(len(HZ))
         if rng.random() < 0.25:
             high = rng.uniform(3300, 4000)
             gains = gains * np.where(HZ > high, 10 ** (-rng.uniform(1.5, 5) * np.minimum(1, (HZ - high) / 300)), 1)
         return gains
 
     @staticmethod
-    def masked(rng, frames):
+    def masked(rng, frames, near):
         """(frames, MELS): what is not to be heard"""
         mask = np.zeros((frames, MELS), bool)
-        if rng.random() < 0.6:
+        if not near and rng.random() < 0.6:
             for _ in range(2):
                 width = rng.integers(0, 11)
                 at = rng.integers(MELS - width)
@@ -208,7 +209,7 @@ class Windows:
 
     def batch(self, rng, count, n):
         """Of `count` windows of n samples: samples, tokens, those that follow, spans, letters, gains, warps, masks, where filled up"""
-        windows, texts = [Window(n) for _ in range(count)], []
+        windows, texts = [Window(n, rng.random() < 0.25) for _ in range(count)], []
         for window in windows:
             stamped, kind = bool(rng.random() < 0.5), rng.random()
             if kind < 0.07:
@@ -219,9 +220,9 @@ class Windows:
         self.in_rooms(rng, windows)
         x = torch.from_numpy(np.stack([self.noisy(rng, w) for w in windows]))
         letters = torch.from_numpy(np.stack([w.letters for w in windows]))
-        gains = torch.from_numpy(np.stack([self.channel(rng) for _ in windows])).float()
-        warps = torch.tensor([int(rng.integers(len(WARPS))) if rng.random() < 0.5 else len(WARPS) // 2 for _ in windows])
-        masks = torch.from_numpy(np.stack([self.masked(rng, n // 160) for _ in windows]))
+        gains = torch.from_numpy(np.stack([self.channel(rng, w.near) for w in windows])).float()
+        warps = torch.tensor([int(rng.integers(len(WARPS))) if not w.near and rng.random() < 0.5 else len(WARPS) // 2 for w in windows])
+        masks = torch.from_numpy(np.stack([self.masked(rng, n // 160, w.near) for w in windows]))
         return (x, *self.padded(texts), letters, gains, warps, masks, self.filled(rng, windows))
 
     def padded(self, texts):

@@ -19,6 +19,15 @@ def write_json(path, value):
     write(path, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
+def read_json(path):
+    """{} where there is none"""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
+
+
 def write_safetensors(path, tensors):
     """{name: array of float16 or float32}"""
     header, at = {"__metadata__": {"format": "pt"}}, 0
@@ -54,6 +63,14 @@ class Card:
         self.facts["training"] = "%d steps in %.0f minutes on %s, seed %d; loss %.4f at the end" % (
             made["steps"], made["minutes"], made["device"], made["seed"], made["loss"])
         self.facts["material"] = made["material"]
+        if "mixed" in made:
+            self.facts["weights of another, and their share"] = made["mixed"]
+        before, runs = made.get("start"), []
+        while before:
+            runs.append("%d steps in %.0f minutes, seed %d; %s" % (before["steps"], before["minutes"], before["seed"], before["material"]))
+            before = before.get("start")
+        if runs:
+            self.facts["before that"] = "; before that ".join(runs)
 
     def add(self, title, text):
         self.sections.append("## %s\n\n%s" % (title, text.strip() + "\n"))

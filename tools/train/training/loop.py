@@ -1,7 +1,8 @@
 """The training loop: a budget of minutes, checkpoints, a log; stopped at any time, it goes on where it was.
 
 Step n of a run with seed s draws its batch from (s, n) alone. The learning rate follows the share of the budget that is
-spent, so that a run ends annealed however slow the machine is; time that a run was stopped for does not count.
+spent, so that a run ends annealed however slow the machine is; time that a run was stopped for does not count. Workers
+(training/together.py) have a batch each in a step.
 """
 import json
 import math
@@ -11,6 +12,7 @@ import time
 import numpy as np
 import torch
 
+from training import together
 from training.muon import Muon
 
 SAVE_EVERY_S, LOG_EVERY_S = 60, 20
@@ -27,13 +29,6 @@ def half_is_fast(device):
             return "amx_bf16" in file.read()
     except OSError:
         return False
-
-
-class Options:
-    """What the command line says."""
-
-    def __init__(self, cache, minutes=60.0, seed=1, device="cpu", threads=1, smoke=False):
-        self.cache, self.minutes, self.seed, self.device, self.threads, self.smoke = cache, minutes, seed, device, threads, smoke
 
 
 class Record:
@@ -86,6 +81,8 @@ class Run:
         self.record.__dict__.update(state["record"])
 
     def _save(self):
+        if self.options.rank:
+            return
         state = {"network": self.network.state_dict(), "record": self.record.__dict__, "mean": self._mean,
                  "optimisers": [optimiser.state_dict() for optimiser, _ in self._optimisers]}
         torch.save(state, self._path() + ".part")
@@ -103,11 +100,13 @@ class Run:
         for optimiser, rate in self._optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate * factor
-        batch = [x.to(device) for x in task.batch(np.random.default_rng([self.options.seed, self.record.steps]))]
+        which = [self.options.seed, self.record.steps] + [self.options.rank] * (self.options.rank > 0)
+        batch = [x.to(device) for x in task.batch(np.random.default_rng(which))]
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self._half):
             loss = task.loss(self.network, *batch)
         self.network.zero_grad(set_to_none=True)
         loss.backward()
+        together.mean([p.grad for p in self.network.parameters() if p.grad is not None], self.options.workers)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), task.clip)
         for optimiser, _ in self._optimisers:
             optimiser.step()
@@ -134,7 +133,7 @@ class Run:
             begin = time.monotonic()
             recent.append(self._step(share))
             now = time.monotonic()
-            self.record.seconds += now - begin
+            self.record.seconds = together.mean_of(self.record.seconds + now - begin, self.options.workers)
             if now - logged > LOG_EVERY_S or self._share() >= 1:
                 self._log(recent)
                 recent, logged = [], now
@@ -147,6 +146,8 @@ class Run:
         return self.network.eval()
 
     def _log(self, recent):
+        if self.options.rank:
+            return
         loss = sum(recent) / len(recent)
         entry = {"minutes": round(self.record.seconds / 60, 2), "step": self.record.steps, "loss": round(loss, 4)}
         self.record.log.append(entry)
