@@ -41,6 +41,14 @@ class Diarize(Case):
             lines = self.read(f"{number}/meeting.rttm").splitlines()
             self.assertEqual(len({line.split()[7] for line in lines}), number)
 
+    def test_the_networks_that_come_along(self):
+        self.sluice("run", ONLY, os.path.join(DATA, "meeting.wav"), "-o", "out", "--set", "segmentation=speaker-synth/segmentation",
+                    "--set", "embedding=speaker-synth/embedding")
+        lines = self.read("out/meeting.rttm").splitlines()
+        self.assertEqual(len({line.split()[7] for line in lines}), 2)
+        if os.path.isdir(SYNTH):
+            self.assertLess(self.tool("der", os.path.join(SYNTH, "meeting.rttm"), self.path("out/meeting.rttm"))["der"], 15)
+
     def test_noise_has_no_speakers(self):
         self.sluice("run", ONLY, os.path.join(DATA, "noise-only.wav"), "-o", "out")
         self.assertEqual(self.read("out/noise-only.rttm"), "")

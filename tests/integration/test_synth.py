@@ -36,7 +36,7 @@ class Synth(Case):
 
     def test_all_are_listed(self):
         entries = {m["name"]: m for m in map(json.loads, self.sluice("models", "list", "--json").stdout.splitlines())}
-        for name in ("embedded", "vad-synth", "scribe-synth"):
+        for name in ("embedded", "vad-synth", "scribe-synth", "speaker-synth/segmentation", "speaker-synth/embedding"):
             self.assertTrue(entries[name]["card"]["figures"], name)
 
     def test_punctuation_and_facts(self):
