@@ -5,7 +5,7 @@
 
 For tests/data and each FOLDER's WAV files: the greedy tokens of text without timestamps, the sum of their log-probabilities,
 how likely there is no speech, and the segments of a recording of any length, by Whisper's rules for timestamps, where each
-window begins where the last complete segment ends and silence fills the last one up. For command.wav: the spectrogram, the
+window begins where the last complete segment ends and is a part of the spectrogram of the recording and 10 s of silence. For command.wav: the spectrogram, the
 encoder's output and the logits after the prompt, those of special tokens suppressed.
 """
 import json
@@ -23,8 +23,8 @@ from training import folder  # noqa: E402
 
 MODEL = ROOT / "plugins/whisper/models/whisper-synth"
 EXPECTED = ROOT / "tests/data/expected"
-RATE, WINDOW_S, MOST_TOKENS = 16000, 10, 100
-NO_SPEECH = 0.6
+RATE, FRAME, WINDOW_S, MOST_TOKENS = 16000, 160, 10, 100
+NO_SPEECH, FIRST_STAMPS = 0.6, 101  # a window's first segment begins within 2 s, as generation_config.json says
 
 
 def read(path):
@@ -73,6 +73,7 @@ class Reference:
         scores[t.end + 1:stamp] = -torch.inf
         if not out:
             scores[:stamp] = -torch.inf
+            scores[stamp + FIRST_STAMPS:] = -torch.inf
         elif last:
             scores[slice(stamp, None) if before else slice(None, t.end)] = -torch.inf
         stamps = [i for i in out if i >= stamp]
@@ -82,9 +83,9 @@ class Reference:
         if likely[stamp:].logsumexp(-1) > likely[:stamp].max():
             scores[:stamp] = -torch.inf
 
-    def window(self, x):
+    def window(self, features):
         """Tokens with timestamps, and how likely there is no speech"""
-        memory, ids, silent = self.network.encoder(self.features(x)), list(self.prompt), None
+        memory, ids, silent = self.network.encoder(features), list(self.prompt), None
         while len(ids) < MOST_TOKENS + 3:
             scores = self.scores(ids, memory)
             silent = float(scores[0].softmax(-1)[self.tokens.no_speech]) if silent is None else silent
@@ -96,31 +97,32 @@ class Reference:
         return ids[3:], silent
 
     def parts(self, ids, at, length_s):
-        """[(start, end, text)] of a window at `at` seconds, and how far it is done, in seconds"""
-        segments, words, start, done = [], [], None, None
-        for i in ids:
-            if i < self.tokens.first_stamp:
-                words.append(i)
-                continue
-            seconds = (i - self.tokens.first_stamp) * 0.02
-            if words:
-                segments.append((at + start, at + seconds, self.text(words).strip()))
-                words, start, done = [], None, seconds
-            else:
-                start = seconds
-        if words and start is not None:
-            segments.append((at + start, at + length_s, self.text(words).strip()))
-        return segments, done if start is not None and not words and done else WINDOW_S
+        """[(start, end, text)] of a window at `at` seconds, and how far it is done, in seconds. What comes behind the last two
+        timestamps in a row was cut by the window's end, unless another timestamp ends it."""
+        stamp, seconds = self.tokens.first_stamp, lambda i: (i - self.tokens.first_stamp) * FRAME * 2 / RATE
+        ends = [i for i in range(1, len(ids)) if ids[i - 1] >= stamp and ids[i] >= stamp]
+        whole = len(ids) > 1 and ids[-2] < stamp <= ids[-1]
+        if not ends:
+            last = [i for i in ids[1:] if i > stamp]
+            first = seconds(ids[0]) if ids and ids[0] >= stamp else 0
+            found, done = [(at + first, at + (seconds(last[-1]) if last else length_s), ids)], WINDOW_S
+        else:
+            done = WINDOW_S if whole else seconds(ids[ends[-1] - 1])
+            ends += [len(ids)] * whole
+            found = [(at + seconds(ids[a]), at + seconds(ids[b - 1]), ids[a:b]) for a, b in zip([0] + ends, ends)]
+        said = [(a, b, self.text([i for i in some if i < stamp]).strip()) for a, b, some in found]
+        return [one for one in said if one[2]], done
 
     def segments(self, x):
-        at, found = 0.0, []
-        while at < len(x) / RATE - 0.1:
-            first = round(at * RATE)
-            samples = x[first:first + WINDOW_S * RATE]
-            ids, silent = self.window(samples)
-            some, done = self.parts(ids, at, len(samples) / RATE) if silent <= NO_SPEECH else ([], WINDOW_S)
+        whole = self.network.front(torch.from_numpy(np.pad(x, (0, WINDOW_S * RATE)))[None])
+        at, end, found = 0, len(x) // FRAME, []
+        while at < end:
+            n = WINDOW_S * RATE // FRAME
+            ids, silent = self.window(whole[:, at:at + n])
+            seconds = FRAME / RATE
+            some, done = self.parts(ids, at * seconds, min(n, end - at) * seconds) if silent <= NO_SPEECH else ([], WINDOW_S)
             found += some
-            at += done
+            at += round(done / seconds)
         return [{"start": round(a, 2), "end": round(b, 2), "text": text} for a, b, text in found]
 
 
