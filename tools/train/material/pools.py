@@ -1,4 +1,6 @@
-"""The pools that models learn from, in the cache; a smoke run takes the first shards of each."""
+"""The pools that models learn from, in the cache (`options` are those of tools/train/train); a smoke run takes the first shards
+of each. Numbers are shards of 20 speakers, the seed, and the utterances of a speaker.
+"""
 import os
 
 from material import domain, english, speech

@@ -22,7 +22,7 @@ def export(name, network, path, record, options, task):
     module(name).export(network, path)
     if hasattr(task, "finish"):  # files that do not come from the network
         task.finish(path)
-    made = {"mixed": task.mix} if getattr(task, "mix", None) else {}
+    made = {"mixed": os.path.basename(task.mix).replace("=", ", ")} if getattr(task, "mix", None) else {}  # no paths of this machine
     if getattr(task, "start", None):
         made["start"] = folder.read_json(os.path.join(task.start, "training.json"))
     folder.write_json(os.path.join(path, "training.json"), {

@@ -2,8 +2,8 @@
 the tokens that are to come of them, and when each is said.
 
 Rooms are products of spectra, a batch of windows at once; channels are gains of the front end's spectra, which costs nothing.
-A quarter of the windows are near recordings in a quiet place. Behind the end of a short recording is silence, as Hugging Face fills up a window, or a middling loudness in all bands, as
-openai-whisper does.
+A quarter of the windows are near recordings in a quiet place. Behind the end of a short recording is silence, as Hugging Face
+fills up a window, or a middling loudness in all bands, as openai-whisper does.
 """
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ class Window:
     """x: samples; `end`: of the recording; `near`: in a quiet place; body: tokens, spans: [(start, end) in seconds or None] of each."""
 
     def __init__(self, n, near):
-        self.near, self.x, self.letters, self.body, self.spans, self.end = near, np.zeros(n, np.float32), np.zeros(n // 320, np.int64), [], [], n
+        self.near, self.end, self.body, self.spans = near, n, [], []
+        self.x, self.letters = np.zeros(n, np.float32), np.zeros(n // 320, np.int64)
 
     def add(self, tokens, spans):
         self.body, self.spans = self.body + tokens, self.spans + spans

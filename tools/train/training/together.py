@@ -20,11 +20,13 @@ def learn(options):
 
 
 def join(options, meeting):
+    """meeting: a file that does not exist yet, by which the processes find each other, on this machine alone"""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     distributed.init_process_group("gloo", init_method="file://" + meeting, rank=options.rank, world_size=options.workers)
 
 
-def _help(options, meeting):
+def _other(options, meeting):
+    """A process besides the first, which alone saves, logs and writes the model"""
     join(options, meeting)
     learn(options)
 
@@ -37,7 +39,7 @@ def learn_together(options):
         for rank in range(1, options.workers):
             other = copy.copy(options)
             other.rank = rank
-            others.append(processes.Process(target=_help, args=(other, meeting), daemon=True))
+            others.append(processes.Process(target=_other, args=(other, meeting), daemon=True))
             others[-1].start()
         join(options, meeting)
         learned = learn(options)
@@ -47,7 +49,7 @@ def learn_together(options):
 
 
 def mean(tensors, workers):
-    """Makes each the mean of all workers'."""
+    """Makes each, in place, the mean of all workers'; all have to come with the same tensors, in the same order."""
     if workers == 1:
         return
     flat = torch.cat([x.flatten() for x in tensors])
