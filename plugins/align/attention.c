@@ -36,7 +36,7 @@ struct part {
 struct aligner {
     struct num_safetensors st;
     struct al_script *script;
-    const struct al_watch *watch;
+    const struct num_watch *watch;
     struct al_attention_report report;
     struct num_err *err;
 };
@@ -207,14 +207,13 @@ static int32_t align_windows(struct aligner *a, struct part *parts) {
     for (size_t first = 0, end; !status && first < n; first = end) {
         for (end = first + 1; end < n && same_window(&parts[first], &parts[end]);)
             end++;
-        if (al_cancelled(a->watch))
+        if (num_cancelled(a->watch))
             return num_fail(a->err, SLUICE_CANCELLED, "cancelled");
         if (parts[first].weights)
             status = align_window(a, parts, first, end);
         else
             a->report.n_others += a->script->segments[first].n;
-        if (a->watch && a->watch->progress)
-            a->watch->progress(a->watch->ctx, (double)end / (double)n);
+        num_progress(a->watch, (double)end / (double)n);
     }
     return status;
 }
@@ -241,7 +240,7 @@ static int32_t align_all(struct aligner *a) {
 }
 
 int32_t al_attention_align(const void *data, size_t len, struct al_script *script,
-                           const struct al_watch *watch, struct al_attention_report *ret_report,
+                           const struct num_watch *watch, struct al_attention_report *ret_report,
                            struct num_err *err) {
     struct aligner a = {.script = script, .watch = watch, .err = err};
     int32_t status = num_safetensors_parse(data, len, "the attention", &a.st, err);

@@ -6,7 +6,7 @@
 #define ALIGN_ATTENTION_H
 
 #include "align/script.h"
-#include "align/watch.h"
+#include "num/watch.h"
 
 struct al_attention_report {
     size_t n_words;  /* that got times */
@@ -22,7 +22,7 @@ struct al_attention_report {
  * SLUICE_INPUT: the payload is no attention/1, or of another transcript. SLUICE_CANCELLED.
  */
 int32_t al_attention_align(const void *data, size_t len, struct al_script *script,
-                           const struct al_watch *watch, struct al_attention_report *ret_report,
+                           const struct num_watch *watch, struct al_attention_report *ret_report,
                            struct num_err *err);
 
 #endif

@@ -7,7 +7,7 @@
 #include "align/config.h"
 #include "align/ctc.h"
 #include "align/files.h"
-#include "align/watch.h"
+#include "num/watch.h"
 #include "num/cpu/kernels.h"
 
 #ifdef __cplusplus
@@ -40,12 +40,12 @@ struct al_backend {
 
     /* As al_net_listen() and al_net_run(). */
     int32_t (*listen)(void *self, const float *pcm, size_t n_samples, struct num_err *err);
-    int32_t (*run)(void *self, size_t first, size_t n, const struct al_watch *watch, float *ret,
+    int32_t (*run)(void *self, size_t first, size_t n, const struct num_watch *watch, float *ret,
                    struct num_err *err);
 
     /* The paths of n texts, as al_ctc_align() finds each. */
     int32_t (*align)(void *self, const struct al_ctc *texts, struct al_span *const *ret_spans,
-                     size_t n, const struct al_watch *watch, struct num_err *err);
+                     size_t n, const struct num_watch *watch, struct num_err *err);
 
     void (*info)(void *self, struct al_device_info *ret); /* NULL: the processor */
 };

@@ -30,7 +30,7 @@ struct costs {
 
 struct trellis {
     const struct al_ctc *ctc;
-    const struct al_watch *watch;
+    const struct num_watch *watch;
     size_t n, block, n_blocks, cells; /* cells: since the watch was asked */
     double *may_skip; /* [n]: 0, or minus infinity where the token before is the same */
     double *labels;   /* [n]: log probabilities of the frame at hand */
@@ -123,7 +123,7 @@ static int32_t run_block(struct trellis *t, size_t block, bool keep, struct num_
         if (t->cells < WATCH_CELLS)
             continue;
         t->cells = 0;
-        if (al_cancelled(t->watch))
+        if (num_cancelled(t->watch))
             return num_fail(err, SLUICE_CANCELLED, "cancelled");
     }
     return SLUICE_OK;
@@ -178,7 +178,7 @@ static int32_t run(struct trellis *t, struct al_span *spans, struct num_err *err
     return status;
 }
 
-int32_t al_ctc_align(const struct al_ctc *ctc, const struct al_watch *watch,
+int32_t al_ctc_align(const struct al_ctc *ctc, const struct num_watch *watch,
                      struct al_span *ret_spans, struct num_err *err) {
     size_t n = ctc->n_tokens, T = ctc->n_frames;
     if (n == 0 || T == 0)

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "align/watch.h"
+#include "num/watch.h"
 #include "num/err.h"
 
 struct al_ctc {
@@ -39,7 +39,7 @@ size_t al_ctc_frames(const uint32_t *tokens, size_t n_tokens);
  * a bit for each cell, because steps are kept for one block of frames at a time and made again from
  * the costs where the block begins. SLUICE_CANCELLED, SLUICE_RESOURCE.
  */
-int32_t al_ctc_align(const struct al_ctc *ctc, const struct al_watch *watch,
+int32_t al_ctc_align(const struct al_ctc *ctc, const struct num_watch *watch,
                      struct al_span *ret_spans, struct num_err *err);
 
 #endif

@@ -34,7 +34,7 @@ struct al_ctc_words {
 
 int32_t al_net_windows(const struct al_backend *backend, void *net, size_t n_frames, size_t n_vocab,
                        size_t window, size_t context, const struct al_taker *taker,
-                       const struct al_watch *watch, struct num_err *err) {
+                       const struct num_watch *watch, struct num_err *err) {
     size_t whole = n_frames < window ? n_frames : window, core = window - 2 * context;
     float *logp = malloc((whole * n_vocab + 1) * sizeof *logp);
     int32_t status =
@@ -160,7 +160,7 @@ struct spelling {
 
 struct stretch {
     struct al_ctc_words *self;
-    const struct al_watch *watch;
+    const struct num_watch *watch;
     struct num_err *err;
     struct al_word *words;
     size_t n_words, n_tokens, n_columns;
@@ -324,8 +324,9 @@ struct batch {
 };
 
 /* Finds the paths of all and sets their words; the batch is empty then. */
-static int32_t align_batch(struct al_ctc_words *self, struct batch *b, const struct al_watch *watch,
-                           struct al_ctc_report *report, struct num_err *err) {
+static int32_t align_batch(struct al_ctc_words *self, struct batch *b,
+                           const struct num_watch *watch, struct al_ctc_report *report,
+                           struct num_err *err) {
     struct al_ctc texts[MOST_TEXTS];
     struct al_span *spans[MOST_TEXTS];
     size_t n = 0;
@@ -376,7 +377,7 @@ static size_t find_stretch(const struct al_ctc_words *self, const struct al_scri
 /* Segments [at, end) as the batch's next stretch. */
 static int32_t add_stretch(struct al_ctc_words *self, struct batch *b, const float *pcm,
                            size_t n_samples, const struct al_script *script, size_t at, size_t end,
-                           double end_s, const struct al_watch *watch, struct num_err *err) {
+                           double end_s, const struct num_watch *watch, struct num_err *err) {
     const struct al_segment *first = &script->segments[at], *last = &script->segments[end - 1];
     double from = fmax(0, first->start - self->options.padding_s) * NUM_AUDIO_RATE_HZ;
     double to = (end_s + self->options.padding_s) * NUM_AUDIO_RATE_HZ;
@@ -394,27 +395,26 @@ static int32_t add_stretch(struct al_ctc_words *self, struct batch *b, const flo
 
 static int32_t align_all(struct al_ctc_words *self, struct batch *b, const float *pcm,
                          size_t n_samples, const struct al_script *script,
-                         const struct al_watch *watch, struct al_ctc_report *report,
+                         const struct num_watch *watch, struct al_ctc_report *report,
                          struct num_err *err) {
     int32_t status = SLUICE_OK;
     double end_s = 0;
     for (size_t at = 0, end; !status && at < script->n_segments; at = end) {
         end = find_stretch(self, script, at, &end_s);
-        if (al_cancelled(watch))
+        if (num_cancelled(watch))
             return num_fail(err, SLUICE_CANCELLED, "cancelled");
         status = add_stretch(self, b, pcm, n_samples, script, at, end, end_s, watch, err);
         if (!status && (is_full(self, b) || end == script->n_segments)) {
             status = align_batch(self, b, watch, report, err);
             empty(b);
         }
-        if (watch && watch->progress)
-            watch->progress(watch->ctx, (double)end / (double)script->n_segments);
+        num_progress(watch, (double)end / (double)script->n_segments);
     }
     return status;
 }
 
 int32_t al_ctc_words_align(struct al_ctc_words *self, const float *pcm, size_t n_samples,
-                           struct al_script *script, const struct al_watch *watch,
+                           struct al_script *script, const struct num_watch *watch,
                            struct al_ctc_report *ret_report, struct num_err *err) {
     struct al_ctc_report report = {0};
     struct batch *b = calloc(1, sizeof *b);

@@ -40,7 +40,7 @@ void al_ctc_words_destroy(struct al_ctc_words *self); /* takes NULL */
  * frames, and through one path. SLUICE_INPUT where the network's output is no number; CANCELLED.
  */
 int32_t al_ctc_words_align(struct al_ctc_words *self, const float *pcm, size_t n_samples,
-                           struct al_script *script, const struct al_watch *watch,
+                           struct al_script *script, const struct num_watch *watch,
                            struct al_ctc_report *ret_report, struct num_err *err);
 
 /* Where it runs; false: on the processor. */
@@ -58,6 +58,6 @@ struct al_taker {
 };
 int32_t al_net_windows(const struct al_backend *backend, void *net, size_t n_frames, size_t n_vocab,
                        size_t window, size_t context, const struct al_taker *taker,
-                       const struct al_watch *watch, struct num_err *err);
+                       const struct num_watch *watch, struct num_err *err);
 
 #endif

@@ -93,7 +93,7 @@ void al_net_listen(struct al_net *net, const float *pcm, size_t n_samples) {
     al_conv_listen(net);
 }
 
-int32_t al_net_run(struct al_net *net, size_t first, size_t n, const struct al_watch *watch,
+int32_t al_net_run(struct al_net *net, size_t first, size_t n, const struct num_watch *watch,
                    float *ret, struct num_err *err) {
     net->first = first;
     net->T = n;
@@ -124,13 +124,13 @@ static int32_t cpu_listen(void *self, const float *pcm, size_t n_samples, struct
     return SLUICE_OK;
 }
 
-static int32_t cpu_run(void *self, size_t first, size_t n, const struct al_watch *watch, float *ret,
-                       struct num_err *err) {
+static int32_t cpu_run(void *self, size_t first, size_t n, const struct num_watch *watch,
+                       float *ret, struct num_err *err) {
     return al_net_run(self, first, n, watch, ret, err);
 }
 
 static int32_t cpu_align(void *self, const struct al_ctc *texts, struct al_span *const *ret_spans,
-                         size_t n, const struct al_watch *watch, struct num_err *err) {
+                         size_t n, const struct num_watch *watch, struct num_err *err) {
     int32_t status = SLUICE_OK;
     (void)self;
     for (size_t i = 0; i < n && !status; i++)

@@ -31,7 +31,7 @@ void al_net_listen(struct al_net *net, const float *pcm, size_t n_samples);
  * convolution see these frames and no others; the convolutions before them see all sound that they
  * reach to. At most max_frames, all within al_config_frames(). SLUICE_CANCELLED.
  */
-int32_t al_net_run(struct al_net *net, size_t first, size_t n, const struct al_watch *watch,
+int32_t al_net_run(struct al_net *net, size_t first, size_t n, const struct num_watch *watch,
                    float *ret, struct num_err *err);
 
 /* `tap` is called during runs with "features", "projected", "positions" and after each layer

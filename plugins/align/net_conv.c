@@ -168,11 +168,11 @@ static void tap(const struct al_net *net, const char *what, const float *rows, s
         net->tap(net->tap_ctx, what, rows, width, net->T, width);
 }
 
-int32_t al_conv_run(struct al_net *net, const struct al_watch *watch, struct num_err *err) {
+int32_t al_conv_run(struct al_net *net, const struct num_watch *watch, struct num_err *err) {
     uint32_t n_chunks = (uint32_t)((net->T + CHUNK - 1) / CHUNK);
     num_pool_run(net->pool, n_chunks, conv_task, net);
     tap(net, "features", net->features, feature_width(net));
-    if (al_cancelled(watch))
+    if (num_cancelled(watch))
         return num_fail(err, SLUICE_CANCELLED, "cancelled");
     num_pool_run(net->pool, n_chunks, projection_task, net);
     tap(net, "projected", net->x, net->config.n_state);

@@ -169,7 +169,7 @@ static void tap_layer(const struct al_net *net) {
         net->tap(net->tap_ctx, "layer", net->x, net->config.n_state, net->T, net->config.n_state);
 }
 
-int32_t al_layers_run(struct al_net *net, const struct al_watch *watch, struct num_err *err) {
+int32_t al_layers_run(struct al_net *net, const struct num_watch *watch, struct num_err *err) {
     uint32_t blocks = n_blocks(net);
     if (!net->config.stable)
         num_pool_run(net->pool, blocks, norm_task, net);
@@ -179,7 +179,7 @@ int32_t al_layers_run(struct al_net *net, const struct al_watch *watch, struct n
         al_attend(net);
         num_pool_run(net->pool, blocks, mlp_task, net);
         tap_layer(net);
-        if (al_cancelled(watch))
+        if (num_cancelled(watch))
             return num_fail(err, SLUICE_CANCELLED, "cancelled");
     }
     if (net->config.stable)

@@ -72,11 +72,11 @@ int32_t al_net_load(struct al_net *net, const struct al_files *files, struct num
 /* ---- net_conv.c */
 size_t al_conv_scratch(const struct al_net *net);
 void al_conv_listen(struct al_net *net);
-int32_t al_conv_run(struct al_net *net, const struct al_watch *watch, struct num_err *err);
+int32_t al_conv_run(struct al_net *net, const struct num_watch *watch, struct num_err *err);
 
 /* ---- net_layers.c */
 size_t al_layers_scratch(const struct al_net *net);
-int32_t al_layers_run(struct al_net *net, const struct al_watch *watch, struct num_err *err);
+int32_t al_layers_run(struct al_net *net, const struct num_watch *watch, struct num_err *err);
 
 /* ---- attend.c */
 /* All heads of all queries; the output takes the place of the queries. */

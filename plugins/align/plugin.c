@@ -48,7 +48,7 @@ static void set_metric(const struct work *w, const char *name, double value) {
     st_metric(w->self->host, w->job, name, value);
 }
 
-static int32_t align_by_attention(struct work *w, const struct al_watch *watch) {
+static int32_t align_by_attention(struct work *w, const struct num_watch *watch) {
     struct sluice_view attention = {.size = SLUICE_SIZED(struct sluice_view)};
     struct al_attention_report report = {0};
     if (w->self->host->input(w->job, "attention", &attention) != SLUICE_OK)
@@ -76,7 +76,7 @@ static void leave_lost_card(const struct stage *self) {
     _exit(EXIT_FAILURE);
 }
 
-static int32_t align_by_ctc(struct work *w, const struct al_watch *watch) {
+static int32_t align_by_ctc(struct work *w, const struct num_watch *watch) {
     struct al_ctc_report report = {0};
     int32_t status = al_ctc_words_align(w->self->ctc, w->audio.pcm, w->audio.n, &w->script, watch,
                                         &report, &w->err);
@@ -107,7 +107,7 @@ static int32_t move_edges(struct work *w) {
     return SLUICE_OK;
 }
 
-static int32_t read_inputs(struct work *w) {
+static int32_t read_inputs(struct work *w, const struct num_watch *watch) {
     const struct sluice_host *host = w->self->host;
     struct sluice_view audio, transcript;
     int32_t status = st_input(host, w->job, "audio", &audio, &w->err);
@@ -116,7 +116,7 @@ static int32_t read_inputs(struct work *w) {
     if (!status)
         status = num_audio_open(audio.data, audio.len, &w->audio, &w->err);
     if (!status)
-        status = al_script_read(transcript.data, transcript.len, &w->script, &w->err);
+        status = al_script_read(transcript.data, transcript.len, watch, &w->script, &w->err);
     return status;
 }
 
@@ -131,8 +131,8 @@ static int32_t commit(struct work *w) {
 
 static int32_t process(void *self, struct sluice_job *job) {
     struct work w = {.self = self, .job = job};
-    const struct al_watch watch = {&w, is_cancelled, tell_progress};
-    int32_t status = read_inputs(&w);
+    const struct num_watch watch = {&w, is_cancelled, tell_progress};
+    int32_t status = read_inputs(&w, &watch);
     if (!status)
         status = w.self->ctc ? align_by_ctc(&w, &watch) : align_by_attention(&w, &watch);
     if (!status && w.self->energy)

@@ -129,8 +129,9 @@ static int32_t read_words(struct al_script *s, size_t i, struct num_err *err) {
     return SLUICE_OK;
 }
 
-static int32_t parse(const void *json, size_t len, struct al_script *s, struct num_err *err) {
-    int32_t status = num_json_parse(json, len, 0, "the transcript", &s->root, err);
+static int32_t parse(const void *json, size_t len, const struct num_watch *watch,
+                     struct al_script *s, struct num_err *err) {
+    int32_t status = num_json_parse(json, len, 0, "the transcript", watch, &s->root, err);
     if (status)
         return status;
     if (!json_is_array(json_object_get(s->root, "segments")))
@@ -140,9 +141,10 @@ static int32_t parse(const void *json, size_t len, struct al_script *s, struct n
     return SLUICE_OK;
 }
 
-int32_t al_script_read(const void *json, size_t len, struct al_script *ret, struct num_err *err) {
+int32_t al_script_read(const void *json, size_t len, const struct num_watch *watch,
+                       struct al_script *ret, struct num_err *err) {
     struct al_script s = {0};
-    int32_t status = parse(json, len, &s, err);
+    int32_t status = parse(json, len, watch, &s, err);
     if (!status) {
         s.n_segments = json_array_size(json_object_get(s.root, "segments"));
         s.segments = calloc(s.n_segments + 1, sizeof *s.segments);

@@ -10,7 +10,7 @@
 
 #include <jansson.h>
 
-#include "num/err.h"
+#include "num/watch.h"
 
 #define AL_MAX_TIME_S 3.6e7 /* more than a year */
 
@@ -41,9 +41,11 @@ struct al_script {
 /*
  * Reads a transcript/1 and checks what it relies on: segments with text and with times in order.
  * A segment without words gets them from its text: cut before blanks, or, in languages that put no
- * blanks between words, at every character. They have no times. SLUICE_INPUT names the place.
+ * blanks between words, at every character. They have no times. SLUICE_INPUT names the place;
+ * SLUICE_CANCELLED: `watch` (NULL: nobody) said so.
  */
-int32_t al_script_read(const void *json, size_t len, struct al_script *ret, struct num_err *err);
+int32_t al_script_read(const void *json, size_t len, const struct num_watch *watch,
+                       struct al_script *ret, struct num_err *err);
 void al_script_finish(struct al_script *script); /* takes a zeroed one too */
 
 /*

@@ -93,7 +93,7 @@ static void merge(struct linkage *l, size_t number, struct dz_merge *ret) {
     tell_neighbours(l, into, from);
 }
 
-static int32_t link_all(struct linkage *l, const struct dz_watch *watch, struct dz_merge *ret,
+static int32_t link_all(struct linkage *l, const struct num_watch *watch, struct dz_merge *ret,
                         struct num_err *err) {
     for (size_t i = 0; i < l->n; i++) {
         l->alive[i] = l->node[i] = (uint32_t)i;
@@ -101,19 +101,19 @@ static int32_t link_all(struct linkage *l, const struct dz_watch *watch, struct 
     }
     l->n_alive = l->n;
     for (size_t i = 0; i < l->n; i++) {
-        if (watch && i % 64 == 0 && watch->cancelled(watch->ctx))
+        if (i % 64 == 0 && num_cancelled(watch))
             return num_fail(err, SLUICE_CANCELLED, "cancelled");
         look_round(l, (uint32_t)i);
     }
     for (size_t i = 0; i + 1 < l->n; i++) {
-        if (watch && i % 64 == 0 && watch->cancelled(watch->ctx))
+        if (i % 64 == 0 && num_cancelled(watch))
             return num_fail(err, SLUICE_CANCELLED, "cancelled");
         merge(l, i, &ret[i]);
     }
     return SLUICE_OK;
 }
 
-int32_t dz_ahc_link(float *x, size_t n, size_t dim, const struct dz_watch *watch,
+int32_t dz_ahc_link(float *x, size_t n, size_t dim, const struct num_watch *watch,
                     struct dz_merge *ret, struct num_err *err) {
     uint32_t *numbers = calloc(4 * n + 1, sizeof *numbers);
     float *distance = calloc(n + 1, sizeof *distance);
@@ -336,7 +336,7 @@ static void renumber(struct clustering *c) {
     c->n_labels = n;
 }
 
-static int32_t run(struct clustering *c, const struct dz_watch *watch, struct num_err *err) {
+static int32_t run(struct clustering *c, const struct num_watch *watch, struct num_err *err) {
     float *copy = malloc(c->n * c->dim * sizeof *copy);
     if (!copy)
         return num_fail_memory(err, "clustering", c->n * c->dim * sizeof *copy);
@@ -363,7 +363,7 @@ static int32_t run(struct clustering *c, const struct dz_watch *watch, struct nu
 }
 
 int32_t dz_ahc_cluster(const struct dz_ahc_options *options, const float *x, size_t n, size_t dim,
-                       const struct dz_watch *watch, uint32_t *ret_labels, size_t *ret_n,
+                       const struct num_watch *watch, uint32_t *ret_labels, size_t *ret_n,
                        struct num_err *err) {
     struct clustering c = {.options = options, .x = x, .n = n, .dim = dim, .labels = ret_labels};
     size_t small = (size_t)rint(SMALL_SHARE * (double)n);

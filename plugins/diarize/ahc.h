@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "diarize/watch.h"
+#include "num/watch.h"
 #include "num/err.h"
 
 /* A merge: nodes below n are vectors, node n + i is what merge i made. */
@@ -28,7 +28,7 @@ struct dz_merge {
  * Distances may go down from one merge to the next: centroids do that. Time n^2 dim.
  * SLUICE_CANCELLED where `watch`, which may be NULL, says so.
  */
-int32_t dz_ahc_link(float *x, size_t n, size_t dim, const struct dz_watch *watch,
+int32_t dz_ahc_link(float *x, size_t n, size_t dim, const struct num_watch *watch,
                     struct dz_merge *ret, struct num_err *err);
 
 /*
@@ -46,7 +46,7 @@ struct dz_ahc_options {
 
 /* The whole: labels of x (n, dim), of length 1 each, borrowed. */
 int32_t dz_ahc_cluster(const struct dz_ahc_options *options, const float *x, size_t n, size_t dim,
-                       const struct dz_watch *watch, uint32_t *ret_labels, size_t *ret_n,
+                       const struct num_watch *watch, uint32_t *ret_labels, size_t *ret_n,
                        struct num_err *err);
 
 #endif

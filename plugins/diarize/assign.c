@@ -247,19 +247,13 @@ static int32_t check_segments(const json_t *segments, struct num_err *err) {
     return SLUICE_OK;
 }
 
-static int32_t check_cancelled(const struct assign *a) {
-    if (a->options.cancelled && a->options.cancelled(a->options.ctx))
-        return num_fail(a->err, SLUICE_CANCELLED, "cancelled");
-    return SLUICE_OK;
-}
-
 static int32_t assign_all(struct assign *a, json_t *root) {
     const json_t *segments = json_object_get(root, "segments");
     num_autojson *out = json_array();
     if (!out)
         return num_fail_memory(a->err, "the segments", 64);
     for (size_t i = 0; i < json_array_size(segments); i++) {
-        int32_t status = check_cancelled(a);
+        int32_t status = num_go_on(a->options.watch, a->err);
         if (status == SLUICE_OK)
             status = assign_segment(a, out, json_array_get(segments, i));
         if (status != SLUICE_OK)
@@ -275,11 +269,11 @@ int32_t dz_assign(const void *json, size_t len, const struct dz_turns *exclusive
                   struct dz_assign_report *report, struct num_err *err) {
     num_autojson *root = NULL;
     struct assign a = {.turns = exclusive, .options = *options, .err = err};
-    int32_t status = num_json_parse(json, len, 0, "the transcript", &root, err);
+    int32_t status = num_json_parse(json, len, 0, "the transcript", options->watch, &root, err);
     if (status == SLUICE_OK)
         status = check_segments(json_object_get(root, "segments"), err);
     if (status == SLUICE_OK)
-        status = check_cancelled(&a);
+        status = num_go_on(options->watch, err);
     if (status == SLUICE_OK && exclusive->n_turns > 0) {
         status = dz_who_init(&a.who, exclusive, err);
         a.time = calloc(exclusive->n_speakers, sizeof *a.time);
@@ -287,7 +281,7 @@ int32_t dz_assign(const void *json, size_t len, const struct dz_turns *exclusive
             status = a.time ? assign_all(&a, root) : num_fail_memory(err, "the speakers", 64);
     }
     if (status == SLUICE_OK)
-        status = check_cancelled(&a);
+        status = num_go_on(options->watch, err);
     char *text = status == SLUICE_OK ? json_dumps(root, JSON_COMPACT) : NULL;
     if (status == SLUICE_OK && !text)
         status = num_fail_memory(err, "the transcript", len);

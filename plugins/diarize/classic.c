@@ -39,7 +39,7 @@ struct diarization {
     const struct dz_span *spans;
     size_t n_spans;
     struct dz_classic_options options;
-    const struct dz_watch *watch;
+    const struct num_watch *watch;
     struct num_err *err;
     struct dz_cepstra *cepstra;
     float *frames;         /* (BLOCK_FRAMES, DZ_DIM) */
@@ -79,11 +79,11 @@ static int32_t add_piece(struct diarization *d, struct dz_span piece) {
 /* Runs `work` on the block and empties it. */
 static int32_t finish_block(struct diarization *d, int32_t (*work)(struct diarization *d),
                             double progress) {
-    if (d->watch->cancelled(d->watch->ctx))
-        return num_fail(d->err, SLUICE_CANCELLED, "cancelled");
-    int32_t status = d->n_frames > 0 ? work(d) : SLUICE_OK;
+    int32_t status = num_go_on(d->watch, d->err);
+    if (status == SLUICE_OK && d->n_frames > 0)
+        status = work(d);
     d->n_block = d->n_frames = 0;
-    d->watch->progress(d->watch->ctx, progress);
+    num_progress(d->watch, progress);
     return status;
 }
 
@@ -297,7 +297,7 @@ static int32_t make_buffers(struct diarization *d, struct num_pool *pool) {
 
 int32_t dz_classic_run(const float *pcm, size_t n_samples, const struct dz_span *spans,
                        size_t n_spans, const struct dz_classic_options *options,
-                       struct num_pool *pool, const struct dz_watch *watch, struct dz_turns *ret,
+                       struct num_pool *pool, const struct num_watch *watch, struct dz_turns *ret,
                        float *ret_embeddings, struct num_err *err) {
     struct diarization d = {.pcm = pcm,
                             .n_samples = n_samples,

@@ -16,7 +16,7 @@
 
 #include "diarize/gauss.h"
 #include "diarize/turns.h"
-#include "diarize/watch.h"
+#include "num/watch.h"
 #include "num/pool.h"
 
 #define DZ_MAX_SPEAKERS   64
@@ -41,7 +41,7 @@ struct dz_classic_options {
  */
 int32_t dz_classic_run(const float *pcm, size_t n_samples, const struct dz_span *spans,
                        size_t n_spans, const struct dz_classic_options *options,
-                       struct num_pool *pool, const struct dz_watch *watch, struct dz_turns *ret,
+                       struct num_pool *pool, const struct num_watch *watch, struct dz_turns *ret,
                        float *ret_embeddings, struct num_err *err);
 
 #endif

@@ -213,12 +213,14 @@ static int32_t check_kind(struct work *w) {
 
 static int32_t run_identify(struct work *w) {
     struct sluice_view view;
+    struct st_job watched = {w->self->host, w->job};
+    const struct num_watch watch = st_watch(&watched);
     dz_autoturns turns = {0}, exclusive = {0};
     int32_t status = st_input(w->self->host, w->job, "turns", &view, &w->err);
     if (status == SLUICE_OK)
-        status = dz_turns_read(view.data, view.len, 0, &turns, &w->err);
+        status = dz_turns_read(view.data, view.len, 0, &watch, &turns, &w->err);
     if (status == SLUICE_OK)
-        status = dz_turns_read(view.data, view.len, 1, &exclusive, &w->err);
+        status = dz_turns_read(view.data, view.len, 1, &watch, &exclusive, &w->err);
     if (status == SLUICE_OK)
         status = add_speakers(&turns, &exclusive, &w->err);
     if (status == SLUICE_OK)

@@ -23,7 +23,7 @@ struct diarization {
     const float *pcm;
     size_t n_samples;
     struct dz_neural_options options;
-    const struct dz_watch *watch;
+    const struct num_watch *watch;
     struct num_err *err;
     struct dz_pyannet_shape shape;
     size_t step, n_windows, size; /* size: of an embedding */
@@ -39,11 +39,6 @@ struct diarization {
     bool forced;      /* the number of clusters is not what clustering found */
     int8_t *clusters; /* (n_windows, n_local) */
 };
-
-static int32_t cancelled(const struct diarization *d) {
-    return d->watch->cancelled(d->watch->ctx) ? num_fail(d->err, SLUICE_CANCELLED, "cancelled")
-                                              : SLUICE_OK;
-}
 
 /* ---- windows ---- */
 
@@ -139,11 +134,10 @@ static int32_t run_batch(struct diarization *d, struct batch *b, size_t first, s
         keep_sets(d, first, n, b->scores);
     for (size_t i = 0; status == SLUICE_OK && i < n; i += step) {
         size_t some = n - i < step ? n - i : step;
-        status = cancelled(d);
+        status = num_go_on(d->watch, d->err);
         if (status == SLUICE_OK)
             status = embed(d, b, first, i, some);
-        d->watch->progress(d->watch->ctx,
-                           NETWORK_SHARE * (double)(first + i + some) / (double)d->n_windows);
+        num_progress(d->watch, NETWORK_SHARE * (double)(first + i + some) / (double)d->n_windows);
     }
     return status;
 }
@@ -160,7 +154,7 @@ static int32_t run_networks(struct diarization *d) {
                          : num_fail_memory(d->err, "windows", DZ_BATCH * s->window * 4);
     for (size_t at = 0; status == SLUICE_OK && at < d->n_windows; at += DZ_BATCH) {
         size_t left = d->n_windows - at;
-        status = cancelled(d);
+        status = num_go_on(d->watch, d->err);
         if (status == SLUICE_OK)
             status = run_batch(d, &b, at, left < DZ_BATCH ? left : DZ_BATCH);
     }
@@ -425,7 +419,7 @@ static int32_t put_together(struct diarization *d, struct dz_turns *ret,
         status = make_embeddings(d, &turns, cluster_of, ret_embeddings);
     if (status != SLUICE_OK)
         return status;
-    d->watch->progress(d->watch->ctx, 1);
+    num_progress(d->watch, 1);
     *ret = turns;
     *ret_exclusive = exclusive;
     turns = exclusive = (struct dz_turns){0};
@@ -455,7 +449,7 @@ static int32_t make_buffers(struct diarization *d) {
 }
 
 int32_t dz_neural_run(const struct dz_neural *models, const float *pcm, size_t n_samples,
-                      const struct dz_neural_options *options, const struct dz_watch *watch,
+                      const struct dz_neural_options *options, const struct num_watch *watch,
                       struct dz_turns *ret, struct dz_turns *ret_exclusive, float **ret_embeddings,
                       struct num_err *err) {
     struct diarization d = {.models = models,

@@ -16,7 +16,7 @@
 #include "diarize/backend.h"
 #include "diarize/turns.h"
 #include "diarize/vbx.h"
-#include "diarize/watch.h"
+#include "num/watch.h"
 
 struct dz_neural {
     const struct dz_backend *backend; /* of the networks, */
@@ -37,7 +37,7 @@ struct dz_neural_options {
  * a window. SLUICE_CANCELLED where the watch says so.
  */
 int32_t dz_neural_run(const struct dz_neural *models, const float *pcm, size_t n_samples,
-                      const struct dz_neural_options *options, const struct dz_watch *watch,
+                      const struct dz_neural_options *options, const struct num_watch *watch,
                       struct dz_turns *ret, struct dz_turns *ret_exclusive, float **ret_embeddings,
                       struct num_err *err);
 

@@ -72,16 +72,6 @@ static void report(const struct stage *self, struct sluice_job *job, const struc
     st_metric(host, job, "segments_split", (double)done->n_splits);
 }
 
-struct watched {
-    const struct sluice_host *host;
-    struct sluice_job *job;
-};
-
-static bool is_cancelled(void *ctx) {
-    const struct watched *w = ctx;
-    return w->host->cancelled(w->job) != 0;
-}
-
 static int32_t assign_process(void *instance, struct sluice_job *job) {
     const struct stage *self = instance;
     struct sluice_view transcript, view;
@@ -89,15 +79,15 @@ static int32_t assign_process(void *instance, struct sluice_job *job) {
     dz_autoturns turns = {0};
     num_autotext *text = NULL;
     struct dz_assign_report done = {0};
-    struct watched watched = {self->host, job};
+    struct st_job watched = {self->host, job};
+    const struct num_watch watch = st_watch(&watched);
     struct dz_assign_options options = self->assign;
-    options.cancelled = is_cancelled;
-    options.ctx = &watched;
+    options.watch = &watch;
     int32_t status = st_input(self->host, job, "transcript", &transcript, &err);
     if (status == SLUICE_OK)
         status = st_input(self->host, job, "turns", &view, &err);
     if (status == SLUICE_OK)
-        status = dz_turns_read(view.data, view.len, 1, &turns, &err);
+        status = dz_turns_read(view.data, view.len, 1, &watch, &turns, &err);
     if (status == SLUICE_OK)
         status = dz_assign(transcript.data, transcript.len, &turns, &options, &text, &done, &err);
     if (status == SLUICE_OK) {
@@ -162,9 +152,11 @@ static int32_t rttm_process(void *instance, struct sluice_job *job) {
     struct num_err err = {0};
     dz_autoturns turns = {0};
     num_autotext *text = NULL;
+    struct st_job watched = {self->host, job};
+    const struct num_watch watch = st_watch(&watched);
     int32_t status = st_input(self->host, job, "turns", &view, &err);
     if (status == SLUICE_OK)
-        status = dz_turns_read(view.data, view.len, 0, &turns, &err);
+        status = dz_turns_read(view.data, view.len, 0, &watch, &turns, &err);
     if (status == SLUICE_OK)
         status = dz_rttm_write(&turns, self->host->item(job), &text, &err);
     if (status == SLUICE_OK)

@@ -70,7 +70,7 @@ static int32_t make_spans(struct work *w, const struct num_region *regions, size
     return SLUICE_OK;
 }
 
-static int32_t read_regions(struct work *w) {
+static int32_t read_regions(struct work *w, const struct num_watch *watch) {
     struct sluice_view regions;
     struct num_region *list = NULL;
     size_t n = 0;
@@ -80,7 +80,7 @@ static int32_t read_regions(struct work *w) {
                         "the classic method has to be told where speech is: connect `regions`, as "
                         "with audio/vad");
     if (status == SLUICE_OK)
-        status = num_regions_read(regions.data, regions.len, w->audio.n, &list, &n, &w->err);
+        status = num_regions_read(regions.data, regions.len, w->audio.n, watch, &list, &n, &w->err);
     if (status == SLUICE_OK)
         status = make_spans(w, list, n);
     free(list);
@@ -153,17 +153,7 @@ static void set_metrics(const struct work *w) {
 
 /* ---- job ---- */
 
-static bool is_cancelled(void *ctx) {
-    const struct work *w = ctx;
-    return w->self->host->cancelled(w->job) != 0;
-}
-
-static void report_progress(void *ctx, double fraction) {
-    const struct work *w = ctx;
-    w->self->host->progress(w->job, fraction, NULL);
-}
-
-static int32_t run_classic(struct work *w, const struct dz_watch *watch) {
+static int32_t run_classic(struct work *w, const struct num_watch *watch) {
     const struct options *o = &w->self->options;
     struct dz_classic_options options = {o->threshold > 0 ? o->threshold : CLASSIC_PENALTY,
                                          o->min_speakers, o->max_speakers};
@@ -172,7 +162,7 @@ static int32_t run_classic(struct work *w, const struct dz_watch *watch) {
     w->embeddings = calloc(DZ_MAX_SPEAKERS * DZ_EMBEDDING_SIZE, sizeof *w->embeddings);
     if (!w->embeddings)
         return num_fail_memory(&w->err, "the embeddings", DZ_MAX_SPEAKERS * DZ_EMBEDDING_SIZE * 4);
-    int32_t status = read_regions(w);
+    int32_t status = read_regions(w, watch);
     if (status != SLUICE_OK)
         return status;
     return dz_classic_run(w->audio.pcm, w->audio.n, w->spans, w->n_spans, &options, w->self->pool,
@@ -193,7 +183,7 @@ static void leave_lost_card(const struct speakers *self) {
     _exit(EXIT_FAILURE);
 }
 
-static int32_t run_neural(struct work *w, const struct dz_watch *watch) {
+static int32_t run_neural(struct work *w, const struct num_watch *watch) {
     const struct options *o = &w->self->options;
     const struct dz_models *m = &w->self->models;
     struct dz_neural models = dz_models_neural(m);
@@ -207,7 +197,8 @@ static int32_t run_neural(struct work *w, const struct dz_watch *watch) {
 }
 
 static int32_t run(struct work *w) {
-    struct dz_watch watch = {w, is_cancelled, report_progress};
+    struct st_job watched = {w->self->host, w->job};
+    const struct num_watch watch = st_watch(&watched);
     int32_t status = read_audio(w);
     if (status == SLUICE_OK)
         status = w->self->models.backend ? run_neural(w, &watch) : run_classic(w, &watch);

@@ -98,10 +98,10 @@ static int32_t read_turn(const json_t *item, const char *track, size_t i, struct
     return dz_speaker(turns, name, &ret->speaker, err);
 }
 
-int32_t dz_turns_read(const void *json, size_t len, int exclusive, struct dz_turns *ret,
-                      struct num_err *err) {
+int32_t dz_turns_read(const void *json, size_t len, int exclusive, const struct num_watch *watch,
+                      struct dz_turns *ret, struct num_err *err) {
     num_autojson *root = NULL;
-    int32_t status = num_json_parse(json, len, 0, "the list of turns", &root, err);
+    int32_t status = num_json_parse(json, len, 0, "the list of turns", watch, &root, err);
     if (status != SLUICE_OK)
         return status;
     const char *track = exclusive && json_object_get(root, "exclusive") ? "exclusive" : "turns";

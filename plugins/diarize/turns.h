@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "num/err.h"
+#include "num/watch.h"
 
 /* Times beyond this (10,000 hours) are refused as damage: no recording is that long. */
 #define DZ_MAX_TIME_S 3.6e7
@@ -34,10 +34,11 @@ void dz_turns_finish(struct dz_turns *turns);
 
 /*
  * Parses a turns/1. With `exclusive` its track without overlap, or the turns themselves where there
- * is none. SLUICE_INPUT names the place ("turns[3].end: ..."). *ret is the caller's to finish.
+ * is none. SLUICE_INPUT names the place ("turns[3].end: ..."); SLUICE_CANCELLED: `watch` (NULL:
+ * nobody) said so. *ret is the caller's to finish.
  */
-int32_t dz_turns_read(const void *json, size_t len, int exclusive, struct dz_turns *ret,
-                      struct num_err *err);
+int32_t dz_turns_read(const void *json, size_t len, int exclusive, const struct num_watch *watch,
+                      struct dz_turns *ret, struct num_err *err);
 
 /*
  * Parses RTTM. `recording` chooses among several; NULL takes the only one. Lines of other kinds are

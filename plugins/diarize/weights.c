@@ -28,7 +28,7 @@ static int32_t check_config(struct dz_weights *w, const char *type, struct num_e
 int32_t dz_weights_parse(const void *data, size_t len, const char *config, size_t config_len,
                          const char *type, struct dz_weights *ret, struct num_err *err) {
     struct dz_weights w = {0};
-    int32_t status = num_json_parse(config, config_len, 0, "config.json", &w.config, err);
+    int32_t status = num_json_parse(config, config_len, 0, "config.json", NULL, &w.config, err);
     if (status == SLUICE_OK)
         status = check_config(&w, type, err);
     if (status == SLUICE_OK)
@@ -51,7 +51,7 @@ static int32_t read_config(const char *path, json_t **ret, struct num_err *err) 
     fclose(file);
     if (failed || len == sizeof text)
         return num_fail(err, SLUICE_INPUT, "%.300s: not a model's config", path);
-    return num_json_parse(text, len, 0, path, ret, err);
+    return num_json_parse(text, len, 0, path, NULL, ret, err);
 }
 
 /* The two files of a folder, or of a safetensors file. */

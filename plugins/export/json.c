@@ -16,7 +16,13 @@
 
 #include "num/json.h"
 
-static void print_value(struct num_buf *out, const json_t *value, size_t depth);
+struct printer {
+    struct num_buf *out;
+    const struct num_watch *watch;
+    bool cancelled; /* the rest is left out */
+};
+
+static void print_value(struct printer *p, const json_t *value, size_t depth);
 
 static void print_newline(struct num_buf *out, size_t depth) {
     num_buf_addc(out, '\n');
@@ -62,73 +68,74 @@ static bool is_number_list(const json_t *list) {
     return true;
 }
 
-static void print_list(struct num_buf *out, const json_t *list, size_t depth) {
+static void print_list(struct printer *p, const json_t *list, size_t depth) {
     bool flat = is_number_list(list);
-    num_buf_addc(out, '[');
-    for (size_t i = 0; i < json_array_size(list); i++) {
+    num_buf_addc(p->out, '[');
+    for (size_t i = 0; i < json_array_size(list) && !p->cancelled; i++) {
+        p->cancelled = !flat && num_cancelled(p->watch);
         if (i > 0)
-            num_buf_adds(out, flat ? ", " : ",");
+            num_buf_adds(p->out, flat ? ", " : ",");
         if (!flat)
-            print_newline(out, depth + 1);
-        print_value(out, json_array_get(list, i), depth + 1);
+            print_newline(p->out, depth + 1);
+        print_value(p, json_array_get(list, i), depth + 1);
     }
     if (!flat)
-        print_newline(out, depth);
-    num_buf_addc(out, ']');
+        print_newline(p->out, depth);
+    num_buf_addc(p->out, ']');
 }
 
-static void print_object(struct num_buf *out, json_t *object, size_t depth) {
+static void print_object(struct printer *p, json_t *object, size_t depth) {
     const char *key, *comma = "";
     json_t *value;
-    num_buf_addc(out, '{');
+    num_buf_addc(p->out, '{');
     json_object_foreach(object, key, value) {
-        num_buf_adds(out, comma);
-        print_newline(out, depth + 1);
-        print_string(out, key, strlen(key));
-        num_buf_adds(out, ": ");
-        print_value(out, value, depth + 1);
+        num_buf_adds(p->out, comma);
+        print_newline(p->out, depth + 1);
+        print_string(p->out, key, strlen(key));
+        num_buf_adds(p->out, ": ");
+        print_value(p, value, depth + 1);
         comma = ",";
     }
     if (*comma)
-        print_newline(out, depth);
-    num_buf_addc(out, '}');
+        print_newline(p->out, depth);
+    num_buf_addc(p->out, '}');
 }
 
 /* The depth is bounded: jansson reads at most 2048 levels. */
-static void print_value(struct num_buf *out, const json_t *value, size_t depth) {
+static void print_value(struct printer *p, const json_t *value, size_t depth) {
     switch (json_typeof(value)) {
     case JSON_OBJECT:
-        print_object(out, (json_t *)(uintptr_t)value, depth);
+        print_object(p, (json_t *)(uintptr_t)value, depth);
         break;
     case JSON_ARRAY:
-        print_list(out, value, depth);
+        print_list(p, value, depth);
         break;
     case JSON_STRING:
-        print_string(out, json_string_value(value), json_string_length(value));
+        print_string(p->out, json_string_value(value), json_string_length(value));
         break;
     case JSON_INTEGER:
-        num_buf_addf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        num_buf_addf(p->out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         break;
     case JSON_REAL:
-        print_real(out, json_real_value(value));
+        print_real(p->out, json_real_value(value));
         break;
     case JSON_TRUE:
-        num_buf_adds(out, "true");
+        num_buf_adds(p->out, "true");
         break;
     case JSON_FALSE:
-        num_buf_adds(out, "false");
+        num_buf_adds(p->out, "false");
         break;
     case JSON_NULL:
-        num_buf_adds(out, "null");
+        num_buf_adds(p->out, "null");
         break;
     }
 }
 
-static int parse(const char *name, const void *data, size_t len, json_t **ret,
-                 struct num_err *err) {
+static int parse(const char *name, const void *data, size_t len, const struct num_watch *watch,
+                 json_t **ret, struct num_err *err) {
     char what[128];
     snprintf(what, sizeof what, "the input `%.100s`", name);
-    return num_json_parse(data, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, what, ret, err);
+    return num_json_parse(data, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, what, watch, ret, err);
 }
 
 static bool is_json_type(const char *type) {
@@ -141,9 +148,10 @@ static bool is_json_type(const char *type) {
 }
 
 /* The value of an addition, owned by the caller. */
-static int addition_value(const struct ex_addition *a, json_t **ret, struct num_err *err) {
+static int addition_value(const struct ex_addition *a, const struct num_watch *watch, json_t **ret,
+                          struct num_err *err) {
     if (is_json_type(a->type))
-        return parse(a->name, a->data, a->len, ret, err);
+        return parse(a->name, a->data, a->len, watch, ret, err);
     if (strcmp(a->type, SLUICE_TYPE_TEXT) != 0)
         return num_fail(err, SLUICE_UNSUPPORTED,
                         "the input `%s` is %s, which has no place in JSON; connect text/1, json/1, "
@@ -155,13 +163,14 @@ static int addition_value(const struct ex_addition *a, json_t **ret, struct num_
     return 0;
 }
 
-static int add_member(json_t *root, const struct ex_addition *a, struct num_err *err) {
+static int add_member(json_t *root, const struct ex_addition *a, const struct num_watch *watch,
+                      struct num_err *err) {
     if (json_object_get(root, a->name))
         return num_fail(err, SLUICE_UNSUPPORTED,
                         "the input `%s` would replace `%s` of the transcript; give it another name",
                         a->name, a->name);
     json_t *value = NULL;
-    int status = addition_value(a, &value, err);
+    int status = addition_value(a, watch, &value, err);
     if (status < 0)
         return status;
     if (json_object_set_new(root, a->name, value) < 0)
@@ -170,7 +179,7 @@ static int add_member(json_t *root, const struct ex_addition *a, struct num_err 
 }
 
 static int parse_defaults(const char *defaults, json_t **ret, struct num_err *err) {
-    int status = parse("defaults", defaults, strlen(defaults), ret, err);
+    int status = parse("defaults", defaults, strlen(defaults), NULL, ret, err);
     if (status == 0 && !json_is_object(*ret))
         status = num_fail(err, SLUICE_INPUT, "defaults: expected a map of names and values");
     return status;
@@ -190,22 +199,26 @@ static int add_defaults(json_t *root, const char *defaults, struct num_err *err)
 }
 
 int ex_json_write(const void *transcript, size_t len, const struct ex_addition *additions, size_t n,
-                  const char *defaults, struct num_buf *out, struct num_err *err) {
+                  const char *defaults, const struct num_watch *watch, struct num_buf *out,
+                  struct num_err *err) {
     num_autojson *root = NULL;
-    int status = parse("transcript", transcript, len, &root, err);
+    struct printer printer = {out, watch, false};
+    int status = parse("transcript", transcript, len, watch, &root, err);
     if (status < 0)
         return status;
     if (!json_is_object(root))
         return num_fail(err, SLUICE_INPUT, "the transcript is not a JSON object");
     for (size_t i = 0; i < n; i++) {
-        status = add_member(root, &additions[i], err);
+        status = add_member(root, &additions[i], watch, err);
         if (status < 0)
             return status;
     }
     status = add_defaults(root, defaults, err);
     if (status < 0)
         return status;
-    print_value(out, root, 0);
+    print_value(&printer, root, 0);
     num_buf_addc(out, '\n');
+    if (printer.cancelled)
+        return num_fail(err, SLUICE_CANCELLED, "cancelled");
     return out->failed ? num_fail(err, SLUICE_RESOURCE, "out of memory for the JSON text") : 0;
 }

@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include "num/buf.h"
-#include "num/err.h"
+#include "num/watch.h"
 
 /* A further input. `type` says how the bytes become a value: text/1 a string, JSON types as they
  * are. */
@@ -30,10 +30,11 @@ int ex_json_check_defaults(const char *defaults, struct num_err *err);
  * as few digits as give the same value back; a newline at the end.
  *
  * Returns 0; SLUICE_INPUT: bytes that are not what their type says; SLUICE_UNSUPPORTED: a type that
- * has no JSON form, or a name that the transcript already uses; SLUICE_RESOURCE. Then `out` is not
- * to be used.
+ * has no JSON form, or a name that the transcript already uses; SLUICE_RESOURCE; SLUICE_CANCELLED.
+ * Then `out` is not to be used.
  */
 int ex_json_write(const void *transcript, size_t len, const struct ex_addition *additions, size_t n,
-                  const char *defaults, struct num_buf *out, struct num_err *err);
+                  const char *defaults, const struct num_watch *watch, struct num_buf *out,
+                  struct num_err *err);
 
 #endif

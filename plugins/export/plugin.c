@@ -110,11 +110,13 @@ static int32_t process_text(void *instance, struct sluice_job *job) {
     struct num_err err = {0};
     ex_autotranscript transcript = {0};
     num_autobuf out = {0};
+    struct st_job watched = {self->host, job};
+    const struct num_watch watch = st_watch(&watched);
     int32_t status = st_input(self->host, job, "transcript", &view, &err);
     if (status == SLUICE_OK)
-        status = ex_transcript_read(view.data, view.len, &transcript, &err);
-    if (status == SLUICE_OK && self->host->cancelled(job))
-        return SLUICE_CANCELLED;
+        status = ex_transcript_read(view.data, view.len, &watch, &transcript, &err);
+    if (status == SLUICE_OK)
+        status = num_go_on(&watch, &err);
     if (status == SLUICE_OK)
         status = self->write(&transcript, &self->layout, &out, &err);
     if (status == SLUICE_OK)
@@ -155,11 +157,14 @@ static int32_t process_json(void *instance, struct sluice_job *job) {
     size_t n = 0;
     struct num_err err = {0};
     num_autobuf out = {0};
+    struct st_job watched = {self->host, job};
+    const struct num_watch watch = st_watch(&watched);
     int32_t status = st_input(self->host, job, "transcript", &view, &err);
     if (status == SLUICE_OK)
         status = open_additions(self, job, additions, &n, &err);
     if (status == SLUICE_OK)
-        status = ex_json_write(view.data, view.len, additions, n, self->defaults, &out, &err);
+        status =
+            ex_json_write(view.data, view.len, additions, n, self->defaults, &watch, &out, &err);
     if (status == SLUICE_OK)
         status = st_commit(self->host, job, "json", out.data, out.len, &err);
     return st_end(self->host, job, status, &err);

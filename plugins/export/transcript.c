@@ -159,10 +159,10 @@ static int read_segments(const json_t *list, struct ex_transcript *t, struct num
     return 0;
 }
 
-int ex_transcript_read(const void *data, size_t len, struct ex_transcript *ret,
-                       struct num_err *err) {
+int ex_transcript_read(const void *data, size_t len, const struct num_watch *watch,
+                       struct ex_transcript *ret, struct num_err *err) {
     ex_autotranscript t = {0};
-    int status = num_json_parse(data, len, 0, "the transcript", &t.root, err);
+    int status = num_json_parse(data, len, 0, "the transcript", watch, &t.root, err);
     if (status < 0)
         return status;
     if (!json_is_object(t.root))

@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#include "num/err.h"
+#include "num/watch.h"
 
 /* Times beyond this (10,000 hours) are refused as damage: no recording is that long. */
 #define EX_MAX_TIME_S 3.6e7
@@ -38,10 +38,11 @@ struct ex_transcript {
 /*
  * Parses `len` bytes at `data` into *ret. Negative times become 0 and an end before its start
  * becomes the start. Returns 0; SLUICE_INPUT: not a transcript, and `err` names the place
- * ("segments[3].end: ..."); SLUICE_RESOURCE: out of memory. Pure; thread-safe.
+ * ("segments[3].end: ..."); SLUICE_RESOURCE: out of memory; SLUICE_CANCELLED: `watch` (NULL:
+ * nobody) said so. Thread-safe.
  */
-int ex_transcript_read(const void *data, size_t len, struct ex_transcript *ret,
-                       struct num_err *err);
+int ex_transcript_read(const void *data, size_t len, const struct num_watch *watch,
+                       struct ex_transcript *ret, struct num_err *err);
 
 /* Frees what a transcript holds; it may be zeroed. */
 void ex_transcript_finish(struct ex_transcript *transcript);

@@ -70,13 +70,12 @@ static int32_t process(void *instance, struct sluice_job *job) {
     struct num_err err = {0};
     lm_autotranscript transcript = {0};
     num_autobuf out = {0};
+    const struct num_watch watch = {&watched, is_cancelled, NULL};
     options.cancelled = is_cancelled;
     options.ctx = &watched;
     int32_t status = st_input(host, job, "transcript", &view, &err);
     if (status == SLUICE_OK)
-        status = lm_transcript_read(view.data, view.len, &transcript, &err);
-    if (status == SLUICE_OK && host->cancelled(job))
-        return SLUICE_CANCELLED;
+        status = lm_transcript_read(view.data, view.len, &watch, &transcript, &err);
     if (status == SLUICE_OK)
         status = lm_extract_summary(&transcript, &options, &out, &report, &err);
     if (status != SLUICE_OK)

@@ -91,9 +91,9 @@ int32_t lm_work_write(struct lm_work *w, const struct lm_transcript *t, struct n
     return SLUICE_OK;
 }
 
-int32_t lm_work_transcript(const struct lm_work *w, struct lm_transcript *ret,
-                           struct num_err *err) {
+int32_t lm_work_transcript(struct lm_work *w, struct lm_transcript *ret, struct num_err *err) {
     struct sluice_view view;
+    const struct num_watch watch = {&w->watch, lm_watch_cancelled, NULL};
     int32_t status = st_input(w->watch.host, w->watch.job, "transcript", &view, err);
-    return status == SLUICE_OK ? lm_transcript_read(view.data, view.len, ret, err) : status;
+    return status == SLUICE_OK ? lm_transcript_read(view.data, view.len, &watch, ret, err) : status;
 }

@@ -80,7 +80,7 @@ int32_t lm_stage_string(const struct sluice_host *host, const char *name, const 
 int32_t lm_stage_float(const struct sluice_host *host, const char *name, float *ret);
 
 /* Reads the input `transcript`. */
-int32_t lm_work_transcript(const struct lm_work *w, struct lm_transcript *ret, struct num_err *err);
+int32_t lm_work_transcript(struct lm_work *w, struct lm_transcript *ret, struct num_err *err);
 
 /* The transcript as the output. */
 int32_t lm_work_write(struct lm_work *w, const struct lm_transcript *t, struct num_err *err);

@@ -55,10 +55,11 @@ static int32_t read_segments(struct lm_transcript *t, struct num_err *err) {
     return status;
 }
 
-int32_t lm_transcript_read(const void *data, size_t len, struct lm_transcript *ret,
-                           struct num_err *err) {
+int32_t lm_transcript_read(const void *data, size_t len, const struct num_watch *watch,
+                           struct lm_transcript *ret, struct num_err *err) {
     struct lm_transcript t = {.language = ""};
-    int32_t status = num_json_parse(data, len, JSON_ALLOW_NUL, "the transcript", &t.root, err);
+    int32_t status =
+        num_json_parse(data, len, JSON_ALLOW_NUL, "the transcript", watch, &t.root, err);
     if (status == SLUICE_OK)
         status = read_segments(&t, err);
     const json_t *language = json_object_get(t.root, "language");

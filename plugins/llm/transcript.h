@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 #include "num/buf.h"
-#include "num/err.h"
+#include "num/watch.h"
 
 /* Times beyond this (10,000 hours) are refused as damage: no recording is that long. */
 #define LM_MAX_TIME_S 3.6e7
@@ -31,10 +31,10 @@ struct lm_transcript {
 
 /*
  * Parses `len` bytes at `data`. SLUICE_INPUT: not a transcript, and the message names the place;
- * SLUICE_RESOURCE. Pure; thread-safe.
+ * SLUICE_RESOURCE; SLUICE_CANCELLED: `watch` (NULL: nobody) said so. Thread-safe.
  */
-int32_t lm_transcript_read(const void *data, size_t len, struct lm_transcript *ret,
-                           struct num_err *err);
+int32_t lm_transcript_read(const void *data, size_t len, const struct num_watch *watch,
+                           struct lm_transcript *ret, struct num_err *err);
 /* Takes a zeroed struct too. */
 void lm_transcript_finish(struct lm_transcript *transcript);
 

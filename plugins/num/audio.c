@@ -106,10 +106,11 @@ static int32_t read_list(const json_t *list, size_t n_samples, struct num_region
     return SLUICE_OK;
 }
 
-int32_t num_regions_read(const void *json, size_t len, size_t n_samples, struct num_region **ret,
-                         size_t *ret_n, struct num_err *err) {
+int32_t num_regions_read(const void *json, size_t len, size_t n_samples,
+                         const struct num_watch *watch, struct num_region **ret, size_t *ret_n,
+                         struct num_err *err) {
     num_autojson *root = NULL;
-    int32_t status = num_json_parse(json, len, 0, "the list of regions", &root, err);
+    int32_t status = num_json_parse(json, len, 0, "the list of regions", watch, &root, err);
     if (status != SLUICE_OK)
         return status;
     const json_t *list = json_object_get(root, "regions");

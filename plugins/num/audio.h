@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "num/err.h"
+#include "num/watch.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,10 +36,11 @@ struct num_region {
 /*
  * The regions of a regions/1 in order of start, those that overlap or touch as one, without what
  * lies behind `n_samples`. *ret is the caller's to free(); SLUICE_INPUT names the place
- * ("regions[3].end: ...").
+ * ("regions[3].end: ..."), SLUICE_CANCELLED: `watch` (NULL: nobody) said so.
  */
-int32_t num_regions_read(const void *json, size_t len, size_t n_samples, struct num_region **ret,
-                         size_t *ret_n, struct num_err *err);
+int32_t num_regions_read(const void *json, size_t len, size_t n_samples,
+                         const struct num_watch *watch, struct num_region **ret, size_t *ret_n,
+                         struct num_err *err);
 
 #ifdef __cplusplus
 }

@@ -5,18 +5,19 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "num/err.h"
+#include "num/watch.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /*
- * Parses `len` bytes (`flags`: jansson's); *ret is the caller's. SLUICE_RESOURCE; SLUICE_INPUT with
- * "WHAT is not JSON: ..., (line ..., column ...)".
+ * Parses `len` bytes (`flags`: jansson's); *ret is the caller's. `watch` (NULL: nobody) is asked
+ * every few kilobytes. SLUICE_RESOURCE; SLUICE_CANCELLED; SLUICE_INPUT with "WHAT is not JSON: ...,
+ * (line ..., column ...)".
  */
-int32_t num_json_parse(const void *data, size_t len, size_t flags, const char *what, json_t **ret,
-                       struct num_err *err);
+int32_t num_json_parse(const void *data, size_t len, size_t flags, const char *what,
+                       const struct num_watch *watch, json_t **ret, struct num_err *err);
 
 /* Whether `start` and `end` of an object are numbers; they are then in *ret_start and *ret_end. */
 bool num_json_times(const json_t *object, double *ret_start, double *ret_end);

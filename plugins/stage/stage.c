@@ -3,6 +3,20 @@
 
 #include <string.h>
 
+static bool is_cancelled(void *ctx) {
+    const struct st_job *j = ctx;
+    return j->host->cancelled(j->job) != 0;
+}
+
+static void report_progress(void *ctx, double done) {
+    const struct st_job *j = ctx;
+    j->host->progress(j->job, done, NULL);
+}
+
+struct num_watch st_watch(struct st_job *job) {
+    return (struct num_watch){job, is_cancelled, report_progress};
+}
+
 int32_t st_input(const struct sluice_host *host, struct sluice_job *job, const char *port,
                  struct sluice_view *ret, struct num_err *err) {
     *ret = (struct sluice_view){.size = SLUICE_SIZED(struct sluice_view)};

@@ -10,7 +10,16 @@
 
 #include <sluice/plugin.h>
 
-#include "num/err.h"
+#include "num/watch.h"
+
+/* A job as who watches the work on it. */
+struct st_job {
+    const struct sluice_host *host;
+    struct sluice_job *job;
+};
+
+/* Borrows `job`. */
+struct num_watch st_watch(struct st_job *job);
 
 /* Maps the input `port`, until the job ends. Returns what the host does: SLUICE_UNSUPPORTED where
  * an optional input is not connected. */

@@ -72,7 +72,7 @@ int main(int argc, char **argv) {
         struct al_script script;
         struct al_ctc_report report;
         double start = now();
-        if (al_script_read(json, strlen(json), &script, &err) ||
+        if (al_script_read(json, strlen(json), NULL, &script, &err) ||
             al_ctc_words_align(model, pcm, n_samples, &script, NULL, &report, &err)) {
             fprintf(stderr, "%s\n", err.text);
             return 1;

@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct al_attention_report report;
     struct al_energy energy;
     char *text = NULL;
-    if (al_script_read(data, len, &s, NULL))
+    if (al_script_read(data, len, NULL, &s, NULL))
         return 0;
     if (end && al_attention_align(end + 1, size - len - 1, &s, NULL, &report, NULL) == 0 &&
         report.n_words + report.n_others != s.n_words)

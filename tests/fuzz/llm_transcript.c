@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     num_autobuf out = {0};
     struct lm_extractive_report report;
     struct num_err err;
-    if (lm_transcript_read(data, size, &t, &err) != SLUICE_OK)
+    if (lm_transcript_read(data, size, NULL, &t, &err) != SLUICE_OK)
         return 0;
     if (lm_extract_summary(&t, &options, &out, &report, &err) != SLUICE_OK)
         abort();

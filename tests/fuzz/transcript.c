@@ -13,9 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct ex_layout layouts[] = {{0, 0}, {1, 1}, {20, 2}};
     struct num_err err;
     num_autobuf json = {0};
-    ex_json_write(data, size, NULL, 0, NULL, &json, &err);
+    ex_json_write(data, size, NULL, 0, NULL, NULL, &json, &err);
     ex_autotranscript transcript = {0};
-    if (ex_transcript_read(data, size, &transcript, &err) < 0)
+    if (ex_transcript_read(data, size, NULL, &transcript, &err) < 0)
         return 0;
     for (size_t w = 0; w < sizeof writers / sizeof writers[0]; w++) {
         for (size_t l = 0; l < sizeof layouts / sizeof layouts[0]; l++) {

@@ -11,7 +11,7 @@ static void write_again(const struct dz_turns *turns) {
     char *text = NULL;
     if (dz_turns_write(turns, NULL, &text, NULL) == SLUICE_OK) {
         dz_autoturns again = {0};
-        if (dz_turns_read(text, strlen(text), 0, &again, NULL) != SLUICE_OK ||
+        if (dz_turns_read(text, strlen(text), 0, NULL, &again, NULL) != SLUICE_OK ||
             again.n_turns != turns->n_turns)
             abort();
         free(text);
@@ -27,7 +27,7 @@ static void join(const char *transcript, size_t len) {
     struct dz_assign_options options = {.split = true, .snap = 2};
     struct dz_assign_report report;
     char *text = NULL;
-    if (dz_turns_read(turns_json, sizeof turns_json - 1, 1, &turns, NULL) != SLUICE_OK)
+    if (dz_turns_read(turns_json, sizeof turns_json - 1, 1, NULL, &turns, NULL) != SLUICE_OK)
         abort();
     if (dz_assign(transcript, len, &turns, &options, &text, &report, NULL) == SLUICE_OK)
         free(text);
@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         join(text, size - 1);
     else if ((data[0] == 'r'
                   ? dz_rttm_read(text, size - 1, NULL, &turns, NULL)
-                  : dz_turns_read(text, size - 1, data[0] & 1, &turns, NULL)) == SLUICE_OK)
+                  : dz_turns_read(text, size - 1, data[0] & 1, NULL, &turns, NULL)) == SLUICE_OK)
         write_again(&turns);
     return 0;
 }

@@ -113,7 +113,7 @@ static int32_t cuda_listen(void *self, const float *pcm, size_t n_samples, struc
     return num_cuda_fail(err, "the first convolution", error);
 }
 
-static int32_t cuda_run(void *self, size_t first, size_t n, const struct al_watch *watch,
+static int32_t cuda_run(void *self, size_t first, size_t n, const struct num_watch *watch,
                         float *ret, struct num_err *err) {
     return al_cuda_run(self, first, n, watch, ret, err);
 }
@@ -157,7 +157,7 @@ static int32_t align_batch(struct al_cuda_net *net, const struct al_ctc *texts,
 }
 
 static int32_t cuda_align(void *self, const struct al_ctc *texts, struct al_span *const *ret_spans,
-                          size_t n, const struct al_watch *watch, struct num_err *err) {
+                          size_t n, const struct num_watch *watch, struct num_err *err) {
     const size_t room = AL_CUDA_TEXT_BYTES - AL_CUDA_TEXTS * sizeof(struct al_cuda_text);
     int32_t status = SLUICE_OK;
     for (size_t at = 0, some; !status && at < n; at += some) {
@@ -167,7 +167,7 @@ static int32_t cuda_align(void *self, const struct al_ctc *texts, struct al_span
             if (bytes > room)
                 break;
         }
-        if (al_cancelled(watch))
+        if (num_cancelled(watch))
             return num_fail(err, SLUICE_CANCELLED, "cancelled");
         if (some > 0) {
             status = align_batch(self, texts + at, ret_spans + at, some, err);

@@ -101,7 +101,7 @@ size_t al_cuda_samples(const struct al_config *config, size_t n);
 size_t al_cuda_logits(const struct al_config *config);
 
 /* ---- net_run.c: queues a run and waits for it; ret (n, V) on the host. */
-int32_t al_cuda_run(struct al_cuda_net *net, size_t first, size_t n, const struct al_watch *watch,
+int32_t al_cuda_run(struct al_cuda_net *net, size_t first, size_t n, const struct num_watch *watch,
                     float *ret, struct num_err *err);
 
 #ifdef __cplusplus

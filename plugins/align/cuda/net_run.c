@@ -357,12 +357,12 @@ static void fetch(struct run *r, float *ret) {
         memcpy(ret, net->pinned, bytes);
 }
 
-int32_t al_cuda_run(struct al_cuda_net *net, size_t first, size_t n, const struct al_watch *watch,
+int32_t al_cuda_run(struct al_cuda_net *net, size_t first, size_t n, const struct num_watch *watch,
                     float *ret, struct num_err *err) {
     struct run run = {net, first, n, SLUICE_OK, err}, *r = &run;
     if (n == 0)
         return SLUICE_OK;
-    if (al_cancelled(watch))
+    if (num_cancelled(watch))
         return num_fail(err, SLUICE_CANCELLED, "cancelled");
     convolve(r);
     if (!net->config.stable)

@@ -68,7 +68,7 @@ static int32_t run(struct file *f, struct al_script *s, struct al_attention_repo
                    struct num_err *err) {
     char *data = malloc(MAX_BYTES);
     size_t len = finish(f, data);
-    CHECK_INT(al_script_read(transcript, sizeof transcript - 1, s, err), 0);
+    CHECK_INT(al_script_read(transcript, sizeof transcript - 1, NULL, s, err), 0);
     int32_t status = al_attention_align(data, len, s, NULL, report, err);
     free(data);
     return status;

@@ -113,7 +113,7 @@ TEST(long_paths_can_be_cancelled) {
     for (size_t i = 0; i < L; i++)
         tokens[i] = 1;
     struct al_ctc c = {logp, T, 2, tokens, L};
-    const struct al_watch watch = {.cancelled = always};
+    const struct num_watch watch = {.cancelled = always};
     CHECK_INT(al_ctc_align(&c, &watch, spans, NULL), SLUICE_CANCELLED);
     free(logp);
     free(tokens);

@@ -8,7 +8,7 @@
 static struct al_script read_ok(const char *json) {
     struct al_script s;
     struct num_err err = {0};
-    if (al_script_read(json, strlen(json), &s, &err))
+    if (al_script_read(json, strlen(json), NULL, &s, &err))
         TEST_FAIL("%s: %s", json, err.text);
     return s;
 }
@@ -16,7 +16,7 @@ static struct al_script read_ok(const char *json) {
 static void check_refused(const char *json, const char *why) {
     struct al_script s;
     struct num_err err = {0};
-    CHECK_INT(al_script_read(json, strlen(json), &s, &err), SLUICE_INPUT);
+    CHECK_INT(al_script_read(json, strlen(json), NULL, &s, &err), SLUICE_INPUT);
     CHECK_HAS(err.text, why);
 }
 

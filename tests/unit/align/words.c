@@ -35,7 +35,7 @@ static struct al_ctc_words *create(struct random_model *m, double window_s) {
 
 static struct al_script script_of(const char *json) {
     struct al_script s;
-    CHECK_INT(al_script_read(json, strlen(json), &s, NULL), 0);
+    CHECK_INT(al_script_read(json, strlen(json), NULL, &s, NULL), 0);
     return s;
 }
 
@@ -241,7 +241,7 @@ TEST(work_can_be_cancelled) {
     struct al_ctc_report report;
     struct al_ctc_words *self = create(&m, 30);
     static const float quiet[32000];
-    const struct al_watch watch = {.cancelled = always};
+    const struct num_watch watch = {.cancelled = always};
     struct al_script s = script_of("{\"segments\": [{\"start\": 0, \"end\": 2, \"text\": \"a\"}]}");
     CHECK_INT(al_ctc_words_align(self, quiet, 32000, &s, &watch, &report, NULL), SLUICE_CANCELLED);
     al_script_finish(&s);

@@ -83,7 +83,7 @@ static json_t *assign(const char *transcript, bool split, struct dz_assign_repor
     struct num_err err = {0};
     struct dz_assign_options options = {.split = split, .snap = 2};
     char *text = NULL;
-    CHECK_INT(dz_turns_read(TURNS, strlen(TURNS), 1, &turns, &err), SLUICE_OK);
+    CHECK_INT(dz_turns_read(TURNS, strlen(TURNS), 1, NULL, &turns, &err), SLUICE_OK);
     if (dz_assign(transcript, strlen(transcript), &turns, &options, &text, report, &err) !=
         SLUICE_OK)
         TEST_FAIL("%s", err.text);
@@ -241,10 +241,11 @@ static bool yes(void *ctx) {
 TEST(it_stops_when_told_to) {
     dz_autoturns turns = {0};
     struct num_err err = {0};
-    struct dz_assign_options options = {.split = true, .snap = 2, .cancelled = yes};
+    const struct num_watch watch = {.cancelled = yes};
+    struct dz_assign_options options = {.split = true, .snap = 2, .watch = &watch};
     struct dz_assign_report report;
     char *text = NULL;
-    CHECK_INT(dz_turns_read(TURNS, strlen(TURNS), 1, &turns, &err), SLUICE_OK);
+    CHECK_INT(dz_turns_read(TURNS, strlen(TURNS), 1, NULL, &turns, &err), SLUICE_OK);
     CHECK_INT(dz_assign(ONE_SEGMENT, strlen(ONE_SEGMENT), &turns, &options, &text, &report, &err),
               SLUICE_CANCELLED);
     CHECK(text == NULL);
@@ -264,7 +265,7 @@ TEST(what_is_no_transcript_is_refused_with_its_place) {
     };
     dz_autoturns turns = {0};
     struct num_err err = {0};
-    CHECK_INT(dz_turns_read(TURNS, strlen(TURNS), 1, &turns, &err), SLUICE_OK);
+    CHECK_INT(dz_turns_read(TURNS, strlen(TURNS), 1, NULL, &turns, &err), SLUICE_OK);
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         char *text = NULL;
         struct dz_assign_report report;

@@ -263,7 +263,7 @@ static int32_t run(const float *pcm, size_t n, const struct dz_span *spans, size
     struct num_pool *pool = NULL;
     struct num_err err = {0};
     struct probe probe = {cancel_after, 0, 0};
-    struct dz_watch watch = {&probe, probe_cancelled, probe_progress};
+    struct num_watch watch = {&probe, probe_cancelled, probe_progress};
     CHECK_INT(num_pool_create(1, &pool, &err), SLUICE_OK);
     int32_t status =
         dz_classic_run(pcm, n, spans, n_spans, &options, pool, &watch, ret, embeddings, &err);

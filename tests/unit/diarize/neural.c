@@ -44,7 +44,7 @@ static void tear_down(struct set_up *s) {
 static size_t run(const struct set_up *s, const float *pcm, size_t n, double step_s,
                   struct dz_turns *ret) {
     struct dz_neural_options options = {0, step_s, 0, 0};
-    struct dz_watch watch = {NULL, never, ignore};
+    struct num_watch watch = {NULL, never, ignore};
     dz_autoturns turns = {0}, exclusive = {0};
     float *rows = NULL;
     struct num_err err = {0};
@@ -110,7 +110,7 @@ TEST(vbx_clusters_where_there_is_a_plda) {
     make_noise(pcm, N, 15);
     for (uint32_t n = 0; n <= 3; n++) {
         struct dz_neural_options options = {0.01, 0.25, n, n};
-        struct dz_watch watch = {NULL, never, ignore};
+        struct num_watch watch = {NULL, never, ignore};
         dz_autoturns turns = {0}, exclusive = {0};
         float *rows = NULL;
         CHECK_INT(
@@ -131,7 +131,7 @@ TEST(it_stops_when_told_to) {
     int n_calls = 0;
     struct set_up s;
     struct dz_neural_options options = {0, 1, 0, 0};
-    struct dz_watch watch = {&n_calls, after_some, ignore};
+    struct num_watch watch = {&n_calls, after_some, ignore};
     dz_autoturns turns = {0}, exclusive = {0};
     set_up(&s, 1);
     make_noise(pcm, N, 13);

@@ -6,7 +6,7 @@
 static struct dz_turns read_json(const char *json, int exclusive) {
     struct dz_turns turns = {0};
     struct num_err err = {0};
-    if (dz_turns_read(json, strlen(json), exclusive, &turns, &err) != SLUICE_OK)
+    if (dz_turns_read(json, strlen(json), exclusive, NULL, &turns, &err) != SLUICE_OK)
         TEST_FAIL("%s", err.text);
     return turns;
 }
@@ -56,7 +56,7 @@ TEST(what_is_no_turns_is_refused_with_its_place) {
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct dz_turns turns = {0};
         struct num_err err = {0};
-        CHECK_INT(dz_turns_read(table[i].json, strlen(table[i].json), 1, &turns, &err),
+        CHECK_INT(dz_turns_read(table[i].json, strlen(table[i].json), 1, NULL, &turns, &err),
                   SLUICE_INPUT);
         CHECK_HAS(err.text, table[i].says);
         CHECK(turns.turns == NULL);

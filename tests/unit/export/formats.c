@@ -11,7 +11,7 @@ static struct num_err err;
 static const char *written(ex_writer *write, const char *json, struct ex_layout layout) {
     static struct num_buf out;
     ex_autotranscript t = {0};
-    CHECK_INT(ex_transcript_read(json, strlen(json), &t, &err), 0);
+    CHECK_INT(ex_transcript_read(json, strlen(json), NULL, &t, &err), 0);
     out.len = 0;
     CHECK_INT(write(&t, &layout, &out, &err), 0);
     num_buf_addc(&out, '\0');
@@ -209,7 +209,7 @@ TEST(a_million_segments_are_fast) {
     ex_autotranscript t = {0};
     long_transcript(&json, n);
     double began = seconds();
-    CHECK_INT(ex_transcript_read(json.data, json.len, &t, &err), 0);
+    CHECK_INT(ex_transcript_read(json.data, json.len, NULL, &t, &err), 0);
     printf("  read %zu segments, %zu MB: %.2f s\n", n, json.len >> 20, seconds() - began);
     CHECK_INT(t.n_segments, n);
     for (size_t i = 0; i < sizeof writers / sizeof writers[0]; i++) {
@@ -236,7 +236,7 @@ TEST(one_huge_segment_is_split_in_linear_time) {
     ex_autotranscript t = {0};
     num_autobuf out = {0};
     struct ex_layout layout = {1, 1};
-    CHECK_INT(ex_transcript_read(json.data, json.len, &t, &err), 0);
+    CHECK_INT(ex_transcript_read(json.data, json.len, NULL, &t, &err), 0);
     double began = seconds();
     CHECK_INT(ex_write_srt(&t, &layout, &out, &err), 0);
     CHECK(seconds() - began < 10);

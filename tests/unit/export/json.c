@@ -10,7 +10,7 @@ static struct num_buf out;
 
 static int write_json(const char *text, const struct ex_addition *additions, size_t n) {
     out.len = 0;
-    int status = ex_json_write(text, strlen(text), additions, n, NULL, &out, &err);
+    int status = ex_json_write(text, strlen(text), additions, n, NULL, NULL, &out, &err);
     num_buf_addc(&out, '\0');
     return status;
 }
@@ -80,6 +80,20 @@ TEST(refuses_what_has_no_place) {
     CHECK_HAS(err.text, "the input `more` is not JSON");
     CHECK_INT(write_json("[]", NULL, 0), SLUICE_INPUT);
     CHECK_INT(write_json("", NULL, 0), SLUICE_INPUT);
+}
+
+static bool at_the_third(void *ctx) {
+    int *n_asked = ctx;
+    return ++*n_asked == 3;
+}
+
+TEST(stops_between_items) {
+    int n_asked = 0;
+    const struct num_watch watch = {&n_asked, at_the_third, NULL};
+    const char text[] = "{\"segments\": [{}, {}, {}, {}, {}]}";
+    CHECK_INT(ex_json_write(text, sizeof text - 1, NULL, 0, NULL, &watch, &out, &err),
+              SLUICE_CANCELLED);
+    CHECK_INT(n_asked, 3);
 }
 
 TEST_MAIN()

@@ -31,7 +31,7 @@ static int read_segment(json_t *segment) {
     char *text = json_dumps(root, 0);
     struct ex_transcript transcript = {0};
     struct num_err err;
-    int status = ex_transcript_read(text, strlen(text), &transcript, &err);
+    int status = ex_transcript_read(text, strlen(text), NULL, &transcript, &err);
     ex_transcript_finish(&transcript);
     free(text);
     json_decref(root);

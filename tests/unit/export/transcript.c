@@ -11,7 +11,7 @@ static int parse(const char *text, struct ex_transcript *ret) {
     char *copy = malloc(strlen(text) + 1); /* no NUL behind it: the reader must go by the length */
     memcpy(copy, text, strlen(text));
     copy[strlen(text)] = 'x';
-    int status = ex_transcript_read(copy, strlen(text), ret, &err);
+    int status = ex_transcript_read(copy, strlen(text), NULL, ret, &err);
     free(copy);
     return status;
 }
@@ -108,7 +108,7 @@ TEST(refuses_bytes_that_are_not_text) {
     CHECK_REFUSED("{\"segments\": [{\"start\": 1, \"end\": 2, \"text\": \"\xff\"}]}", "not JSON");
     CHECK_REFUSED("{\"segments\": [{\"start\": 1, \"end\": 2, \"text\": \"\\u0000\"}]}",
                   "not JSON");
-    CHECK_INT(ex_transcript_read(NULL, 0, &(struct ex_transcript){0}, &err), SLUICE_INPUT);
+    CHECK_INT(ex_transcript_read(NULL, 0, NULL, &(struct ex_transcript){0}, &err), SLUICE_INPUT);
 }
 
 TEST(deep_nesting_is_an_error) {
@@ -116,7 +116,7 @@ TEST(deep_nesting_is_an_error) {
     char *text = malloc(n);
     memset(text, '[', n);
     struct ex_transcript t = {0};
-    CHECK_INT(ex_transcript_read(text, n, &t, &err), SLUICE_INPUT);
+    CHECK_INT(ex_transcript_read(text, n, NULL, &t, &err), SLUICE_INPUT);
     free(text);
 }
 

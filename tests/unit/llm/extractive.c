@@ -8,7 +8,7 @@
 
 static void load(const char *json, struct lm_transcript *ret) {
     struct num_err err;
-    if (lm_transcript_read(json, strlen(json), ret, &err) != SLUICE_OK)
+    if (lm_transcript_read(json, strlen(json), NULL, ret, &err) != SLUICE_OK)
         TEST_FAIL("%s", err.text);
 }
 
@@ -184,7 +184,8 @@ TEST(damage_is_named) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct lm_transcript t = {0};
         struct num_err err = {0};
-        CHECK_INT(lm_transcript_read(cases[i].json, strlen(cases[i].json), &t, &err), SLUICE_INPUT);
+        CHECK_INT(lm_transcript_read(cases[i].json, strlen(cases[i].json), NULL, &t, &err),
+                  SLUICE_INPUT);
         CHECK_HAS(err.text, cases[i].says);
     }
 }

@@ -325,7 +325,7 @@ TEST(answers_by_a_schema) {
 static void read_transcript(const json_t *json, struct lm_transcript *ret) {
     char *text = json_dumps(json, 0);
     struct num_err err;
-    if (lm_transcript_read(text, strlen(text), ret, &err))
+    if (lm_transcript_read(text, strlen(text), NULL, ret, &err))
         TEST_FAIL("%s", err.text);
     free(text);
 }
@@ -520,7 +520,7 @@ TEST(what_a_transcript_lacks_is_added) {
         "\"start\": 4, \"end\": 3}]}]}";
     lm_autotranscript t = {0};
     struct num_err err;
-    CHECK_INT(lm_transcript_read(text, strlen(text), &t, &err), SLUICE_OK);
+    CHECK_INT(lm_transcript_read(text, strlen(text), NULL, &t, &err), SLUICE_OK);
     CHECK_INT(lm_transcript_complete(&t, &err), SLUICE_OK);
     json_t *want = json_loads(
         "{\"language\": \"\", \"duration\": 5.0, \"text\": \" a b c\", \"segments\": [{\"id\": 0, "

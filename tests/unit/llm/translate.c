@@ -48,7 +48,7 @@ static struct lm_transcript translated(struct fake *f, struct lm_ranges_report *
     struct lm_transcript t = {0};
     struct num_err err = {0};
     struct lm_ranges_options options = {.language = "de", .max_marks = 600};
-    CHECK_INT(lm_transcript_read(talk, strlen(talk), &t, &err), SLUICE_OK);
+    CHECK_INT(lm_transcript_read(talk, strlen(talk), NULL, &t, &err), SLUICE_OK);
     if (lm_translate(&f->base, &t, &options, report, &err))
         TEST_FAIL("%s", err.text);
     return t;

@@ -59,7 +59,7 @@ static size_t regions_of(const char *json, struct num_region *ret) {
     struct num_region *regions = NULL;
     size_t n = 0;
     struct num_err err = {0};
-    if (num_regions_read(json, strlen(json), 160000, &regions, &n, &err) != SLUICE_OK)
+    if (num_regions_read(json, strlen(json), 160000, NULL, &regions, &n, &err) != SLUICE_OK)
         TEST_FAIL("%s", err.text);
     memcpy(ret, regions, n * sizeof *ret);
     free(regions);
@@ -93,8 +93,9 @@ TEST(what_is_no_regions_is_refused_with_its_place) {
         struct num_region *regions = NULL;
         size_t n;
         struct num_err err = {0};
-        CHECK_INT(num_regions_read(table[i].json, strlen(table[i].json), 100, &regions, &n, &err),
-                  SLUICE_INPUT);
+        CHECK_INT(
+            num_regions_read(table[i].json, strlen(table[i].json), 100, NULL, &regions, &n, &err),
+            SLUICE_INPUT);
         CHECK_HAS(err.text, table[i].says);
         CHECK(regions == NULL);
     }
