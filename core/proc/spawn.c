@@ -41,10 +41,6 @@
 #define CLOSE_AT_MOST      65536
 #define EXIT_NOT_STARTED   127
 
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC 4u
-#endif
-
 #define IN_CHILD __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
 
 enum step { STEP_NONE, STEP_GROUP, STEP_USER, STEP_PARENT, STEP_FDS, STEP_LIMIT, STEP_EXEC };
@@ -140,8 +136,10 @@ IN_CHILD static void child_place(struct child *c, long from, int to) {
         child_fail(c, STEP_FDS);
 }
 
+/* Not left to close-on-exec: exec wakes the parent first, which would then still find its own files
+ * open here. */
 IN_CHILD static void child_close_from(unsigned first) {
-    if (syscall(SYS_close_range, first, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
+    if (syscall(SYS_close_range, first, ~0u, 0) == 0)
         return;
     for (unsigned fd = first; fd < CLOSE_AT_MOST; fd++)
         syscall(SYS_close, fd);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -16,6 +17,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/mem.h"
 #include "ipc/channel.h"
 #include "proc/spawn.h"
@@ -152,6 +154,34 @@ TEST(descriptors_that_collide_with_the_standard_ones) {
     CHECK_INT(rc, 0);
     CHECK_INT(wait_end(pid), 0);
     CHECK_HAS(read_log(3), "fds: 0 1 2 3\n");
+}
+
+/* exec wakes the parent before it closes what is close-on-exec: on one processor the parent then
+ * mostly runs first. A read lease is refused while anybody has the file open for writing. */
+TEST(the_child_keeps_no_file_of_the_parent_open) {
+    const char *argv[] = {"true", NULL};
+    int log_fd = memfd_create("log", MFD_CLOEXEC);
+    struct sl_spawn spec = self_spec(argv, log_fd, -1);
+    char folder[TEST_PATH];
+    cpu_set_t one;
+    make_test_folder(folder);
+    sl_autofree char *path = sl_path_join(folder, "file");
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    sched_setaffinity(0, sizeof one, &one);
+    spec.program = "/bin/true";
+    for (int i = 0; i < 200; i++) {
+        int written = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600), pidfd;
+        struct sl_err err = {0};
+        pid_t pid;
+        CHECK_INT(sl_spawn_start(&spec, &pid, &pidfd, &err), 0);
+        close(written);
+        sl_autoclose int read_only = open(path, O_RDONLY | O_CLOEXEC);
+        CHECK_INT(fcntl(read_only, F_SETLEASE, F_RDLCK), 0);
+        CHECK_INT(wait_end(pid), 0);
+        close(pidfd);
+    }
+    CHECK_INT(sl_remove_tree(folder, NULL), 0);
 }
 
 TEST(a_failed_exec_reports_its_errno_at_once) {

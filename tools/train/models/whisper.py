@@ -31,7 +31,8 @@ class Task:
 
     def __init__(self, options):
         self.seconds, self.start, self.mix = (40 if options.smoke else 80), options.start, options.mix
-        self.shape = SHAPES[options.shape]
+        self.shape = shape_of(self.start) if self.start else SHAPES[options.shape]
+        self.others, self.share = read_other(options.mix, self.shape) if options.mix else ({}, 0)
         if self.start:
             self.rate, self.muon_rate, self.tokens = 6e-4 * options.pace, 0.0035 * options.pace, Tokens.read(self.start)
         else:
@@ -56,12 +57,9 @@ class Task:
     @torch.no_grad()
     def trained(self, network):
         """The network whose weights become the model's"""
-        if self.mix:
-            path, share = self.mix.rsplit("=", 1)
-            others = read_safetensors(os.path.join(path, "model.safetensors"))
-            for name, value in network.state_dict().items():
-                if name in others:
-                    value.lerp_(others[name].to(value.device), float(share))
+        for name, value in network.state_dict().items():
+            if name in self.others:
+                value.lerp_(self.others[name].to(value.device), self.share)
         return network
 
     def batch(self, rng):
@@ -89,6 +87,22 @@ class Task:
 
 
 # ---- files ----
+
+def shape_of(path):
+    width = folder.read_json(os.path.join(path, "config.json")).get("d_model")
+    for shape in SHAPES.values():
+        if shape.width == width:
+            return shape
+    raise OSError("%s is no whisper-synth" % path)
+
+
+def read_other(mix, shape):
+    """(weights, share) of FOLDER=SHARE"""
+    path, _, share = mix.rpartition("=")
+    if shape_of(path) != shape:
+        raise OSError("--mix: %s has another shape" % path)
+    return read_safetensors(os.path.join(path, "model.safetensors")), float(share)
+
 
 def read_safetensors(path):
     import json
