@@ -1,7 +1,7 @@
 """whisper-synth, and the one beside it, through sluice run on the same files: word error rate by material, times of segments and
 words, words found where nobody speaks; and whether PyTorch's greedy search finds the same texts (whisper_torch.py).
 
-`--digits FOLDER` adds spoken digits of people: WAV files whose names begin with the digit.
+`--digits FOLDER` adds spoken digits of people: WAV files whose names begin with the digit. `--people FOLDER` adds what they read.
 """
 import os
 import re
@@ -21,6 +21,7 @@ from werlib.align import align, count  # noqa: E402
 SEED, LEAD = 20265, 8000  # samples of silence at both ends
 KNOWN, VARIANTS, KED = "voices of training", "espeak-ng variants never heard", "Festival ked, never heard"
 UNSEEN, NARROW = "all voices never heard", "files of 8 kHz"
+PEOPLE = "people reading books (no training material is like it)"
 ALIKE = 50  # files on which the search is compared with PyTorch's
 SAYS = "zero one two three four five six seven eight nine".split()
 
@@ -101,6 +102,18 @@ def make(folder, cache):
     return made
 
 
+def read_by_people(folder):
+    """{path: what is said} of a folder with transcripts.tsv"""
+    with open(os.path.join(folder, "transcripts.tsv"), encoding="utf-8") as file:
+        texts = dict(line.rstrip("\n").split("\t") for line in file)
+    paths = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
+    return {path: texts[stem(path)] for path in sorted(paths) if stem(path) in texts}
+
+
+def stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
 def errors(reference, found):
     return sum(count(align(words(reference), words(found))))
 
@@ -147,16 +160,18 @@ class Scores:
         return rows
 
 
-def score(options, model, folder, made, digits):
+def score(options, model, folder, made, digits, people):
     """{group: text}"""
     path = lambda name: os.path.join(folder, name + ".wav")
     scores, right = Scores(), 0
-    held, out = sluice(options, PIPELINE % "word_timestamps: true", [path(name) for name, _, _ in made] + digits, "--set", "model=" + model)
+    files = [path(name) for name, _, _ in made] + [*digits, *people]
+    held, out = sluice(options, PIPELINE % "word_timestamps: true", files, "--set", "model=" + model)
     with held:
         for name, group, one in made:
             scores.add(group, one, read_json(out, name + ".json"))
-        for name in [os.path.splitext(os.path.basename(digit))[0] for digit in digits]:
+        for name in map(stem, digits):
             right += words(read_json(out, name + ".json")["text"]) == [SAYS[int(name[0])]]
+        wrong = sum(errors(text, read_json(out, stem(path) + ".json")["text"]) for path, text in people.items())
     known = [(name, one) for name, group, one in made if group == KNOWN]
     held, out = sluice(options, PIPELINE % "beam_size: 1", [path(name) for name, _ in known], "--set", "model=" + model)
     with held:
@@ -167,6 +182,8 @@ def score(options, model, folder, made, digits):
     rows = scores.rows()
     if digits:
         rows["digits of people right"] = "%d of %d" % (right, len(digits))
+    if people:
+        rows[PEOPLE] = percent(wrong / sum(len(words(text)) for text in people.values()))
     return rows
 
 
@@ -207,8 +224,9 @@ def measure(options):
     made = make(folder, options.cache)
     digits = sorted(os.path.join(options.digits, f) for f in os.listdir(options.digits)
                     if re.match(r"\d.*\.wav$", f)) if options.digits else []
+    people = read_by_people(options.people) if options.people else {}
     models = [("whisper-synth", os.path.abspath(options.folder))] + [tuple(m.split("=", 1)) for m in options.beside]
-    scores = {name: score(options, model, folder, made, digits) for name, model in models}
+    scores = {name: score(options, model, folder, made, digits, people) for name, model in models}
     for name, model in [m for m in models if os.path.isdir(m[1])] if torch_measures() else []:
         scores[name]["word starts, from the alignment heads alone"] = alone(model, folder, made)
         scores[name]["as PyTorch's greedy search"] = alike(options, model, folder, made)
