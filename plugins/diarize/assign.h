@@ -19,9 +19,9 @@ struct dz_assign_report {
 };
 
 struct dz_assign_options {
-    bool split;    /* segments where the speaker changes */
-    uint32_t snap; /* words by which a change moves to the end of a sentence */
-    const struct num_watch *watch;
+    bool split;                    /* segments where the speaker changes */
+    uint32_t snap;                 /* words by which a change moves to the end of a sentence */
+    const struct num_watch *watch; /* NULL: nobody */
 };
 
 /*

@@ -217,8 +217,7 @@ static int32_t rank(struct ranker *r, struct num_err *err) {
         r->score[s] = r->prior[s] = r->sentences.items[s].n_words / words;
     for (int i = 0; i < MAX_STEPS && change > TOLERANCE && status == SLUICE_OK; i++) {
         change = step_rank(r, share);
-        if (r->o->cancelled && r->o->cancelled(r->o->ctx))
-            status = num_fail(err, SLUICE_CANCELLED, "cancelled");
+        status = num_go_on(r->o->watch, err);
     }
     free(share);
     return status;

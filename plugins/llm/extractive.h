@@ -16,13 +16,12 @@
 #include "llm/transcript.h"
 
 struct lm_extractive_options {
-    uint32_t max_sentences;       /* at least 1 */
-    uint32_t max_words;           /* 0: no limit; one sentence is taken in any case */
-    uint32_t min_words;           /* shorter sentences are taken only where there are no others */
-    double max_similarity;        /* cosine from which a sentence repeats one that was taken */
-    bool speakers;                /* the speaker in front of each sentence */
-    bool (*cancelled)(void *ctx); /* NULL: never */
-    void *ctx;
+    uint32_t max_sentences;        /* at least 1 */
+    uint32_t max_words;            /* 0: no limit; one sentence is taken in any case */
+    uint32_t min_words;            /* shorter sentences are taken only where there are no others */
+    double max_similarity;         /* cosine from which a sentence repeats one that was taken */
+    bool speakers;                 /* the speaker in front of each sentence */
+    const struct num_watch *watch; /* NULL: nobody */
 };
 
 struct lm_extractive_report {

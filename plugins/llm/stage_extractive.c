@@ -9,11 +9,6 @@ struct stage {
     struct lm_extractive_options options;
 };
 
-struct watched {
-    const struct sluice_host *host;
-    struct sluice_job *job;
-};
-
 static int32_t read_options(const struct sluice_host *host, struct lm_extractive_options *ret) {
     int64_t sentences = 0, words = 0, shortest = 0;
     int32_t speakers = 0;
@@ -54,8 +49,9 @@ static void destroy(void *self) {
     free(self);
 }
 
+/* With a heartbeat. */
 static bool is_cancelled(void *ctx) {
-    const struct watched *w = ctx;
+    const struct st_job *w = ctx;
     w->host->progress(w->job, -1, NULL);
     return w->host->cancelled(w->job) != 0;
 }
@@ -63,7 +59,7 @@ static bool is_cancelled(void *ctx) {
 static int32_t process(void *instance, struct sluice_job *job) {
     const struct stage *self = instance;
     const struct sluice_host *host = self->host;
-    struct watched watched = {host, job};
+    struct st_job watched = {host, job};
     struct lm_extractive_options options = self->options;
     struct lm_extractive_report report = {0};
     struct sluice_view view;
@@ -71,8 +67,7 @@ static int32_t process(void *instance, struct sluice_job *job) {
     lm_autotranscript transcript = {0};
     num_autobuf out = {0};
     const struct num_watch watch = {&watched, is_cancelled, NULL};
-    options.cancelled = is_cancelled;
-    options.ctx = &watched;
+    options.watch = &watch;
     int32_t status = st_input(host, job, "transcript", &view, &err);
     if (status == SLUICE_OK)
         status = lm_transcript_read(view.data, view.len, &watch, &transcript, &err);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define ASK_BYTES 65536 /* parsed in less than a millisecond */
+#define ASK_BYTES 65536 /* parsed in about a millisecond */
 
 /* Bytes on their way to jansson. */
 struct source {

@@ -13,7 +13,7 @@ extern "C" {
 
 /*
  * Parses `len` bytes (`flags`: jansson's); *ret is the caller's. `watch` (NULL: nobody) is asked
- * every few kilobytes. SLUICE_RESOURCE; SLUICE_CANCELLED; SLUICE_INPUT with "WHAT is not JSON: ...,
+ * every 64 KiB. SLUICE_RESOURCE; SLUICE_CANCELLED; SLUICE_INPUT with "WHAT is not JSON: ...,
  * (line ..., column ...)".
  */
 int32_t num_json_parse(const void *data, size_t len, size_t flags, const char *what,

@@ -287,7 +287,7 @@ static int32_t window_language(struct wh_seat *seat, size_t seek, const struct w
                                double *ret_prob) {
     struct wh_run *r = &seat->run;
     const struct wh_model *m = r->lf->model;
-    const struct wh_watch watch = {file_cancelled, r->file};
+    const struct num_watch watch = {r->file, file_cancelled, NULL};
     double at = wh_now_s();
     int32_t status = wh_window_prepare(r, 0, seek, 2 * (size_t)m->dims.n_audio_ctx, true);
     at = wh_spend(at, &r->file->report.mel_s);

@@ -124,7 +124,7 @@ void wh_kv_copy(const struct wh_kv *kv, size_t n, uint32_t *to, const uint32_t *
 
 size_t wh_encoder_work_bytes(const struct wh_cpu *cpu);
 int32_t wh_cpu_encode(void *self, const float *const *mel, const uint32_t *slots, uint32_t n,
-                      const struct wh_watch *watch, struct num_err *err);
+                      const struct num_watch *watch, struct num_err *err);
 
 /* ---- cpu_decoder.c -------------------------------------------------------------------------- */
 

@@ -322,7 +322,7 @@ static void cross_kv_task(void *ctx, uint32_t index, uint32_t thread) {
 }
 
 /* False where it was cancelled. */
-static bool encode_window(struct encoder *e, const struct wh_watch *watch) {
+static bool encode_window(struct encoder *e, const struct num_watch *watch) {
     struct num_pool *pool = e->cpu->pool;
     uint32_t n_blocks = (uint32_t)e->n_blocks;
     window_init(e);
@@ -332,7 +332,7 @@ static bool encode_window(struct encoder *e, const struct wh_watch *watch) {
         num_pool_run(pool, n_blocks, qkv_task, e);
         num_pool_run(pool, (uint32_t)e->H * n_blocks, attention_task, e);
         num_pool_run(pool, n_blocks, mlp_task, e);
-        if (wh_cancelled(watch))
+        if (num_cancelled(watch))
             return false;
     }
     num_pool_run(pool, n_blocks, final_norm_task, e);
@@ -342,7 +342,7 @@ static bool encode_window(struct encoder *e, const struct wh_watch *watch) {
 }
 
 int32_t wh_cpu_encode(void *self, const float *const *mel, const uint32_t *slots, uint32_t n,
-                      const struct wh_watch *watch, struct num_err *err) {
+                      const struct num_watch *watch, struct num_err *err) {
     struct wh_cpu *cpu = self;
     for (uint32_t i = 0; i < n; i++) {
         struct encoder e;

@@ -283,7 +283,7 @@ static bool all_cancelled(void *ctx) {
 
 /* Encodes the windows that wait for it, all together. */
 static int32_t encode_windows(struct wh_longform *lf, struct num_err *err) {
-    const struct wh_watch watch = {all_cancelled, lf};
+    const struct num_watch watch = {lf, all_cancelled, NULL};
     uint32_t n = 0;
     for (uint32_t i = 0; i < lf->n_seats; i++) {
         struct wh_seat *seat = &lf->seats[i];

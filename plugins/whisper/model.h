@@ -39,7 +39,7 @@
 #include <stdint.h>
 
 #include "num/bpe.h"
-#include "num/err.h"
+#include "num/watch.h"
 #include "num/weights.h"
 #include "whisper/rules.h"
 
@@ -138,16 +138,6 @@ struct wh_device_info {
     bool lost; /* the device has failed for this process: no call will succeed any more */
 };
 
-/* Whether the caller wants the work to stop. */
-struct wh_watch {
-    bool (*cancelled)(void *ctx);
-    void *ctx;
-};
-
-static inline bool wh_cancelled(const struct wh_watch *watch) {
-    return watch && watch->cancelled && watch->cancelled(watch->ctx);
-}
-
 /* A window's place in its audio, for a backend that makes spectrograms itself. */
 struct wh_excerpt {
     const float *pcm;          /* (n_samples), 16 kHz: the whole audio */
@@ -208,7 +198,7 @@ struct wh_backend {
     /* Encodes n windows: mel[i] (2 T, M), normalised, time-major, into slot slots[i]. Asks `watch`
      * (NULL: nobody) now and then, and returns SLUICE_CANCELLED when told to. */
     int32_t (*encode)(void *self, const float *const *mel, const uint32_t *slots, uint32_t n,
-                      const struct wh_watch *watch, struct num_err *err);
+                      const struct num_watch *watch, struct num_err *err);
 
     /*
      * For a backend that makes spectrograms itself, else NULL both: encode() is not called then.
@@ -219,7 +209,7 @@ struct wh_backend {
     int32_t (*listen)(void *self, uint32_t slot, const float *pcm, uint64_t n_samples,
                       uint64_t n_frames, struct num_err *err);
     int32_t (*encode_audio)(void *self, const struct wh_excerpt *windows, const uint32_t *slots,
-                            uint32_t n, const struct wh_watch *watch, struct num_err *err);
+                            uint32_t n, const struct num_watch *watch, struct num_err *err);
 
     /* Whether the window of `slot` is encoded, so that rows that start to read it keep no others
      * waiting. NULL: it always is, once encode() has returned. */

@@ -209,7 +209,7 @@ int32_t wh_window_prepare(struct wh_run *r, uint32_t index, size_t seek, size_t 
                           bool silence);
 
 /* Encodes the first n windows that were prepared. */
-int32_t wh_windows_encode(struct wh_longform *lf, uint32_t n, const struct wh_watch *watch,
+int32_t wh_windows_encode(struct wh_longform *lf, uint32_t n, const struct num_watch *watch,
                           struct num_err *err);
 
 /* Starts on frames that will be needed next, while others are decoded. */

@@ -410,15 +410,16 @@ int32_t wh_search_step(struct wh_search *search, struct num_err *err) {
 }
 
 int32_t wh_search_run(struct wh_search *search, const struct wh_request *requests, uint32_t n,
-                      const struct wh_watch *watch, struct wh_result *results,
+                      const struct num_watch *watch, struct wh_result *results,
                       struct num_err *err) {
     int32_t status = SLUICE_OK;
     uint32_t n_finished = 0;
     for (uint32_t i = 0; !status && i < n; i++)
         status = wh_search_add(search, &requests[i], &results[i], err);
     while (!status && n_finished < n) {
-        status = wh_cancelled(watch) ? num_fail(err, SLUICE_CANCELLED, "cancelled")
-                                     : wh_search_step(search, err);
+        status = num_go_on(watch, err);
+        if (!status)
+            status = wh_search_step(search, err);
         n_finished = 0;
         for (uint32_t i = 0; i < n; i++)
             n_finished += results[i].finished;

@@ -71,7 +71,8 @@ void wh_search_spare_rows(const struct wh_search *search, uint32_t n, uint32_t *
  * said so.
  */
 int32_t wh_search_run(struct wh_search *search, const struct wh_request *requests, uint32_t n,
-                      const struct wh_watch *watch, struct wh_result *results, struct num_err *err);
+                      const struct num_watch *watch, struct wh_result *results,
+                      struct num_err *err);
 
 /* Logits (V) behind the single token <|startoftranscript|>, for language detection. Needs a free
  * row. Borrowed until the next call. */

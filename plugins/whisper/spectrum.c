@@ -91,7 +91,7 @@ int32_t wh_window_prepare(struct wh_run *r, uint32_t index, size_t seek, size_t 
     return lf->model->backend->listen ? SLUICE_OK : make_spectrum(r, seek, n);
 }
 
-int32_t wh_windows_encode(struct wh_longform *lf, uint32_t n, const struct wh_watch *watch,
+int32_t wh_windows_encode(struct wh_longform *lf, uint32_t n, const struct num_watch *watch,
                           struct num_err *err) {
     const struct wh_model *m = lf->model;
     if (n == 0)

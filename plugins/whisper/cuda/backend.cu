@@ -259,7 +259,7 @@ int32_t check_slots(const struct wh_cuda *m, const uint32_t *slots, uint32_t n,
 }
 
 int32_t cuda_encode(void *self, const float *const *mel, const uint32_t *slots, uint32_t n,
-                    const struct wh_watch *watch, struct num_err *err) {
+                    const struct num_watch *watch, struct num_err *err) {
     struct wh_cuda *m = (struct wh_cuda *)self;
     int32_t status = check_slots(m, slots, n, err);
     return status ? status : wh_cuda_encode(m, mel, slots, n, watch, err);
@@ -273,7 +273,7 @@ int32_t cuda_listen(void *self, uint32_t slot, const float *pcm, uint64_t n_samp
 }
 
 int32_t cuda_encode_audio(void *self, const struct wh_excerpt *windows, const uint32_t *slots,
-                          uint32_t n, const struct wh_watch *watch, struct num_err *err) {
+                          uint32_t n, const struct num_watch *watch, struct num_err *err) {
     struct wh_cuda *m = (struct wh_cuda *)self;
     int32_t status = check_slots(m, slots, n, err);
     return status ? status : wh_cuda_encode_audio(m, windows, slots, n, watch, err);

@@ -68,14 +68,14 @@ void wh_cuda_encoder_destroy(struct wh_cuda *m);
  * so the decoder adds it once behind the sum.
  */
 int32_t wh_cuda_encode(struct wh_cuda *m, const float *const *mel, const uint32_t *slots,
-                       uint32_t n, const struct wh_watch *watch, struct num_err *err);
+                       uint32_t n, const struct num_watch *watch, struct num_err *err);
 
 /* struct wh_backend's; the maximum of a slot's spectrogram stays on the device, so neither waits
  * for it. */
 int32_t wh_cuda_listen(struct wh_cuda *m, uint32_t slot, const float *pcm, uint64_t n_samples,
                        uint64_t n_frames, struct num_err *err);
 int32_t wh_cuda_encode_audio(struct wh_cuda *m, const struct wh_excerpt *windows,
-                             const uint32_t *slots, uint32_t n, const struct wh_watch *watch,
+                             const uint32_t *slots, uint32_t n, const struct num_watch *watch,
                              struct num_err *err);
 
 /* ---- decoder.cu, words.cu ------------------------------------------------------------------- */

@@ -310,12 +310,12 @@ static int32_t encode_pass(struct wh_cuda *m, const struct source *source, uint3
 }
 
 static int32_t encode(struct wh_cuda *m, const struct source *source, const uint32_t *slots,
-                      uint32_t n, const struct wh_watch *watch, struct num_err *err) {
+                      uint32_t n, const struct num_watch *watch, struct num_err *err) {
     for (uint32_t at = 0; at < n;) {
         const uint32_t some = n - at < m->c.n_windows ? n - at : m->c.n_windows;
-        if (wh_cancelled(watch))
-            return num_fail(err, SLUICE_CANCELLED, "cancelled");
-        int32_t status = encode_pass(m, source, at, slots + at, some, err);
+        int32_t status = num_go_on(watch, err);
+        if (!status)
+            status = encode_pass(m, source, at, slots + at, some, err);
         if (status)
             return status;
         at += some;
@@ -324,12 +324,12 @@ static int32_t encode(struct wh_cuda *m, const struct source *source, const uint
 }
 
 int32_t wh_cuda_encode(struct wh_cuda *m, const float *const *mel, const uint32_t *slots,
-                       uint32_t n, const struct wh_watch *watch, struct num_err *err) {
+                       uint32_t n, const struct num_watch *watch, struct num_err *err) {
     return encode(m, &(struct source){.mel = mel}, slots, n, watch, err);
 }
 
 int32_t wh_cuda_encode_audio(struct wh_cuda *m, const struct wh_excerpt *windows,
-                             const uint32_t *slots, uint32_t n, const struct wh_watch *watch,
+                             const uint32_t *slots, uint32_t n, const struct num_watch *watch,
                              struct num_err *err) {
     return encode(m, &(struct source){.audio = windows}, slots, n, watch, err);
 }

@@ -360,7 +360,7 @@ TEST(encoding_stops_when_it_is_told_to) {
     struct wh_cuda *m = model_make(&dims, &weights, NUM_CUDA_F32);
     float *mel = windows_make(&dims, 1);
     const float *window = mel;
-    const struct wh_watch watch = {.cancelled = yes};
+    const struct num_watch watch = {.cancelled = yes};
     struct num_err err;
     CHECK_INT(wh_cuda_encode(m, &window, (const uint32_t[]){0}, 1, &watch, &err), SLUICE_CANCELLED);
     model_free(m);

@@ -143,7 +143,8 @@ TEST(cancelled) {
     num_autobuf buf = {0};
     struct lm_extractive_report report;
     struct num_err err;
-    o.cancelled = always;
+    const struct num_watch watch = {.cancelled = always};
+    o.watch = &watch;
     load(meeting, &t);
     CHECK_INT(lm_extract_summary(&t, &o, &buf, &report, &err), SLUICE_CANCELLED);
 }
