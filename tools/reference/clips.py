@@ -5,8 +5,8 @@
 
 For tests/data and each FOLDER's WAV files: the greedy tokens of text without timestamps, the sum of their log-probabilities,
 how likely there is no speech, and the segments of a recording of any length, by Whisper's rules for timestamps, where each
-window begins where the last complete segment ends and is a part of the spectrogram of the recording and 10 s of silence. For command.wav: the spectrogram, the
-encoder's output and the logits after the prompt, those of special tokens suppressed.
+window begins where the last complete segment ends and is a part of the spectrogram of the recording and 10 s of silence. For
+command.wav: the spectrogram, the encoder's output and the logits after the prompt, those of special tokens suppressed.
 """
 import json
 import pathlib

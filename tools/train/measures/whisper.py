@@ -214,7 +214,7 @@ def alike(options, model, folder, made):
     setting = "beam_size: 1, without_timestamps: true, compute: f32, no_speech_threshold: 2"
     held, out = sluice(options, PIPELINE % setting, paths, "--set", "model=" + model)
     with held:
-        found = [read_json(out, os.path.basename(path)[:-4] + ".json")["text"].strip() for path in paths]
+        found = [read_json(out, stem(path) + ".json")["text"].strip() for path in paths]
     return "%d of %d" % (sum(a == b for a, b in zip(found, torch_measures().texts(model, paths))), len(paths))
 
 
@@ -230,7 +230,8 @@ def measure(options):
     for name, model in [m for m in models if os.path.isdir(m[1])] if torch_measures() else []:
         scores[name]["word starts, from the alignment heads alone"] = alone(model, folder, made)
         scores[name]["as PyTorch's greedy search"] = alike(options, model, folder, made)
-    figures = table(["word error rate", *scores], [[key] + [scores[name].get(key, "") for name in scores] for key in scores["whisper-synth"]])
+    rows = [[key] + [scores[name].get(key, "") for name in scores] for key in scores["whisper-synth"]]
+    figures = table(["word error rate", *scores], rows)
     print(figures)
     if not os.path.exists(os.path.join(options.folder, "training.json")):
         return

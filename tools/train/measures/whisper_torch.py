@@ -1,26 +1,20 @@
 """The same in PyTorch: the greedy search of text alone, which has to find what `sluice run` finds; and when words begin, from the
 alignment heads and the text that was said.
 """
-import json
-import os
 import wave
 
 import numpy as np
 import torch
 
 from models import whisper
-from models.whisper_net import PIECE, Shape, TEXT, Tokens, Whisper
-
-BLANK = "\u0120"
+from models.whisper_net import BLANK, PIECE, TEXT, Tokens, Whisper
 
 
 def load(folder):
     torch.set_num_threads(1)
     tokens = Tokens.read(folder)
-    with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
-        c = json.load(file)
-    network = Whisper(Shape(c["d_model"], c["encoder_attention_heads"], c["encoder_layers"], c["decoder_layers"]), tokens.size)
-    network.load_state_dict(whisper.read_safetensors(os.path.join(folder, "model.safetensors")), strict=False)
+    network = Whisper(whisper.shape_of(folder), tokens.size)
+    network.load_state_dict(whisper.read_weights(folder), strict=False)
     return network.eval(), tokens
 
 

@@ -25,7 +25,8 @@ SETS = [s for k in range(AT_ONCE + 1) for s in itertools.combinations(range(LOCA
 STEP, SEEN = 27 * STRIDE, 74 * STRIDE + SIZE  # samples from frame to frame, and of one frame
 FRAMES = (((N - SIZE) // STRIDE + 1) // 3 - 4) // 3 - 4
 FRAMES //= 3
-LEAST, VOICE, SCALE, MARGIN, SHARE = 8, 64, 16.0, 0.1, 0.1  # frames alone; size and softmax of the speakers' part, and its share of the loss
+LEAST = 8  # frames that a voice has to have alone
+VOICE, SCALE, MARGIN, SHARE = 64, 16.0, 0.1, 0.1  # of the speakers' part: its size, its softmax, its share of the loss
 
 
 def filters():

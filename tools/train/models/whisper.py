@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from material import english, pools, sounds
 from material.effects import RATE_HZ as RATE
-from models.whisper_net import AUDIO, MELS, SHAPES, SPECIAL, TEXT, Tokens, Whisper, learn
+from models.whisper_net import AUDIO, MELS, SHAPES, Shape, SPECIAL, TEXT, Tokens, Whisper, learn
 from models.whisper_windows import IGNORE, Windows
 from training import folder
 
@@ -51,7 +51,7 @@ class Task:
     def network(self):
         network = Whisper(self.shape, self.tokens.size)
         if self.start:
-            network.load_state_dict(read_safetensors(os.path.join(self.start, "model.safetensors")), strict=False)
+            network.load_state_dict(read_weights(self.start), strict=False)
         return network
 
     @torch.no_grad()
@@ -89,11 +89,10 @@ class Task:
 # ---- files ----
 
 def shape_of(path):
-    width = folder.read_json(os.path.join(path, "config.json")).get("d_model")
-    for shape in SHAPES.values():
-        if shape.width == width:
-            return shape
-    raise OSError("%s is no whisper-synth" % path)
+    config = folder.read_json(os.path.join(path, "config.json"))
+    if config.get("model_type") != "whisper":
+        raise OSError("%s is no whisper-synth" % path)
+    return Shape(*(config[key] for key in ("d_model", "encoder_attention_heads", "encoder_layers", "decoder_layers")))
 
 
 def read_other(mix, shape):
@@ -101,19 +100,13 @@ def read_other(mix, shape):
     path, _, share = mix.rpartition("=")
     if shape_of(path) != shape:
         raise OSError("--mix: %s has another shape" % path)
-    return read_safetensors(os.path.join(path, "model.safetensors")), float(share)
+    return read_weights(path), float(share)
 
 
-def read_safetensors(path):
-    import json
-    import struct
-    with open(path, "rb") as file:
-        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        data = file.read()
-    kinds = {"F16": np.float16, "F32": np.float32}
-    return {name[len("model."):]: torch.from_numpy(np.frombuffer(data[slice(*t["data_offsets"])], kinds[t["dtype"]])
-                                                   .reshape(t["shape"]).astype(np.float32))
-            for name, t in header.items() if name != "__metadata__"}
+def read_weights(path):
+    """Of the folder `path`: {name in Whisper: tensor}"""
+    return {name[len("model."):]: torch.from_numpy(value)
+            for name, value in folder.read_safetensors(os.path.join(path, "model.safetensors")).items()}
 
 
 def configs(t, shape):

@@ -153,7 +153,8 @@ class Attention(nn.Module):
     def __init__(self, shape):
         super().__init__()
         n, self.heads = shape.width, shape.heads
-        self.q_proj, self.k_proj, self.v_proj, self.out_proj = nn.Linear(n, n), nn.Linear(n, n, bias=False), nn.Linear(n, n), nn.Linear(n, n)
+        self.q_proj, self.k_proj = nn.Linear(n, n), nn.Linear(n, n, bias=False)
+        self.v_proj, self.out_proj = nn.Linear(n, n), nn.Linear(n, n)
 
     def forward(self, x, memory, mask=None):
         """The result, and what is attended to (B, heads, n, m). Faster than PyTorch's own on a CPU, in bfloat16."""

@@ -40,6 +40,16 @@ def write_safetensors(path, tensors):
     write(path, struct.pack("<Q", len(text)) + text + body)
 
 
+def read_safetensors(path):
+    """{name: array of float32}"""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = file.read()
+    kinds = {written: name for name, written in TYPES.items()}
+    return {name: np.frombuffer(data[slice(*t["data_offsets"])], kinds[t["dtype"]]).reshape(t["shape"]).astype(np.float32)
+            for name, t in header.items() if name != "__metadata__"}
+
+
 def arrays(state, kind=np.float16):
     """Tensors of torch as arrays."""
     return {name: value.detach().float().cpu().numpy().astype(kind) for name, value in state.items()}
