@@ -43,6 +43,7 @@ struct sl_drive {
     enum { STARTING, READY, REFUSED, GONE } state;
     int status;      /* of REFUSED */
     int wait_status; /* of the plugin's process, -1 while unknown */
+    uint64_t data_seen;
     bool stopped;
     char message[SL_ERR_SIZE]; /* of REFUSED, or how it went */
     char complaint[256];
@@ -479,7 +480,13 @@ bool sl_drive_usage(struct sl_drive *d, struct sl_drive_usage *ret) {
                                    .data_bytes = sl_procfs_status(host, "VmData:") * 1024,
                                    .threads = (int)sl_procfs_status(host, "Threads:"),
                                    .fds = sl_procfs_count_fds(host)};
+    if (ret->data_bytes > d->data_seen)
+        d->data_seen = ret->data_bytes;
     return host && ret->threads > 0 && d->state != GONE;
+}
+
+uint64_t sl_drive_data_seen(const struct sl_drive *d) {
+    return d->data_seen;
 }
 
 bool sl_drive_limit_data(struct sl_drive *d, uint64_t headroom) {

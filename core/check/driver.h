@@ -107,6 +107,9 @@ struct sl_drive_usage {
     int threads, fds;
 };
 bool sl_drive_usage(struct sl_drive *d, struct sl_drive_usage *ret);
+/* The most `data_bytes` that sl_drive_usage() and sl_drive_limit_data() have seen, also when the
+ * process is gone. */
+uint64_t sl_drive_data_seen(const struct sl_drive *d);
 /* Limits the plugin's process to what it has now and `headroom` bytes of private writable memory.
  */
 bool sl_drive_limit_data(struct sl_drive *d, uint64_t headroom);
